@@ -1,0 +1,7 @@
+//! What tests and proves policies, apart from any running decision point.
+
+pub mod names;
+pub mod suite;
+
+mod given;
+mod suite_file;

@@ -1,0 +1,123 @@
+//! What a case changes about the entities before it asks.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::names;
+use crate::authz::Snapshot;
+use crate::authz::entities::{Change, Entity, Incoming, Origin, entity_of_json};
+use crate::authz::json::Json;
+use crate::authz::schema::EntityRef;
+use crate::authz::value::{Dialect, Required, ValueReader};
+
+/// One change. Those of a case are applied together, under the same rules as any change.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Given {
+    /// `[child, parent]`: the child is no longer in the parent.
+    Without([String; 2]),
+    /// `[child, parent]`: the child is in the parent.
+    With([String; 2]),
+    /// The entity is gone.
+    Remove(String),
+    /// An entity more, in Cedar's JSON format.
+    Add(serde_json::Value),
+    /// Other values of some attributes.
+    Set { entity: String, attrs: serde_json::Value },
+}
+
+/// The snapshot with the changes of a case.
+///
+/// # Errors
+/// What is wrong with a change, in a sentence.
+pub fn apply(snapshot: &Snapshot, given: &[Given]) -> Result<Snapshot, String> {
+    if given.is_empty() {
+        return Ok(snapshot.clone());
+    }
+    let mut draft = Draft { snapshot, changed: BTreeMap::new(), removed: Vec::new() };
+    given.iter().try_for_each(|given| draft.add(given))?;
+    let upsert = draft.changed.into_values().collect();
+    snapshot.apply(Change { upsert, remove: draft.removed }).map_err(|faults| faults.to_string())
+}
+
+struct Draft<'a> {
+    snapshot: &'a Snapshot,
+    changed: BTreeMap<EntityRef, Incoming>,
+    removed: Vec<EntityRef>,
+}
+
+impl Draft<'_> {
+    fn add(&mut self, given: &Given) -> Result<(), String> {
+        match given {
+            Given::Without([child, parent]) => self.edge(child, parent, false),
+            Given::With([child, parent]) => self.edge(child, parent, true),
+            Given::Remove(entity) => {
+                self.removed.push(names::entity(entity, self.snapshot.schema())?);
+                Ok(())
+            }
+            Given::Add(json) => self.entity(json),
+            Given::Set { entity, attrs } => self.attributes(entity, attrs),
+        }
+    }
+
+    fn edge(&mut self, child: &str, parent: &str, wanted: bool) -> Result<(), String> {
+        let parent_name = names::entity(parent, self.snapshot.schema())?;
+        let incoming = self.incoming(child)?;
+        let mut parents = incoming.entity.parents.to_vec();
+        match (parents.contains(&parent_name), wanted) {
+            (false, false) => return Err(format!("`{child}` is not in `{parent}`, so it cannot be without")),
+            (true, true) => return Err(format!("`{child}` is in `{parent}` already")),
+            (true, false) => parents.retain(|name| *name != parent_name),
+            (false, true) => parents.push(parent_name),
+        }
+        parents.sort();
+        incoming.entity.parents = parents.into();
+        Ok(())
+    }
+
+    /// An entity as the case has it so far, to be changed.
+    fn incoming(&mut self, name: &str) -> Result<&mut Incoming, String> {
+        let entity = names::entity(name, self.snapshot.schema())?;
+        let stored = self.snapshot.entities().get(&entity);
+        let known = stored.map(|stored| Incoming {
+            entity: Entity::clone(&stored.entity),
+            origin: stored.origin(),
+            place: None,
+        });
+        if !self.changed.contains_key(&entity) {
+            let known = known.ok_or_else(|| format!("there is no `{name}`"))?;
+            self.changed.insert(entity.clone(), known);
+        }
+        self.changed.get_mut(&entity).ok_or_else(|| format!("there is no `{name}`"))
+    }
+
+    fn entity(&mut self, json: &serde_json::Value) -> Result<(), String> {
+        let json = Json::deserialize(json).map_err(|error| error.to_string())?;
+        let entity = entity_of_json(&json, self.snapshot.schema()).map_err(|misfits| {
+            misfits
+                .iter()
+                .map(|misfit| format!("{}: {}", misfit.path, misfit.message))
+                .collect::<Vec<_>>()
+                .join("; ")
+        })?;
+        let incoming = Incoming { entity, origin: Origin(u32::MAX), place: None };
+        self.changed.insert(incoming.entity.name.clone(), incoming);
+        Ok(())
+    }
+
+    fn attributes(&mut self, name: &str, json: &serde_json::Value) -> Result<(), String> {
+        let schema = self.snapshot.schema();
+        let json = Json::deserialize(json).map_err(|error| error.to_string())?;
+        let object = json.as_object().ok_or("`attrs` has to be an object")?;
+        let kind = names::entity(name, schema)?.kind;
+        let mut reader = ValueReader::new(schema, Dialect::Stored, "attrs");
+        let values = reader.record(object, &schema.kind(kind).attributes, Required::Partial);
+        if let Some(misfit) = reader.misfits.first() {
+            return Err(format!("{}: {}", misfit.path, misfit.message));
+        }
+        let incoming = self.incoming(name)?;
+        incoming.entity.attributes = incoming.entity.attributes.overlaid(&values);
+        Ok(())
+    }
+}

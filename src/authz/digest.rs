@@ -1,0 +1,71 @@
+//! Digests of contents: what names a version of policies, schema or entities, the same on every
+//! machine that has the same content.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of the parts, each with its length, so that no two lists of parts collide.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().into())
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The first 16 hexadecimal digits: short enough to read out, long enough to tell versions apart.
+    pub fn short(&self) -> String {
+        self.to_string().chars().take(16).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The digest of a set of contents that changes a member at a time: a sum of the members' digests,
+/// the same in any order, in which one member is added or taken away at no cost for the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SetDigest([u64; 4]);
+
+impl SetDigest {
+    pub fn add(&mut self, member: &Digest) {
+        self.combine(member, u64::wrapping_add);
+    }
+
+    pub fn remove(&mut self, member: &Digest) {
+        self.combine(member, u64::wrapping_sub);
+    }
+
+    /// The digest of the members together.
+    pub fn digest(&self) -> Digest {
+        let bytes: Vec<u8> = self.0.iter().flat_map(|word| word.to_le_bytes()).collect();
+        Digest::of([bytes.as_slice()])
+    }
+
+    fn combine(&mut self, member: &Digest, with: impl Fn(u64, u64) -> u64) {
+        for (sum, chunk) in self.0.iter_mut().zip(member.0.chunks_exact(8)) {
+            let word = chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            *sum = with(*sum, word);
+        }
+    }
+}

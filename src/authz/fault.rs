@@ -1,0 +1,190 @@
+//! What is wrong with policies, a schema or entities: where, what, and what to do.
+//! A fault is data; how it is shown (terminal, JSON, annotations) is the caller's choice.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A text that faults point into.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SourceText {
+    /// Where the user finds it: a path as the user would write it.
+    pub path: String,
+    /// Its name inside its folder: the same on every machine, so digests and ids are made of it.
+    pub name: String,
+    pub text: String,
+}
+
+impl SourceText {
+    /// A text that is known by one name everywhere.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        let name = name.into();
+        Arc::new(Self { path: name.clone(), name, text: text.into() })
+    }
+}
+
+/// A range of bytes in a source text.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub source: Arc<SourceText>,
+    /// The first byte's offset.
+    pub offset: usize,
+    /// Length in bytes; may be 0.
+    pub length: usize,
+}
+
+impl Place {
+    /// A place, held inside its text and on character boundaries.
+    pub fn new(source: &Arc<SourceText>, offset: usize, length: usize) -> Self {
+        let text = &source.text;
+        let offset = text.floor_char_boundary(offset.min(text.len()));
+        let end = text.ceil_char_boundary(offset.saturating_add(length).min(text.len()));
+        Self { source: Arc::clone(source), offset, length: end - offset }
+    }
+
+    /// Line and column, both counted from 1; columns count characters.
+    pub fn line_column(&self) -> (usize, usize) {
+        let before = self.source.text.get(..self.offset).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        (before.bytes().filter(|b| *b == b'\n').count() + 1, column)
+    }
+}
+
+/// Whether a fault stops the content from being served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub severity: Severity,
+    /// What is wrong: lower case, no full stop.
+    pub message: String,
+    /// What to do about it, where that is not obvious.
+    pub help: Option<String>,
+    pub place: Option<Place>,
+}
+
+impl Fault {
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), help: None, place: None }
+    }
+
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message) }
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    #[must_use]
+    pub fn at(mut self, place: impl Into<Option<Place>>) -> Self {
+        self.place = place.into();
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            let (line, column) = place.line_column();
+            write!(f, "{}:{line}:{column}: ", place.source.path)?;
+        }
+        f.write_str(&self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
+    }
+}
+
+/// Everything that is wrong with a candidate. Holds at least one error when it stands in an `Err`.
+///
+/// Keeps the first [`Faults::KEPT`] and counts the rest, so that a million broken records cannot
+/// fill the memory.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    kept: Vec<Fault>,
+    found: usize,
+    errors: usize,
+}
+
+impl Faults {
+    /// How many faults are kept.
+    pub const KEPT: usize = 200;
+
+    pub fn push(&mut self, fault: Fault) {
+        self.found += 1;
+        self.errors += usize::from(fault.severity == Severity::Error);
+        if self.kept.len() < Self::KEPT {
+            self.kept.push(fault);
+        }
+    }
+
+    pub fn extend(&mut self, other: Self) {
+        let room = Self::KEPT.saturating_sub(self.kept.len());
+        self.kept.extend(other.kept.into_iter().take(room));
+        self.found += other.found;
+        self.errors += other.errors;
+    }
+
+    /// Ok, unless one of the faults is an error.
+    ///
+    /// # Errors
+    /// All faults, warnings included, when at least one is an error.
+    pub fn into_result(self) -> Result<Self, Self> {
+        if self.has_errors() { Err(self) } else { Ok(self) }
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.kept.iter()
+    }
+
+    /// How many faults were found, kept or not.
+    pub fn len(&self) -> usize {
+        self.found
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.found == 0
+    }
+
+    /// How many of the faults are errors.
+    pub fn error_count(&self) -> usize {
+        self.errors
+    }
+
+    /// How many faults were found but not kept.
+    pub fn omitted(&self) -> usize {
+        self.found - self.kept.len()
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        let mut faults = Self::default();
+        faults.push(fault);
+        faults
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, fault) in self.kept.iter().enumerate() {
+            write!(f, "{}{fault}", if n == 0 { "" } else { "\n" })?;
+        }
+        match self.omitted() {
+            0 => Ok(()),
+            omitted => write!(f, "\n… and {omitted} more"),
+        }
+    }
+}
+
+impl std::error::Error for Faults {}

@@ -1,0 +1,241 @@
+//! A JSON tree that is strict where callers and files can deceive: keys are unique at every depth,
+//! also in fields that nobody reads. Strings are borrowed from the input where it has no escapes.
+//! It is not a general JSON library: it only reads.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// A JSON value whose objects have unique keys.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Json<'a> {
+    Null,
+    Bool(bool),
+    /// A whole number that fits Cedar's `Long`.
+    Long(i64),
+    /// Any other number: a fraction, an exponent, or out of `Long`'s range.
+    Number,
+    String(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    Object(Object<'a>),
+}
+
+/// The members of a JSON object, in the order of the text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+
+impl<'a> Object<'a> {
+    /// The value of `key`, if the object has it.
+    pub fn get(&self, key: &str) -> Option<&Json<'a>> {
+        self.0.iter().find_map(|(k, v)| (k == key).then_some(v))
+    }
+
+    /// Every member, in the order of the text.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
+        self.0.iter().map(|(k, v)| (k.as_ref(), v))
+    }
+}
+
+impl<'a> Json<'a> {
+    /// Reads one JSON document; anything after it is an error.
+    ///
+    /// # Errors
+    /// The text is no JSON, nests deeper than 128 levels, or repeats a key.
+    pub fn parse(text: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+
+    /// The object, if it is one.
+    pub fn as_object(&self) -> Option<&Object<'a>> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The string, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What kind of value this is, with its article, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Long(_) => "a whole number",
+            Self::Number => "a number that is not a 64-bit whole number",
+            Self::String(_) => "a string",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Json::Long(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(i64::try_from(value).map_or(Json::Number, Json::Long))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Json::Number)
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Json::String(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Json::String(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
+        let mut seen = Seen::default();
+        while let Some(Key(key)) = map.next_key()? {
+            if seen.repeats(&members, &key) {
+                return Err(de::Error::custom(format_args!("duplicate key {}", quoted(&key))));
+            }
+            members.push((key, map.next_value()?));
+        }
+        Ok(Json::Object(Object(members)))
+    }
+}
+
+/// Finds repeated keys: by looking at all while they are few, by a set from then on, so that a
+/// hostile object of many keys costs no more than its length.
+#[derive(Default)]
+struct Seen(HashSet<String>);
+
+impl Seen {
+    const FEW: usize = 16;
+
+    fn repeats(&mut self, members: &[(Cow<'_, str>, Json<'_>)], key: &str) -> bool {
+        if members.len() < Self::FEW {
+            return members.iter().any(|(k, _)| k == key);
+        }
+        if self.0.is_empty() {
+            self.0.extend(members.iter().map(|(k, _)| k.to_string()));
+        }
+        !self.0.insert(key.to_owned())
+    }
+}
+
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Borrowed(value)))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Owned(value.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+/// A caller's text inside a message: in backticks, without control characters, cut when long.
+pub fn quoted(text: &str) -> String {
+    const LONGEST: usize = 64;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(visible).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+fn visible(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    let plain = (!c.is_control()).then_some(c);
+    escaped.into_iter().flatten().chain(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str, says: &str) {
+        let error = Json::parse(text.as_bytes()).expect_err("must be refused").to_string();
+        assert!(error.contains(says), "{error}");
+    }
+
+    #[test]
+    fn duplicate_keys_are_refused_at_every_depth() {
+        refused(r#"{"a":1,"a":2}"#, "duplicate key `a` at line 1 column");
+        refused(r#"{"x":[{"b":{"c":1,"\u0063":2}}]}"#, "duplicate key `c`");
+    }
+
+    #[test]
+    fn duplicate_keys_are_found_among_many() {
+        let many: Vec<String> = (0..40).map(|n| format!(r#""k{n}":{n}"#)).collect();
+        assert!(Json::parse(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
+        refused(&format!("{{{},\"k3\":0}}", many.join(",")), "duplicate key `k3`");
+        refused(&format!("{{{},\"k39\":0}}", many.join(",")), "duplicate key `k39`");
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        refused(&"[".repeat(100_000), "recursion limit");
+    }
+
+    #[test]
+    fn only_whole_64_bit_numbers_are_longs() {
+        let json = Json::parse(b"[1,-9223372036854775808,9223372036854775808,1.0,1e2]").unwrap();
+        let numbers = [Json::Long(1), Json::Long(i64::MIN), Json::Number, Json::Number, Json::Number];
+        assert_eq!(json, Json::Array(numbers.to_vec()));
+    }
+
+    #[test]
+    fn quoting_cuts_and_escapes() {
+        assert_eq!(quoted("a\nb"), "`a\\nb`");
+        assert_eq!(quoted(&"é".repeat(70)), format!("`{}…`", "é".repeat(64)));
+    }
+}

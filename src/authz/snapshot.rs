@@ -1,0 +1,148 @@
+//! A snapshot: policies, schema and entities as one immutable value, with a revision that names it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use super::decide::{DecideError, decide};
+use super::decision::Decision;
+use super::digest::Digest;
+use super::entities::{Change, Entities};
+use super::fault::{Fault, Faults};
+use super::policies::Policies;
+use super::request::{Question, Reading, Request, RequestError};
+use super::schema::Schema;
+use super::slice::{Slice, gather};
+
+/// The name of a snapshot's content: the same wherever the same policies, schema and entities are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Revision(SmolStr);
+
+impl Revision {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an operator decides about reading questions.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The longest id of a principal or resource, in bytes.
+    pub longest_id: usize,
+    /// Entity types, by name, whose attributes callers may supply.
+    pub described_by_callers: Vec<String>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { longest_id: Reading::LONGEST_ID, described_by_callers: Vec::new() }
+    }
+}
+
+/// Everything that an answer depends on, at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    policies: Arc<Policies>,
+    entities: Entities,
+    reading: Reading,
+    revision: Revision,
+}
+
+impl Snapshot {
+    /// A snapshot without entities.
+    ///
+    /// # Errors
+    /// The terms name an entity type that the schema does not have.
+    pub fn new(policies: Arc<Policies>, terms: &Terms) -> Result<Self, Faults> {
+        let reading = reading(policies.schema(), terms)?;
+        Ok(Self::assemble(policies, Entities::default(), reading))
+    }
+
+    fn assemble(policies: Arc<Policies>, entities: Entities, reading: Reading) -> Self {
+        let digests = [*policies.digest(), *policies.schema().digest(), entities.digest()];
+        let revision = Revision(Digest::of(digests.iter().map(Digest::as_bytes)).short().into());
+        Self { policies, entities, reading, revision }
+    }
+
+    /// This snapshot with a change of its entities.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the change.
+    pub fn apply(&self, change: Change) -> Result<Self, Faults> {
+        let entities = self.entities.apply(change, self.policies.schema())?;
+        Ok(Self::assemble(Arc::clone(&self.policies), entities, self.reading.clone()))
+    }
+
+    /// This snapshot with other policies of the same schema; the entities stay as they are.
+    ///
+    /// # Errors
+    /// The policies were validated against another schema.
+    pub fn with_policies(&self, policies: Arc<Policies>) -> Result<Self, Faults> {
+        if policies.schema().digest() != self.policies.schema().digest() {
+            return Err(Fault::error("the schema differs, so the entities have to be read again").into());
+        }
+        Ok(Self::assemble(policies, self.entities.clone(), self.reading.clone()))
+    }
+
+    pub fn policies(&self) -> &Arc<Policies> {
+        &self.policies
+    }
+
+    pub fn schema(&self) -> &Schema {
+        self.policies.schema()
+    }
+
+    pub fn entities(&self) -> &Entities {
+        &self.entities
+    }
+
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    /// Reads a question by this snapshot's schema.
+    ///
+    /// # Errors
+    /// What has to be fixed before the question can be answered.
+    pub fn read(&self, question: &Question<'_>) -> Result<Request, RequestError> {
+        Request::read(question, self.schema(), &self.reading)
+    }
+
+    /// The entities that a decision on the request can read.
+    pub fn gather<'a>(&'a self, request: &'a Request) -> Slice<'a> {
+        gather(&self.entities, request, self.policies.level())
+    }
+
+    /// Decides on what was gathered for the request.
+    ///
+    /// # Errors
+    /// A defect of this program; see [`DecideError`].
+    pub fn decide(&self, request: &Request, slice: &Slice<'_>) -> Result<Decision, DecideError> {
+        decide(&self.policies, request, slice)
+    }
+}
+
+fn reading(schema: &Schema, terms: &Terms) -> Result<Reading, Faults> {
+    let mut faults = Faults::default();
+    let mut described_by_callers = Vec::new();
+    for name in &terms.described_by_callers {
+        match schema.kind_named(name) {
+            Ok(kind) => described_by_callers.push(kind),
+            Err(_) => faults.push(
+                Fault::error(format!(
+                    "the schema has no entity type `{name}`, so callers cannot describe it"
+                ))
+                .help("correct `described-by-callers`, or the schema"),
+            ),
+        }
+    }
+    faults.into_result()?;
+    Ok(Reading { longest_id: terms.longest_id, described_by_callers })
+}

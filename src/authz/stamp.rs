@@ -1,0 +1,22 @@
+//! Stamps: names for versions of content, never given twice in a process.
+//!
+//! The counter is the one piece of global state in the engine. It is here because a stamp that is
+//! unique by construction makes a stale cache impossible, also where snapshots branch (a candidate
+//! that was refused, a test case's variation), which a counter in the snapshot could not promise.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The version of one entity or of one set of policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// What stands for an entity that does not exist.
+    pub const ABSENT: Self = Self(0);
+
+    /// A stamp that nothing had before.
+    pub fn fresh() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,308 @@
+//! Values of attributes and contexts: read from JSON by their type, compared by meaning, and turned
+//! into Cedar's own when a decision needs them.
+
+use std::sync::Arc;
+
+use cedar_policy::{Context, RestrictedExpression};
+use smol_str::SmolStr;
+
+use super::json::{Json, Object, quoted};
+use super::schema::{EntityRef, Extension, Kind, RecordType, Schema, Type, Unresolved};
+
+/// A value in canonical form: equal values are equal here, whatever their text looked like.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Value {
+    Bool(bool),
+    Long(i64),
+    String(SmolStr),
+    Entity(EntityRef),
+    /// Sorted, without repetition.
+    Set(Arc<[Value]>),
+    Record(Record),
+    /// The text that the extension's constructor takes.
+    Extension(Extension, SmolStr),
+}
+
+/// Named values, sorted by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Record(Arc<[(SmolStr, Value)]>);
+
+impl Record {
+    /// A record of these values; of a name that comes twice, the last counts.
+    pub fn new(values: impl IntoIterator<Item = (SmolStr, Value)>) -> Self {
+        let sorted: std::collections::BTreeMap<SmolStr, Value> = values.into_iter().collect();
+        Self(sorted.into_iter().collect())
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.iter().find_map(|(n, value)| (n == name).then_some(value))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&SmolStr, &Value)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// This record with another's values in place of its own.
+    #[must_use]
+    pub fn overlaid(&self, over: &Self) -> Self {
+        Self::new(self.0.iter().chain(over.0.iter()).cloned())
+    }
+
+    /// The record as Cedar's pairs.
+    pub fn to_cedar(&self, schema: &Schema) -> Vec<(String, RestrictedExpression)> {
+        self.iter().map(|(name, value)| (name.to_string(), value.to_cedar(schema))).collect()
+    }
+
+    /// Every entity that stands in the record, at any depth.
+    pub fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(&'a EntityRef)) {
+        self.0.iter().for_each(|(_, value)| value.for_each_entity(found));
+    }
+}
+
+impl Value {
+    fn to_cedar(&self, schema: &Schema) -> RestrictedExpression {
+        match self {
+            Self::Bool(bool) => RestrictedExpression::new_bool(*bool),
+            Self::Long(long) => RestrictedExpression::new_long(*long),
+            Self::String(text) => RestrictedExpression::new_string(text.to_string()),
+            Self::Entity(entity) => RestrictedExpression::new_entity_uid(schema.uid(entity)),
+            Self::Set(items) => RestrictedExpression::new_set(items.iter().map(|item| item.to_cedar(schema))),
+            // Names are unique in a record, so building it cannot fail.
+            Self::Record(record) => RestrictedExpression::new_record(record.to_cedar(schema))
+                .unwrap_or_else(|_| RestrictedExpression::new_set([])),
+            Self::Extension(extension, text) => constructed(*extension, text),
+        }
+    }
+
+    fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(&'a EntityRef)) {
+        match self {
+            Self::Entity(entity) => found(entity),
+            Self::Set(items) => items.iter().for_each(|item| item.for_each_entity(found)),
+            Self::Record(record) => record.for_each_entity(found),
+            Self::Bool(_) | Self::Long(_) | Self::String(_) | Self::Extension(..) => {}
+        }
+    }
+}
+
+fn constructed(extension: Extension, text: &str) -> RestrictedExpression {
+    match extension {
+        Extension::Ip => RestrictedExpression::new_ip(text),
+        Extension::Decimal => RestrictedExpression::new_decimal(text),
+        Extension::DateTime => RestrictedExpression::new_datetime(text),
+        Extension::Duration => RestrictedExpression::new_duration(text),
+    }
+}
+
+/// How strictly JSON is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Cedar's entity format: full type names, no attribute that the schema does not know.
+    Stored,
+    /// What callers send: an entity may be a plain string, a type name may leave out its namespace,
+    /// and attributes that the schema does not know are ignored.
+    Caller,
+}
+
+/// A value that does not fit its type: where inside what was read, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// Dotted, with indices in brackets: `roles[2].id`; empty for the value itself.
+    pub path: String,
+    pub message: String,
+}
+
+/// Reads values by their types and collects everything that does not fit.
+pub struct ValueReader<'s> {
+    schema: &'s Schema,
+    dialect: Dialect,
+    path: String,
+    pub misfits: Vec<Misfit>,
+}
+
+impl<'s> ValueReader<'s> {
+    /// A reader whose paths begin with `root`.
+    pub fn new(schema: &'s Schema, dialect: Dialect, root: &str) -> Self {
+        Self { schema, dialect, path: root.to_owned(), misfits: Vec::new() }
+    }
+
+    /// The attributes of a record type. What does not fit is left out and noted in `misfits`.
+    pub fn record(&mut self, object: &Object<'_>, ty: &RecordType, required: Required) -> Record {
+        let mut values = Vec::new();
+        for (name, json) in object.iter() {
+            match ty.get(name) {
+                Some(attribute) => {
+                    let value = self.at(&format!(".{name}"), |reader| reader.value(json, &attribute.ty));
+                    values.extend(value.map(|value| (SmolStr::new(name), value)));
+                }
+                None if self.dialect == Dialect::Caller => {}
+                None => self.at(&format!(".{name}"), |reader| {
+                    reader.misfit("the schema does not know this attribute".to_owned());
+                }),
+            }
+        }
+        if required == Required::All {
+            for (name, attribute) in ty.iter() {
+                if attribute.required && object.get(name).is_none() {
+                    let wanted = self.describe(&attribute.ty);
+                    self.at(&format!(".{name}"), |reader| {
+                        reader.misfit(format!("missing: it has to be {wanted}"))
+                    });
+                }
+            }
+        }
+        Record::new(values)
+    }
+
+    /// One value; `None` when it does not fit.
+    pub fn value(&mut self, json: &Json<'_>, ty: &Type) -> Option<Value> {
+        match (ty, json) {
+            (Type::Bool, Json::Bool(bool)) => Some(Value::Bool(*bool)),
+            (Type::Long, Json::Long(long)) => Some(Value::Long(*long)),
+            (Type::String, Json::String(text)) => Some(Value::String(SmolStr::new(text))),
+            (Type::Set(element), Json::Array(items)) => self.set(items, element),
+            (Type::Record(record), Json::Object(object)) => {
+                Some(Value::Record(self.record(object, record, Required::All)))
+            }
+            (Type::Entity(kind), json) => self.entity(json, *kind).map(Value::Entity),
+            (Type::Extension(extension), json) => self.extension(json, *extension),
+            (ty, json) => self.wrong(ty, json),
+        }
+    }
+
+    fn set(&mut self, items: &[Json<'_>], element: &Type) -> Option<Value> {
+        let mut values = Vec::with_capacity(items.len());
+        for (n, item) in items.iter().enumerate() {
+            values.extend(self.at(&format!("[{n}]"), |reader| reader.value(item, element)));
+        }
+        values.sort();
+        values.dedup();
+        Some(Value::Set(values.into()))
+    }
+
+    /// An entity of a known kind.
+    fn entity(&mut self, json: &Json<'_>, kind: Kind) -> Option<EntityRef> {
+        let entity = match json {
+            Json::String(id) if self.dialect == Dialect::Caller => EntityRef { kind, id: SmolStr::new(id) },
+            Json::Object(object) => self.entity_of_object(object)?,
+            _ => return self.wrong(&Type::Entity(kind), json),
+        };
+        if entity.kind != kind {
+            let (wanted, found) = (&self.schema.kind(kind).name, &self.schema.kind(entity.kind).name);
+            self.misfit(format!("has to be an entity of type `{wanted}`, found one of type `{found}`"));
+            return None;
+        }
+        self.known_id(&entity).then_some(entity)
+    }
+
+    /// An entity of any kind, as `{"type", "id"}`, with `__entity` around it or not.
+    pub fn entity_of_object(&mut self, object: &Object<'_>) -> Option<EntityRef> {
+        let object = match object.get("__entity") {
+            Some(inner) => inner.as_object()?,
+            None => object,
+        };
+        let (Some(name), Some(id)) =
+            (object.get("type").and_then(Json::as_str), object.get("id").and_then(Json::as_str))
+        else {
+            self.misfit("an entity has to be an object with the strings `type` and `id`".to_owned());
+            return None;
+        };
+        let kind = match self.dialect {
+            Dialect::Stored => self.schema.kind_of_full_name(name).ok_or(Unresolved::Unknown),
+            Dialect::Caller => self.schema.kind_named(name),
+        };
+        match kind {
+            Ok(kind) => Some(EntityRef { kind, id: SmolStr::new(id) }),
+            Err(_) => {
+                self.misfit(format!("the schema has no entity type {}", quoted(name)));
+                None
+            }
+        }
+    }
+
+    /// Whether an entity's id is one that its type allows; noted if not.
+    pub fn known_id(&mut self, entity: &EntityRef) -> bool {
+        let info = self.schema.kind(entity.kind);
+        match &info.enumerated {
+            Some(ids) if !ids.contains(&entity.id) => {
+                self.misfit(format!(
+                    "{} is no `{}`: it has to be one of {}",
+                    quoted(&entity.id),
+                    info.name,
+                    list(ids)
+                ));
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn extension(&mut self, json: &Json<'_>, extension: Extension) -> Option<Value> {
+        let Some(text) = extension_text(json, extension) else {
+            return self.wrong(&Type::Extension(extension), json);
+        };
+        // Cedar evaluates the constructor when a context is built, which tells whether the text is good.
+        let probe = Context::from_pairs([(String::from("value"), constructed(extension, text))]);
+        if probe.is_err() {
+            self.misfit(format!("{} is no valid `{}`", quoted(text), extension.constructor()));
+            return None;
+        }
+        Some(Value::Extension(extension, SmolStr::new(text)))
+    }
+
+    fn wrong<T>(&mut self, ty: &Type, json: &Json<'_>) -> Option<T> {
+        let wanted = self.describe(ty);
+        self.misfit(format!("has to be {wanted}, found {}", json.kind()));
+        None
+    }
+
+    /// What a type wants, with its article, for messages.
+    pub fn describe(&self, ty: &Type) -> String {
+        match ty {
+            Type::Bool => "a boolean".to_owned(),
+            Type::Long => "a 64-bit whole number".to_owned(),
+            Type::String => "a string".to_owned(),
+            Type::Set(_) => "an array".to_owned(),
+            Type::Record(_) => "an object".to_owned(),
+            Type::Extension(extension) => format!("a string that `{}` can read", extension.constructor()),
+            Type::Entity(kind) => match &self.schema.kind(*kind).enumerated {
+                Some(ids) => format!("one of {}", list(ids)),
+                None => format!("an entity of type `{}`", self.schema.kind(*kind).name),
+            },
+        }
+    }
+
+    /// Reads something deeper; misfits found there carry the longer path.
+    pub fn at<T>(&mut self, step: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        self.path.push_str(step);
+        let value = read(self);
+        self.path.truncate(length);
+        value
+    }
+
+    pub fn misfit(&mut self, message: String) {
+        self.misfits.push(Misfit { path: self.path.clone(), message });
+    }
+}
+
+/// Whether attributes that the type requires have to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Required {
+    All,
+    /// Only some are given; the rest comes from elsewhere.
+    Partial,
+}
+
+fn extension_text<'j>(json: &'j Json<'_>, extension: Extension) -> Option<&'j str> {
+    let object = match json {
+        Json::String(text) => return Some(text),
+        Json::Object(object) => object.get("__extn").map_or(Some(object), Json::as_object)?,
+        _ => return None,
+    };
+    let fits = object.get("fn").and_then(Json::as_str) == Some(extension.constructor());
+    object.get("arg").filter(|_| fits).and_then(Json::as_str)
+}
+
+fn list(ids: &[SmolStr]) -> String {
+    ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+}

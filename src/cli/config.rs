@@ -1,0 +1,182 @@
+//! Options: each as a flag, an environment variable and a key of the configuration file; a flag goes
+//! before the environment, and that before the file. The only reader of the environment.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use super::Failure;
+use crate::authz::request::Reading;
+use crate::authz::snapshot::Terms;
+use crate::source::loader::Locations;
+use crate::transport::http::authzen::Limits;
+
+/// Where the content is; every verb takes these.
+#[derive(Args)]
+pub struct ContentArguments {
+    /// Folder of the schema and the policies [default: policies]
+    #[arg(long, env = "MANDATE_POLICIES", value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// Folder of the entities [default: entities]
+    #[arg(long, env = "MANDATE_ENTITIES", value_name = "DIR")]
+    entities: Option<PathBuf>,
+    /// Entity types whose attributes callers may supply, separated by commas [default: none]
+    #[arg(long, env = "MANDATE_DESCRIBED_BY_CALLERS", value_name = "TYPES", value_delimiter = ',')]
+    described_by_callers: Option<Vec<String>>,
+    /// Longest id of a subject or resource, in bytes [default: 512]
+    #[arg(long, env = "MANDATE_MAX_ID_BYTES", value_name = "N")]
+    max_id_bytes: Option<usize>,
+    /// Configuration file (TOML); its keys are the options' names
+    #[arg(long, env = "MANDATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// How to serve.
+#[derive(Args)]
+pub struct ServeArguments {
+    #[command(flatten)]
+    pub content: ContentArguments,
+    /// Address of the decision API; port 0 takes a free one [default: 127.0.0.1:8181]
+    #[arg(long, env = "MANDATE_LISTEN", value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Address of the operators' port [default: 127.0.0.1:8182]
+    #[arg(long, env = "MANDATE_ADMIN_LISTEN", value_name = "ADDR")]
+    admin_listen: Option<SocketAddr>,
+    /// How often to look for changes that no file event told; 0s is never [default: 30s]
+    #[arg(long, env = "MANDATE_POLL", value_name = "TIME", value_parser = humantime::parse_duration)]
+    poll: Option<Duration>,
+    /// Decisions to remember; 0 is none [default: 100000]
+    #[arg(long, env = "MANDATE_CACHE_ENTRIES", value_name = "N")]
+    cache_entries: Option<u64>,
+    /// Longest body of a request, in bytes [default: 1048576]
+    #[arg(long, env = "MANDATE_MAX_BODY_BYTES", value_name = "N")]
+    max_body_bytes: Option<usize>,
+    /// Most questions in a batch [default: 1000]
+    #[arg(long, env = "MANDATE_MAX_BATCH", value_name = "N")]
+    max_batch: Option<usize>,
+    /// On SIGTERM, how long to say "not ready" before connections end [default: 1s]
+    #[arg(long, env = "MANDATE_SHUTDOWN_DELAY", value_name = "TIME", value_parser = humantime::parse_duration)]
+    shutdown_delay: Option<Duration>,
+    /// What to log: error, warn, info, debug, trace, or directives by module [default: info]
+    #[arg(long, env = "MANDATE_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// Form of the log on standard error [default: text]
+    #[arg(long, env = "MANDATE_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// The configuration file: the options of all verbs.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    policies: Option<PathBuf>,
+    entities: Option<PathBuf>,
+    described_by_callers: Option<Vec<String>>,
+    max_id_bytes: Option<usize>,
+    listen: Option<SocketAddr>,
+    admin_listen: Option<SocketAddr>,
+    #[serde(with = "humantime_serde")]
+    poll: Option<Duration>,
+    cache_entries: Option<u64>,
+    max_body_bytes: Option<usize>,
+    max_batch: Option<usize>,
+    #[serde(with = "humantime_serde")]
+    shutdown_delay: Option<Duration>,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+}
+
+impl File {
+    fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::message(format!("cannot read `{}`: {error}", path.display())))?;
+        toml::from_str(&text).map_err(|error| Failure::message(format!("`{}`: {error}", path.display())))
+    }
+}
+
+/// Everything that `serve` has to know.
+pub struct ServeConfig {
+    pub locations: Locations,
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    pub poll: Duration,
+    pub cache_entries: u64,
+    pub limits: Limits,
+    pub shutdown_delay: Duration,
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+impl ContentArguments {
+    /// The locations, from arguments, environment and file.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn locations(self) -> Result<Locations, Failure> {
+        let file = File::read(self.config.as_deref())?;
+        Ok(self.over(&file))
+    }
+
+    fn over(self, file: &File) -> Locations {
+        Locations {
+            policies: self.policies.or_else(|| file.policies.clone()).unwrap_or_else(|| "policies".into()),
+            entities: self.entities.or_else(|| file.entities.clone()).unwrap_or_else(|| "entities".into()),
+            terms: Terms {
+                longest_id: self.max_id_bytes.or(file.max_id_bytes).unwrap_or(Reading::LONGEST_ID),
+                described_by_callers: self
+                    .described_by_callers
+                    .or_else(|| file.described_by_callers.clone())
+                    .unwrap_or_default(),
+            },
+        }
+    }
+}
+
+impl ServeArguments {
+    /// The configuration, from arguments, environment and file.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn config(self) -> Result<ServeConfig, Failure> {
+        let file = File::read(self.content.config.as_deref())?;
+        let limits = Limits::default();
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Ok(ServeConfig {
+            locations: self.content.over(&file),
+            listen: self.listen.or(file.listen).unwrap_or(loopback(8181)),
+            admin_listen: self.admin_listen.or(file.admin_listen).unwrap_or(loopback(8182)),
+            poll: self.poll.or(file.poll).unwrap_or(Duration::from_secs(30)),
+            cache_entries: self.cache_entries.or(file.cache_entries).unwrap_or(100_000),
+            limits: Limits {
+                body: self.max_body_bytes.or(file.max_body_bytes).unwrap_or(limits.body),
+                batch: self.max_batch.or(file.max_batch).unwrap_or(limits.batch),
+                ..limits
+            },
+            shutdown_delay: self.shutdown_delay.or(file.shutdown_delay).unwrap_or(Duration::from_secs(1)),
+            log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.or(file.log_format).unwrap_or_default(),
+        })
+    }
+}
+
+/// Whether text for people may be coloured: on a terminal, unless `NO_COLOR` is set.
+pub fn colour(stream: &impl std::io::IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether this runs as a GitHub action, whose log shows annotations.
+pub fn on_github() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}

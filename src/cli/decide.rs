@@ -1,0 +1,151 @@
+//! `mandate decide`: one question, answered from folders, with reasons.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::config::ContentArguments;
+use super::report;
+use super::{Failure, Outcome};
+use crate::assurance::names;
+use crate::authz::Snapshot;
+use crate::authz::decision::{Decision, Outcome as Decided};
+use crate::authz::json::Json;
+use crate::authz::policies::PolicyInfo;
+use crate::authz::request::{Named, Question};
+use crate::source::loader::Loader;
+use crate::transport::http::wire::{Answer, Parts, sentence};
+
+/// The longest request that is read from standard input, in bytes.
+const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
+
+#[derive(Args)]
+#[command(
+    after_help = "Without --principal, --action and --resource, an AuthZEN request (JSON) is read from standard input."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    content: ContentArguments,
+    /// Who asks, such as DirectBillPartner::fabrikam
+    #[arg(long, value_name = "TYPE::ID", requires = "action", requires = "resource")]
+    principal: Option<String>,
+    /// What for, such as registerDevice
+    #[arg(long, value_name = "NAME", requires = "principal")]
+    action: Option<String>,
+    /// On what, such as Customer::contoso
+    #[arg(long, value_name = "TYPE::ID", requires = "principal")]
+    resource: Option<String>,
+    /// A value of the context, such as channel=partner-center-api; JSON, or else a string
+    #[arg(long, value_name = "NAME=VALUE", requires = "principal")]
+    context: Vec<String>,
+    /// Form of the answer
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// The answer that AuthZEN clients get
+    Json,
+}
+
+pub fn run(arguments: Arguments) -> Outcome {
+    let (principal, action, resource) = (arguments.principal, arguments.action, arguments.resource);
+    let locations = arguments.content.locations()?;
+    let (snapshot, _) = Loader::new(&locations).load().map_err(Failure::Faults)?;
+    let decision = match (&principal, &action, &resource) {
+        (Some(principal), Some(action), Some(resource)) => {
+            let context = context(&arguments.context)?;
+            let context =
+                Json::parse(context.as_bytes()).map_err(|error| Failure::message(error.to_string()))?;
+            let named = |text| {
+                let (kind, id) = names::split(text).map_err(Failure::message)?;
+                Ok::<_, Failure>(Named { kind, id, properties: None })
+            };
+            let (principal, resource) = (named(principal)?, named(resource)?);
+            let context = context.as_object();
+            decide(&snapshot, &Question { principal, action, action_properties: None, resource, context })?
+        }
+        _ => decide_stdin(&snapshot)?,
+    };
+    let text = match arguments.format {
+        Format::Text => for_people(&decision, &snapshot),
+        Format::Json => {
+            let answer = Answer::with_context(&decision, snapshot.revision().as_str(), true);
+            serde_json::to_string_pretty(&answer).map_err(|error| Failure::message(error.to_string()))? + "\n"
+        }
+    };
+    report::print(&text)?;
+    Ok(ExitCode::from(if decision.is_permit() { 0 } else { 2 }))
+}
+
+fn decide_stdin(snapshot: &Snapshot) -> Result<Decision, Failure> {
+    let mut body = Vec::new();
+    std::io::stdin()
+        .take(LONGEST_REQUEST)
+        .read_to_end(&mut body)
+        .map_err(|error| Failure::message(format!("cannot read the request: {error}")))?;
+    let json = Json::parse(&body).map_err(|error| {
+        Failure::message(format!("the request on standard input is not valid JSON: {error}"))
+    })?;
+    let object = json.as_object().ok_or_else(|| Failure::message("the request has to be a JSON object"))?;
+    let question = Parts::of(object).question().map_err(Failure::message)?;
+    decide(snapshot, &question)
+}
+
+fn decide(snapshot: &Snapshot, question: &Question<'_>) -> Result<Decision, Failure> {
+    let request = snapshot.read(question).map_err(|error| Failure::message(sentence(&error)))?;
+    let slice = snapshot.gather(&request);
+    snapshot.decide(&request, &slice).map_err(|error| Failure::message(error.to_string()))
+}
+
+/// The context as JSON, from `name=value` pairs.
+fn context(pairs: &[String]) -> Result<String, Failure> {
+    let mut object = serde_json::Map::new();
+    for pair in pairs {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::message(format!("`{pair}` has to be `name=value`")))?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        if object.insert(name.to_owned(), value).is_some() {
+            return Err(Failure::message(format!("the context's `{name}` is given twice")));
+        }
+    }
+    Ok(serde_json::Value::Object(object).to_string())
+}
+
+fn for_people(decision: &Decision, snapshot: &Snapshot) -> String {
+    let (verdict, why) = match &decision.outcome {
+        Decided::Permitted(_) => ("permit", "permitted by"),
+        Decided::Forbidden(_) => ("deny", "forbidden by"),
+        Decided::ForbidFailed(_) => ("deny", "in doubt, because these could not be evaluated:"),
+        Decided::NotPermitted(unmet) if unmet.is_empty() => ("deny", "no policy permits this"),
+        Decided::NotPermitted(_) => ("deny", "not permitted; these would, if their conditions held:"),
+        Decided::UnknownPrincipal => ("deny", "the principal is not known"),
+        Decided::UnknownResource => ("deny", "the resource is not known"),
+    };
+    let mut text = format!("{verdict}\n  {why}\n");
+    for policy in decision.explaining() {
+        describe(&mut text, policy);
+    }
+    for error in &decision.errors {
+        let _ = writeln!(text, "  failed: {}: {}", error.policy.id, error.message);
+    }
+    let _ = writeln!(text, "  revision {}", snapshot.revision());
+    text
+}
+
+fn describe(text: &mut String, policy: &PolicyInfo) {
+    let place = policy
+        .place
+        .as_ref()
+        .map_or_else(String::new, |place| format!(" ({}:{})", place.source.path, place.line_column().0));
+    let _ = writeln!(text, "    {}{place}", policy.id);
+    if let Some(reason) = &policy.reason {
+        let _ = writeln!(text, "      {reason}");
+    }
+}

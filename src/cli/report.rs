@@ -1,0 +1,179 @@
+//! Shows faults: to people with the text they are in, to machines as data.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write, stderr};
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
+    SourceCode, SourceSpan, SpanContents,
+};
+
+use super::Failure;
+use super::config::colour;
+use crate::authz::fault::{Fault, Faults, Place, Severity, SourceText};
+
+/// A line longer than this is not shown as an excerpt: it is data, not a text that people read.
+const LONGEST_LINE: usize = 400;
+
+/// Shows why a verb failed, on standard error.
+pub fn failure(failure: &Failure) {
+    let text = match failure {
+        Failure::Faults(faults) => for_people(faults, colour(&stderr())),
+        other => format!("error: {other}\n"),
+    };
+    // There is nowhere left to complain.
+    let _ = stderr().write_all(text.as_bytes());
+}
+
+/// Faults with excerpts of the texts they are in, and a closing line that counts them.
+pub fn for_people(faults: &Faults, colour: bool) -> String {
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_context_lines(2);
+    let mut text = String::new();
+    for fault in faults.iter() {
+        if handler.render_report(&mut text, &Shown::new(fault)).is_err() {
+            let _ = writeln!(text, "{fault}");
+        }
+        if let Some(place) = fault.place.as_ref().filter(|place| !fits_a_screen(place)) {
+            let (line, column) = place.line_column();
+            let _ = writeln!(text, "   at {}:{line}:{column}\n", place.source.path);
+        }
+    }
+    if faults.omitted() > 0 {
+        let _ = writeln!(text, "… and {} more", faults.omitted());
+    }
+    let (errors, warnings) = (faults.error_count(), faults.len() - faults.error_count());
+    let _ = writeln!(text, "{}, {}", counted(errors, "error"), counted(warnings, "warning"));
+    text
+}
+
+/// Faults as GitHub's annotations, a line each.
+pub fn for_github(faults: &Faults) -> String {
+    let mut text = String::new();
+    for fault in faults.iter() {
+        let level = match fault.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let place = fault.place.as_ref().map_or_else(String::new, |place| {
+            let (line, column) = place.line_column();
+            format!(" file={},line={line},col={column}", property(&place.source.path))
+        });
+        let help = fault.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
+        let _ = writeln!(text, "::{level}{place}::{}", data(&format!("{}{help}", fault.message)));
+    }
+    text
+}
+
+/// Escapes what would end an annotation's message.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// Escapes what would end an annotation's property.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+pub fn counted(n: usize, what: &str) -> String {
+    let plural = match what.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{what}s"),
+    };
+    if n == 1 { format!("1 {what}") } else { format!("{n} {plural}") }
+}
+
+/// Writes to standard output. A reader that went away is no error.
+pub fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// A fault in the form that the graphical renderer takes.
+struct Shown<'a> {
+    fault: &'a Fault,
+    /// The text to show an excerpt of, if it is one that people read.
+    text: Option<NamedText<'a>>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(fault: &'a Fault) -> Self {
+        let place = fault.place.as_ref().filter(|place| fits_a_screen(place));
+        Self { fault, text: place.map(|place| NamedText(&place.source)) }
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.fault, f)
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.fault.message)
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.fault.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.fault.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.text.as_ref().map(|text| text as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let place = self.fault.place.as_ref().filter(|_| self.text.is_some())?;
+        // A span over many lines would show them all; the first says where.
+        let text = place.source.text.get(place.offset..place.offset + place.length).unwrap_or_default();
+        let length = text.lines().next().map_or(0, str::len);
+        Some(Box::new(std::iter::once(LabeledSpan::new(None, place.offset, length))))
+    }
+}
+
+fn fits_a_screen(place: &Place) -> bool {
+    let text = &place.source.text;
+    let start = text.get(..place.offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let end = text
+        .get(place.offset..)
+        .and_then(|after| after.find('\n'))
+        .map_or(text.len(), |at| place.offset + at);
+    end - start <= LONGEST_LINE
+}
+
+/// A source text under its path, without a copy.
+struct NamedText<'a>(&'a SourceText);
+
+impl SourceCode for NamedText<'_> {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let read = self.0.text.read_span(span, before, after)?;
+        let (line, column, lines) = (read.line(), read.column(), read.line_count());
+        let named = MietteSpanContents::new_named(
+            self.0.path.clone(),
+            read.data(),
+            *read.span(),
+            line,
+            column,
+            lines,
+        );
+        Ok(Box::new(named))
+    }
+}

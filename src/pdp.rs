@@ -1,0 +1,147 @@
+//! The running decision point: the snapshot in use, the cache before it, and the one writer that
+//! replaces it. It knows no wire format.
+
+mod cache;
+mod metrics;
+pub mod reload;
+mod status;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::authz::Snapshot;
+use crate::authz::decide::DecideError;
+use crate::authz::decision::{Decision, Outcome};
+use crate::authz::request::{Question, RequestError};
+use crate::authz::snapshot::Revision;
+use cache::Cache;
+use metrics::Metrics;
+pub use status::{Report, Status, TrackStatus};
+
+/// A decision point. Clones share everything.
+#[derive(Clone)]
+pub struct Pdp(Arc<Shared>);
+
+struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    cache: Option<Cache>,
+    metrics: Metrics,
+    status: status::Board,
+}
+
+/// One snapshot in use, for one request or one batch: all its answers are of one revision.
+pub struct View<'a> {
+    pdp: &'a Shared,
+    snapshot: Arc<Snapshot>,
+}
+
+/// Why there is no decision.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The caller's to fix.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A defect of this program.
+    #[error(transparent)]
+    Decide(#[from] DecideError),
+}
+
+impl Pdp {
+    /// A decision point on a first snapshot, with a cache of at most so many decisions; 0 is none.
+    pub fn new(snapshot: Snapshot, cache_entries: u64) -> Self {
+        let metrics = Metrics::new();
+        metrics.serving(&snapshot);
+        let status = status::Board::new(&snapshot);
+        let cache = (cache_entries > 0).then(|| Cache::new(cache_entries));
+        Self(Arc::new(Shared { snapshot: ArcSwap::from_pointee(snapshot), cache, metrics, status }))
+    }
+
+    /// The snapshot in use, held for as long as the view lives.
+    pub fn view(&self) -> View<'_> {
+        View { pdp: &self.0, snapshot: self.0.snapshot.load_full() }
+    }
+
+    /// What operators see on `/status`.
+    pub fn status(&self) -> Status {
+        self.0.status.read(&self.0.snapshot.load())
+    }
+
+    /// The metrics in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        self.0.metrics.encode(self.0.cache.as_ref().map_or(0, Cache::len))
+    }
+}
+
+impl View<'_> {
+    pub fn revision(&self) -> &Revision {
+        self.snapshot.revision()
+    }
+
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// The question is no request by the schema, or a defect of this program kept it from an answer.
+    pub fn decide(&self, question: &Question<'_>) -> Result<Arc<Decision>, Refusal> {
+        let answer = self.answer(question);
+        match &answer {
+            Ok(decision) => self.pdp.metrics.decided(&decision.outcome),
+            Err(refusal) => self.refused(refusal),
+        }
+        answer
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Result<Arc<Decision>, Refusal> {
+        let request = self.snapshot.read(question)?;
+        let slice = self.snapshot.gather(&request);
+        let Some(cache) = &self.pdp.cache else {
+            let decision = self.snapshot.decide(&request, &slice)?;
+            self.note_errors(&decision);
+            return Ok(Arc::new(decision));
+        };
+        let policies = self.snapshot.policies().stamp();
+        if let Some(decision) = cache.get(policies, &request, slice.stamps()) {
+            self.pdp.metrics.cache_hits.inc();
+            return Ok(decision);
+        }
+        self.pdp.metrics.cache_misses.inc();
+        let decision = Arc::new(self.snapshot.decide(&request, &slice)?);
+        self.note_errors(&decision);
+        if decision.errors.is_empty() {
+            let stamps = slice.stamps().into();
+            cache.insert(policies, request, stamps, Arc::clone(&decision));
+        }
+        Ok(decision)
+    }
+
+    fn note_errors(&self, decision: &Decision) {
+        for error in &decision.errors {
+            self.pdp.metrics.policy_failed(error.policy.forbids);
+        }
+        let Some(error) = decision.errors.first() else { return };
+        // A caller can repeat a failing request at will, and must not fill the log with it.
+        if self.pdp.status.may_warn() {
+            let denied = matches!(decision.outcome, Outcome::ForbidFailed(_));
+            tracing::warn!(policy = %error.policy.id, forbids = error.policy.forbids, denied, error = error.message, "a policy could not be evaluated");
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        match refusal {
+            Refusal::Request(error) => {
+                self.pdp.metrics.bad_requests.inc();
+                tracing::debug!(part = ?error.part, path = error.path, message = error.message, "question refused");
+            }
+            Refusal::Decide(error) => {
+                self.pdp.metrics.internal_errors.inc();
+                if self.pdp.status.may_warn() {
+                    tracing::error!(%error, "a request that fits the schema could not be decided");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The memory of decisions: a function's results by everything that the function reads. There is no
+//! invalidation, because there is nothing to invalidate: what changed has another stamp, so another key.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use equivalent::Equivalent;
+
+use crate::authz::decision::Decision;
+use crate::authz::request::Request;
+use crate::authz::stamp::Stamp;
+
+/// Decisions by what they were made from, the least useful dropped first.
+pub struct Cache(moka::sync::Cache<Key, Arc<Decision>>);
+
+/// All that a decision reads, compared in full.
+#[derive(PartialEq, Eq)]
+struct Key {
+    policies: Stamp,
+    request: Request,
+    entities: Box<[Stamp]>,
+}
+
+/// A key that is not owned, for looking up.
+struct Lookup<'a> {
+    policies: Stamp,
+    request: &'a Request,
+    entities: &'a [Stamp],
+}
+
+impl Key {
+    fn lookup(&self) -> Lookup<'_> {
+        Lookup { policies: self.policies, request: &self.request, entities: &self.entities }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.lookup().hash(state);
+    }
+}
+
+impl Hash for Lookup<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.policies.hash(state);
+        self.request.hash(state);
+        self.entities.hash(state);
+    }
+}
+
+impl Equivalent<Key> for Lookup<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.policies == key.policies && *self.entities == *key.entities && *self.request == key.request
+    }
+}
+
+impl Cache {
+    pub fn new(entries: u64) -> Self {
+        Self(moka::sync::Cache::new(entries))
+    }
+
+    pub fn get(&self, policies: Stamp, request: &Request, entities: &[Stamp]) -> Option<Arc<Decision>> {
+        self.0.get(&Lookup { policies, request, entities })
+    }
+
+    pub fn insert(&self, policies: Stamp, request: Request, entities: Box<[Stamp]>, decision: Arc<Decision>) {
+        self.0.insert(Key { policies, request, entities }, decision);
+    }
+
+    /// About how many decisions are held.
+    pub fn len(&self) -> u64 {
+        self.0.entry_count()
+    }
+}

@@ -1,0 +1,181 @@
+//! What operators see: the content in use, and what became of each change. Honest about a refused
+//! candidate: it names what is newest beside what is in use.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+
+use crate::authz::Snapshot;
+use crate::authz::fault::{Fault, Faults, Severity};
+
+/// The state of a decision point, as `/status` shows it.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub version: &'static str,
+    pub revision: String,
+    /// When the content in use came into use.
+    pub since: String,
+    pub started: String,
+    pub schema: Content,
+    pub policies: Content,
+    pub entities: Content,
+}
+
+/// One kind of content: what is in use, and what became of the last change.
+#[derive(Debug, Serialize)]
+pub struct Content {
+    pub digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<TrackStatus>,
+}
+
+/// The last change of a track.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrackStatus {
+    /// When it was tried first.
+    pub at: String,
+    /// `accepted`, or `refused`: then the content before it is in use.
+    pub outcome: &'static str,
+    pub took_ms: u64,
+    /// How many errors and warnings there are; the lists may hold fewer.
+    pub error_count: usize,
+    pub errors: Vec<Report>,
+    pub warnings: Vec<Report>,
+}
+
+/// A fault, as data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl From<&Fault> for Report {
+    fn from(fault: &Fault) -> Self {
+        let at = fault.place.as_ref().map(|place| (place.source.path.clone(), place.line_column()));
+        let (file, at) = at.unzip();
+        let (line, column) = at.unzip();
+        Self { message: fault.message.clone(), help: fault.help.clone(), file, line, column }
+    }
+}
+
+impl TrackStatus {
+    pub fn new(result: Result<&Faults, &Faults>, took: Duration) -> Self {
+        let (outcome, faults) = match result {
+            Ok(warnings) => ("accepted", warnings),
+            Err(faults) => ("refused", faults),
+        };
+        let reports = |severity| faults.iter().filter(|f| f.severity == severity).map(Report::from).collect();
+        Self {
+            at: timestamp(SystemTime::now()),
+            outcome,
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            error_count: faults.error_count(),
+            errors: reports(Severity::Error),
+            warnings: reports(Severity::Warning),
+        }
+    }
+
+    pub fn is_refused(&self) -> bool {
+        self.outcome == "refused"
+    }
+
+    /// Whether another attempt came to the same.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.outcome == other.outcome && self.errors == other.errors && self.error_count == other.error_count
+    }
+}
+
+/// Where the writer writes and operators read.
+pub(super) struct Board {
+    started: SystemTime,
+    tracks: ArcSwap<Tracks>,
+    last_warning: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Tracks {
+    pub since: SystemTime,
+    pub policies: Track,
+    pub entities: Track,
+    kinds: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Track {
+    pub source: Option<String>,
+    pub last: Option<TrackStatus>,
+}
+
+impl Board {
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let tracks = Tracks {
+            since: SystemTime::now(),
+            policies: Track::default(),
+            entities: Track::default(),
+            kinds: snapshot.schema().kinds().count(),
+        };
+        Self {
+            started: SystemTime::now(),
+            tracks: ArcSwap::from_pointee(tracks),
+            last_warning: AtomicU64::new(0),
+        }
+    }
+
+    pub fn tracks(&self) -> Arc<Tracks> {
+        self.tracks.load_full()
+    }
+
+    pub fn write(&self, tracks: Tracks) {
+        self.tracks.store(Arc::new(tracks));
+    }
+
+    pub fn read(&self, snapshot: &Snapshot) -> Status {
+        let tracks = self.tracks.load();
+        let content = |digest: String, count, track: &Track| Content {
+            digest,
+            count,
+            source: track.source.clone(),
+            last_reload: track.last.clone(),
+        };
+        let policies = snapshot.policies();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: snapshot.revision().to_string(),
+            since: timestamp(tracks.since),
+            started: timestamp(self.started),
+            schema: content(policies.schema().digest().to_string(), Some(tracks.kinds), &Track::default()),
+            policies: content(policies.digest().to_string(), Some(policies.len()), &tracks.policies),
+            entities: content(
+                snapshot.entities().digest().to_string(),
+                Some(snapshot.entities().len()),
+                &tracks.entities,
+            ),
+        }
+    }
+
+    /// Whether a warning that callers can cause may be logged now: at most one a second.
+    pub fn may_warn(&self) -> bool {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let last = self.last_warning.swap(now, Ordering::Relaxed);
+        last != now
+    }
+}
+
+fn timestamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}

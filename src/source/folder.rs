@@ -1,0 +1,167 @@
+//! A folder of text files: which there are, and whether they changed since they were last read.
+//!
+//! What counts is content. Metadata only tells which files need not be read again, and is believed
+//! only when it is older than the clock tick in which a file could have changed unseen.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::authz::fault::{Fault, Faults, SourceText};
+
+/// How deep folders may nest; also what ends a loop of symbolic links.
+const DEEPEST: usize = 16;
+
+/// A change within this time of an earlier one may leave the metadata as it was.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often a folder that changes while it is read is read again before giving up for now.
+const ATTEMPTS: usize = 5;
+
+/// What metadata says about a file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Fingerprint {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether the file, read at `now`, last changed so long before that a change after the reading
+    /// must show. If not, it has to be read again, though its metadata stay the same.
+    pub fn is_settled(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (seconds, nanoseconds) = self.changed;
+        let changed = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
+        changed.is_some_and(|(seconds, nanoseconds)| now > Duration::new(seconds, nanoseconds) + TICK)
+    }
+}
+
+/// The files of a folder at one moment, by their name inside it.
+pub type Listing = BTreeMap<String, Fingerprint>;
+
+/// A folder, and which of its files count.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    root: PathBuf,
+    /// The extensions of the files that count.
+    extensions: &'static [&'static str],
+    /// Folders directly inside that do not count.
+    beside: &'static [&'static str],
+}
+
+impl Folder {
+    /// A folder of the files with these extensions, at any depth, but not in the folders `beside`.
+    /// Names that begin with a dot never count: they are editors' and Kubernetes' own.
+    pub fn new(root: &Path, extensions: &'static [&'static str], beside: &'static [&'static str]) -> Self {
+        Self { root: root.to_owned(), extensions, beside }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// All files that count.
+    ///
+    /// # Errors
+    /// The folder, or one in it, cannot be read.
+    pub fn list(&self) -> Result<Listing, Faults> {
+        let mut listing = Listing::new();
+        self.list_into(Path::new(""), 0, &mut listing)?;
+        Ok(listing)
+    }
+
+    fn list_into(&self, inside: &Path, depth: usize, listing: &mut Listing) -> Result<(), Faults> {
+        let folder = self.root.join(inside);
+        if depth > DEEPEST {
+            let message = format!("`{}` is nested too deep, or a loop of symbolic links", folder.display());
+            return Err(Fault::error(message).into());
+        }
+        let unreadable = |error: &io::Error| cannot_read(&folder, error);
+        for entry in fs::read_dir(&folder).map_err(|error| unreadable(&error))? {
+            let name = entry.map_err(|error| unreadable(&error))?.file_name();
+            let path = inside.join(&name);
+            let hidden = name.as_encoded_bytes().first() == Some(&b'.');
+            // What is gone by now, such as an editor's temporary file, was never there.
+            let Some(metadata) = fs::metadata(self.root.join(&path)).ok().filter(|_| !hidden) else {
+                continue;
+            };
+            if metadata.is_dir() && !self.beside.iter().any(|beside| path == Path::new(beside)) {
+                self.list_into(&path, depth + 1, listing)?;
+            } else if metadata.is_file() && self.counts(&path) {
+                listing.insert(path.to_string_lossy().into_owned(), Fingerprint::of(&metadata));
+            }
+        }
+        Ok(())
+    }
+
+    fn counts(&self, path: &Path) -> bool {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| self.extensions.contains(&extension))
+    }
+
+    /// Lists the folder and reads the files that `wanted` picks from the listing, such that none of
+    /// them changed meanwhile and all belong to one listing.
+    ///
+    /// # Errors
+    /// A file cannot be read or is not UTF-8, or the folder does not come to rest.
+    pub fn read(
+        &self,
+        wanted: impl Fn(&str, &Fingerprint) -> bool,
+    ) -> Result<(Listing, Vec<Arc<SourceText>>), Faults> {
+        let mut listing = self.list()?;
+        for _ in 0..ATTEMPTS {
+            let names = listing.iter().filter(|(name, fingerprint)| wanted(name, fingerprint));
+            let texts = names.map(|(name, _)| self.read_file(name)).collect::<Vec<_>>();
+            let after = self.list()?;
+            if after == listing {
+                return all_or_faults(texts).map(|texts| (listing, texts));
+            }
+            listing = after;
+        }
+        let message = format!("`{}` keeps changing while it is read", self.root.display());
+        Err(Fault::error(message).help("it is read again as soon as it comes to rest").into())
+    }
+
+    fn read_file(&self, name: &str) -> Result<Arc<SourceText>, Faults> {
+        let path = self.root.join(name);
+        let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            Fault::error(format!("`{}` is not UTF-8: the byte at offset {at} is none", path.display()))
+        })?;
+        Ok(Arc::new(SourceText { path: path.to_string_lossy().into_owned(), name: name.to_owned(), text }))
+    }
+}
+
+fn all_or_faults<T>(results: Vec<Result<T, Faults>>) -> Result<Vec<T>, Faults> {
+    let mut faults = Faults::default();
+    let mut all = Vec::with_capacity(results.len());
+    for result in results {
+        match result {
+            Ok(it) => all.push(it),
+            Err(found) => faults.extend(found),
+        }
+    }
+    faults.into_result().map(|_| all)
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Faults {
+    Fault::error(format!("cannot read `{}`: {error}", path.display())).into()
+}

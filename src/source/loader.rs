@@ -1,0 +1,179 @@
+//! From folders to snapshots: the first one, and each next one from what changed.
+//!
+//! Policies and entities are two tracks. A broken policy file does not hold up a revoked consent,
+//! nor the other way round; only a new schema takes both along, because it says how to read entities.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::entity_files::EntityFiles;
+use super::policy_files::{PolicyFiles, PolicyTexts};
+use crate::authz::Snapshot;
+use crate::authz::fault::Faults;
+use crate::authz::policies::Policies;
+use crate::authz::schema::Schema;
+use crate::authz::snapshot::Terms;
+
+/// Where a snapshot's content is, and the terms of reading questions.
+#[derive(Debug, Clone)]
+pub struct Locations {
+    pub policies: PathBuf,
+    pub entities: PathBuf,
+    pub terms: Terms,
+}
+
+/// Loads snapshots from folders, and knows what of them is in use.
+pub struct Loader {
+    policies: PolicyFiles,
+    entities: EntityFiles,
+    terms: Terms,
+}
+
+/// What a look at the folders brought. A track is `None` where nothing changed.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// The next snapshot, if there is one.
+    pub snapshot: Option<Snapshot>,
+    pub policies: Option<TrackResult>,
+    pub entities: Option<TrackResult>,
+}
+
+/// Accepted, or refused whole, with everything that is wrong.
+pub type TrackResult = Result<Accepted, Faults>;
+
+/// Content that is in use now.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// Whether it differs from what was in use before.
+    pub changed: bool,
+    pub warnings: Faults,
+}
+
+impl Loader {
+    pub fn new(locations: &Locations) -> Self {
+        Self {
+            policies: PolicyFiles::new(&locations.policies),
+            entities: EntityFiles::new(&locations.entities),
+            terms: locations.terms.clone(),
+        }
+    }
+
+    /// Loads everything. Warnings come beside the snapshot.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with policies and entities alike.
+    pub fn load(&mut self) -> Result<(Snapshot, Faults), Faults> {
+        let (policies, texts, mut warnings) = match self.load_policies() {
+            Ok(loaded) => loaded,
+            Err((schema, mut faults)) => {
+                // Entities can be read without policies, so what is wrong with them shows as well.
+                if let Some(Err(found)) = schema.map(|schema| self.entities.change(&schema, true)) {
+                    faults.extend(found);
+                }
+                return Err(faults);
+            }
+        };
+        let snapshot = self.world(policies, texts).map_err(|mut faults| {
+            faults.extend(std::mem::take(&mut warnings));
+            faults
+        })?;
+        Ok((snapshot, warnings))
+    }
+
+    #[expect(clippy::type_complexity, reason = "the schema beside the faults is for this one caller")]
+    fn load_policies(&self) -> Result<(Policies, PolicyTexts, Faults), (Option<Arc<Schema>>, Faults)> {
+        let texts = self.policies.read_if_changed(true).map_err(|faults| (None, faults))?;
+        let texts = texts.ok_or((None, Faults::default()))?;
+        let (schema, mut warnings) = texts.parse_schema(None).map_err(|faults| (None, faults))?;
+        match texts.parse(Arc::clone(&schema)) {
+            Ok((policies, more)) => {
+                warnings.extend(more);
+                Ok((policies, texts, warnings))
+            }
+            Err(faults) => Err((Some(schema), faults)),
+        }
+    }
+
+    /// A snapshot of policies with a schema of their own: all entities are read by it.
+    fn world(&mut self, policies: Policies, texts: PolicyTexts) -> Result<Snapshot, Faults> {
+        let snapshot = Snapshot::new(Arc::new(policies), &self.terms)?;
+        let mut files = self.entities.afresh();
+        let snapshot = match files.change(snapshot.schema(), true)? {
+            Some(mut change) => {
+                let snapshot = snapshot.apply(std::mem::take(&mut change.change))?;
+                files.applied(change);
+                snapshot
+            }
+            None => snapshot,
+        };
+        self.policies.applied(texts);
+        self.entities = files;
+        Ok(snapshot)
+    }
+
+    /// Looks for changes since the last snapshot. With `force`, every file is read again, whatever
+    /// its metadata say.
+    pub fn reload(&mut self, current: &Snapshot, force: bool) -> Reloaded {
+        let mut reloaded = Reloaded::default();
+        let schema = Arc::clone(current.policies().schema());
+        match self.policies.read_if_changed(force) {
+            Ok(None) => {}
+            Ok(Some(texts)) => {
+                reloaded.policies = Some(self.next_policies(texts, current, &mut reloaded.snapshot))
+            }
+            Err(faults) => reloaded.policies = Some(Err(faults)),
+        }
+        let new_schema =
+            reloaded.snapshot.as_ref().is_some_and(|next| next.schema().digest() != schema.digest());
+        if new_schema {
+            reloaded.entities = Some(Ok(Accepted { changed: true, warnings: Faults::default() }));
+        } else {
+            let base = reloaded.snapshot.clone().unwrap_or_else(|| current.clone());
+            reloaded.entities = self.next_entities(&base, force, &mut reloaded.snapshot);
+        }
+        reloaded
+    }
+
+    fn next_policies(
+        &mut self,
+        texts: PolicyTexts,
+        current: &Snapshot,
+        next: &mut Option<Snapshot>,
+    ) -> TrackResult {
+        let (schema, mut warnings) = texts.parse_schema(Some(current.policies().schema()))?;
+        let (policies, more) = texts.parse(schema)?;
+        warnings.extend(more);
+        if policies.schema().digest() != current.schema().digest() {
+            *next = Some(self.world(policies, texts)?);
+            return Ok(Accepted { changed: true, warnings });
+        }
+        let changed = policies.digest() != current.policies().digest();
+        if changed {
+            *next = Some(current.with_policies(Arc::new(policies))?);
+        }
+        self.policies.applied(texts);
+        Ok(Accepted { changed, warnings })
+    }
+
+    fn next_entities(
+        &mut self,
+        base: &Snapshot,
+        force: bool,
+        next: &mut Option<Snapshot>,
+    ) -> Option<TrackResult> {
+        let mut change = match self.entities.change(base.schema(), force) {
+            Ok(change) => change?,
+            Err(faults) => return Some(Err(faults)),
+        };
+        let content = std::mem::take(&mut change.change);
+        let changed = !content.upsert.is_empty() || !content.remove.is_empty();
+        if changed {
+            match base.apply(content) {
+                Ok(snapshot) => *next = Some(snapshot),
+                Err(faults) => return Some(Err(faults)),
+            }
+        }
+        self.entities.applied(change);
+        Some(Ok(Accepted { changed, warnings: Faults::default() }))
+    }
+}

@@ -1,0 +1,95 @@
+//! The policy folder: one schema (`*.cedarschema`) and any number of policy files (`*.cedar`).
+//! `guardrails/` and `tests/` stand beside the policies and are never loaded as policies.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::folder::{Folder, Listing};
+use crate::authz::fault::{Fault, Faults, SourceText};
+use crate::authz::policies::Policies;
+use crate::authz::schema::Schema;
+
+/// The policy folder, and what of it is in use.
+pub(super) struct PolicyFiles {
+    folder: Folder,
+    /// The listing in use, once it was read so late that a later change must show in it.
+    applied: Option<Listing>,
+}
+
+/// The folder's content at one moment.
+pub(super) struct PolicyTexts {
+    pub schema: Result<Arc<SourceText>, Faults>,
+    pub policies: Vec<Arc<SourceText>>,
+    listing: Listing,
+    settled: bool,
+}
+
+impl PolicyFiles {
+    pub fn new(root: &Path) -> Self {
+        Self { folder: Folder::new(root, &["cedar", "cedarschema"], &["guardrails", "tests"]), applied: None }
+    }
+
+    /// Reads the folder, unless it is certainly what is in use already.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn read_if_changed(&self, force: bool) -> Result<Option<PolicyTexts>, Faults> {
+        if !force && self.applied.as_ref() == Some(&self.folder.list()?) {
+            return Ok(None);
+        }
+        let now = SystemTime::now();
+        let (listing, texts) = self.folder.read(|_, _| true)?;
+        let settled = listing.values().all(|file| file.is_settled(now));
+        let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
+        Ok(Some(PolicyTexts { schema: self.only(schemas), policies, listing, settled }))
+    }
+
+    /// Remembers that this content is in use.
+    pub fn applied(&mut self, texts: PolicyTexts) {
+        self.applied = Some(texts.listing).filter(|_| texts.settled);
+    }
+
+    fn only(&self, mut schemas: Vec<Arc<SourceText>>) -> Result<Arc<SourceText>, Faults> {
+        match (schemas.pop(), schemas.pop()) {
+            (Some(schema), None) => Ok(schema),
+            (None, _) => {
+                let message = format!("there is no schema in `{}`", self.folder.root().display());
+                Err(Fault::error(message).help("put one there as `schema.cedarschema`").into())
+            }
+            (Some(one), Some(other)) => {
+                let message = format!("there are several schemas: `{}` and `{}`", other.path, one.path);
+                Err(Fault::error(message)
+                    .help("keep one `.cedarschema` file; it can hold several namespaces")
+                    .into())
+            }
+        }
+    }
+}
+
+impl PolicyTexts {
+    /// Parses the schema, or takes the one in use if it is the same.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the schema.
+    pub fn parse_schema(&self, current: Option<&Arc<Schema>>) -> Result<(Arc<Schema>, Faults), Faults> {
+        let source = self.schema.clone()?;
+        let (schema, warnings) = Schema::parse(&source)?;
+        match current.filter(|current| current.digest() == schema.digest()) {
+            Some(current) => Ok((Arc::clone(current), warnings)),
+            None => Ok((Arc::new(schema), warnings)),
+        }
+    }
+
+    /// Parses the policies by a schema.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the policies.
+    pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Faults), Faults> {
+        Policies::parse(&self.policies, schema)
+    }
+}
+
+fn is_schema(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "cedarschema")
+}

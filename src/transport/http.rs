@@ -1,0 +1,7 @@
+//! HTTP: the decision API by AuthZEN, and the operators' port.
+
+pub mod admin;
+pub mod authzen;
+pub mod server;
+
+pub mod wire;

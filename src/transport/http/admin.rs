@@ -1,0 +1,75 @@
+//! The operators' port: is it alive, is it ready, what does it serve, what did it count.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::pdp::Pdp;
+
+/// How far the program has come.
+#[derive(Clone)]
+pub enum Phase {
+    /// The first snapshot is being loaded.
+    Loading,
+    Serving(Pdp),
+    /// Told to stop: requests in flight end, and no new ones should come.
+    Stopping(Pdp),
+}
+
+type Phases = watch::Receiver<Phase>;
+
+/// The routes of the operators' port.
+pub fn router(phases: Phases) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status))
+        .route("/metrics", get(metrics))
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "no such path: use /livez, /readyz, /status or /metrics\n")
+        })
+        .with_state(phases)
+}
+
+async fn readyz(State(phases): State<Phases>) -> Response {
+    match &*phases.borrow() {
+        Phase::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading\n").into_response(),
+        Phase::Serving(_) => "ready\n".into_response(),
+        Phase::Stopping(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+    }
+}
+
+async fn status(State(phases): State<Phases>) -> Response {
+    let (phase, pdp) = current(&phases);
+    let ready = phase == "serving";
+    let mut body = json!({ "phase": phase, "ready": ready });
+    let status = pdp.and_then(|pdp| serde_json::to_value(pdp.status()).ok());
+    if let (Some(body), Some(serde_json::Value::Object(status))) = (body.as_object_mut(), status) {
+        body.extend(status);
+    }
+    ([(CONTENT_TYPE, "application/json")], format!("{body:#}\n")).into_response()
+}
+
+async fn metrics(State(phases): State<Phases>) -> Response {
+    let (phase, pdp) = current(&phases);
+    let ready = u8::from(phase == "serving");
+    let ready = format!(
+        "# HELP mandate_ready Whether decisions are served.\n# TYPE mandate_ready gauge\nmandate_ready {ready}\n"
+    );
+    let counted = pdp.map_or_else(|| "# EOF\n".to_owned(), |pdp| pdp.metrics());
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, content_type)], ready + &counted).into_response()
+}
+
+fn current(phases: &Phases) -> (&'static str, Option<Pdp>) {
+    match &*phases.borrow() {
+        Phase::Loading => ("loading", None),
+        Phase::Serving(pdp) => ("serving", Some(pdp.clone())),
+        Phase::Stopping(pdp) => ("stopping", Some(pdp.clone())),
+    }
+}

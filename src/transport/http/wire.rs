@@ -1,0 +1,212 @@
+//! AuthZEN's shapes: from a JSON tree to questions, and from decisions to what is written.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::authz::decision::{Decision, Outcome};
+use crate::authz::json::{Json, Object};
+use crate::authz::policies::PolicyInfo;
+use crate::authz::request::{Named, Part, Question, RequestError};
+
+/// Where the four parts of a question stand: in an item, or in the defaults around it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Parts<'j> {
+    subject: Option<&'j Json<'j>>,
+    action: Option<&'j Json<'j>>,
+    resource: Option<&'j Json<'j>>,
+    context: Option<&'j Json<'j>>,
+}
+
+impl<'j> Parts<'j> {
+    pub fn of(object: &'j Object<'j>) -> Self {
+        Self {
+            subject: object.get("subject"),
+            action: object.get("action"),
+            resource: object.get("resource"),
+            context: object.get("context"),
+        }
+    }
+
+    /// These parts, with the defaults where one is absent. A part is taken whole or not at all.
+    pub fn or(self, defaults: Self) -> Self {
+        Self {
+            subject: self.subject.or(defaults.subject),
+            action: self.action.or(defaults.action),
+            resource: self.resource.or(defaults.resource),
+            context: self.context.or(defaults.context),
+        }
+    }
+
+    /// The first part that is there and is no object, which makes a whole payload malformed.
+    ///
+    /// # Errors
+    /// That part, in a sentence.
+    pub fn are_objects(&self) -> Result<(), String> {
+        optional(self.subject, "subject")?;
+        optional(self.action, "action")?;
+        optional(self.resource, "resource")?;
+        optional(self.context, "context").map(|_| ())
+    }
+
+    /// The question that the parts ask.
+    ///
+    /// # Errors
+    /// What is missing or of the wrong shape, in a sentence.
+    pub fn question(&self) -> Result<Question<'j>, String> {
+        let action = required(self.action, "action")?;
+        Ok(Question {
+            principal: named(self.subject, "subject")?,
+            action: string(action, "action", "name")?,
+            action_properties: optional(action.get("properties"), "action.properties")?,
+            resource: named(self.resource, "resource")?,
+            context: optional(self.context, "context")?,
+        })
+    }
+}
+
+fn named<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String> {
+    let object = required(json, part)?;
+    Ok(Named {
+        kind: string(object, part, "type")?,
+        id: string(object, part, "id")?,
+        properties: optional(object.get("properties"), &format!("{part}.properties"))?,
+    })
+}
+
+fn required<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<&'j Object<'j>, String> {
+    optional(json, part)?.ok_or_else(|| format!("{part}: missing: it has to be an object"))
+}
+
+/// The object at a path, if there is anything.
+///
+/// # Errors
+/// There is something else, in a sentence.
+pub fn optional<'j>(json: Option<&'j Json<'j>>, path: &str) -> Result<Option<&'j Object<'j>>, String> {
+    match json {
+        None => Ok(None),
+        Some(Json::Object(object)) => Ok(Some(object)),
+        Some(other) => Err(format!("{path}: has to be an object, found {}", other.kind())),
+    }
+}
+
+fn string<'j>(object: &'j Object<'j>, part: &str, key: &str) -> Result<&'j str, String> {
+    match object.get(key) {
+        Some(Json::String(text)) => Ok(text),
+        Some(other) => Err(format!("{part}.{key}: has to be a string, found {}", other.kind())),
+        None => Err(format!("{part}.{key}: missing: it has to be a string")),
+    }
+}
+
+/// A request error in AuthZEN's terms.
+pub fn sentence(error: &RequestError) -> String {
+    let part = match error.part {
+        Part::PrincipalType => "subject.type",
+        Part::PrincipalId => "subject.id",
+        Part::PrincipalProperties => "subject.properties",
+        Part::Action => "action.name",
+        Part::ActionProperties => "action.properties",
+        Part::ResourceType => "resource.type",
+        Part::ResourceId => "resource.id",
+        Part::ResourceProperties => "resource.properties",
+        Part::Context => "context",
+    };
+    format!("{part}{}: {}", error.path, error.message)
+}
+
+/// One answer.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    pub decision: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<AnswerContext>,
+}
+
+/// The answers of a batch.
+#[derive(Debug, Serialize)]
+pub struct Answers {
+    pub evaluations: Vec<Answer>,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub struct AnswerContext {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_admin: Option<AdminReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_user: Option<UserReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ItemError>,
+}
+
+/// For whoever writes policies: what decided.
+#[derive(Debug, Serialize)]
+pub struct AdminReason {
+    pub outcome: &'static str,
+    pub policies: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// For whoever was denied: the policies' own words, by language.
+#[derive(Debug, Serialize)]
+pub struct UserReason {
+    pub en: String,
+}
+
+/// Why an item of a batch has no decision of its own.
+#[derive(Debug, Serialize)]
+pub struct ItemError {
+    pub status: u16,
+    pub message: String,
+}
+
+impl Answer {
+    /// A decision without more.
+    pub fn bare(decision: &Decision) -> Self {
+        Self { decision: decision.is_permit(), context: None }
+    }
+
+    /// A decision with its revision, and reasons where it is a denial or the caller wants them.
+    pub fn with_context(decision: &Decision, revision: &str, explain: bool) -> Self {
+        let permit = decision.is_permit();
+        let context = AnswerContext {
+            revision: Some(revision.to_owned()),
+            reason_admin: (explain || !permit).then(|| admin_reason(decision)),
+            reason_user: (!permit).then(|| UserReason { en: user_reason(decision) }),
+            error: None,
+        };
+        Self { decision: permit, context: Some(context) }
+    }
+
+    /// What stands in a batch for an item that is no question.
+    pub fn broken(status: u16, message: String) -> Self {
+        let context =
+            AnswerContext { error: Some(ItemError { status, message }), ..AnswerContext::default() };
+        Self { decision: false, context: Some(context) }
+    }
+}
+
+fn admin_reason(decision: &Decision) -> AdminReason {
+    AdminReason {
+        outcome: decision.outcome.name(),
+        policies: decision.explaining().iter().map(|policy| policy.id.to_string()).collect(),
+        errors: decision
+            .errors
+            .iter()
+            .map(|error| format!("{}: {}", error.policy.id, error.message))
+            .collect(),
+    }
+}
+
+fn user_reason(decision: &Decision) -> String {
+    let policies: &[Arc<PolicyInfo>] = decision.explaining();
+    let reasons: Vec<&str> = policies.iter().filter_map(|policy| policy.reason.as_deref()).collect();
+    match &decision.outcome {
+        Outcome::UnknownPrincipal => "The subject is not known.".to_owned(),
+        Outcome::UnknownResource => "The resource is not known.".to_owned(),
+        _ if reasons.is_empty() => "No policy permits this.".to_owned(),
+        _ => reasons.join(" "),
+    }
+}
