@@ -1,6 +1,8 @@
 //! The command line: one file a verb. The only place that reads arguments and the environment, and
 //! the only one that wires the floors together.
 
+#![allow(clippy::doc_markdown, reason = "doc comments of arguments are help texts, shown as they stand")]
+
 mod check;
 mod config;
 mod decide;

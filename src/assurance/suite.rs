@@ -136,7 +136,7 @@ impl Case {
     pub fn run(&self, snapshot: &Snapshot) -> CaseResult {
         let started = Instant::now();
         let failure = match self.answer(snapshot) {
-            Ok(answer) => self.difference(answer),
+            Ok(answer) => self.difference(&answer),
             Err(message) => Some(format!("the case cannot be asked: {message}")),
         };
         CaseResult { failure, took: started.elapsed() }
@@ -163,8 +163,8 @@ impl Case {
     }
 
     /// How the answer differs from what was expected, line by line; `None` if it does not.
-    fn difference(&self, answer: Result<Decision, RequestError>) -> Option<String> {
-        let verdict = match &answer {
+    fn difference(&self, answer: &Result<Decision, RequestError>) -> Option<String> {
+        let verdict = match answer {
             Ok(decision) if decision.is_permit() => Verdict::Permit,
             Ok(_) => Verdict::Deny,
             Err(_) => Verdict::Error,
@@ -176,7 +176,7 @@ impl Case {
         if verdict == self.expect.verdict() && same_policies {
             return None;
         }
-        let came = match &answer {
+        let came = match answer {
             Ok(decision) => described(verdict, Some(&determining), Some(decision)),
             Err(error) => format!("error: {}: {}", part(error.part), error.message),
         };

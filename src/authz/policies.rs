@@ -78,7 +78,9 @@ impl Policies {
         let mut files: Vec<_> = files.to_vec();
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let mut parsed = Parsed::default();
-        files.iter().for_each(|file| parsed.file(file));
+        for file in &files {
+            parsed.file(file);
+        }
         parsed.faults = parsed.faults.into_result()?;
         let level = parsed.validate(&schema);
         let faults = parsed.faults.into_result()?;

@@ -92,9 +92,8 @@ impl Request {
     pub fn read(question: &Question<'_>, schema: &Schema, reading: &Reading) -> Result<Self, RequestError> {
         let action =
             schema.action_named(question.action).map_err(|why| unknown_action(question.action, why))?;
-        let kinds = [Part::PrincipalType, Part::ResourceType];
-        let principal = entity(&question.principal, kinds[0], Part::PrincipalId, schema, reading)?;
-        let resource = entity(&question.resource, kinds[1], Part::ResourceId, schema, reading)?;
+        let principal = entity(&question.principal, Part::PrincipalType, Part::PrincipalId, schema, reading)?;
+        let resource = entity(&question.resource, Part::ResourceType, Part::ResourceId, schema, reading)?;
         applies(schema, action, &principal, &resource)?;
         Ok(Self {
             context: context(question, schema, action)?,

@@ -56,7 +56,9 @@ pub fn gather<'a>(entities: &'a Entities, request: &'a Request, level: u32) -> S
             }
             next = end;
         }
-        references.into_iter().for_each(|name| walk.load(name, None));
+        for name in references {
+            walk.load(name, None);
+        }
     }
     Slice { loaded: walk.loaded, stamps: walk.stamps }
 }

@@ -145,7 +145,7 @@ impl<'s> ValueReader<'s> {
                 if attribute.required && object.get(name).is_none() {
                     let wanted = self.describe(&attribute.ty);
                     self.at(&format!(".{name}"), |reader| {
-                        reader.misfit(format!("missing: it has to be {wanted}"))
+                        reader.misfit(format!("missing: it has to be {wanted}"));
                     });
                 }
             }
@@ -159,7 +159,7 @@ impl<'s> ValueReader<'s> {
             (Type::Bool, Json::Bool(bool)) => Some(Value::Bool(*bool)),
             (Type::Long, Json::Long(long)) => Some(Value::Long(*long)),
             (Type::String, Json::String(text)) => Some(Value::String(SmolStr::new(text))),
-            (Type::Set(element), Json::Array(items)) => self.set(items, element),
+            (Type::Set(element), Json::Array(items)) => Some(self.set(items, element)),
             (Type::Record(record), Json::Object(object)) => {
                 Some(Value::Record(self.record(object, record, Required::All)))
             }
@@ -169,14 +169,14 @@ impl<'s> ValueReader<'s> {
         }
     }
 
-    fn set(&mut self, items: &[Json<'_>], element: &Type) -> Option<Value> {
+    fn set(&mut self, items: &[Json<'_>], element: &Type) -> Value {
         let mut values = Vec::with_capacity(items.len());
         for (n, item) in items.iter().enumerate() {
             values.extend(self.at(&format!("[{n}]"), |reader| reader.value(item, element)));
         }
         values.sort();
         values.dedup();
-        Some(Value::Set(values.into()))
+        Value::Set(values.into())
     }
 
     /// An entity of a known kind.
@@ -210,13 +210,11 @@ impl<'s> ValueReader<'s> {
             Dialect::Stored => self.schema.kind_of_full_name(name).ok_or(Unresolved::Unknown),
             Dialect::Caller => self.schema.kind_named(name),
         };
-        match kind {
-            Ok(kind) => Some(EntityRef { kind, id: SmolStr::new(id) }),
-            Err(_) => {
-                self.misfit(format!("the schema has no entity type {}", quoted(name)));
-                None
-            }
+        if let Ok(kind) = kind {
+            return Some(EntityRef { kind, id: SmolStr::new(id) });
         }
+        self.misfit(format!("the schema has no entity type {}", quoted(name)));
+        None
     }
 
     /// Whether an entity's id is one that its type allows; noted if not.

@@ -1,5 +1,6 @@
 //! `mandate check`: everything that `serve` would refuse, before it is asked to.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -41,9 +42,8 @@ pub fn run(arguments: Arguments) -> Outcome {
     let text = match arguments.format {
         Some(Format::Json) => as_json(&faults, snapshot.as_ref())?,
         Some(Format::Github) => report::for_github(&faults),
-        Some(Format::Text) => as_text(&faults, snapshot.as_ref()),
         None if on_github() => as_text(&faults, snapshot.as_ref()) + &report::for_github(&faults),
-        None => as_text(&faults, snapshot.as_ref()),
+        Some(Format::Text) | None => as_text(&faults, snapshot.as_ref()),
     };
     report::print(&text)?;
     Ok(ExitCode::from(u8::from(snapshot.is_none())))
@@ -57,7 +57,7 @@ fn as_text(faults: &Faults, snapshot: Option<&Snapshot>) -> String {
     if let Some(snapshot) = snapshot {
         let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
         let counts = format!("{}, {}", counted(policies, "policy"), counted(entities, "entity"));
-        text += &format!("ok: {counts}, revision {}\n", snapshot.revision());
+        let _ = writeln!(text, "ok: {counts}, revision {}", snapshot.revision());
     }
     text
 }

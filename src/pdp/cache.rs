@@ -67,8 +67,10 @@ impl Cache {
         self.0.insert(Key { policies, request, entities }, decision);
     }
 
-    /// About how many decisions are held.
+    /// How many decisions are held.
     pub fn len(&self) -> u64 {
+        // What was inserted a moment ago is counted only by this.
+        self.0.run_pending_tasks();
         self.0.entry_count()
     }
 }

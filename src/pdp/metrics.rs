@@ -80,6 +80,12 @@ impl Metrics {
             registry,
         };
         metrics.register();
+        for track in ["policies", "entities"] {
+            for result in ["accepted", "refused"] {
+                let _ = metrics.reloads.get_or_create(&Reload { track, result });
+            }
+            metrics.refused.get_or_create(&[("track", track.to_owned())]).set(0);
+        }
         metrics
     }
 

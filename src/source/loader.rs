@@ -119,7 +119,7 @@ impl Loader {
         match self.policies.read_if_changed(force) {
             Ok(None) => {}
             Ok(Some(texts)) => {
-                reloaded.policies = Some(self.next_policies(texts, current, &mut reloaded.snapshot))
+                reloaded.policies = Some(self.next_policies(texts, current, &mut reloaded.snapshot));
             }
             Err(faults) => reloaded.policies = Some(Err(faults)),
         }

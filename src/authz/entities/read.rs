@@ -112,7 +112,7 @@ pub fn entity_of_json(json: &Json<'_>, schema: &Schema) -> Result<Entity, Vec<Mi
 fn entity_of_object(object: &Object<'_>, schema: &Schema, reader: &mut ValueReader<'_>) -> Option<Entity> {
     for (key, _) in object.iter().filter(|(key, _)| !matches!(*key, "uid" | "attrs" | "parents" | "tags")) {
         reader.at(key, |reader| {
-            reader.misfit("an entity has only `uid`, `attrs`, `parents` and `tags`".to_owned())
+            reader.misfit("an entity has only `uid`, `attrs`, `parents` and `tags`".to_owned());
         });
     }
     let name = reader.at("uid", |reader| name(object.get("uid"), reader))?;

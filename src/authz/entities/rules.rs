@@ -147,7 +147,9 @@ impl Draft<'_> {
             }
         }
         left.sort();
-        left.into_iter().for_each(|message| self.fault(message, None));
+        for message in left {
+            self.fault(message, None);
+        }
     }
 
     fn fault(&mut self, message: String, place: Option<&Place>) {

@@ -231,13 +231,12 @@ impl<'a> Reader<'a> {
     }
 
     fn record(&mut self, ty: &ResolvedType) -> Option<RecordType> {
-        match self.ty(ty)? {
-            Type::Record(record) => Some(record),
-            _ => {
-                self.fault("a shape and a context have to be records".to_owned(), &ty.r#type);
-                None
-            }
+        let read = self.ty(ty)?;
+        if let Type::Record(record) = read {
+            return Some(record);
         }
+        self.fault("a shape and a context have to be records".to_owned(), &ty.r#type);
+        None
     }
 
     fn ty(&mut self, ty: &ResolvedType) -> Option<Type> {

@@ -1,4 +1,4 @@
-//! The decision API: OpenID AuthZEN Authorization API 1.0, evaluation and evaluations.
+//! The decision API: `OpenID` AuthZEN Authorization API 1.0, evaluation and evaluations.
 
 use std::time::Duration;
 
@@ -142,7 +142,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+    std::error::Error::source(error)
+        .is_some_and(<dyn std::error::Error + 'static>::is::<http_body_util::LengthLimitError>)
 }
 
 fn echo(headers: &HeaderMap, mut response: Response) -> Response {

@@ -29,6 +29,7 @@ impl<'j> Parts<'j> {
     }
 
     /// These parts, with the defaults where one is absent. A part is taken whole or not at all.
+    #[must_use]
     pub fn or(self, defaults: Self) -> Self {
         Self {
             subject: self.subject.or(defaults.subject),

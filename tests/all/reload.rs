@@ -1,0 +1,342 @@
+//! Every way in which files change under a running sidecar.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Content, Sidecar, copy_folder, pack, register, until};
+
+const FABRIKAM: (&str, &str) = ("DirectBillPartner", "fabrikam");
+
+/// Fabrikam registers for Contoso by API: permitted by the pack as it ships.
+fn fabrikam() -> Value {
+    register(FABRIKAM, "contoso", "partner-center-api")
+}
+
+/// Trey registers for Contoso by its API: permitted by another policy file than Fabrikam's question
+/// needs changed.
+fn trey() -> Value {
+    register(("Oem", "trey"), "contoso", "oem-api")
+}
+
+/// A policy that forbids everything, as a file by itself.
+const FORBID_ALL: &str = r#"@id("closed") @reason("Closed.") forbid (principal, action, resource);"#;
+
+/// What revokes Fabrikam's consent in the sample store's `customers.json`.
+const CONSENT_EDGE: &str = r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#;
+
+fn started(content: &Content) -> Sidecar {
+    // A poll so rare that only events can have told.
+    let sidecar = content.serve_with(&["--poll", "1h"]);
+    assert!(sidecar.permits(&fabrikam()) && sidecar.permits(&trey()));
+    sidecar
+}
+
+#[track_caller]
+fn becomes(sidecar: &Sidecar, question: &Value, permit: bool) -> Duration {
+    until("the answer follows the change", || sidecar.permits(question) == permit)
+}
+
+fn outcome(sidecar: &Sidecar, track: &str) -> String {
+    sidecar.status()[track]["last_reload"]["outcome"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn in_place_write_of_a_policy() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    content.edit("policies/registration.cedar", "principal is Autopilot::DirectBillPartner", "principal is Autopilot::Oem");
+    becomes(&sidecar, &fabrikam(), false);
+    assert!(sidecar.permits(&trey()));
+}
+
+#[test]
+fn in_place_write_of_an_entity_file_revokes_a_consent() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    becomes(&sidecar, &fabrikam(), false);
+    assert!(sidecar.permits(&trey()));
+    content.write("entities/customers.json", &fs::read_to_string(pack("entities/customers.json")).unwrap());
+    becomes(&sidecar, &fabrikam(), true);
+}
+
+/// What an editor does: writes a new file beside, renames the old one away and the new one over it.
+#[test]
+fn editor_rename_and_replace() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    let edited = content.read("entities/customers.json").replace(CONSENT_EDGE, "");
+    let (file, backup) = (content.path("entities/customers.json"), content.path("entities/customers.json~"));
+    fs::rename(&file, &backup).unwrap();
+    content.write("entities/.customers.json.swp", &edited);
+    fs::rename(content.path("entities/.customers.json.swp"), &file).unwrap();
+    fs::remove_file(backup).unwrap();
+    becomes(&sidecar, &fabrikam(), false);
+    // And the file that is there now is followed as the old one was.
+    content.write("entities/customers.json", &fs::read_to_string(pack("entities/customers.json")).unwrap());
+    becomes(&sidecar, &fabrikam(), true);
+}
+
+#[test]
+fn new_file_and_removed_file() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    content.write("policies/closed.cedar", FORBID_ALL);
+    becomes(&sidecar, &fabrikam(), false);
+    fs::remove_file(content.path("policies/closed.cedar")).unwrap();
+    becomes(&sidecar, &fabrikam(), true);
+}
+
+#[test]
+fn removed_entity_file() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    // Nothing hangs on a device, so its file can go.
+    let devices = sidecar.status()["entities"]["count"].as_u64().unwrap();
+    fs::remove_file(content.path("entities/devices.ndjson")).unwrap();
+    until("the devices are gone", || sidecar.status()["entities"]["count"].as_u64().unwrap() == devices - 6);
+    assert_eq!(outcome(&sidecar, "entities"), "accepted");
+}
+
+#[test]
+fn new_subdirectory_at_any_depth() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    fs::create_dir_all(content.path("policies/emergency/today")).unwrap();
+    content.write("policies/emergency/today/closed.cedar", FORBID_ALL);
+    becomes(&sidecar, &fabrikam(), false);
+    // The subdirectory is watched, not only found.
+    content.write("policies/emergency/today/closed.cedar", "");
+    becomes(&sidecar, &fabrikam(), true);
+    content.write("policies/emergency/today/closed.cedar", FORBID_ALL);
+    becomes(&sidecar, &fabrikam(), false);
+    fs::remove_dir_all(content.path("policies/emergency")).unwrap();
+    becomes(&sidecar, &fabrikam(), true);
+}
+
+/// A ConfigMap mount: files are links into `..data`, itself a link to a folder, which the kubelet
+/// replaces by renaming a new link over it.
+#[test]
+fn kubernetes_config_map_swap() {
+    let content = Content::of_pack();
+    let mount = |folder: &Path, version: &str| {
+        symlink(version, folder.join("..data_tmp")).unwrap();
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    };
+    for (folder, files) in [("policies", policy_names()), ("entities", entity_names())] {
+        let target = content.path(folder);
+        fs::remove_dir_all(&target).unwrap();
+        copy_folder(&pack(folder), &target.join("..2026_11_22_1"));
+        let _ = fs::remove_dir_all(target.join("..2026_11_22_1/tests"));
+        mount(&target, "..2026_11_22_1");
+        for file in files {
+            symlink(Path::new("..data").join(&file), target.join(&file)).unwrap();
+        }
+    }
+    let sidecar = started(&content);
+    let next = |version: &str, edge: &str| {
+        let target = content.entities();
+        copy_folder(&pack("entities"), &target.join(version));
+        content.edit(&format!("entities/{version}/customers.json"), CONSENT_EDGE, edge);
+        mount(&target, version);
+    };
+    next("..2026_11_22_2", "");
+    becomes(&sidecar, &fabrikam(), false);
+    // The old version goes, as the kubelet does it, and the next swap is seen like the first.
+    fs::remove_dir_all(content.path("entities/..2026_11_22_1")).unwrap();
+    next("..2026_11_22_3", CONSENT_EDGE);
+    becomes(&sidecar, &fabrikam(), true);
+    let policies = content.policies();
+    copy_folder(&policies.join("..2026_11_22_1"), &policies.join("..2026_11_22_2"));
+    content.edit("policies/..2026_11_22_2/registration.cedar", "context.channel == Autopilot::Channel::\"oem-api\"", "false");
+    mount(&policies, "..2026_11_22_2");
+    becomes(&sidecar, &trey(), false);
+    assert!(sidecar.permits(&fabrikam()));
+}
+
+fn policy_names() -> Vec<String> {
+    names(&pack("policies"))
+}
+
+fn entity_names() -> Vec<String> {
+    names(&pack("entities"))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let files = fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
+    files.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn half_written_file_is_refused_and_then_completed() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    let whole = content.read("entities/customers.json").replace(CONSENT_EDGE, "");
+    let (first, rest) = whole.split_at(whole.len() / 2);
+    let mut file = fs::File::create(content.path("entities/customers.json")).unwrap();
+    file.write_all(first.as_bytes()).unwrap();
+    file.flush().unwrap();
+    until("the half is refused", || outcome(&sidecar, "entities") == "refused");
+    assert!(sidecar.permits(&fabrikam()), "the last good content stays in use");
+    file.write_all(rest.as_bytes()).unwrap();
+    drop(file);
+    becomes(&sidecar, &fabrikam(), false);
+    assert_eq!(outcome(&sidecar, "entities"), "accepted");
+}
+
+#[test]
+fn burst_of_a_thousand_events() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    let whole = content.read("entities/customers.json");
+    for n in 0..500 {
+        content.write("entities/customers.json", if n % 2 == 0 { "[" } else { &whole });
+        content.write("entities/noise.txt", &n.to_string());
+    }
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    becomes(&sidecar, &fabrikam(), false);
+    until("the last content is accepted", || outcome(&sidecar, "entities") == "accepted");
+    assert!(sidecar.permits(&trey()));
+}
+
+/// From the moment a changed file is complete to the first answer by it: under 250 ms. The median of
+/// several edits, so that one hiccup of the machine does not count.
+#[test]
+fn change_is_visible_at_once() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    let (with, without) = (content.read("entities/customers.json"), content.read("entities/customers.json").replace(CONSENT_EDGE, ""));
+    let mut times: Vec<Duration> = (0..7)
+        .map(|n| {
+            let permit = n % 2 == 1;
+            content.write("entities/customers.json", if permit { &with } else { &without });
+            becomes(&sidecar, &fabrikam(), permit)
+        })
+        .collect();
+    times.sort();
+    assert!(times[3] < Duration::from_millis(250), "{times:?}");
+}
+
+#[test]
+fn poll_finds_what_no_event_told() {
+    let content = Content::of_pack();
+    // The folder is a link: what is watched is what it leads to at the start.
+    let elsewhere = content.path("elsewhere");
+    copy_folder(&content.entities(), &elsewhere);
+    let edited = fs::read_to_string(elsewhere.join("customers.json")).unwrap().replace(CONSENT_EDGE, "");
+    fs::write(elsewhere.join("customers.json"), edited).unwrap();
+    fs::rename(content.entities(), content.path("before")).unwrap();
+    symlink("before", content.entities()).unwrap();
+    let sidecar = content.serve_with(&["--poll", "200ms"]);
+    assert!(sidecar.permits(&fabrikam()));
+    symlink("elsewhere", content.path("link")).unwrap();
+    fs::rename(content.path("link"), content.entities()).unwrap();
+    becomes(&sidecar, &fabrikam(), false);
+}
+
+#[test]
+fn sighup_reads_everything_again() {
+    let content = Content::of_pack();
+    let before = content.entities();
+    fs::rename(&before, content.path("before")).unwrap();
+    copy_folder(&content.path("before"), &content.path("after"));
+    content.edit("after/customers.json", CONSENT_EDGE, "");
+    symlink("before", &before).unwrap();
+    let sidecar = content.serve_with(&["--poll", "0s"]);
+    assert!(sidecar.permits(&fabrikam()));
+    // No event comes from the folder that is watched, and nothing polls.
+    symlink("after", content.path("link")).unwrap();
+    fs::rename(content.path("link"), &before).unwrap();
+    sidecar.signal("HUP");
+    becomes(&sidecar, &fabrikam(), false);
+}
+
+#[test]
+fn refused_candidate_shows_every_error_with_its_place() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    let revision = sidecar.revision();
+    content.write("policies/broken.cedar", "permit (principal, action, resource) when { principal.nam == 1 };\n");
+    content.edit("policies/consent.cedar", "principal.active };", "principal.activ };");
+    until("the policies are refused", || outcome(&sidecar, "policies") == "refused");
+    let status = sidecar.status();
+    assert_eq!(status["revision"], json!(revision));
+    assert_eq!(status["ready"], json!(true));
+    let errors = status["policies"]["last_reload"]["errors"].as_array().unwrap().clone();
+    let at = |file: &str| {
+        errors.iter().any(|error| {
+            error["file"].as_str().is_some_and(|path| path.ends_with(file))
+                && error["line"].as_u64() > Some(0)
+                && error["column"].as_u64() > Some(0)
+        })
+    };
+    assert!(at("policies/broken.cedar") && at("policies/consent.cedar"), "{errors:?}");
+    assert!(sidecar.metric(r#"mandate_refused{track="policies"}"#) > 0.0);
+    assert!(sidecar.log().contains("the last good content stays in use"), "{}", sidecar.log());
+    assert!(sidecar.permits(&fabrikam()));
+}
+
+#[test]
+fn broken_policies_do_not_hold_up_a_revoked_consent() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    content.write("policies/broken.cedar", "permit (");
+    until("the policies are refused", || outcome(&sidecar, "policies") == "refused");
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    becomes(&sidecar, &fabrikam(), false);
+    assert_eq!(outcome(&sidecar, "policies"), "refused");
+    // And broken entities do not hold up a policy.
+    content.write("entities/broken.json", "{");
+    until("the entities are refused", || outcome(&sidecar, "entities") == "refused");
+    content.write("policies/broken.cedar", FORBID_ALL);
+    becomes(&sidecar, &trey(), false);
+}
+
+#[test]
+fn new_schema_takes_entities_along() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    // By the new schema every customer has a name, which no stored one has: refused whole.
+    let old = "entity Customer in [CspConsent, OemConsent];";
+    let digest = sidecar.status()["schema"]["digest"].clone();
+    content.edit("policies/schema.cedarschema", old, "entity Customer in [CspConsent, OemConsent] = { name?: String };");
+    until("the optional attribute is accepted", || sidecar.status()["schema"]["digest"] != digest);
+    assert!(sidecar.permits(&fabrikam()));
+    content.edit("policies/schema.cedarschema", "name?: String", "name: String");
+    until("the required attribute is refused", || outcome(&sidecar, "policies") == "refused");
+    let errors = sidecar.status()["policies"]["last_reload"]["errors"].to_string();
+    assert!(errors.contains("attrs.name: missing"), "{errors}");
+    assert!(sidecar.permits(&fabrikam()));
+    // Once the entities fit the new schema, both come into use together.
+    let text = content.read("entities/customers.json");
+    let named: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let customer = line.contains(r#""uid": {"type": "Autopilot::Customer""#);
+            if customer { line.replacen(r#""attrs": {}"#, r#""attrs": {"name": "x"}"#, 1) } else { line.to_owned() }
+        })
+        .collect();
+    content.write("entities/customers.json", &named.join("\n"));
+    until("both are accepted", || outcome(&sidecar, "policies") == "accepted");
+    assert!(sidecar.permits(&fabrikam()));
+}
+
+/// An edit of one customer's consent leaves what is remembered of other customers alone, and a new
+/// policy file does not read the entities again.
+#[test]
+fn a_change_leaves_the_rest_alone() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    let relecloud = register(("IndirectReseller", "tailspin"), "relecloud", "partner-center-ui");
+    assert!(sidecar.permits(&relecloud));
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    becomes(&sidecar, &fabrikam(), false);
+    let misses = sidecar.metric("mandate_cache_misses_total");
+    assert!(sidecar.permits(&relecloud));
+    assert!((sidecar.metric("mandate_cache_misses_total") - misses).abs() < f64::EPSILON, "remembered before the change");
+}

@@ -1,0 +1,268 @@
+//! A sidecar to test: a real process on folders of its own, on free ports.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take that has no bound of its own.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The pack that ships with the project.
+pub fn pack(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
+}
+
+/// Folders with a copy of some policies and entities, gone when dropped.
+pub struct Content {
+    folder: TempDir,
+}
+
+impl Content {
+    /// A copy of the pack.
+    pub fn of_pack() -> Self {
+        Self::copied(&pack("policies"), &pack("entities"))
+    }
+
+    pub fn copied(policies: &Path, entities: &Path) -> Self {
+        let content = Self { folder: TempDir::new().unwrap() };
+        copy_folder(policies, &content.policies());
+        copy_folder(entities, &content.entities());
+        content
+    }
+
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.folder.path().join(inside)
+    }
+
+    pub fn policies(&self) -> PathBuf {
+        self.path("policies")
+    }
+
+    pub fn entities(&self) -> PathBuf {
+        self.path("entities")
+    }
+
+    pub fn read(&self, inside: &str) -> String {
+        fs::read_to_string(self.path(inside)).unwrap()
+    }
+
+    pub fn write(&self, inside: &str, text: &str) {
+        fs::write(self.path(inside), text).unwrap();
+    }
+
+    /// Replaces a text in a file; the text has to be there.
+    pub fn edit(&self, inside: &str, from: &str, to: &str) {
+        let text = self.read(inside);
+        assert!(text.contains(from), "`{from}` is not in {inside}");
+        self.write(inside, &text.replace(from, to));
+    }
+
+    /// Runs `mandate VERB --policies … --entities … ARGS`.
+    pub fn mandate(&self, verb: &str, args: &[&str]) -> Output {
+        self.command(verb).args(args).output().unwrap()
+    }
+
+    pub fn command(&self, verb: &str) -> Command {
+        let mut command = mandate();
+        command.arg(verb).arg("--policies").arg(self.policies()).arg("--entities").arg(self.entities());
+        command
+    }
+
+    /// Starts `mandate serve` on this content.
+    pub fn serve(&self) -> Sidecar {
+        self.serve_with(&[])
+    }
+
+    pub fn serve_with(&self, args: &[&str]) -> Sidecar {
+        let log = self.path("log");
+        let mut command = self.command("serve");
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(args);
+        command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut address = |prefix: &str| {
+            let line = lines.next().and_then(Result::ok).unwrap_or_default();
+            match line.strip_prefix(prefix) {
+                Some(address) => address.to_owned(),
+                None => panic!("did not start: {line:?}; log:\n{}", fs::read_to_string(&log).unwrap()),
+            }
+        };
+        let admin = address("admin on ");
+        let decisions = address("decisions on ");
+        Sidecar { process, decisions, admin, log }
+    }
+}
+
+/// The program, without anything from the environment that could change what it does.
+pub fn mandate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mandate"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("MANDATE_") || name == "GITHUB_ACTIONS" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            // A file of our own, whatever the permissions of the original.
+            fs::write(target, fs::read(entry.path()).unwrap()).unwrap();
+        }
+    }
+}
+
+/// A running sidecar, ended when dropped.
+pub struct Sidecar {
+    process: Child,
+    pub decisions: String,
+    pub admin: String,
+    log: PathBuf,
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub body: String,
+}
+
+impl Reply {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).proxy(None);
+    config.build().new_agent()
+}
+
+fn reply(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply, ureq::Error> {
+    let mut response = result?;
+    let body = response.body_mut().read_to_string()?;
+    Ok(Reply { status: response.status().as_u16(), headers: response.headers().clone(), body })
+}
+
+impl Sidecar {
+    /// Posts a JSON body to the decision API.
+    pub fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
+        self.post_as(path, body, &[("content-type", "application/json")])
+    }
+
+    pub fn post_as(&self, path: &str, body: impl AsRef<[u8]>, headers: &[(&str, &str)]) -> Reply {
+        let mut request = agent().post(format!("{}{path}", self.decisions));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        reply(request.send(body.as_ref())).unwrap()
+    }
+
+    /// The answer to one evaluation.
+    #[track_caller]
+    pub fn evaluate(&self, question: &Value) -> Value {
+        let reply = self.post("/access/v1/evaluation", question.to_string());
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.json()
+    }
+
+    /// Whether a question is permitted.
+    #[track_caller]
+    pub fn permits(&self, question: &Value) -> bool {
+        self.evaluate(question)["decision"].as_bool().unwrap()
+    }
+
+    pub fn admin(&self, path: &str) -> Reply {
+        self.try_admin(path).unwrap()
+    }
+
+    /// Like [`Sidecar::admin`], where the port may be closed.
+    pub fn try_admin(&self, path: &str) -> Result<Reply, ureq::Error> {
+        reply(agent().get(format!("{}{path}", self.admin)).call())
+    }
+
+    pub fn status(&self) -> Value {
+        self.admin("/status").json()
+    }
+
+    pub fn revision(&self) -> String {
+        self.status()["revision"].as_str().unwrap().to_owned()
+    }
+
+    /// A metric's value, by its name and labels as they stand in the text.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.admin("/metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no metric `{name}` in:\n{text}")).parse().unwrap()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for the process to end by itself, and returns its exit code.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let mut status = None;
+        until("the process ends", || {
+            status = self.process.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("the sidecar's log:\n{}", self.log());
+        }
+    }
+}
+
+/// Waits until a condition holds, and returns how long that took.
+#[track_caller]
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    started.elapsed()
+}
+
+/// A question in AuthZEN's form.
+pub fn question(principal: (&str, &str), action: &str, resource: (&str, &str), context: Value) -> Value {
+    serde_json::json!({
+        "subject": { "type": principal.0, "id": principal.1 },
+        "action": { "name": action },
+        "resource": { "type": resource.0, "id": resource.1 },
+        "context": context,
+    })
+}
+
+/// Whether a partner may register devices for a customer.
+pub fn register(principal: (&str, &str), customer: &str, channel: &str) -> Value {
+    question(principal, "registerDevice", ("Customer", customer), serde_json::json!({ "channel": channel }))
+}
