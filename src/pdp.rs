@@ -67,6 +67,11 @@ impl Pdp {
         self.0.status.read(&self.0.snapshot.load())
     }
 
+    /// Counts a question that a caller has to mend, whoever found what is wrong with it.
+    pub fn count_bad_request(&self) {
+        self.0.metrics.bad_requests.inc();
+    }
+
     /// The metrics in Prometheus' text format.
     pub fn metrics(&self) -> String {
         self.0.metrics.encode(self.0.cache.as_ref().map_or(0, Cache::len))
@@ -133,7 +138,6 @@ impl View<'_> {
     fn refused(&self, refusal: &Refusal) {
         match refusal {
             Refusal::Request(error) => {
-                self.pdp.metrics.bad_requests.inc();
                 tracing::debug!(part = ?error.part, path = error.path, message = error.message, "question refused");
             }
             Refusal::Decide(error) => {

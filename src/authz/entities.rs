@@ -6,7 +6,7 @@ mod canonical;
 mod read;
 mod rules;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use canonical::digest;
@@ -124,7 +124,7 @@ struct Draft<'a> {
     /// Every entity that comes, with its place.
     upserted: HashMap<EntityRef, Option<Place>>,
     /// The entities that differ from before, with their places.
-    changed: Vec<(EntityRef, Option<Place>)>,
+    changed: BTreeMap<EntityRef, Option<Place>>,
     removed: Vec<EntityRef>,
     /// What the change adds to, or takes from, the number of each entity's members.
     members: HashMap<EntityRef, i64>,
@@ -138,7 +138,7 @@ impl<'a> Draft<'a> {
             schema,
             after: before.clone(),
             upserted: HashMap::new(),
-            changed: Vec::new(),
+            changed: BTreeMap::new(),
             removed: Vec::new(),
             members: HashMap::new(),
             faults: Faults::default(),
@@ -146,7 +146,7 @@ impl<'a> Draft<'a> {
     }
 
     fn upserts(&mut self, incoming: Vec<Incoming>, going: &[EntityRef]) {
-        let going: std::collections::HashSet<&EntityRef> = going.iter().collect();
+        let going: HashSet<&EntityRef> = going.iter().collect();
         for Incoming { entity, origin, place } in incoming {
             if let Some(first) = self.upserted.get(&entity.name).cloned() {
                 self.twice(&entity.name, place, first.as_ref());
@@ -186,7 +186,7 @@ impl<'a> Draft<'a> {
                 self.leave(&old.entity);
             }
             self.join(&stored.entity);
-            self.changed.push((name.clone(), place));
+            self.changed.insert(name.clone(), place);
         }
         if same.is_none_or(|old| old.origin != origin) {
             self.after.map.insert(name, stored);

@@ -11,7 +11,7 @@ use cedar_policy::{
 use smol_str::{SmolStr, format_smolstr};
 
 use super::digest::Digest;
-use super::fault::{Fault, Faults, Place, SourceText};
+use super::fault::{Fault, Faults, Place, Severity, SourceText};
 use super::findings;
 use super::schema::{ActionId, ActionInfo, Kind, Schema};
 use super::stamp::Stamp;
@@ -75,13 +75,7 @@ impl Policies {
     /// # Errors
     /// Everything that does not parse, repeats an `@id`, is a template, or does not validate.
     pub fn parse(files: &[Arc<SourceText>], schema: Arc<Schema>) -> Result<(Self, Faults), Faults> {
-        let mut files: Vec<_> = files.to_vec();
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut parsed = Parsed::default();
-        for file in &files {
-            parsed.file(file);
-        }
-        parsed.faults = parsed.faults.into_result()?;
+        let (files, mut parsed) = Parsed::read(files);
         let level = parsed.validate(&schema);
         let faults = parsed.faults.into_result()?;
         let infos: HashMap<_, _> = parsed.infos.into_iter().collect();
@@ -95,6 +89,11 @@ impl Policies {
             schema,
         };
         Ok((policies, faults))
+    }
+
+    /// What is wrong with the files by themselves, where there is no schema to validate them against.
+    pub fn syntax(files: &[Arc<SourceText>]) -> Faults {
+        Parsed::read(files).1.faults
     }
 
     pub fn stamp(&self) -> Stamp {
@@ -153,6 +152,18 @@ struct Parsed {
 }
 
 impl Parsed {
+    /// The files in their order, and what they hold. A file that does not parse is left out, so that
+    /// what is wrong with the others shows as well.
+    fn read(files: &[Arc<SourceText>]) -> (Vec<Arc<SourceText>>, Self) {
+        let mut files = files.to_vec();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut parsed = Self::default();
+        for file in &files {
+            parsed.file(file);
+        }
+        (files, parsed)
+    }
+
     fn file(&mut self, file: &Arc<SourceText>) {
         let set: PolicySet = match file.text.parse() {
             Ok(set) => set,
@@ -212,33 +223,31 @@ impl Parsed {
         let result = at_level(DEEPEST_LEVEL);
         let level = (0..DEEPEST_LEVEL)
             .find(|level| result.validation_passed() && at_level(*level).validation_passed());
-        for error in result.validation_errors() {
-            let fault = self.finding(error, error.policy_id(), Fault::error);
-            self.faults.push(fault);
+        let errors =
+            result.validation_errors().map(|error| self.finding(error, error.policy_id(), Severity::Error));
+        let warnings = result
+            .validation_warnings()
+            .map(|warning| self.finding(warning, warning.policy_id(), Severity::Warning));
+        let mut findings: Vec<Fault> = errors.chain(warnings).collect();
+        // Cedar's order differs from run to run, and the same faults have to look the same.
+        findings.sort_by_cached_key(ToString::to_string);
+        for finding in findings {
+            self.faults.push(finding);
         }
-        for warning in result.validation_warnings() {
-            let fault = self.finding(warning, warning.policy_id(), Fault::warning);
-            self.faults.push(fault);
-        }
-        if self.infos.is_empty() {
+        if self.infos.is_empty() && !self.faults.has_errors() {
             self.faults.push(Fault::warning("there is no policy, so every request is denied"));
         }
         level.unwrap_or(DEEPEST_LEVEL)
     }
 
     /// A validator's finding, placed in the file of its policy.
-    fn finding(
-        &self,
-        diagnostic: &dyn miette::Diagnostic,
-        id: &PolicyId,
-        make: fn(String) -> Fault,
-    ) -> Fault {
+    fn finding(&self, diagnostic: &dyn miette::Diagnostic, id: &PolicyId, severity: Severity) -> Fault {
         let place = self.infos.get(id).and_then(|info| info.place.clone());
         let found = match &place {
             Some(place) => findings::fault(diagnostic, &place.source),
             None => Fault::error(diagnostic.to_string()),
         };
-        Fault { severity: make(String::new()).severity, place: found.place.clone().or(place), ..found }
+        Fault { severity, place: found.place.clone().or(place), ..found }
     }
 }
 

@@ -28,7 +28,7 @@ pub fn failure(failure: &Failure) {
 /// Faults with excerpts of the texts they are in, and a closing line that counts them.
 pub fn for_people(faults: &Faults, colour: bool) -> String {
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_context_lines(2);
+    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_context_lines(1);
     let mut text = String::new();
     for fault in faults.iter() {
         if handler.render_report(&mut text, &Shown::new(fault)).is_err() {

@@ -94,11 +94,7 @@ impl Metrics {
         registry.register("cache_hits", "Decisions answered from the cache", self.cache_hits.clone());
         registry.register("cache_misses", "Decisions not found in the cache", self.cache_misses.clone());
         registry.register("cache_entries", "Decisions in the cache", self.cache_entries.clone());
-        registry.register(
-            "bad_requests",
-            "Questions that the schema does not allow",
-            self.bad_requests.clone(),
-        );
+        registry.register("bad_requests", "Questions that callers have to mend", self.bad_requests.clone());
         registry.register("internal_errors", "Questions lost to a defect", self.internal_errors.clone());
         registry.register("reloads", "Changes of content, by track and result", self.reloads.clone());
         registry.register(

@@ -156,7 +156,9 @@ fn wait_for_quiet(hinted: &Receiver<()>) {
 }
 
 impl Pdp {
-    fn swap(&self, snapshot: Snapshot) {
+    /// Puts another snapshot in use. A sidecar leaves this to its [`Reloader`]; a program that embeds
+    /// the decision point calls it from one place.
+    pub fn swap(&self, snapshot: Snapshot) {
         let revision = snapshot.revision().to_string();
         let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
         self.0.metrics.serving(&snapshot);

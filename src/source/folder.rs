@@ -88,7 +88,9 @@ impl Folder {
     }
 
     fn list_into(&self, inside: &Path, depth: usize, listing: &mut Listing) -> Result<(), Faults> {
-        let folder = self.root.join(inside);
+        // Joining nothing would add a slash, which the user did not write.
+        let nothing = inside.as_os_str().is_empty();
+        let folder = if nothing { self.root.clone() } else { self.root.join(inside) };
         if depth > DEEPEST {
             let message = format!("`{}` is nested too deep, or a loop of symbolic links", folder.display());
             return Err(Fault::error(message).into());

@@ -71,10 +71,13 @@ impl PolicyTexts {
     /// Parses the schema, or takes the one in use if it is the same.
     ///
     /// # Errors
-    /// Everything that is wrong with the schema.
+    /// Everything that is wrong with the schema, and with the policies as far as that shows without.
     pub fn parse_schema(&self, current: Option<&Arc<Schema>>) -> Result<(Arc<Schema>, Faults), Faults> {
-        let source = self.schema.clone()?;
-        let (schema, warnings) = Schema::parse(&source)?;
+        let parsed = self.schema.clone().and_then(|source| Schema::parse(&source));
+        let (schema, warnings) = parsed.map_err(|mut faults| {
+            faults.extend(Policies::syntax(&self.policies));
+            faults
+        })?;
         match current.filter(|current| current.digest() == schema.digest()) {
             Some(current) => Ok((Arc::clone(current), warnings)),
             None => Ok((Arc::new(schema), warnings)),

@@ -1,6 +1,16 @@
 //! Everything that is tested from outside: real processes, real files, real ports. One binary, so
 //! that it is linked once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(clippy::print_stderr, reason = "what a test has to say beside its result")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are small")]
+
 mod support;
 
 mod authzen;

@@ -1,1 +1,215 @@
-//! To come.
+//! What has to hold for any policies, any entities and any order of events.
+
+mod world;
+
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Entities as CedarEntities, EntityUid};
+use mandate::authz::Snapshot;
+use mandate::authz::decision::{Decision, Outcome};
+use mandate::authz::entities::Entities;
+use mandate::authz::snapshot::Terms;
+use mandate::pdp::Pdp;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{Content, register};
+use world::{Ask, Step, World, policies_of, snapshot_of};
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 2_000, ..ProptestConfig::default() }
+}
+
+fn decide(snapshot: &Snapshot, ask: &Ask) -> Decision {
+    let context = ask.context();
+    let request = snapshot.read(&ask.question(&context)).unwrap();
+    let slice = snapshot.gather(&request);
+    snapshot.decide(&request, &slice).unwrap()
+}
+
+fn ids(policies: &[Arc<mandate::authz::policies::PolicyInfo>]) -> Vec<String> {
+    policies.iter().map(|policy| policy.id.to_string()).collect()
+}
+
+/// The reference: Cedar's own authorizer over the whole set and all entities, with the two rules that
+/// are stricter here: whoever is unknown is denied, and so is everybody when a forbid fails.
+fn reference(world: &World, snapshot: &Snapshot, ask: &Ask) -> (bool, Vec<String>, Vec<String>) {
+    let cedar = snapshot.schema().cedar();
+    let all = CedarEntities::from_json_value(world.entities_json(), Some(cedar)).unwrap();
+    let [principal, resource] =
+        [ask.principal_uid(), ask.resource_uid()].map(|uid| uid.parse::<EntityUid>().unwrap());
+    let known = all.get(&principal).is_some() && all.get(&resource).is_some();
+    let action: EntityUid = ask.action_uid().parse().unwrap();
+    let context = Context::from_json_value(ask.cedar_context(), Some((cedar, &action))).unwrap();
+    let request = cedar_policy::Request::new(principal, action, resource, context, Some(cedar)).unwrap();
+    let set = snapshot.policies().set();
+    let response = Authorizer::new().is_authorized(&request, set, &all);
+    let id = |id: &cedar_policy::PolicyId| -> String { id.to_string() };
+    let mut errors: Vec<String> = response
+        .diagnostics()
+        .errors()
+        .map(|cedar_policy::AuthorizationError::PolicyEvaluationError(error)| id(error.policy_id()))
+        .collect();
+    errors.sort();
+    let failed = errors.iter().any(|error| {
+        set.policy(&cedar_policy::PolicyId::new(error)).unwrap().effect() == cedar_policy::Effect::Forbid
+    });
+    let mut reasons: Vec<String> = response.diagnostics().reason().map(id).collect();
+    reasons.sort();
+    let permit = known && !failed && response.decision() == CedarDecision::Allow;
+    if !known {
+        return (false, Vec::new(), Vec::new());
+    }
+    (permit, reasons, errors)
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    /// Gathering a slice and deciding by the indexed policies is deciding over everything.
+    #[test]
+    fn slices_decide_as_all_entities_do(world in world::world(), asks in prop::collection::vec(world::ask(), 1..12)) {
+        let snapshot = snapshot_of(&world);
+        for ask in &asks {
+            let decision = decide(&snapshot, ask);
+            let (permit, reasons, errors) = reference(&world, &snapshot, ask);
+            prop_assert_eq!(decision.is_permit(), permit, "{:?} {:?}", ask, decision);
+            let failed: Vec<String> = decision.errors.iter().map(|error| error.policy.id.to_string()).collect();
+            prop_assert_eq!(failed, errors);
+            match &decision.outcome {
+                Outcome::Permitted(policies) | Outcome::Forbidden(policies) => prop_assert_eq!(ids(policies), reasons),
+                Outcome::NotPermitted(_) => prop_assert!(reasons.is_empty()),
+                Outcome::ForbidFailed(_) | Outcome::UnknownPrincipal | Outcome::UnknownResource => {}
+            }
+        }
+    }
+
+    /// What is remembered is what would be decided afresh, whatever changed in between.
+    #[test]
+    fn cached_is_uncached(world in world::world(), steps in prop::collection::vec(world::step(), 1..60)) {
+        let cached = Pdp::new(snapshot_of(&world), 64);
+        for step in &steps {
+            let snapshot = cached.view().snapshot().clone();
+            match step {
+                Step::Ask(ask) => {
+                    let context = ask.context();
+                    let remembered = cached.view().decide(&ask.question(&context)).unwrap();
+                    prop_assert_eq!(&*remembered, &decide(&snapshot, ask), "{:?}", ask);
+                }
+                Step::Entities(change) => {
+                    // A change that breaks a rule is refused, and nothing changes.
+                    if let Ok(next) = snapshot.apply(change.change(&snapshot)) {
+                        cached.swap(next);
+                    }
+                }
+                Step::Policies(texts) => {
+                    let policies = policies_of(texts, snapshot.policies().schema());
+                    cached.swap(snapshot.with_policies(Arc::new(policies)).unwrap());
+                }
+            }
+        }
+    }
+
+    /// Entities that came by changes are as if they had been loaded at once.
+    #[test]
+    fn changes_add_up(world in world::world(), changes in prop::collection::vec(world::change(), 1..20)) {
+        let mut snapshot = snapshot_of(&world);
+        for change in &changes {
+            snapshot = snapshot.apply(change.change(&snapshot)).unwrap_or(snapshot);
+        }
+        let all = snapshot.entities().iter().map(|entity| world::incoming((**entity).clone())).collect();
+        let change = mandate::authz::entities::Change { upsert: all, remove: Vec::new() };
+        let at_once = Entities::default().apply(change, snapshot.schema()).map_err(|faults| TestCaseError::fail(faults.to_string()))?;
+        prop_assert_eq!(at_once.digest(), snapshot.entities().digest());
+        prop_assert_eq!(at_once.len(), snapshot.entities().len());
+    }
+
+    /// Files come in any order, entities in any file.
+    #[test]
+    fn order_does_not_matter(world in world::world(), seed in any::<u64>(), asks in prop::collection::vec(world::ask(), 1..6)) {
+        let (one, other) = (snapshot_of(&world), snapshot_of(&world.shuffled(seed)));
+        prop_assert_eq!(one.revision(), other.revision());
+        for ask in &asks {
+            prop_assert_eq!(decide(&one, ask), decide(&other, ask));
+        }
+    }
+
+    /// An entity that a change does not alter keeps its stamp, so what is remembered of it stays.
+    #[test]
+    fn a_change_stamps_only_what_it_alters(world in world::world(), change in world::change()) {
+        let before = snapshot_of(&world);
+        let Ok(after) = before.apply(change.change(&before)) else { return Ok(()) };
+        for entity in before.entities().iter() {
+            let stamp = |snapshot: &Snapshot| snapshot.entities().get(&entity.name).map(|stored| (Arc::clone(&stored.entity), stored.stamp));
+            if let (Some((old, old_stamp)), Some((new, new_stamp))) = (stamp(&before), stamp(&after)) {
+                prop_assert_eq!(old == new, old_stamp == new_stamp);
+            }
+        }
+    }
+}
+
+#[test]
+fn random_policies_reach_every_outcome() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..300 {
+        let world = world::world().new_tree(&mut runner).unwrap().current();
+        let snapshot = snapshot_of(&world);
+        for _ in 0..10 {
+            let ask = world::ask().new_tree(&mut runner).unwrap().current();
+            seen.insert(decide(&snapshot, &ask).outcome.name());
+        }
+    }
+    let all =
+        ["forbid_failed", "forbidden", "not_permitted", "permitted", "unknown_principal", "unknown_resource"];
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
+}
+
+/// Questions to the pack: answerable ones and broken ones.
+fn pack_question() -> impl Strategy<Value = Value> {
+    let partners = prop::sample::select(vec![
+        ("DirectBillPartner", "fabrikam"),
+        ("IndirectProvider", "proseware"),
+        ("IndirectReseller", "tailspin"),
+        ("Oem", "trey"),
+        ("Oem", "nobody"),
+        ("TenantUser", "intune@contoso"),
+        ("Customer", "contoso"),
+        ("Nothing", "x"),
+    ]);
+    let customers = prop::sample::select(vec!["contoso", "northwind", "relecloud", "nobody"]);
+    let channels =
+        prop::sample::select(vec!["partner-center-api", "partner-center-ui", "oem-api", "intune", "fax"]);
+    (partners, customers, channels)
+        .prop_map(|(partner, customer, channel)| register(partner, customer, channel))
+}
+
+proptest! {
+    #![proptest_config(config(25))]
+
+    /// A batch answers each of its questions as it would be answered alone.
+    #[test]
+    fn batch_is_singles(rounds in prop::collection::vec(prop::collection::vec(pack_question(), 1..8), 1..6)) {
+        let sidecar = Content::of_pack().serve();
+        for questions in rounds {
+            let batch = sidecar.post("/access/v1/evaluations", json!({ "evaluations": questions }).to_string()).json();
+            for (question, answer) in questions.iter().zip(batch["evaluations"].as_array().unwrap()) {
+                let single = sidecar.post("/access/v1/evaluation", question.to_string());
+                if single.status == 200 {
+                    prop_assert_eq!(answer, &json!({ "decision": single.json()["decision"] }));
+                } else {
+                    let error = json!({ "status": single.status, "message": single.body });
+                    prop_assert_eq!(answer, &json!({ "decision": false, "context": { "error": error } }));
+                }
+            }
+        }
+    }
+}
+
+/// The terms are part of what a snapshot is made of, so that properties run on the defaults.
+#[test]
+fn default_terms_describe_nothing() {
+    assert!(Terms::default().described_by_callers.is_empty());
+}

@@ -49,7 +49,11 @@ fn outcome(sidecar: &Sidecar, track: &str) -> String {
 fn in_place_write_of_a_policy() {
     let content = Content::of_pack();
     let sidecar = started(&content);
-    content.edit("policies/registration.cedar", "principal is Autopilot::DirectBillPartner", "principal is Autopilot::Oem");
+    content.edit(
+        "policies/registration.cedar",
+        "principal is Autopilot::DirectBillPartner",
+        "principal is Autopilot::Oem",
+    );
     becomes(&sidecar, &fabrikam(), false);
     assert!(sidecar.permits(&trey()));
 }
@@ -153,7 +157,11 @@ fn kubernetes_config_map_swap() {
     becomes(&sidecar, &fabrikam(), true);
     let policies = content.policies();
     copy_folder(&policies.join("..2026_11_22_1"), &policies.join("..2026_11_22_2"));
-    content.edit("policies/..2026_11_22_2/registration.cedar", "context.channel == Autopilot::Channel::\"oem-api\"", "false");
+    content.edit(
+        "policies/..2026_11_22_2/registration.cedar",
+        "context.channel == Autopilot::Channel::\"oem-api\"",
+        "false",
+    );
     mount(&policies, "..2026_11_22_2");
     becomes(&sidecar, &trey(), false);
     assert!(sidecar.permits(&fabrikam()));
@@ -210,7 +218,10 @@ fn burst_of_a_thousand_events() {
 fn change_is_visible_at_once() {
     let content = Content::of_pack();
     let sidecar = started(&content);
-    let (with, without) = (content.read("entities/customers.json"), content.read("entities/customers.json").replace(CONSENT_EDGE, ""));
+    let (with, without) = (
+        content.read("entities/customers.json"),
+        content.read("entities/customers.json").replace(CONSENT_EDGE, ""),
+    );
     let mut times: Vec<Duration> = (0..7)
         .map(|n| {
             let permit = n % 2 == 1;
@@ -261,7 +272,10 @@ fn refused_candidate_shows_every_error_with_its_place() {
     let content = Content::of_pack();
     let sidecar = started(&content);
     let revision = sidecar.revision();
-    content.write("policies/broken.cedar", "permit (principal, action, resource) when { principal.nam == 1 };\n");
+    content.write(
+        "policies/broken.cedar",
+        "permit (principal, action, resource) when { principal.nam == 1 };\n",
+    );
     content.edit("policies/consent.cedar", "principal.active };", "principal.activ };");
     until("the policies are refused", || outcome(&sidecar, "policies") == "refused");
     let status = sidecar.status();
@@ -304,7 +318,11 @@ fn new_schema_takes_entities_along() {
     // By the new schema every customer has a name, which no stored one has: refused whole.
     let old = "entity Customer in [CspConsent, OemConsent];";
     let digest = sidecar.status()["schema"]["digest"].clone();
-    content.edit("policies/schema.cedarschema", old, "entity Customer in [CspConsent, OemConsent] = { name?: String };");
+    content.edit(
+        "policies/schema.cedarschema",
+        old,
+        "entity Customer in [CspConsent, OemConsent] = { name?: String };",
+    );
     until("the optional attribute is accepted", || sidecar.status()["schema"]["digest"] != digest);
     assert!(sidecar.permits(&fabrikam()));
     content.edit("policies/schema.cedarschema", "name?: String", "name: String");
@@ -318,7 +336,11 @@ fn new_schema_takes_entities_along() {
         .lines()
         .map(|line| {
             let customer = line.contains(r#""uid": {"type": "Autopilot::Customer""#);
-            if customer { line.replacen(r#""attrs": {}"#, r#""attrs": {"name": "x"}"#, 1) } else { line.to_owned() }
+            if customer {
+                line.replacen(r#""attrs": {}"#, r#""attrs": {"name": "x"}"#, 1)
+            } else {
+                line.to_owned()
+            }
         })
         .collect();
     content.write("entities/customers.json", &named.join("\n"));
@@ -338,5 +360,8 @@ fn a_change_leaves_the_rest_alone() {
     becomes(&sidecar, &fabrikam(), false);
     let misses = sidecar.metric("mandate_cache_misses_total");
     assert!(sidecar.permits(&relecloud));
-    assert!((sidecar.metric("mandate_cache_misses_total") - misses).abs() < f64::EPSILON, "remembered before the change");
+    assert!(
+        (sidecar.metric("mandate_cache_misses_total") - misses).abs() < f64::EPSILON,
+        "remembered before the change"
+    );
 }

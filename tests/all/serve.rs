@@ -40,7 +40,10 @@ fn with(pointer: &str, value: Value) -> String {
 fn a_permit_and_a_denial_with_reasons() {
     let sidecar = Content::of_pack().serve();
     let revision = sidecar.revision();
-    assert_eq!(sidecar.evaluate(&fabrikam()), json!({ "decision": true, "context": { "revision": revision } }));
+    assert_eq!(
+        sidecar.evaluate(&fabrikam()),
+        json!({ "decision": true, "context": { "revision": revision } })
+    );
     let reason = "An indirect reseller uses the Partner Center UI (CSV upload); it never has the API.";
     assert_eq!(
         sidecar.evaluate(&reseller_by_api()),
@@ -55,18 +58,23 @@ fn a_permit_and_a_denial_with_reasons() {
 #[test]
 fn a_denial_without_a_forbid_names_what_would_permit() {
     let sidecar = Content::of_pack().serve();
-    let answer = sidecar.evaluate(&register(("DirectBillPartner", "fabrikam"), "relecloud", "partner-center-api"));
+    let answer =
+        sidecar.evaluate(&register(("DirectBillPartner", "fabrikam"), "relecloud", "partner-center-api"));
     let admin = &answer["context"]["reason_admin"];
     assert_eq!(*admin, json!({ "outcome": "not_permitted", "policies": ["direct-bill-registers"] }));
-    assert!(answer["context"]["reason_user"]["en"].as_str().unwrap().contains("once the customer has accepted"));
+    assert!(
+        answer["context"]["reason_user"]["en"].as_str().unwrap().contains("once the customer has accepted")
+    );
 }
 
 #[test]
 fn unknown_ids_are_denied() {
     let sidecar = Content::of_pack().serve();
-    let partner = sidecar.evaluate(&register(("DirectBillPartner", "nobody"), "contoso", "partner-center-api"));
+    let partner =
+        sidecar.evaluate(&register(("DirectBillPartner", "nobody"), "contoso", "partner-center-api"));
     assert_eq!(partner["context"]["reason_admin"]["outcome"], "unknown_principal");
-    let customer = sidecar.evaluate(&register(("DirectBillPartner", "fabrikam"), "nobody", "partner-center-api"));
+    let customer =
+        sidecar.evaluate(&register(("DirectBillPartner", "fabrikam"), "nobody", "partner-center-api"));
     assert_eq!(customer["context"]["reason_admin"]["outcome"], "unknown_resource");
     for answer in [partner, customer] {
         assert_eq!(answer["decision"], json!(false));
@@ -76,8 +84,12 @@ fn unknown_ids_are_denied() {
 #[test]
 fn full_names_mean_the_same() {
     let sidecar = Content::of_pack().serve();
-    let mut question =
-        question(("Autopilot::DirectBillPartner", "fabrikam"), "registerDevice", ("Autopilot::Customer", "contoso"), json!({}));
+    let mut question = question(
+        ("Autopilot::DirectBillPartner", "fabrikam"),
+        "registerDevice",
+        ("Autopilot::Customer", "contoso"),
+        json!({}),
+    );
     question["context"] = json!({ "channel": { "type": "Autopilot::Channel", "id": "partner-center-api" } });
     assert!(sidecar.permits(&question));
     question["action"]["name"] = json!("Autopilot::Action::\"registerDevice\"");
@@ -127,7 +139,10 @@ fn malformed_requests_say_what_to_fix_and_where() {
     check(with("/subject/id", json!(7)), &["subject.id: has to be a string, found a whole number"]);
     check(with("/subject/type", json!("Partner")), &["subject.type", "no entity type `Partner`"]);
     check(with("/action/name", json!("format")), &["action.name", "no action `format`"]);
-    check(with("/resource/type", json!("Device")), &["resource.type", "does not apply", "`Autopilot::Customer`"]);
+    check(
+        with("/resource/type", json!("Device")),
+        &["resource.type", "does not apply", "`Autopilot::Customer`"],
+    );
     check(with("/subject/type", json!("MicrosoftOperator")), &["subject.type", "does not apply"]);
     check(with("/context", json!([])), &["context: has to be an object, found an array"]);
     check(with("/context", json!({})), &["context.channel: missing", "`partner-center-api`"]);
@@ -135,7 +150,10 @@ fn malformed_requests_say_what_to_fix_and_where() {
     check(with("/context/channel", json!("fax")), &["context.channel", "`fax`", "`oem-api`"]);
     check(with("/context/channel", json!(null)), &["context.channel", "found null"]);
     check(with("/subject/id", json!("x".repeat(513))), &["subject.id: longer than 512 bytes"]);
-    check(with("/context/channel", json!({ "type": "Customer", "id": "contoso" })), &["`Autopilot::Channel`"]);
+    check(
+        with("/context/channel", json!({ "type": "Customer", "id": "contoso" })),
+        &["`Autopilot::Channel`"],
+    );
     check(with("/subject/type", json!("A\u{0}\n".to_owned() + &"b".repeat(300))), &["\\u{0}\\n", "…"]);
     let not_utf8 = [fabrikam().to_string().into_bytes(), vec![0xff]].concat();
     refused(&sidecar, EVALUATION, not_utf8, &["not valid JSON"]);
@@ -143,7 +161,12 @@ fn malformed_requests_say_what_to_fix_and_where() {
     refused(&sidecar, EVALUATION, deep, &["recursion limit"]);
     let long = format!(r#"{{"a":"{}"}}"#, "a".repeat(1024 * 1024));
     refused(&sidecar, EVALUATION, long, &["longer than 1048576 bytes"]);
-    let delegated = question(("Oem", "trey"), "requestConsent", ("Customer", "contoso"), json!({ "delegatedAdministration": "yes" }));
+    let delegated = question(
+        ("Oem", "trey"),
+        "requestConsent",
+        ("Customer", "contoso"),
+        json!({ "delegatedAdministration": "yes" }),
+    );
     check(delegated.to_string(), &["context.delegatedAdministration: has to be a boolean, found a string"]);
     assert!(sidecar.permits(&fabrikam()), "and it goes on");
 }
@@ -169,7 +192,9 @@ fn content_type_and_method() {
 fn request_ids_are_echoed_always() {
     let sidecar = Content::of_pack().serve();
     let json = ("content-type", "application/json");
-    for (path, body) in [(EVALUATION, fabrikam().to_string()), (EVALUATION, "{".into()), ("/nowhere", "{}".into())] {
+    for (path, body) in
+        [(EVALUATION, fabrikam().to_string()), (EVALUATION, "{".into()), ("/nowhere", "{}".into())]
+    {
         let reply = sidecar.post_as(path, body, &[json, ("x-request-id", "abc-1")]);
         assert_eq!(reply.headers.get("x-request-id").unwrap(), "abc-1", "{path}: {}", reply.status);
     }
@@ -185,15 +210,24 @@ fn batches() {
     let options = |semantic| json!({ "evaluations": items, "options": { "evaluations_semantic": semantic } });
     assert_eq!(batch(options("deny_on_first_deny")), json!({ "evaluations": [permit, deny] }));
     assert_eq!(batch(options("permit_on_first_permit")), json!({ "evaluations": [permit] }));
-    refused(&sidecar, EVALUATIONS, options("whatever").to_string(), &["evaluations_semantic", "`whatever`", "execute_all"]);
+    refused(
+        &sidecar,
+        EVALUATIONS,
+        options("whatever").to_string(),
+        &["evaluations_semantic", "`whatever`", "execute_all"],
+    );
     // Defaults stand around the items; an item's part replaces the whole of a default.
     let mut body = fabrikam();
-    body["evaluations"] = json!([{}, { "resource": { "type": "Customer", "id": "relecloud" } }, { "context": {} }]);
+    body["evaluations"] =
+        json!([{}, { "resource": { "type": "Customer", "id": "relecloud" } }, { "context": {} }]);
     let answers = batch(body);
     assert_eq!(answers["evaluations"][0], permit);
     assert_eq!(answers["evaluations"][1], deny);
     let error = &answers["evaluations"][2]["context"]["error"];
-    assert_eq!((&error["status"], answers["evaluations"][2]["decision"].clone()), (&json!(400), json!(false)));
+    assert_eq!(
+        (&error["status"], answers["evaluations"][2]["decision"].clone()),
+        (&json!(400), json!(false))
+    );
     assert!(error["message"].as_str().unwrap().contains("context.channel: missing"));
     // Without items it is a single evaluation.
     let mut body = fabrikam();
@@ -219,7 +253,10 @@ fn malformed_batches() {
     check(json!({ "evaluations": 1 }), &["evaluations: has to be an array"]);
     check(json!({ "evaluations": [{}], "subject": "x" }), &["subject: has to be an object"]);
     check(json!({ "evaluations": [{}], "options": [] }), &["options: has to be an object"]);
-    check(json!({ "evaluations": [{}], "options": { "explain": 1 } }), &["options.explain: has to be a boolean"]);
+    check(
+        json!({ "evaluations": [{}], "options": { "explain": 1 } }),
+        &["options.explain: has to be a boolean"],
+    );
     check(json!({ "evaluations": vec![json!({}); 1001] }), &["at most 1000, found 1001"]);
     let odd = sidecar.post(EVALUATIONS, json!({ "evaluations": [1, fabrikam()] }).to_string()).json();
     assert_eq!(odd["evaluations"][0]["context"]["error"]["status"], json!(400));
@@ -232,7 +269,11 @@ fn malformed_batches() {
 fn failing_forbid_denies_aloud() {
     let content = Content::of_pack();
     // A reference of a consent that leads nowhere, and a forbid that follows it.
-    content.edit("entities/consents.json", r#""id": "admin@contoso"}}, "parents": [{"type": "Autopilot::DirectBillPartner""#, r#""id": "gone@contoso"}}, "parents": [{"type": "Autopilot::DirectBillPartner""#);
+    content.edit(
+        "entities/consents.json",
+        r#""id": "admin@contoso"}}, "parents": [{"type": "Autopilot::DirectBillPartner""#,
+        r#""id": "gone@contoso"}}, "parents": [{"type": "Autopilot::DirectBillPartner""#,
+    );
     content.write(
         "policies/extra.cedar",
         r#"@id("not-by-guests")
@@ -240,12 +281,20 @@ fn failing_forbid_denies_aloud() {
         when { resource has acceptedBy && resource.acceptedBy.roles.contains(Autopilot::Role::"user") };"#,
     );
     let sidecar = content.serve();
-    let administer = question(("DirectBillPartner", "fabrikam"), "administer", ("CspConsent", "contoso--fabrikam"), json!({}));
+    let administer = question(
+        ("DirectBillPartner", "fabrikam"),
+        "administer",
+        ("CspConsent", "contoso--fabrikam"),
+        json!({}),
+    );
     for _ in 0..2 {
         let answer = sidecar.evaluate(&administer);
         assert_eq!(answer["decision"], json!(false));
         let admin = &answer["context"]["reason_admin"];
-        assert_eq!((&admin["outcome"], &admin["policies"]), (&json!("forbid_failed"), &json!(["not-by-guests"])));
+        assert_eq!(
+            (&admin["outcome"], &admin["policies"]),
+            (&json!("forbid_failed"), &json!(["not-by-guests"]))
+        );
         assert!(admin["errors"][0].as_str().unwrap().contains("gone@contoso"), "{admin}");
     }
     assert!((sidecar.metric(r#"mandate_policy_errors_total{effect="forbid"}"#) - 2.0).abs() < f64::EPSILON);
@@ -269,8 +318,12 @@ fn operators_port() {
     sidecar.evaluate(&fabrikam());
     sidecar.post(EVALUATION, "{");
     let count = |name| sidecar.metric(name);
-    let counted = [r#"mandate_decisions_total{outcome="permitted"}"#, "mandate_cache_hits_total", "mandate_ready"].map(count);
-    assert_eq!(counted.map(|n| n as u64), [2, 1, 1]);
+    let names = [
+        r#"mandate_decisions_total{outcome="permitted"}"#,
+        "mandate_cache_hits_total",
+        "mandate_bad_requests_total",
+    ];
+    assert_eq!(names.map(|name| count(name) as u64), [2, 1, 1]);
     assert_eq!(sidecar.admin("/nowhere").status, 404);
 }
 

@@ -101,9 +101,15 @@ impl Api {
     async fn respond(&self, request: Request, evaluate: Evaluate) -> Response {
         let (parts, body) = request.into_parts();
         let response = match self.read(&parts.headers, body).await {
-            Ok(body) => self.evaluate(&body, evaluate).unwrap_or_else(Problem::into_response),
-            Err(problem) => problem.into_response(),
+            Ok(body) => self.evaluate(&body, evaluate),
+            Err(problem) => Err(problem),
         };
+        let response = response.unwrap_or_else(|problem| {
+            if problem.0.is_client_error() {
+                self.pdp.count_bad_request();
+            }
+            problem.into_response()
+        });
         echo(&parts.headers, response)
     }
 
@@ -190,7 +196,11 @@ fn batch(api: &Api, object: &Object<'_>) -> Result<Response, Problem> {
     let view = api.pdp.view();
     let mut evaluations = Vec::with_capacity(items.len());
     for item in items {
-        let answer = item_answer(&view, item, defaults, options.explain);
+        let answer =
+            item_answer(&view, item, defaults, options.explain).unwrap_or_else(|Problem(status, message)| {
+                api.pdp.count_bad_request();
+                Answer::broken(status.as_u16(), message)
+            });
         let decides = options.semantic.ends_with(answer.decision);
         evaluations.push(answer);
         if decides {
@@ -200,19 +210,22 @@ fn batch(api: &Api, object: &Object<'_>) -> Result<Response, Problem> {
     json(&Answers { evaluations })
 }
 
-fn item_answer(view: &View<'_>, item: &Json<'_>, defaults: Parts<'_>, explain: bool) -> Answer {
+fn item_answer(
+    view: &View<'_>,
+    item: &Json<'_>,
+    defaults: Parts<'_>,
+    explain: bool,
+) -> Result<Answer, Problem> {
     let Json::Object(object) = item else {
-        return Answer::broken(400, format!("an evaluation has to be an object, found {}", item.kind()));
+        return Err(Problem::bad(format!("an evaluation has to be an object, found {}", item.kind())));
     };
-    let decision = match Parts::of(object).or(defaults).question() {
-        Ok(question) => view.decide(&question).map_err(Problem::from),
-        Err(message) => Err(Problem::bad(message)),
-    };
-    match decision {
-        Ok(decision) if explain => Answer::with_context(&decision, view.revision().as_str(), true),
-        Ok(decision) => Answer::bare(&decision),
-        Err(Problem(status, message)) => Answer::broken(status.as_u16(), message),
-    }
+    let question = Parts::of(object).or(defaults).question().map_err(Problem::bad)?;
+    let decision = view.decide(&question)?;
+    Ok(if explain {
+        Answer::with_context(&decision, view.revision().as_str(), true)
+    } else {
+        Answer::bare(&decision)
+    })
 }
 
 /// How a batch goes on after an answer.

@@ -147,7 +147,8 @@ impl Reply {
 }
 
 fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).proxy(None);
+    let config =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).proxy(None);
     config.build().new_agent()
 }
 
@@ -164,11 +165,20 @@ impl Sidecar {
     }
 
     pub fn post_as(&self, path: &str, body: impl AsRef<[u8]>, headers: &[(&str, &str)]) -> Reply {
-        let mut request = agent().post(format!("{}{path}", self.decisions));
+        self.send("POST", path, body, headers)
+    }
+
+    /// Sends any request to the decision API.
+    pub fn send(&self, method: &str, path: &str, body: impl AsRef<[u8]>, headers: &[(&str, &str)]) -> Reply {
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.decisions));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        reply(request.send(body.as_ref())).unwrap()
+        let agent = agent();
+        let request =
+            agent.configure_request(request.body(body.as_ref()).unwrap()).allow_non_standard_methods(true);
+        reply(agent.run(request.build())).unwrap()
     }
 
     /// The answer to one evaluation.

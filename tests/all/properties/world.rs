@@ -1,0 +1,402 @@
+//! Random worlds: policies, entities, changes and questions of one small schema that has everything
+//! a slice can get wrong: several levels of references, groups in groups, sets, records, references
+//! that lead nowhere, and arithmetic that overflows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mandate::authz::Snapshot;
+use mandate::authz::entities::{Change, Entity, Incoming, Origin, entity_of_json, read_file};
+use mandate::authz::fault::SourceText;
+use mandate::authz::json::Json;
+use mandate::authz::policies::Policies;
+use mandate::authz::request::{Named, Question};
+use mandate::authz::schema::Schema;
+use mandate::authz::snapshot::Terms;
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const SCHEMA: &str = r#"
+entity Team in [Team];
+@only_member("keeper")
+entity Vault in [Team] = { keeper: User };
+entity User in [Team, Vault] = {
+  level: Long,
+  boss?: User,
+  friends: Set<User>,
+  home: { team: Team, floor?: Long },
+};
+@member_of_one("Team")
+entity Bot in [Team] = { level: Long };
+entity Doc in [Team, User] = { owner: User, size: Long, backup?: Doc };
+
+action any_;
+action read, write in [any_] appliesTo {
+  principal: [User, Bot], resource: Doc, context: { on_behalf?: User, urgent: Bool }
+};
+action manage in [any_] appliesTo { principal: User, resource: [User, Team], context: {} };
+"#;
+
+/// How many entities of each kind have a name; some of them exist.
+const NAMES: usize = 4;
+
+/// A schema's policies and entities.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// Each a file.
+    policies: Vec<String>,
+    entities: BTreeMap<(String, usize), Value>,
+    /// In which order, and in how many files, things are read.
+    seed: Option<u64>,
+}
+
+impl World {
+    pub fn entities_json(&self) -> Value {
+        Value::Array(self.entities.values().cloned().collect())
+    }
+
+    pub fn shuffled(&self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self.clone() }
+    }
+}
+
+fn shuffle<T>(items: &mut [T], seed: Option<u64>) {
+    let Some(mut state) = seed else { return };
+    for n in (1..items.len()).rev() {
+        // Any mixing does; this is Knuth's.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(n, (state >> 33) as usize % (n + 1));
+    }
+}
+
+fn schema() -> Arc<Schema> {
+    Arc::new(Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0)
+}
+
+/// The policies among the texts that validate; random ones may not.
+pub fn policies_of(texts: &[String], schema: &Arc<Schema>) -> Policies {
+    policies_in_order(texts, schema, None)
+}
+
+fn policies_in_order(texts: &[String], schema: &Arc<Schema>, seed: Option<u64>) -> Policies {
+    let files = texts
+        .iter()
+        .enumerate()
+        .map(|(n, text)| SourceText::new(format!("{n}.cedar"), format!("@id(\"p{n}\") {text}")));
+    let mut valid: Vec<_> = files
+        .filter(|file| Policies::parse(std::slice::from_ref(file), Arc::clone(schema)).is_ok())
+        .collect();
+    shuffle(&mut valid, seed);
+    Policies::parse(&valid, Arc::clone(schema)).unwrap().0
+}
+
+pub fn snapshot_of(world: &World) -> Snapshot {
+    let schema = schema();
+    let policies = policies_in_order(&world.policies, &schema, world.seed);
+    let empty = Snapshot::new(Arc::new(policies), &Terms::default()).unwrap();
+    let mut entities: Vec<&Value> = world.entities.values().collect();
+    shuffle(&mut entities, world.seed);
+    let per_file = world.seed.map_or(100, |seed| 1 + (seed % 5) as usize);
+    let files = entities.chunks(per_file).enumerate().map(|(n, chunk)| {
+        let source = SourceText::new(format!("{n}.json"), json!(chunk).to_string());
+        read_file(&source, Origin(n as u32), &schema).unwrap()
+    });
+    empty.apply(Change { upsert: files.flatten().collect(), remove: Vec::new() }).unwrap()
+}
+
+pub fn incoming(entity: Entity) -> Incoming {
+    Incoming { entity, origin: Origin(0), place: None }
+}
+
+/// A world in which entities hold together, and references in attributes may lead nowhere.
+pub fn world() -> impl Strategy<Value = World> {
+    let kinds = prop::sample::subsequence(all_names(), 6..=5 * NAMES);
+    (prop::collection::vec(policy(), 0..7), kinds).prop_flat_map(|(policies, names)| {
+        let there = names.clone();
+        let teams = names.iter().any(|(kind, _)| kind == "Team");
+        let names = names.into_iter().filter(|(kind, _)| teams || kind != "Bot");
+        let entities: Vec<_> = names.map(move |name| entity(name, there.clone(), Manners::Tame)).collect();
+        (Just(policies), entities).prop_map(|(policies, entities)| World {
+            policies,
+            entities: entities.into_iter().collect(),
+            seed: None,
+        })
+    })
+}
+
+fn all_names() -> Vec<(String, usize)> {
+    let kinds = ["Team", "User", "Bot", "Doc", "Vault"];
+    kinds.iter().flat_map(|kind| (0..NAMES).map(move |n| ((*kind).to_owned(), n))).collect()
+}
+
+fn uid(kind: &str, n: usize) -> Value {
+    json!({ "type": kind, "id": format!("{}{n}", kind.to_lowercase()) })
+}
+
+/// A number that may overflow when policies multiply it.
+fn number() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => 0..4_i64, 1 => Just(i64::MAX)]
+}
+
+type Named2 = (String, usize);
+
+/// Whether an entity keeps the rules, or may break each of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manners {
+    /// Teams are only in teams of a higher number, a bot is in one team, a vault's keeper has its number.
+    Tame,
+    Wild,
+}
+
+/// An entity with random attributes, in some of what is there.
+fn entity((kind, n): Named2, there: Vec<Named2>, manners: Manners) -> impl Strategy<Value = (Named2, Value)> {
+    let tame = manners == Manners::Tame;
+    let parents: Vec<Named2> = there
+        .into_iter()
+        .filter(|(parent, p)| match (kind.as_str(), parent.as_str()) {
+            ("Team", "Team") => !tame || *p > n,
+            ("User", "Vault") => !tame || *p == n,
+            ("User" | "Bot" | "Doc" | "Vault", "Team") | ("Doc", "User") => true,
+            _ => false,
+        })
+        .collect();
+    let some = if tame && kind == "Bot" { 1..=1 } else { 0..=parents.len().min(3) };
+    let name = 0..NAMES;
+    let attrs = (
+        number(),
+        prop::option::of(name.clone()),
+        prop::collection::vec(name.clone(), 0..3),
+        name,
+        prop::option::of(number()),
+    );
+    (prop::sample::subsequence(parents, some), attrs).prop_map(move |(parents, (long, maybe, several, one, floor))| {
+        let attrs = match kind.as_str() {
+            "User" => optional(
+                json!({
+                    "level": long,
+                    "friends": several.iter().map(|n| uid("User", *n)).collect::<Vec<_>>(),
+                    "home": optional(json!({ "team": uid("Team", one) }), "floor", floor.map(|floor| json!(floor))),
+                }),
+                "boss",
+                maybe.map(|n| uid("User", n)),
+            ),
+            "Bot" => json!({ "level": long }),
+            "Vault" => json!({ "keeper": uid("User", if tame { n } else { one }) }),
+            "Doc" => optional(json!({ "owner": uid("User", one), "size": long }), "backup", maybe.map(|n| uid("Doc", n))),
+            _ => json!({}),
+        };
+        let parents: Vec<Value> = parents.iter().map(|(kind, n)| uid(kind, *n)).collect();
+        ((kind.clone(), n), json!({ "uid": uid(&kind, n), "attrs": attrs, "parents": parents }))
+    })
+}
+
+fn optional(mut object: Value, key: &str, value: Option<Value>) -> Value {
+    if let Some(value) = value {
+        object[key] = value;
+    }
+    object
+}
+
+/// A policy: any scope, and conditions of the terms that its types have. Some do not validate.
+fn policy() -> impl Strategy<Value = String> {
+    let effect = prop_oneof![3 => Just("permit"), 2 => Just("forbid")];
+    (effect, shape(), prop::collection::vec((proptest::bool::ANY, condition()), 0..3)).prop_map(
+        |(effect, (principal, action, resource), conditions)| {
+            let clauses: String = conditions
+                .iter()
+                .map(|(when, text)| format!(" {} {{ {text} }}", if *when { "when" } else { "unless" }))
+                .collect();
+            format!("{effect} ({principal}, {action}, {resource}){clauses};")
+        },
+    )
+}
+
+fn shape() -> impl Strategy<Value = (String, String, String)> {
+    let named =
+        |kind: &'static str| (0..NAMES).prop_map(move |n| format!("{kind}::\"{}{n}\"", kind.to_lowercase()));
+    let principal = prop_oneof![
+        3 => Just("principal is User".to_owned()),
+        1 => Just("principal is Bot".to_owned()),
+        1 => Just("principal".to_owned()),
+        1 => named("User").prop_map(|name| format!("principal == {name}")),
+        1 => named("Team").prop_map(|name| format!("principal in {name}")),
+        1 => named("Team").prop_map(|name| format!("principal is User in {name}")),
+    ];
+    let action = prop::sample::select(vec![
+        "action",
+        "action == Action::\"read\"",
+        "action in [Action::\"read\", Action::\"write\"]",
+        "action in Action::\"any_\"",
+        "action == Action::\"manage\"",
+    ]);
+    let resource = prop_oneof![
+        3 => Just("resource is Doc".to_owned()),
+        1 => Just("resource".to_owned()),
+        1 => Just("resource is User".to_owned()),
+        1 => named("Doc").prop_map(|name| format!("resource == {name}")),
+        1 => named("Team").prop_map(|name| format!("resource in {name}")),
+        1 => named("User").prop_map(|name| format!("resource is Doc in {name}")),
+    ];
+    (principal, action.prop_map(str::to_owned), resource)
+}
+
+fn condition() -> impl Strategy<Value = String> {
+    let term = prop::sample::select(vec![
+        "principal.level > 1",
+        "principal.level * 2 > 3",
+        "resource in principal",
+        "principal in resource",
+        "resource.owner == principal",
+        "resource.owner in Team::\"team1\"",
+        "resource.owner.level + 1 > principal.level",
+        "resource.owner.home.team in Team::\"team2\"",
+        "resource.owner has boss && resource.owner.boss.level > 1",
+        "resource.owner has boss && resource.owner.boss in principal.home.team",
+        "resource has backup && resource.backup.owner == principal",
+        "resource has backup && resource.backup.owner.home.team in Team::\"team3\"",
+        "resource.size * resource.size > 2",
+        "principal.friends.contains(resource.owner)",
+        "principal has boss && principal.boss == resource.owner",
+        "principal has boss && principal.boss has boss && principal.boss.boss.level > 0",
+        "principal.home has floor && principal.home.floor < 2",
+        "context.urgent",
+        "context has on_behalf && context.on_behalf.level > 1",
+        "context has on_behalf && context.on_behalf in Team::\"team1\"",
+        "context has on_behalf && context.on_behalf has boss && context.on_behalf.boss in Team::\"team2\"",
+        "principal in Team::\"team2\"",
+        "principal is User in Team::\"team3\"",
+        "resource in [Team::\"team1\", Team::\"team2\"]",
+        "action in Action::\"any_\"",
+        "true",
+    ]);
+    term.prop_map(|term| format!("({term})")).prop_recursive(2, 6, 3, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} && {b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} || {b})")),
+            inner.clone().prop_map(|a| format!("!{a}")),
+            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("(if {a} then {b} else {c})")),
+        ]
+    })
+}
+
+/// A question that fits the schema; who it is about may not exist.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    principal: Named2,
+    action: &'static str,
+    resource: Named2,
+    on_behalf: Option<usize>,
+    urgent: bool,
+}
+
+pub fn ask() -> impl Strategy<Value = Ask> {
+    let doc =
+        (prop::sample::select(vec!["User", "Bot"]), prop::sample::select(vec!["read", "write"]), Just("Doc"));
+    let manage = (Just("User"), Just("manage"), prop::sample::select(vec!["User", "Team"]));
+    let kinds = prop_oneof![3 => doc, 1 => manage];
+    (kinds, 0..NAMES, 0..NAMES, prop::option::of(0..NAMES), proptest::bool::ANY).prop_map(
+        |((principal, action, resource), p, r, on_behalf, urgent)| Ask {
+            principal: (principal.to_owned(), p),
+            action,
+            resource: (resource.to_owned(), r),
+            on_behalf,
+            urgent,
+        },
+    )
+}
+
+fn id((kind, n): &Named2) -> &'static str {
+    // Few names live as long as the tests; leaking them keeps questions free of lifetimes.
+    Box::leak(format!("{}{n}", kind.to_lowercase()).into_boxed_str())
+}
+
+impl Ask {
+    /// The context as a caller sends it, with an entity as a plain string.
+    pub fn context(&self) -> Json<'static> {
+        let value: &'static Value = Box::leak(Box::new(self.context_value(|n| json!(format!("user{n}")))));
+        Json::deserialize(value).unwrap()
+    }
+
+    /// The context as Cedar reads it.
+    pub fn cedar_context(&self) -> Value {
+        self.context_value(|n| json!({ "__entity": uid("User", n) }))
+    }
+
+    fn context_value(&self, entity: impl Fn(usize) -> Value) -> Value {
+        if self.action == "manage" {
+            return json!({});
+        }
+        optional(json!({ "urgent": self.urgent }), "on_behalf", self.on_behalf.map(entity))
+    }
+
+    pub fn question<'a>(&'a self, context: &'a Json<'a>) -> Question<'a> {
+        let named = |name: &'a Named2| Named { kind: &name.0, id: id(name), properties: None };
+        Question {
+            principal: named(&self.principal),
+            action: self.action,
+            action_properties: None,
+            resource: named(&self.resource),
+            context: context.as_object(),
+        }
+    }
+
+    pub fn principal_uid(&self) -> String {
+        format!("{}::\"{}\"", self.principal.0, id(&self.principal))
+    }
+
+    pub fn resource_uid(&self) -> String {
+        format!("{}::\"{}\"", self.resource.0, id(&self.resource))
+    }
+
+    pub fn action_uid(&self) -> String {
+        format!("Action::\"{}\"", self.action)
+    }
+}
+
+/// A change of entities: some come, as in another world, and some go.
+#[derive(Debug, Clone)]
+pub struct EntityChange {
+    come: Vec<(Named2, Value)>,
+    go: Vec<Named2>,
+}
+
+pub fn change() -> impl Strategy<Value = EntityChange> {
+    let some = || prop::sample::subsequence(all_names(), 0..3);
+    (some(), some()).prop_flat_map(|(come, go)| {
+        let come: Vec<_> = come.into_iter().map(|name| entity(name, all_names(), Manners::Wild)).collect();
+        (come, Just(go)).prop_map(|(come, go)| EntityChange { come, go })
+    })
+}
+
+impl EntityChange {
+    pub fn change(&self, snapshot: &Snapshot) -> Change {
+        let schema = snapshot.schema();
+        let upsert = self.come.iter().map(|(_, json)| {
+            let json: &'static Value = Box::leak(Box::new(json.clone()));
+            incoming(entity_of_json(&Json::deserialize(json).unwrap(), schema).unwrap())
+        });
+        let names = self.go.iter().map(|name| mandate::authz::schema::EntityRef {
+            kind: schema.kind_named(&name.0).unwrap(),
+            id: id(name).into(),
+        });
+        let remove = names.filter(|name| snapshot.entities().get(name).is_some());
+        Change { upsert: upsert.collect(), remove: remove.collect() }
+    }
+}
+
+/// What can happen to a decision point.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Ask(Ask),
+    Entities(EntityChange),
+    Policies(Vec<String>),
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => ask().prop_map(Step::Ask),
+        3 => change().prop_map(Step::Entities),
+        1 => prop::collection::vec(policy(), 0..5).prop_map(Step::Policies),
+    ]
+}
