@@ -2,7 +2,8 @@
 
 use std::io::stderr;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use super::Failure;
 use super::config::{LogFormat, colour};
@@ -12,12 +13,13 @@ use super::config::{LogFormat, colour};
 /// # Errors
 /// The filter is none.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| Failure::message(format!("`{filter}` is no log filter: {error}")))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
-    match format {
-        LogFormat::Text => logs.with_ansi(colour(&stderr())).init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
+    let targets: Targets =
+        filter.parse().map_err(|error| Failure::message(format!("`{filter}` is no log filter: {error}")))?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(stderr).with_target(false);
+    let layer = match format {
+        LogFormat::Text => layer.with_ansi(colour(&stderr())).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(targets)).init();
     Ok(())
 }

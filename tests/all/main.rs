@@ -18,5 +18,6 @@ mod cli;
 mod entity_format;
 mod house;
 mod properties;
+mod readme;
 mod reload;
 mod serve;

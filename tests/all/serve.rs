@@ -308,7 +308,7 @@ fn operators_port() {
     assert_eq!(sidecar.admin("/livez").status, 200);
     assert_eq!(sidecar.admin("/readyz").status, 200);
     let status = sidecar.status();
-    assert_eq!((status["phase"].as_str(), status["policies"]["count"].as_u64()), (Some("serving"), Some(20)));
+    assert_eq!((status["phase"].as_str(), status["policies"]["count"].as_u64()), (Some("serving"), Some(24)));
     for track in ["policies", "entities"] {
         assert_eq!(status[track]["last_reload"]["outcome"], json!("accepted"));
         assert!(status[track]["source"].as_str().unwrap().ends_with(track));

@@ -1,0 +1,77 @@
+//! The README's questions, asked as they stand, get the answers that stand below them.
+//! `UPDATE_README=1 cargo test readme` writes the answers of now into it.
+
+use std::fs;
+
+use crate::support::{Content, Sidecar, pack};
+
+const PROMPT: &str = "$ curl -s http://127.0.0.1:8181";
+
+/// A `console` block that begins with a question: the command, and the answer below it.
+struct Example<'a> {
+    command: &'a str,
+    answer: &'a str,
+}
+
+fn examples(text: &str) -> Vec<Example<'_>> {
+    let blocks = text
+        .split("```console\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("\n```").map(|(block, _)| block));
+    let questions = blocks.filter(|block| block.starts_with(PROMPT));
+    let parts = questions.map(|block| {
+        let end = block.find("}'\n").expect("the command ends with its body") + 2;
+        (&block[..end], &block[end + 1..])
+    });
+    parts.map(|(command, answer)| Example { command, answer }).collect()
+}
+
+/// Sends what `curl` would send.
+fn ask(sidecar: &Sidecar, command: &str) -> String {
+    let (path, rest) = command.strip_prefix(PROMPT).unwrap().split_once(' ').unwrap();
+    let body =
+        rest.strip_prefix("-H 'Content-Type: application/json' -d '").unwrap().strip_suffix('\'').unwrap();
+    assert!(!body.contains('\''), "a quote would end the body in a shell");
+    sidecar.post(path, body).body
+}
+
+#[test]
+fn examples_answer_as_printed() {
+    let path = pack("README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let sidecar = Content::of_pack().serve();
+    let examples = examples(&text);
+    assert_eq!(examples.len(), 4);
+    let mut updated = text.clone();
+    for example in &examples {
+        let answer = ask(&sidecar, example.command);
+        if std::env::var_os("UPDATE_README").is_some() {
+            updated = updated.replacen(
+                &format!("{}\n{}", example.command, example.answer),
+                &format!("{}\n{answer}", example.command),
+                1,
+            );
+        } else {
+            assert_eq!(example.answer, answer, "{}", example.command);
+        }
+    }
+    if updated != text {
+        fs::write(path, updated).unwrap();
+    }
+}
+
+/// The edit that the README proposes is one that can be made, and does what it says.
+#[test]
+fn the_proposed_edit_revokes() {
+    let content = Content::of_pack();
+    let sidecar = content.serve();
+    let text = fs::read_to_string(pack("README.md")).unwrap();
+    let first = examples(&text)[0].command.to_owned();
+    assert!(ask(&sidecar, &first).starts_with(r#"{"decision":true"#));
+    content.edit(
+        "entities/customers.json",
+        r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#,
+        "",
+    );
+    crate::support::until("the answer follows", || ask(&sidecar, &first).starts_with(r#"{"decision":false"#));
+}
