@@ -58,7 +58,16 @@ impl Failure {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let outcome = match Arguments::parse().verb {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // There is nowhere left to complain.
+            let _ = error.print();
+            // Help is no failure; and 2, which clap would give, is what a denial exits with.
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    let outcome = match arguments.verb {
         Verb::Serve(arguments) => serve::run(arguments),
         Verb::Check(arguments) => check::run(arguments),
         Verb::Decide(arguments) => decide::run(arguments),

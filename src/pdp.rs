@@ -52,7 +52,7 @@ impl Pdp {
     pub fn new(snapshot: Snapshot, cache_entries: u64) -> Self {
         let metrics = Metrics::new();
         metrics.serving(&snapshot);
-        let status = status::Board::new(&snapshot);
+        let status = status::Board::new();
         let cache = (cache_entries > 0).then(|| Cache::new(cache_entries));
         Self(Arc::new(Shared { snapshot: ArcSwap::from_pointee(snapshot), cache, metrics, status }))
     }

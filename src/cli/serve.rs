@@ -15,7 +15,7 @@ use super::{Failure, Outcome, report, telemetry};
 use crate::authz::Snapshot;
 use crate::authz::fault::{Fault, Faults};
 use crate::pdp::Pdp;
-use crate::pdp::reload::Reloader;
+use crate::pdp::reload::{FirstLoad, Reloader};
 use crate::source::loader::Loader;
 use crate::transport::http::admin::{self, Phase};
 use crate::transport::http::authzen;
@@ -52,9 +52,10 @@ async fn serve(config: ServeConfig) -> Outcome {
 
     let Some(loaded) = load(&config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (loader, snapshot, warnings) = loaded.map_err(Failure::Faults)?;
-    log_start(&snapshot, &warnings, started);
+    let first = FirstLoad { warnings, took: started.elapsed() };
+    log_start(&snapshot, &first);
     let pdp = Pdp::new(snapshot, config.cache_entries);
-    let reloader = Reloader::start(pdp.clone(), loader, &config.locations, warnings, config.poll)?;
+    let reloader = Reloader::start(pdp.clone(), loader, &config.locations, &first, config.poll)?;
 
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
     let listener: TcpListener = socket.listen(1024)?;
@@ -96,12 +97,12 @@ async fn load(config: &ServeConfig, signals: &mut Signals) -> Option<Loaded> {
     }
 }
 
-fn log_start(snapshot: &Snapshot, warnings: &Faults, started: Instant) {
-    for warning in warnings.iter() {
+fn log_start(snapshot: &Snapshot, first: &FirstLoad) {
+    for warning in first.warnings.iter() {
         tracing::warn!("{warning}");
     }
     let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
-    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let took_ms = u64::try_from(first.took.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(revision = %snapshot.revision(), policies, entities, took_ms, "loaded");
 }
 

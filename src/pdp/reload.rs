@@ -27,6 +27,13 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Instead of a poll interval, where there is to be none.
 const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
+/// What became of the content that a decision point starts with.
+#[derive(Debug, Default)]
+pub struct FirstLoad {
+    pub warnings: Faults,
+    pub took: Duration,
+}
+
 /// The running writer. Stops when it is dropped.
 pub struct Reloader {
     wake: Wake,
@@ -73,13 +80,13 @@ impl Reloader {
         pdp: Pdp,
         loader: Loader,
         locations: &Locations,
-        warnings: Faults,
+        first: &FirstLoad,
         poll: Duration,
     ) -> std::io::Result<Self> {
         let (hints, hinted) = sync_channel(1);
         let wake = Wake { hints, force: Arc::default(), stop: Arc::default() };
         let roots = [locations.policies.clone(), locations.entities.clone()];
-        pdp.first_load(&roots, warnings);
+        pdp.first_load(&roots, first);
         let watch = watch(&roots, wake.clone());
         // Whatever changed between loading and watching.
         wake.look();
@@ -169,14 +176,14 @@ impl Pdp {
         tracing::info!(revision, policies, entities, "new content in use");
     }
 
-    fn first_load(&self, [policies, entities]: &[PathBuf; 2], warnings: Faults) {
+    fn first_load(&self, [policies, entities]: &[PathBuf; 2], first: &FirstLoad) {
         let mut tracks = (*self.0.status.tracks()).clone();
-        let track = |path: &PathBuf, warnings: Faults| Track {
+        let track = |path: &PathBuf, warnings: &Faults| Track {
             source: Some(path.display().to_string()),
-            last: Some(TrackStatus::new(Ok(&warnings), Duration::ZERO)),
+            last: Some(TrackStatus::new(Ok(warnings), first.took)),
         };
-        tracks.policies = track(policies, warnings);
-        tracks.entities = track(entities, Faults::default());
+        tracks.policies = track(policies, &first.warnings);
+        tracks.entities = track(entities, &Faults::default());
         self.0.status.write(tracks);
     }
 
@@ -195,12 +202,7 @@ impl Pdp {
         self.0.metrics.reloaded(name, result.is_ok());
         match &result {
             Ok(_) => tracing::info!(track = name, took_ms = status.took_ms, "change accepted"),
-            Err(faults) => tracing::error!(
-                track = name,
-                errors = status.error_count,
-                "change refused, the last good content stays in use: {}",
-                first(faults)
-            ),
+            Err(faults) => log_refusal(name, faults),
         }
         let refused = status.is_refused();
         track.last = Some(status);
@@ -209,6 +211,16 @@ impl Pdp {
     }
 }
 
-fn first(faults: &Faults) -> String {
-    faults.iter().next().map(ToString::to_string).unwrap_or_default()
+/// How many faults of a refused change are logged; `/status` has more.
+const LOGGED: usize = 10;
+
+fn log_refusal(track: &'static str, faults: &Faults) {
+    tracing::error!(
+        track,
+        errors = faults.error_count(),
+        "change refused, the last good content stays in use"
+    );
+    for fault in faults.iter().take(LOGGED) {
+        tracing::error!(track, "{fault}");
+    }
 }

@@ -19,17 +19,26 @@ pub struct Status {
     /// When the content in use came into use.
     pub since: String,
     pub started: String,
-    pub schema: Content,
+    pub schema: SchemaContent,
     pub policies: Content,
     pub entities: Content,
+}
+
+/// The schema in use. It changes with the policies, in whose folder it is.
+#[derive(Debug, Serialize)]
+pub struct SchemaContent {
+    pub digest: String,
+    pub entity_types: usize,
+    pub actions: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 /// One kind of content: what is in use, and what became of the last change.
 #[derive(Debug, Serialize)]
 pub struct Content {
     pub digest: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub count: Option<usize>,
+    pub count: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +121,6 @@ pub(super) struct Tracks {
     pub since: SystemTime,
     pub policies: Track,
     pub entities: Track,
-    kinds: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -122,13 +130,9 @@ pub(super) struct Track {
 }
 
 impl Board {
-    pub fn new(snapshot: &Snapshot) -> Self {
-        let tracks = Tracks {
-            since: SystemTime::now(),
-            policies: Track::default(),
-            entities: Track::default(),
-            kinds: snapshot.schema().kinds().count(),
-        };
+    pub fn new() -> Self {
+        let tracks =
+            Tracks { since: SystemTime::now(), policies: Track::default(), entities: Track::default() };
         Self {
             started: SystemTime::now(),
             tracks: ArcSwap::from_pointee(tracks),
@@ -152,17 +156,22 @@ impl Board {
             source: track.source.clone(),
             last_reload: track.last.clone(),
         };
-        let policies = snapshot.policies();
+        let (policies, schema) = (snapshot.policies(), snapshot.schema());
         Status {
             version: env!("CARGO_PKG_VERSION"),
             revision: snapshot.revision().to_string(),
             since: timestamp(tracks.since),
             started: timestamp(self.started),
-            schema: content(policies.schema().digest().to_string(), Some(tracks.kinds), &Track::default()),
-            policies: content(policies.digest().to_string(), Some(policies.len()), &tracks.policies),
+            schema: SchemaContent {
+                digest: schema.digest().to_string(),
+                entity_types: schema.kinds().count(),
+                actions: schema.actions().count(),
+                source: tracks.policies.source.clone(),
+            },
+            policies: content(policies.digest().to_string(), policies.len(), &tracks.policies),
             entities: content(
                 snapshot.entities().digest().to_string(),
-                Some(snapshot.entities().len()),
+                snapshot.entities().len(),
                 &tracks.entities,
             ),
         }

@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
+#![allow(clippy::needless_pass_by_value, clippy::doc_markdown, reason = "callers read better")]
 #![allow(clippy::print_stderr, reason = "what a test has to say beside its result")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are small")]
 

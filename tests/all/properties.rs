@@ -8,7 +8,6 @@ use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Entities as C
 use mandate::authz::Snapshot;
 use mandate::authz::decision::{Decision, Outcome};
 use mandate::authz::entities::Entities;
-use mandate::authz::snapshot::Terms;
 use mandate::pdp::Pdp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -154,9 +153,12 @@ fn random_policies_reach_every_outcome() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..300 {
+    let (mut drawn, mut valid) = (0, 0);
+    for _ in 0..150 {
         let world = world::world().new_tree(&mut runner).unwrap().current();
         let snapshot = snapshot_of(&world);
+        drawn += world.policies();
+        valid += snapshot.policies().len();
         for _ in 0..10 {
             let ask = world::ask().new_tree(&mut runner).unwrap().current();
             seen.insert(decide(&snapshot, &ask).outcome.name());
@@ -165,6 +167,7 @@ fn random_policies_reach_every_outcome() {
     let all =
         ["forbid_failed", "forbidden", "not_permitted", "permitted", "unknown_principal", "unknown_resource"];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
+    assert!(valid * 3 > drawn, "only {valid} of {drawn} random policies validate");
 }
 
 /// Questions to the pack: answerable ones and broken ones.
@@ -206,10 +209,4 @@ proptest! {
             }
         }
     }
-}
-
-/// The terms are part of what a snapshot is made of, so that properties run on the defaults.
-#[test]
-fn default_terms_describe_nothing() {
-    assert!(Terms::default().described_by_callers.is_empty());
 }

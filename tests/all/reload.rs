@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
+use mandate::authz::snapshot::Terms;
+use mandate::source::loader::{Loader, Locations};
 use serde_json::{Value, json};
 
 use crate::support::{Content, Sidecar, copy_folder, pack, register, until};
@@ -346,6 +348,28 @@ fn new_schema_takes_entities_along() {
     content.write("entities/customers.json", &named.join("\n"));
     until("both are accepted", || outcome(&sidecar, "policies") == "accepted");
     assert!(sidecar.permits(&fabrikam()));
+}
+
+/// A change of policies reads no entity file, and one of entities no policy file.
+#[test]
+fn each_track_is_read_by_itself() {
+    let content = Content::of_pack();
+    let locations =
+        Locations { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
+    let mut loader = Loader::new(&locations);
+    let (mut snapshot, _) = loader.load().unwrap();
+    let mut step = |edit: &dyn Fn()| {
+        until("the files are older than the clock's tick", || {
+            let looked = loader.reload(&snapshot, false);
+            looked.policies.is_none() && looked.entities.is_none()
+        });
+        edit();
+        let reloaded = loader.reload(&snapshot, false);
+        snapshot = reloaded.snapshot.unwrap();
+        (reloaded.policies.is_some(), reloaded.entities.is_some())
+    };
+    assert_eq!(step(&|| content.write("policies/closed.cedar", FORBID_ALL)), (true, false));
+    assert_eq!(step(&|| content.edit("entities/customers.json", CONSENT_EDGE, "")), (false, true));
 }
 
 /// An edit of one customer's consent leaves what is remembered of other customers alone, and a new

@@ -3,7 +3,7 @@
 //! that lead nowhere, and arithmetic that overflows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mandate::authz::Snapshot;
 use mandate::authz::entities::{Change, Entity, Incoming, Origin, entity_of_json, read_file};
@@ -56,6 +56,11 @@ impl World {
         Value::Array(self.entities.values().cloned().collect())
     }
 
+    /// How many policies were drawn, valid or not.
+    pub fn policies(&self) -> usize {
+        self.policies.len()
+    }
+
     pub fn shuffled(&self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self.clone() }
     }
@@ -71,7 +76,9 @@ fn shuffle<T>(items: &mut [T], seed: Option<u64>) {
 }
 
 fn schema() -> Arc<Schema> {
-    Arc::new(Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0)
+    static SHARED: OnceLock<Arc<Schema>> = OnceLock::new();
+    let parse = || Arc::new(Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0);
+    Arc::clone(SHARED.get_or_init(parse))
 }
 
 /// The policies among the texts that validate; random ones may not.
@@ -203,11 +210,11 @@ fn policy() -> impl Strategy<Value = String> {
     let effect = prop_oneof![3 => Just("permit"), 2 => Just("forbid")];
     (effect, shape(), prop::collection::vec((proptest::bool::ANY, condition()), 0..3)).prop_map(
         |(effect, (principal, action, resource), conditions)| {
-            let clauses: String = conditions
-                .iter()
-                .map(|(when, text)| format!(" {} {{ {text} }}", if *when { "when" } else { "unless" }))
-                .collect();
-            format!("{effect} ({principal}, {action}, {resource}){clauses};")
+            let clause = |(when, text): &(bool, String)| {
+                format!("{} {{ {text} }}", if *when { "when" } else { "unless" })
+            };
+            let clauses = conditions.iter().map(clause).collect::<Vec<_>>().join(" ");
+            format!("{effect} ({principal}, {action}, {resource}) {clauses};")
         },
     )
 }
