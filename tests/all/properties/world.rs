@@ -56,6 +56,11 @@ impl World {
         Value::Array(self.entities.values().cloned().collect())
     }
 
+    pub fn and_policy(mut self, text: &str) -> Self {
+        self.policies.push(text.to_owned());
+        self
+    }
+
     /// How many policies were drawn, valid or not.
     pub fn policies(&self) -> usize {
         self.policies.len()
@@ -149,7 +154,7 @@ fn number() -> impl Strategy<Value = i64> {
 type Named2 = (String, usize);
 
 /// Whether an entity keeps the rules, or may break each of them.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manners {
     /// Teams are only in teams of a higher number, a bot is in one team, a vault's keeper has its number.
     Tame,
@@ -369,9 +374,10 @@ pub struct EntityChange {
 }
 
 pub fn change() -> impl Strategy<Value = EntityChange> {
-    let some = || prop::sample::subsequence(all_names(), 0..3);
-    (some(), some()).prop_flat_map(|(come, go)| {
-        let come: Vec<_> = come.into_iter().map(|name| entity(name, all_names(), Manners::Wild)).collect();
+    let some = |most| prop::sample::subsequence(all_names(), 0..=most);
+    let manners = prop_oneof![2 => Just(Manners::Tame), 1 => Just(Manners::Wild)];
+    (some(2), some(1), manners).prop_flat_map(|(come, go, manners)| {
+        let come: Vec<_> = come.into_iter().map(|name| entity(name, all_names(), manners)).collect();
         (come, Just(go)).prop_map(|(come, go)| EntityChange { come, go })
     })
 }
