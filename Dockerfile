@@ -2,11 +2,11 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
-RUN cargo build --release --locked
+RUN cargo build --profile dist --locked
 
 FROM debian:bookworm-slim
 RUN useradd --system --no-create-home --uid 10001 mandate
-COPY --from=build /src/target/release/mandate /usr/local/bin/mandate
+COPY --from=build /src/target/dist/mandate /usr/local/bin/mandate
 COPY policies /etc/mandate/policies
 COPY entities /etc/mandate/entities
 USER 10001

@@ -3,6 +3,7 @@
 
 pub mod decide;
 pub mod decision;
+mod depth;
 pub mod digest;
 pub mod entities;
 pub mod fault;

@@ -15,6 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::source::loader::LOADING_STACK;
+
 /// Decides who may: an authorization sidecar on Cedar policies and live entities.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 100, disable_help_subcommand = true)]
@@ -46,13 +48,16 @@ enum Failure {
     Faults(crate::authz::fault::Faults),
     #[error("{0}")]
     Message(String),
-    #[error("cannot write: {0}")]
-    Output(#[from] std::io::Error),
 }
 
 impl Failure {
     fn message(text: impl Into<String>) -> Self {
         Self::Message(text.into())
+    }
+
+    /// What could not be done, and the system's word on why.
+    fn because(what: impl std::fmt::Display, error: &dyn std::fmt::Display) -> Self {
+        Self::Message(format!("{what}: {error}"))
     }
 }
 
@@ -69,12 +74,22 @@ pub fn main() -> ExitCode {
     };
     let outcome = match arguments.verb {
         Verb::Serve(arguments) => serve::run(arguments),
-        Verb::Check(arguments) => check::run(arguments),
-        Verb::Decide(arguments) => decide::run(arguments),
-        Verb::Test(arguments) => test::run(arguments),
+        Verb::Check(arguments) => with_room(|| check::run(arguments)),
+        Verb::Decide(arguments) => with_room(|| decide::run(arguments)),
+        Verb::Test(arguments) => with_room(|| test::run(arguments)),
     };
     outcome.unwrap_or_else(|failure| {
         report::failure(&failure);
         ExitCode::from(1)
+    })
+}
+
+/// Runs a verb that loads content, on a thread with room for it.
+fn with_room(verb: impl FnOnce() -> Outcome + Send) -> Outcome {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(LOADING_STACK).spawn_scoped(scope, verb);
+        let thread = thread.map_err(|error| Failure::message(format!("cannot start a thread: {error}")))?;
+        // A panic was reported where it happened.
+        thread.join().unwrap_or_else(|_| Err(Failure::message("ended by a defect of this program")))
     })
 }

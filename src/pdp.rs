@@ -116,7 +116,9 @@ impl View<'_> {
         self.pdp.metrics.cache_misses.inc();
         let decision = Arc::new(self.snapshot.decide(&request, &slice)?);
         self.note_errors(&decision);
-        if decision.errors.is_empty() {
+        let unknown = matches!(decision.outcome, Outcome::UnknownPrincipal | Outcome::UnknownResource);
+        // Who is unknown is found out quickly, and anybody can make up names.
+        if decision.errors.is_empty() && !unknown {
             let stamps = slice.stamps().into();
             cache.insert(policies, request, stamps, Arc::clone(&decision));
         }

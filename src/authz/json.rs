@@ -32,6 +32,14 @@ impl<'a> Object<'a> {
         self.0.iter().find_map(|(k, v)| (k == key).then_some(v))
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Every member, in the order of the text.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
         self.0.iter().map(|(k, v)| (k.as_ref(), v))

@@ -10,6 +10,7 @@ use cedar_policy::{
 };
 use smol_str::{SmolStr, format_smolstr};
 
+use super::depth;
 use super::digest::Digest;
 use super::fault::{Fault, Faults, Place, Severity, SourceText};
 use super::findings;
@@ -165,6 +166,10 @@ impl Parsed {
     }
 
     fn file(&mut self, file: &Arc<SourceText>) {
+        let too_deep = depth::of_policies(file);
+        if !too_deep.is_empty() {
+            return self.faults.extend(too_deep);
+        }
         let set: PolicySet = match file.text.parse() {
             Ok(set) => set,
             Err(errors) => return self.faults.extend(findings::errors(&errors, file)),

@@ -85,6 +85,13 @@ impl Default for Reading {
 }
 
 impl Request {
+    /// About how many bytes the request takes.
+    pub fn size(&self) -> usize {
+        let described = [&self.principal_described, &self.resource_described].into_iter().flatten();
+        let records = described.chain([&self.context]).map(Record::size).sum::<usize>();
+        size_of::<Self>() + self.principal.id.len() + self.resource.id.len() + records
+    }
+
     /// Reads a question by the schema.
     ///
     /// # Errors
@@ -96,7 +103,7 @@ impl Request {
         let resource = entity(&question.resource, Part::ResourceType, Part::ResourceId, schema, reading)?;
         applies(schema, action, &principal, &resource)?;
         Ok(Self {
-            context: context(question, schema, action)?,
+            context: context(question, schema, action, reading)?,
             principal_described: described(
                 &question.principal,
                 &principal,
@@ -181,11 +188,16 @@ fn applies(
 }
 
 /// The context: the caller's own and the action's properties, read by the action's context type.
-fn context(question: &Question<'_>, schema: &Schema, action: ActionId) -> Result<Record, RequestError> {
+fn context(
+    question: &Question<'_>,
+    schema: &Schema,
+    action: ActionId,
+    reading: &Reading,
+) -> Result<Record, RequestError> {
     let ty = &schema.action(action).context;
     let empty = Object::default();
     let read = |object: Option<&Object<'_>>, part| {
-        let mut reader = ValueReader::new(schema, Dialect::Caller, "");
+        let mut reader = ValueReader::of_caller(schema, reading.longest_id);
         let record = reader.record(object.unwrap_or(&empty), ty, Required::Partial);
         first_misfit(reader, part).map(|()| record)
     };
@@ -222,7 +234,7 @@ fn described(
     else {
         return Ok(None);
     };
-    let mut reader = ValueReader::new(schema, Dialect::Caller, "");
+    let mut reader = ValueReader::of_caller(schema, reading.longest_id);
     let record = reader.record(properties, &schema.kind(entity.kind).attributes, Required::Partial);
     first_misfit(reader, part).map(|()| Some(record))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cedar_policy::{Context, RestrictedExpression};
 use smol_str::SmolStr;
 
+use super::fault::Faults;
 use super::json::{Json, Object, quoted};
 use super::schema::{EntityRef, Extension, Kind, RecordType, Schema, Type, Unresolved};
 
@@ -48,6 +49,11 @@ impl Record {
         Self::new(self.0.iter().chain(over.0.iter()).cloned())
     }
 
+    /// About how many bytes the record takes.
+    pub fn size(&self) -> usize {
+        self.0.iter().map(|(name, value)| size_of_val(name) + name.len() + value.size()).sum()
+    }
+
     /// The record as Cedar's pairs.
     pub fn to_cedar(&self, schema: &Schema) -> Vec<(String, RestrictedExpression)> {
         self.iter().map(|(name, value)| (name.to_string(), value.to_cedar(schema))).collect()
@@ -60,6 +66,17 @@ impl Record {
 }
 
 impl Value {
+    fn size(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::String(text) | Self::Extension(_, text) => text.len(),
+                Self::Entity(entity) => entity.id.len(),
+                Self::Set(items) => items.iter().map(Self::size).sum(),
+                Self::Record(record) => record.size(),
+                Self::Bool(_) | Self::Long(_) => 0,
+            }
+    }
+
     fn to_cedar(&self, schema: &Schema) -> RestrictedExpression {
         match self {
             Self::Bool(bool) => RestrictedExpression::new_bool(*bool),
@@ -115,27 +132,38 @@ pub struct Misfit {
 pub struct ValueReader<'s> {
     schema: &'s Schema,
     dialect: Dialect,
+    longest_id: usize,
     path: String,
+    /// What did not fit, the first [`Faults::KEPT`] of it.
     pub misfits: Vec<Misfit>,
 }
+
+/// The most members that an object or an array of a caller's may have.
+pub const MOST_MEMBERS: usize = 256;
 
 impl<'s> ValueReader<'s> {
     /// A reader whose paths begin with `root`.
     pub fn new(schema: &'s Schema, dialect: Dialect, root: &str) -> Self {
-        Self { schema, dialect, path: root.to_owned(), misfits: Vec::new() }
+        Self { schema, dialect, longest_id: usize::MAX, path: root.to_owned(), misfits: Vec::new() }
+    }
+
+    /// A reader of what a caller sends, whose entities' ids have at most so many bytes.
+    pub fn of_caller(schema: &'s Schema, longest_id: usize) -> Self {
+        Self { longest_id, ..Self::new(schema, Dialect::Caller, "") }
     }
 
     /// The attributes of a record type. What does not fit is left out and noted in `misfits`.
     pub fn record(&mut self, object: &Object<'_>, ty: &RecordType, required: Required) -> Record {
         let mut values = Vec::new();
+        self.few_enough(object.len());
         for (name, json) in object.iter() {
             match ty.get(name) {
                 Some(attribute) => {
-                    let value = self.at(&format!(".{name}"), |reader| reader.value(json, &attribute.ty));
+                    let value = self.at(&member(name), |reader| reader.value(json, &attribute.ty));
                     values.extend(value.map(|value| (SmolStr::new(name), value)));
                 }
                 None if self.dialect == Dialect::Caller => {}
-                None => self.at(&format!(".{name}"), |reader| {
+                None => self.at(&member(name), |reader| {
                     reader.misfit("the schema does not know this attribute".to_owned());
                 }),
             }
@@ -144,7 +172,7 @@ impl<'s> ValueReader<'s> {
             for (name, attribute) in ty.iter() {
                 if attribute.required && object.get(name).is_none() {
                     let wanted = self.describe(&attribute.ty);
-                    self.at(&format!(".{name}"), |reader| {
+                    self.at(&member(name), |reader| {
                         reader.misfit(format!("missing: it has to be {wanted}"));
                     });
                 }
@@ -171,6 +199,7 @@ impl<'s> ValueReader<'s> {
 
     fn set(&mut self, items: &[Json<'_>], element: &Type) -> Value {
         let mut values = Vec::with_capacity(items.len());
+        self.few_enough(items.len());
         for (n, item) in items.iter().enumerate() {
             values.extend(self.at(&format!("[{n}]"), |reader| reader.value(item, element)));
         }
@@ -197,14 +226,14 @@ impl<'s> ValueReader<'s> {
     /// An entity of any kind, as `{"type", "id"}`, with `__entity` around it or not.
     pub fn entity_of_object(&mut self, object: &Object<'_>) -> Option<EntityRef> {
         let object = match object.get("__entity") {
-            Some(inner) => inner.as_object()?,
+            Some(Json::Object(inner)) if object.len() == 1 => inner,
+            Some(_) => return self.no_entity(),
             None => object,
         };
         let (Some(name), Some(id)) =
             (object.get("type").and_then(Json::as_str), object.get("id").and_then(Json::as_str))
         else {
-            self.misfit("an entity has to be an object with the strings `type` and `id`".to_owned());
-            return None;
+            return self.no_entity();
         };
         let kind = match self.dialect {
             Dialect::Stored => self.schema.kind_of_full_name(name).ok_or(Unresolved::Unknown),
@@ -217,9 +246,18 @@ impl<'s> ValueReader<'s> {
         None
     }
 
+    fn no_entity(&mut self) -> Option<EntityRef> {
+        self.misfit("an entity has to be an object with the strings `type` and `id`".to_owned());
+        None
+    }
+
     /// Whether an entity's id is one that its type allows; noted if not.
     pub fn known_id(&mut self, entity: &EntityRef) -> bool {
         let info = self.schema.kind(entity.kind);
+        if entity.id.len() > self.longest_id {
+            self.misfit(format!("the id is longer than {} bytes", self.longest_id));
+            return false;
+        }
         match &info.enumerated {
             Some(ids) if !ids.contains(&entity.id) => {
                 self.misfit(format!(
@@ -279,8 +317,23 @@ impl<'s> ValueReader<'s> {
     }
 
     pub fn misfit(&mut self, message: String) {
-        self.misfits.push(Misfit { path: self.path.clone(), message });
+        // Nobody reads more, and finding the place of each costs.
+        if self.misfits.len() < Faults::KEPT {
+            self.misfits.push(Misfit { path: self.path.clone(), message });
+        }
     }
+
+    /// What a caller sends can be read again for every item of a batch, so it has to be short.
+    fn few_enough(&mut self, members: usize) {
+        if self.dialect == Dialect::Caller && members > MOST_MEMBERS {
+            self.misfit(format!("has {members} members, at most {MOST_MEMBERS} are read"));
+        }
+    }
+}
+
+/// The step of a path that leads to a member.
+pub fn member(name: &str) -> String {
+    format!(".{}", quoted(name).trim_matches('`'))
 }
 
 /// Whether attributes that the type requires have to be there.

@@ -126,21 +126,24 @@ impl ContentArguments {
     /// The configuration file cannot be read.
     pub fn locations(self) -> Result<Locations, Failure> {
         let file = File::read(self.config.as_deref())?;
-        Ok(self.over(&file))
+        self.over(&file)
     }
 
-    fn over(self, file: &File) -> Locations {
-        Locations {
+    fn over(self, file: &File) -> Result<Locations, Failure> {
+        Ok(Locations {
             policies: self.policies.or_else(|| file.policies.clone()).unwrap_or_else(|| "policies".into()),
             entities: self.entities.or_else(|| file.entities.clone()).unwrap_or_else(|| "entities".into()),
             terms: Terms {
-                longest_id: self.max_id_bytes.or(file.max_id_bytes).unwrap_or(Reading::LONGEST_ID),
-                described_by_callers: self
-                    .described_by_callers
-                    .or_else(|| file.described_by_callers.clone())
-                    .unwrap_or_default(),
+                longest_id: at_least_one(
+                    "max-id-bytes",
+                    self.max_id_bytes.or(file.max_id_bytes),
+                    Reading::LONGEST_ID,
+                )?,
+                described_by_callers: names(
+                    self.described_by_callers.or_else(|| file.described_by_callers.clone()),
+                ),
             },
-        }
+        })
     }
 }
 
@@ -153,15 +156,27 @@ impl ServeArguments {
         let file = File::read(self.content.config.as_deref())?;
         let limits = Limits::default();
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (listen, admin_listen) = (self.listen.or(file.listen), self.admin_listen.or(file.admin_listen));
+        let (listen, admin_listen) =
+            (listen.unwrap_or(loopback(8181)), admin_listen.unwrap_or(loopback(8182)));
+        if listen == admin_listen && listen.port() != 0 {
+            return Err(Failure::message(format!(
+                "`listen` and `admin-listen` are the same address, {listen}"
+            )));
+        }
         Ok(ServeConfig {
-            locations: self.content.over(&file),
-            listen: self.listen.or(file.listen).unwrap_or(loopback(8181)),
-            admin_listen: self.admin_listen.or(file.admin_listen).unwrap_or(loopback(8182)),
-            poll: self.poll.or(file.poll).unwrap_or(Duration::from_secs(30)),
+            locations: self.content.over(&file)?,
+            listen,
+            admin_listen,
+            poll: poll(self.poll.or(file.poll))?,
             cache_entries: self.cache_entries.or(file.cache_entries).unwrap_or(100_000),
             limits: Limits {
-                body: self.max_body_bytes.or(file.max_body_bytes).unwrap_or(limits.body),
-                batch: self.max_batch.or(file.max_batch).unwrap_or(limits.batch),
+                body: at_least_one(
+                    "max-body-bytes",
+                    self.max_body_bytes.or(file.max_body_bytes),
+                    limits.body,
+                )?,
+                batch: at_least_one("max-batch", self.max_batch.or(file.max_batch), limits.batch)?,
                 ..limits
             },
             shutdown_delay: self.shutdown_delay.or(file.shutdown_delay).unwrap_or(Duration::from_secs(1)),
@@ -169,6 +184,28 @@ impl ServeArguments {
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
         })
     }
+}
+
+/// A limit; 0 would refuse everything.
+fn at_least_one(option: &str, given: Option<usize>, default: usize) -> Result<usize, Failure> {
+    match given {
+        Some(0) => Err(Failure::message(format!("`{option}` has to be at least 1"))),
+        given => Ok(given.unwrap_or(default)),
+    }
+}
+
+/// The poll interval; zero is never.
+fn poll(given: Option<Duration>) -> Result<Duration, Failure> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    match given.unwrap_or(Duration::from_secs(30)) {
+        poll if poll.is_zero() || poll >= SHORTEST => Ok(poll),
+        _ => Err(Failure::message("`poll` has to be at least 100ms, or 0s for never")),
+    }
+}
+
+fn names(given: Option<Vec<String>>) -> Vec<String> {
+    let names = given.into_iter().flatten().map(|name| name.trim().to_owned());
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 /// Whether text for people may be coloured: on a terminal, unless `NO_COLOR` is set.

@@ -19,7 +19,7 @@ const LONGEST_LINE: usize = 400;
 pub fn failure(failure: &Failure) {
     let text = match failure {
         Failure::Faults(faults) => for_people(faults, colour(&stderr())),
-        other => format!("error: {other}\n"),
+        Failure::Message(message) => format!("error: {message}\n"),
     };
     // There is nowhere left to complain.
     let _ = stderr().write_all(text.as_bytes());
@@ -84,10 +84,10 @@ pub fn counted(n: usize, what: &str) -> String {
 }
 
 /// Writes to standard output. A reader that went away is no error.
-pub fn print(text: &str) -> io::Result<()> {
+pub fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        written => written.map_err(|error| Failure::because("cannot write to standard output", &error)),
     }
 }
 

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::config::{ServeArguments, ServeConfig};
 use super::{Failure, Outcome, report, telemetry};
@@ -16,7 +17,7 @@ use crate::authz::Snapshot;
 use crate::authz::fault::{Fault, Faults};
 use crate::pdp::Pdp;
 use crate::pdp::reload::{FirstLoad, Reloader};
-use crate::source::loader::Loader;
+use crate::source::loader::{LOADING_STACK, Loader};
 use crate::transport::http::admin::{self, Phase};
 use crate::transport::http::authzen;
 use crate::transport::http::server::{self, Bounds};
@@ -30,7 +31,9 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Outcome {
     let config = arguments.serve.config()?;
     telemetry::start(&config.log, config.log_format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::because("cannot start", &error))?;
     let outcome = runtime.block_on(serve(config));
     // A load that was interrupted by a signal is not waited for.
     runtime.shutdown_background();
@@ -38,16 +41,15 @@ pub fn run(arguments: Arguments) -> Outcome {
 }
 
 async fn serve(config: ServeConfig) -> Outcome {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().map_err(|error| Failure::because("cannot listen to signals", &error))?;
     let started = Instant::now();
-    let admin_socket = bind(config.admin_listen)?;
-    let socket = bind(config.listen)?;
+    let admin_socket = Socket::bind(config.admin_listen)?;
+    let socket = Socket::bind(config.listen)?;
     let (phase, phases) = watch::channel(Phase::Loading);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let admin_address = admin_socket.local_addr()?;
-    let admin =
-        server::serve(admin_socket.listen(64)?, admin::router(phases), Bounds::default(), admin_stopped);
-    let admin = tokio::spawn(admin);
+    let (admin_listener, admin_address) = admin_socket.listen(64)?;
+    let bounds = Bounds::default().with_connections(ADMIN_CONNECTIONS);
+    let admin = tokio::spawn(server::serve(admin_listener, admin::router(phases), bounds, admin_stopped));
     report::print(&format!("admin on http://{admin_address}\n"))?;
 
     let Some(loaded) = load(&config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
@@ -55,14 +57,19 @@ async fn serve(config: ServeConfig) -> Outcome {
     let first = FirstLoad { warnings, took: started.elapsed() };
     log_start(&snapshot, &first);
     let pdp = Pdp::new(snapshot, config.cache_entries);
-    let reloader = Reloader::start(pdp.clone(), loader, &config.locations, &first, config.poll)?;
+    let reloader = Reloader::start(pdp.clone(), loader, &config.locations, &first, config.poll)
+        .map_err(|error| Failure::because("cannot start a thread", &error))?;
 
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
-    let listener: TcpListener = socket.listen(1024)?;
-    let address = listener.local_addr()?;
+    let (listener, address) = socket.listen(1024)?;
     let (stop, stopped) = watch::channel(false);
     let app = authzen::router(pdp.clone(), config.limits);
-    let decisions = tokio::spawn(server::serve(listener, app, Bounds::default(), stopped));
+    let decisions = tokio::spawn(server::serve(
+        listener,
+        app,
+        Bounds::default().with_connections(connections()),
+        stopped,
+    ));
     phase.send_replace(Phase::Serving(pdp.clone()));
     report::print(&format!("decisions on http://{address}\n"))?;
 
@@ -86,13 +93,18 @@ type Loaded = Result<(Loader, Snapshot, Faults), Faults>;
 /// Loads the first snapshot; `None` if told to stop meanwhile.
 async fn load(config: &ServeConfig, signals: &mut Signals) -> Option<Loaded> {
     let locations = config.locations.clone();
-    let loading = tokio::task::spawn_blocking(move || {
+    let (done, loaded) = oneshot::channel();
+    let load = move || {
         let mut loader = Loader::new(&locations);
-        let (snapshot, warnings) = loader.load()?;
-        Ok((loader, snapshot, warnings))
-    });
+        // Nobody waits any more if the program was told to stop.
+        let _ = done.send(loader.load().map(|(snapshot, warnings)| (loader, snapshot, warnings)));
+    };
+    let thread = std::thread::Builder::new().name("load".into()).stack_size(LOADING_STACK).spawn(load);
+    if let Err(error) = thread {
+        return Some(Err(Fault::error(format!("cannot start a thread: {error}")).into()));
+    }
     tokio::select! {
-        loaded = loading => Some(loaded.unwrap_or_else(|_| Err(Fault::error("loading failed by a defect").into()))),
+        loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Fault::error("loading failed by a defect").into()))),
         () = signals.until_stop(|| {}) => None,
     }
 }
@@ -106,15 +118,59 @@ fn log_start(snapshot: &Snapshot, first: &FirstLoad) {
     tracing::info!(revision = %snapshot.revision(), policies, entities, took_ms, "loaded");
 }
 
-/// Takes the address without listening on it yet.
-fn bind(address: SocketAddr) -> Result<TcpSocket, Failure> {
-    let bound = || -> io::Result<TcpSocket> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Ok(socket)
-    };
-    bound().map_err(|error| Failure::message(format!("cannot listen on {address}: {error}")))
+/// An address that is taken, but not listened on yet.
+struct Socket {
+    socket: TcpSocket,
+    wanted: SocketAddr,
+}
+
+impl Socket {
+    fn bind(wanted: SocketAddr) -> Result<Self, Failure> {
+        let bound = || -> io::Result<TcpSocket> {
+            let socket = if wanted.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            socket.bind(wanted)?;
+            Ok(socket)
+        };
+        let socket = bound().map_err(|error| cannot_listen(wanted, &error))?;
+        Ok(Self { socket, wanted })
+    }
+
+    /// Listens, and says on what address.
+    fn listen(self, backlog: u32) -> Result<(TcpListener, SocketAddr), Failure> {
+        let listener =
+            self.socket.listen(backlog).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = listener.map_err(|error| cannot_listen(self.wanted, &error))?;
+        Ok((listener, address))
+    }
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    Failure::because(format_args!("cannot listen on {address}"), error)
+}
+
+/// Connections to the operators' port at a time.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// Descriptors for everything but connections to the decision port: files being read, logs, events.
+const RESERVED_DESCRIPTORS: u64 = ADMIN_CONNECTIONS as u64 + 64;
+
+/// Takes as many file descriptors as the system lets this process have.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of file descriptors stays as it is");
+    }
+}
+
+/// How many connections there may be such that files can still be read: without descriptors, no
+/// change would be seen.
+fn connections() -> usize {
+    let most = Bounds::default().connections;
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let left = usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(most);
+    left.clamp(1, most)
 }
 
 struct Signals {

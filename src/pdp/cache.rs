@@ -28,7 +28,17 @@ struct Lookup<'a> {
     entities: &'a [Stamp],
 }
 
+/// What one entry may take, in bytes, so that a number of entries is a bound of memory.
+const ENTRY: usize = 1024;
+
+/// The longest key that is remembered, in bytes: longer ones hardly come twice.
+const LONGEST: usize = 16 * ENTRY;
+
 impl Key {
+    fn size(&self) -> usize {
+        self.request.size() + size_of_val(&*self.entities)
+    }
+
     fn lookup(&self) -> Lookup<'_> {
         Lookup { policies: self.policies, request: &self.request, entities: &self.entities }
     }
@@ -55,8 +65,11 @@ impl Equivalent<Key> for Lookup<'_> {
 }
 
 impl Cache {
+    /// A cache of so many entries of at most [`ENTRY`] bytes; a longer one takes the place of several.
     pub fn new(entries: u64) -> Self {
-        Self(moka::sync::Cache::new(entries))
+        let weigher =
+            |key: &Key, _: &Arc<Decision>| u32::try_from(1 + key.size() / ENTRY).unwrap_or(u32::MAX);
+        Self(moka::sync::Cache::builder().max_capacity(entries).weigher(weigher).build())
     }
 
     pub fn get(&self, policies: Stamp, request: &Request, entities: &[Stamp]) -> Option<Arc<Decision>> {
@@ -64,7 +77,10 @@ impl Cache {
     }
 
     pub fn insert(&self, policies: Stamp, request: Request, entities: Box<[Stamp]>, decision: Arc<Decision>) {
-        self.0.insert(Key { policies, request, entities }, decision);
+        let key = Key { policies, request, entities };
+        if key.size() <= LONGEST {
+            self.0.insert(key, decision);
+        }
     }
 
     /// How many decisions are held.

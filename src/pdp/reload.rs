@@ -1,18 +1,18 @@
 //! The one writer: looks when something hints at a change, and puts the next snapshot in use.
 //! Nothing else replaces a snapshot.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Pdp;
 use super::status::{Track, TrackStatus};
 use crate::authz::Snapshot;
-use crate::authz::fault::Faults;
-use crate::source::loader::{Loader, Locations, Reloaded, TrackResult};
+use crate::authz::fault::{Fault, Faults};
+use crate::source::loader::{Accepted, LOADING_STACK, Loader, Locations, TrackResult};
 use crate::source::watch::Watch;
 
 /// After a hint, how long there has to be quiet before the look: one save is several events.
@@ -20,6 +20,12 @@ const QUIET: Duration = Duration::from_millis(10);
 
 /// How long hints that never end can put off the look.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long files that are being written can put off the look, whatever they do.
+const LONGEST_WAIT: Duration = Duration::from_millis(1_200);
+
+/// How often to see whether the folders are still the ones that are watched.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// How soon a refused change is looked at again; doubled each time, up to the poll interval.
 const RETRY: Duration = Duration::from_millis(100);
@@ -34,16 +40,17 @@ pub struct FirstLoad {
     pub took: Duration,
 }
 
-/// The running writer. Stops when it is dropped.
+/// The running writer. Told to stop when it is dropped; it is not waited for, because it may be
+/// reading from a disk that does not answer.
 pub struct Reloader {
     wake: Wake,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// Wakes the writer. Waking it again before it looked changes nothing.
 #[derive(Clone)]
 pub struct Wake {
     hints: SyncSender<()>,
+    hint: Arc<AtomicBool>,
     force: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
@@ -51,7 +58,8 @@ pub struct Wake {
 impl Wake {
     /// Something may have changed.
     pub fn look(&self) {
-        // A full channel holds a hint already.
+        self.hint.store(true, Ordering::Release);
+        // A full channel wakes the writer already.
         let _ = self.hints.try_send(());
     }
 
@@ -66,8 +74,6 @@ impl Drop for Reloader {
     fn drop(&mut self) {
         self.wake.stop.store(true, Ordering::Release);
         self.wake.look();
-        // The thread ends by itself; a panic in it was reported where it happened.
-        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -84,19 +90,21 @@ impl Reloader {
         poll: Duration,
     ) -> std::io::Result<Self> {
         let (hints, hinted) = sync_channel(1);
-        let wake = Wake { hints, force: Arc::default(), stop: Arc::default() };
+        let wake = Wake { hints, hint: Arc::default(), force: Arc::default(), stop: Arc::default() };
         let roots = [locations.policies.clone(), locations.entities.clone()];
         pdp.first_load(&roots, first);
         let watch = watch(&roots, wake.clone());
         // Whatever changed between loading and watching.
         wake.look();
         let poll = if poll.is_zero() { NEVER } else { poll };
-        let mut writer = Writer { pdp, loader, watch, poll, retry: poll };
+        let last_look = Instant::now();
+        let mut writer = Writer { pdp, loader, watch, poll, retry: RETRY, refused: false, last_look };
         let thread_wake = wake.clone();
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("reload".into())
+            .stack_size(LOADING_STACK)
             .spawn(move || writer.run(&hinted, &thread_wake))?;
-        Ok(Self { wake, thread: Some(thread) })
+        Ok(Self { wake })
     }
 
     pub fn wake(&self) -> &Wake {
@@ -119,47 +127,84 @@ struct Writer {
     loader: Loader,
     watch: Option<Watch>,
     poll: Duration,
+    /// When to look again at what is refused.
     retry: Duration,
+    refused: bool,
+    last_look: Instant,
 }
 
 impl Writer {
     fn run(&mut self, hinted: &Receiver<()>, wake: &Wake) {
         loop {
-            match hinted.recv_timeout(self.retry.min(self.poll)) {
-                Ok(()) => wait_for_quiet(hinted),
+            let due = if self.refused { self.retry } else { self.poll };
+            match hinted.recv_timeout(due.saturating_sub(self.last_look.elapsed()).min(GLANCE)) {
+                Ok(()) => self.wait_for_quiet(hinted),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if wake.stop.load(Ordering::Acquire) {
                 return;
             }
-            for path in self.watch.iter_mut().flat_map(Watch::refresh) {
-                tracing::debug!(path = %path.display(), "cannot be watched for now");
+            let hint = wake.hint.swap(false, Ordering::AcqRel);
+            if self.watch_again() || hint || self.last_look.elapsed() >= due {
+                self.look_safely(wake.force.swap(false, Ordering::AcqRel));
+                self.last_look = Instant::now();
             }
-            self.look(wake.force.swap(false, Ordering::AcqRel));
         }
     }
 
+    /// One save is several events; and a file that is being written is waited for.
+    fn wait_for_quiet(&self, hinted: &Receiver<()>) {
+        let started = Instant::now();
+        while hinted.recv_timeout(QUIET).is_ok() && started.elapsed() < PATIENCE {}
+        while self.watch.as_ref().is_some_and(Watch::is_unfinished) && started.elapsed() < LONGEST_WAIT {
+            let _ = hinted.recv_timeout(QUIET);
+        }
+    }
+
+    /// Watches what the paths lead to now; true if that is not what they led to before.
+    fn watch_again(&mut self) -> bool {
+        let refreshed = self.watch.as_mut().is_some_and(Watch::refresh);
+        self.pdp.0.status.watched(self.watch.as_ref().is_some_and(Watch::is_complete));
+        refreshed
+    }
+
+    /// A defect in a look must not end the looking.
+    fn look_safely(&mut self, force: bool) {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| self.look(force))).is_err() {
+            let fault = Fault::error("a defect of this program kept the change from being read");
+            self.pdp.note("policies", Some(Err(fault.into())), Duration::ZERO);
+            self.refused = true;
+        }
+    }
+
+    /// Looks at both tracks: entities first, so that no policy holds up a revoked consent.
     fn look(&mut self, force: bool) {
         let started = Instant::now();
-        let current = self.pdp.0.snapshot.load_full();
-        let Reloaded { snapshot, policies, entities } = self.loader.reload(&current, force);
-        if let Some(snapshot) = snapshot {
+        let entities = self.loader.look_at_entities(&self.pdp.0.snapshot.load_full(), force);
+        if let Some(snapshot) = entities.snapshot {
             self.pdp.swap(snapshot);
         }
-        let took = started.elapsed();
-        let refused = [self.pdp.note("policies", policies, took), self.pdp.note("entities", entities, took)];
-        self.retry = match refused.contains(&true) {
-            true if self.retry >= self.poll => RETRY,
-            true => self.retry * 2,
-            false => self.poll,
-        };
+        let entities_took = started.elapsed();
+        let current = self.pdp.0.snapshot.load_full();
+        let policies = self.loader.look_at_policies(&current, force);
+        let new_schema = policies
+            .snapshot
+            .as_ref()
+            .is_some_and(|next| next.schema().digest() != current.schema().digest());
+        if let Some(snapshot) = policies.snapshot {
+            self.pdp.swap(snapshot);
+        }
+        // A new schema read the entities too, and took them.
+        let accepted = Accepted { changed: true, ..Accepted::default() };
+        let entities = if new_schema { Some(Ok(accepted)) } else { entities.result };
+        let refused = [
+            self.pdp.note("entities", entities, entities_took),
+            self.pdp.note("policies", policies.result, started.elapsed()),
+        ];
+        self.retry = if refused.contains(&true) { (self.retry * 2).min(self.poll) } else { RETRY };
+        self.refused = refused.contains(&true);
     }
-}
-
-fn wait_for_quiet(hinted: &Receiver<()>) {
-    let started = Instant::now();
-    while hinted.recv_timeout(QUIET).is_ok() && started.elapsed() < PATIENCE {}
 }
 
 impl Pdp {
@@ -191,8 +236,11 @@ impl Pdp {
     fn note(&self, name: &'static str, result: Option<TrackResult>, took: Duration) -> bool {
         let mut tracks = (*self.0.status.tracks()).clone();
         let track = if name == "policies" { &mut tracks.policies } else { &mut tracks.entities };
-        let Some(result) = result else {
-            return track.last.as_ref().is_some_and(TrackStatus::is_refused);
+        // Nothing changed: what is in use is what is there, also if something else was refused before.
+        let result = match result {
+            None if track.last.as_ref().is_some_and(TrackStatus::is_refused) => Ok(Accepted::default()),
+            None => return false,
+            Some(result) => result,
         };
         let status = TrackStatus::new(result.as_ref().map(|accepted| &accepted.warnings), took);
         let known = track.last.as_ref().is_some_and(|last| last.same_as(&status));

@@ -2,7 +2,7 @@
 //! candidate: it names what is newest beside what is in use.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -19,6 +19,8 @@ pub struct Status {
     /// When the content in use came into use.
     pub since: String,
     pub started: String,
+    /// Whether file events come for both folders; if not, changes are seen by polling.
+    pub watched: bool,
     pub schema: SchemaContent,
     pub policies: Content,
     pub entities: Content,
@@ -114,6 +116,7 @@ pub(super) struct Board {
     started: SystemTime,
     tracks: ArcSwap<Tracks>,
     last_warning: AtomicU64,
+    watched: AtomicBool,
 }
 
 #[derive(Debug, Clone)]
@@ -137,6 +140,7 @@ impl Board {
             started: SystemTime::now(),
             tracks: ArcSwap::from_pointee(tracks),
             last_warning: AtomicU64::new(0),
+            watched: AtomicBool::new(true),
         }
     }
 
@@ -162,6 +166,7 @@ impl Board {
             revision: snapshot.revision().to_string(),
             since: timestamp(tracks.since),
             started: timestamp(self.started),
+            watched: self.watched.load(Ordering::Relaxed),
             schema: SchemaContent {
                 digest: schema.digest().to_string(),
                 entity_types: schema.kinds().count(),
@@ -174,6 +179,13 @@ impl Board {
                 snapshot.entities().len(),
                 &tracks.entities,
             ),
+        }
+    }
+
+    /// Notes whether file events come, and says so when that ends.
+    pub fn watched(&self, watched: bool) {
+        if self.watched.swap(watched, Ordering::Relaxed) && !watched {
+            tracing::warn!("a folder cannot be watched: changes in it are seen by polling only");
         }
     }
 

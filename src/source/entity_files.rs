@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::folder::{Fingerprint, Folder};
+use super::folder::{Fingerprint, Folder, not_emptied};
 use crate::authz::digest::Digest;
 use crate::authz::entities::{Change, Origin, read_file};
 use crate::authz::fault::{Faults, SourceText};
@@ -98,6 +98,9 @@ impl EntityFiles {
         if let Some(same) = before.filter(|applied| applied.digest == digest) {
             change.applied.push((text.name.clone(), Applied { fingerprint, settled, ..same.clone() }));
             return Ok(());
+        }
+        if before.is_some_and(|before| !before.entities.is_empty()) {
+            not_emptied(text)?;
         }
         let origin = before.map_or(Origin(change.next_origin), |applied| applied.origin);
         change.next_origin += u32::from(before.is_none());

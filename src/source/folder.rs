@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 5;
 pub struct Fingerprint {
     device: u64,
     inode: u64,
-    length: u64,
+    pub length: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
@@ -98,18 +98,39 @@ impl Folder {
         let unreadable = |error: &io::Error| cannot_read(&folder, error);
         for entry in fs::read_dir(&folder).map_err(|error| unreadable(&error))? {
             let name = entry.map_err(|error| unreadable(&error))?.file_name();
-            let path = inside.join(&name);
-            let hidden = name.as_encoded_bytes().first() == Some(&b'.');
-            // What is gone by now, such as an editor's temporary file, was never there.
-            let Some(metadata) = fs::metadata(self.root.join(&path)).ok().filter(|_| !hidden) else {
-                continue;
-            };
-            if metadata.is_dir() && !self.beside.iter().any(|beside| path == Path::new(beside)) {
-                self.list_into(&path, depth + 1, listing)?;
-            } else if metadata.is_file() && self.counts(&path) {
-                listing.insert(path.to_string_lossy().into_owned(), Fingerprint::of(&metadata));
+            if name.as_encoded_bytes().first() != Some(&b'.') {
+                self.list_entry(&inside.join(&name), depth, listing)?;
             }
         }
+        Ok(())
+    }
+
+    /// Lists a file, or what is in a folder. What cannot be looked at is an error: to leave it out
+    /// would drop the policies in it in silence.
+    fn list_entry(&self, path: &Path, depth: usize, listing: &mut Listing) -> Result<(), Faults> {
+        let full = self.root.join(path);
+        let metadata = match fs::metadata(&full) {
+            Ok(metadata) => metadata,
+            // What is gone by now, such as an editor's temporary file, was never there.
+            Err(_) if fs::symlink_metadata(&full).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => {
+                return Ok(());
+            }
+            Err(error) => return Err(cannot_read(&full, &error)),
+        };
+        if metadata.is_dir() {
+            let beside = self.beside.iter().any(|beside| path == Path::new(beside));
+            return if beside { Ok(()) } else { self.list_into(path, depth + 1, listing) };
+        }
+        if !self.counts(path) {
+            return Ok(());
+        }
+        if !metadata.is_file() {
+            return Err(Fault::error(format!("`{}` is no regular file", full.display())).into());
+        }
+        let name = path
+            .to_str()
+            .ok_or_else(|| Fault::error(format!("the name `{}` is not UTF-8", full.display())))?;
+        listing.insert(name.to_owned(), Fingerprint::of(&metadata));
         Ok(())
     }
 
@@ -150,6 +171,16 @@ impl Folder {
         })?;
         Ok(Arc::new(SourceText { path: path.to_string_lossy().into_owned(), name: name.to_owned(), text }))
     }
+}
+
+/// Refuses a text of which nothing is left. A file that had content and has none is most likely being
+/// written in place at this moment, and what it held must not be gone meanwhile.
+pub fn not_emptied(text: &SourceText) -> Result<(), Faults> {
+    if !text.text.trim().is_empty() {
+        return Ok(());
+    }
+    let message = format!("`{}` had content and is empty now", text.path);
+    Err(Fault::error(message).help("if nothing is to be left of it, remove the file").into())
 }
 
 fn all_or_faults<T>(results: Vec<Result<T, Faults>>) -> Result<Vec<T>, Faults> {

@@ -14,6 +14,10 @@ use crate::authz::policies::Policies;
 use crate::authz::schema::Schema;
 use crate::authz::snapshot::Terms;
 
+/// The stack of a thread that loads, in bytes: Cedar's parser and validator recurse. Only what is used
+/// of it takes memory.
+pub const LOADING_STACK: usize = 256 * 1024 * 1024;
+
 /// Where a snapshot's content is, and the terms of reading questions.
 #[derive(Debug, Clone)]
 pub struct Locations {
@@ -29,13 +33,13 @@ pub struct Loader {
     terms: Terms,
 }
 
-/// What a look at the folders brought. A track is `None` where nothing changed.
+/// What a look at one track brought.
 #[derive(Debug, Default)]
-pub struct Reloaded {
+pub struct Looked {
     /// The next snapshot, if there is one.
     pub snapshot: Option<Snapshot>,
-    pub policies: Option<TrackResult>,
-    pub entities: Option<TrackResult>,
+    /// What became of a change; `None` if the folder certainly holds what is in use.
+    pub result: Option<TrackResult>,
 }
 
 /// Accepted, or refused whole, with everything that is wrong.
@@ -111,27 +115,16 @@ impl Loader {
         Ok(snapshot)
     }
 
-    /// Looks for changes since the last snapshot. With `force`, every file is read again, whatever
-    /// its metadata say.
-    pub fn reload(&mut self, current: &Snapshot, force: bool) -> Reloaded {
-        let mut reloaded = Reloaded::default();
-        let schema = Arc::clone(current.policies().schema());
-        match self.policies.read_if_changed(force) {
-            Ok(None) => {}
-            Ok(Some(texts)) => {
-                reloaded.policies = Some(self.next_policies(texts, current, &mut reloaded.snapshot));
-            }
-            Err(faults) => reloaded.policies = Some(Err(faults)),
-        }
-        let new_schema =
-            reloaded.snapshot.as_ref().is_some_and(|next| next.schema().digest() != schema.digest());
-        if new_schema {
-            reloaded.entities = Some(Ok(Accepted { changed: true, warnings: Faults::default() }));
-        } else {
-            let base = reloaded.snapshot.clone().unwrap_or_else(|| current.clone());
-            reloaded.entities = self.next_entities(&base, force, &mut reloaded.snapshot);
-        }
-        reloaded
+    /// Looks for a change of policies or schema. With `force`, every file is read again, whatever its
+    /// metadata say. A new schema takes the entities along.
+    pub fn look_at_policies(&mut self, current: &Snapshot, force: bool) -> Looked {
+        let mut looked = Looked::default();
+        looked.result = match self.policies.read_if_changed(force) {
+            Ok(None) => None,
+            Ok(Some(texts)) => Some(self.next_policies(texts, current, &mut looked.snapshot)),
+            Err(faults) => Some(Err(faults)),
+        };
+        looked
     }
 
     fn next_policies(
@@ -155,25 +148,26 @@ impl Loader {
         Ok(Accepted { changed, warnings })
     }
 
+    /// Looks for a change of entities, by the schema in use.
+    pub fn look_at_entities(&mut self, current: &Snapshot, force: bool) -> Looked {
+        let mut looked = Looked::default();
+        looked.result = self.next_entities(current, force, &mut looked.snapshot).transpose();
+        looked
+    }
+
     fn next_entities(
         &mut self,
-        base: &Snapshot,
+        current: &Snapshot,
         force: bool,
         next: &mut Option<Snapshot>,
-    ) -> Option<TrackResult> {
-        let mut change = match self.entities.change(base.schema(), force) {
-            Ok(change) => change?,
-            Err(faults) => return Some(Err(faults)),
-        };
+    ) -> Result<Option<Accepted>, Faults> {
+        let Some(mut change) = self.entities.change(current.schema(), force)? else { return Ok(None) };
         let content = std::mem::take(&mut change.change);
         let changed = !content.upsert.is_empty() || !content.remove.is_empty();
         if changed {
-            match base.apply(content) {
-                Ok(snapshot) => *next = Some(snapshot),
-                Err(faults) => return Some(Err(faults)),
-            }
+            *next = Some(current.apply(content)?);
         }
         self.entities.applied(change);
-        Some(Ok(Accepted { changed, warnings: Faults::default() }))
+        Ok(Some(Accepted { changed, warnings: Faults::default() }))
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::folder::{Folder, Listing};
+use super::folder::{Folder, Listing, not_emptied};
 use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
 use crate::authz::schema::Schema;
@@ -13,8 +13,8 @@ use crate::authz::schema::Schema;
 /// The policy folder, and what of it is in use.
 pub(super) struct PolicyFiles {
     folder: Folder,
-    /// The listing in use, once it was read so late that a later change must show in it.
-    applied: Option<Listing>,
+    /// The listing in use, and whether it was read so late that a later change must show in it.
+    applied: Option<(Listing, bool)>,
 }
 
 /// The folder's content at one moment.
@@ -35,19 +35,28 @@ impl PolicyFiles {
     /// # Errors
     /// The folder cannot be read.
     pub fn read_if_changed(&self, force: bool) -> Result<Option<PolicyTexts>, Faults> {
-        if !force && self.applied.as_ref() == Some(&self.folder.list()?) {
+        if let Some((listing, true)) = self.applied.as_ref().filter(|_| !force)
+            && *listing == self.folder.list()?
+        {
             return Ok(None);
         }
         let now = SystemTime::now();
         let (listing, texts) = self.folder.read(|_, _| true)?;
         let settled = listing.values().all(|file| file.is_settled(now));
+        let had_content = |name: &str| {
+            let before = self.applied.as_ref().and_then(|(listing, _)| listing.get(name));
+            before.is_some_and(|before| before.length > 0)
+        };
+        for text in texts.iter().filter(|text| had_content(&text.name)) {
+            not_emptied(text)?;
+        }
         let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
         Ok(Some(PolicyTexts { schema: self.only(schemas), policies, listing, settled }))
     }
 
     /// Remembers that this content is in use.
     pub fn applied(&mut self, texts: PolicyTexts) {
-        self.applied = Some(texts.listing).filter(|_| texts.settled);
+        self.applied = Some((texts.listing, texts.settled));
     }
 
     fn only(&self, mut schemas: Vec<Arc<SourceText>>) -> Result<Arc<SourceText>, Faults> {

@@ -1,15 +1,52 @@
 //! Hints that folders may have changed: file events, where the file system has them.
 //! A hint says nothing about what changed; it only says when to look.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
+
+/// For how long a file that is being written in place holds up the look at its folder.
+const UNFINISHED: Duration = Duration::from_secs(1);
 
 /// Watches folders until it is dropped.
 pub struct Watch {
     watcher: RecommendedWatcher,
     roots: Vec<Root>,
+    writing: Writing,
+}
+
+/// The files that were written to and are not closed yet, and since when. A file in the middle of
+/// being written may well parse, and what it does not hold yet must not be gone meanwhile.
+#[derive(Clone, Default)]
+struct Writing(Arc<Mutex<HashMap<PathBuf, Instant>>>);
+
+impl Writing {
+    fn note(&self, event: &Event) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in &event.paths {
+            match event.kind {
+                EventKind::Modify(ModifyKind::Data(_)) => {
+                    open.entry(path.clone()).or_insert_with(Instant::now);
+                }
+                EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Remove(_)
+                | EventKind::Modify(ModifyKind::Name(_)) => {
+                    open.remove(path);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn is_going_on(&self) -> bool {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, since| since.elapsed() < UNFINISHED);
+        !open.is_empty()
+    }
 }
 
 struct Root {
@@ -27,7 +64,12 @@ impl Watch {
     /// # Errors
     /// The system gives no watcher at all.
     pub fn new(roots: &[PathBuf], hint: impl Fn() + Send + 'static) -> Result<Self, notify::Error> {
+        let writing = Writing::default();
+        let noted = writing.clone();
         let on_event = move |event: Result<Event, notify::Error>| {
+            if let Ok(event) = &event {
+                noted.note(event);
+            }
             // An error, such as an overflow, may hide a change.
             if event.map_or(true, |event| event.need_rescan() || changes_content(event.kind)) {
                 hint();
@@ -35,31 +77,39 @@ impl Watch {
         };
         let watcher = RecommendedWatcher::new(on_event, Config::default())?;
         let roots = roots.iter().map(|path| Root { path: path.clone(), watched: None }).collect();
-        let mut watch = Self { watcher, roots };
+        let mut watch = Self { watcher, roots, writing };
         watch.refresh();
         Ok(watch)
     }
 
-    /// Watches again what a path leads to, where that is no longer what it led to before.
-    /// Returns the paths that cannot be watched.
-    pub fn refresh(&mut self) -> Vec<PathBuf> {
-        let mut failed = Vec::new();
+    /// Watches again what a path leads to, where that is no longer what it led to before; true if
+    /// there is such a path.
+    pub fn refresh(&mut self) -> bool {
+        let mut refreshed = false;
         for root in &mut self.roots {
             let now = identity(&root.path);
-            if now.is_some() && now == root.watched {
+            if now == root.watched {
                 continue;
             }
             if root.watched.is_some() {
                 // Fails where the old folder is gone, and its watch with it.
                 let _ = self.watcher.unwatch(&root.path);
             }
-            let watched = self.watcher.watch(&root.path, RecursiveMode::Recursive).is_ok();
-            root.watched = now.filter(|_| watched);
-            if root.watched.is_none() {
-                failed.push(root.path.clone());
-            }
+            let watched = now.filter(|_| self.watcher.watch(&root.path, RecursiveMode::Recursive).is_ok());
+            refreshed |= watched != root.watched;
+            root.watched = watched;
         }
-        failed
+        refreshed
+    }
+
+    /// Whether a file is in the middle of being written, as far as events tell. Ends by itself.
+    pub fn is_unfinished(&self) -> bool {
+        self.writing.is_going_on()
+    }
+
+    /// Whether every path is watched.
+    pub fn is_complete(&self) -> bool {
+        self.roots.iter().all(|root| root.watched.is_some())
     }
 }
 

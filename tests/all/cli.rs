@@ -129,6 +129,16 @@ fn check_holds_entities_together() {
         &|c| c.write("policies/more.cedar", &c.read("policies/consent.cedar")),
         "the `@id` `partner-requests-consent` is used twice, first at",
     );
+    check(
+        &|c| {
+            c.edit(
+                "policies/schema.cedarschema",
+                "@only_member(\"customer\")\n  entity Csp",
+                "@only_members(\"customer\")\n  entity Csp",
+            );
+        },
+        "the annotation `@only_members` on `Autopilot::CspConsent` means nothing here",
+    );
     check(&|c| c.write("policies/two.cedarschema", "entity X;"), "there are several schemas");
     check(&|c| std::fs::remove_file(c.path("policies/schema.cedarschema")).unwrap(), "there is no schema in");
     check(
@@ -320,6 +330,16 @@ fn wrong_flags_and_files_are_explained() {
         "{}",
         stderr(&file)
     );
+    let serve = |args: &[&str], says: &str| {
+        let output = content.mandate("serve", args);
+        ends(&output, 1);
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    };
+    serve(&["--listen", "127.0.0.1:8181", "--admin-listen", "127.0.0.1:8181"], "the same address");
+    serve(&["--max-batch", "0"], "`max-batch` has to be at least 1");
+    serve(&["--poll", "1ns"], "`poll` has to be at least 100ms");
+    serve(&["--log", "a=b=c"], "is no log filter");
+    ends(&content.mandate("check", &["--described-by-callers", " , Device"]), 0);
     let kind = content.mandate("check", &["--described-by-callers", "Nothing"]);
     ends(&kind, 1);
     assert!(stdout(&kind).contains("no entity type `Nothing`"), "{}", stdout(&kind));

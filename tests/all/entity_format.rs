@@ -110,6 +110,10 @@ fn values_of_every_type() {
         r#", "boss": {"type": "User", "id": "x"}"#,
         r#", "boss": {"id": "x"}"#,
         r#", "boss": "x""#,
+        r#", "boss": {"__entity": "x"}"#,
+        r#", "boss": {"__entity": null}"#,
+        r#", "boss": {"__entity": {"type": "N::User"}}"#,
+        r#", "ip": {"__extn": "::1"}"#,
         r#", "ip": "10.0.0.0/99""#,
         r#", "ip": {"fn": "decimal", "arg": "1.0"}"#,
         r#", "ip": 1"#,
@@ -132,6 +136,9 @@ fn required_attributes_and_records() {
     both.accept(&entity(r#"{"name": "", "on": false, "roles": [{"type": "N::Role", "id": "a"}], "home": {"street": "", "no": 1}}"#));
     both.refuse(&entity("{}"));
     both.refuse(&entity(
+        r#"{"name": "", "on": false, "roles": [{"__entity": "a"}], "home": {"street": ""}}"#,
+    ));
+    both.refuse(&entity(
         r#"{"name": "", "on": false, "roles": [{"type": "N::Role", "id": "z"}], "home": {"street": ""}}"#,
     ));
     both.refuse(&entity(r#"{"name": "", "on": false, "roles": [], "home": {}}"#));
@@ -153,6 +160,9 @@ fn shape_of_an_entity() {
         r#"[{"uid": {"type": "N::Team", "id": "t"}, "parents": []}]"#,
         r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}}]"#,
         r#"[{"uid": "N::Team::\"t\"", "attrs": {}, "parents": []}]"#,
+        r#"[{"uid": {"__entity": "t"}, "attrs": {}, "parents": []}]"#,
+        r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": [{"__entity": "t"}]}]"#,
+        r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": ["t"]}]"#,
         r#"[{"uid": {"type": "N::Nothing", "id": "t"}, "attrs": {}, "parents": []}]"#,
         r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": {}}]"#,
         r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": [], "tags": {"a": ["b"]}}]"#,

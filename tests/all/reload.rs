@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use mandate::authz::snapshot::Terms;
 use mandate::source::loader::{Loader, Locations};
@@ -117,7 +118,7 @@ fn new_subdirectory_at_any_depth() {
     content.write("policies/emergency/today/closed.cedar", FORBID_ALL);
     becomes(&sidecar, &fabrikam(), false);
     // The subdirectory is watched, not only found.
-    content.write("policies/emergency/today/closed.cedar", "");
+    content.write("policies/emergency/today/closed.cedar", "// nothing\n");
     becomes(&sidecar, &fabrikam(), true);
     content.write("policies/emergency/today/closed.cedar", FORBID_ALL);
     becomes(&sidecar, &fabrikam(), false);
@@ -235,38 +236,172 @@ fn change_is_visible_at_once() {
     assert!(times[3] < Duration::from_millis(250), "{times:?}");
 }
 
+/// An entity file that is a link to one elsewhere: what is written there causes no event here.
+fn linked_elsewhere(content: &Content) -> String {
+    fs::create_dir(content.path("elsewhere")).unwrap();
+    fs::rename(content.path("entities/customers.json"), content.path("elsewhere/customers.json")).unwrap();
+    symlink("../elsewhere/customers.json", content.path("entities/customers.json")).unwrap();
+    content.read("entities/customers.json").replace(CONSENT_EDGE, "")
+}
+
 #[test]
 fn poll_finds_what_no_event_told() {
     let content = Content::of_pack();
-    // The folder is a link: what is watched is what it leads to at the start.
-    let elsewhere = content.path("elsewhere");
-    copy_folder(&content.entities(), &elsewhere);
-    let edited = fs::read_to_string(elsewhere.join("customers.json")).unwrap().replace(CONSENT_EDGE, "");
-    fs::write(elsewhere.join("customers.json"), edited).unwrap();
-    fs::rename(content.entities(), content.path("before")).unwrap();
-    symlink("before", content.entities()).unwrap();
+    let revoked = linked_elsewhere(&content);
     let sidecar = content.serve_with(&["--poll", "200ms"]);
     assert!(sidecar.permits(&fabrikam()));
-    symlink("elsewhere", content.path("link")).unwrap();
-    fs::rename(content.path("link"), content.entities()).unwrap();
+    content.write("elsewhere/customers.json", &revoked);
     becomes(&sidecar, &fabrikam(), false);
 }
 
 #[test]
 fn sighup_reads_everything_again() {
     let content = Content::of_pack();
-    let before = content.entities();
-    fs::rename(&before, content.path("before")).unwrap();
-    copy_folder(&content.path("before"), &content.path("after"));
-    content.edit("after/customers.json", CONSENT_EDGE, "");
-    symlink("before", &before).unwrap();
+    let revoked = linked_elsewhere(&content);
     let sidecar = content.serve_with(&["--poll", "0s"]);
     assert!(sidecar.permits(&fabrikam()));
-    // No event comes from the folder that is watched, and nothing polls.
-    symlink("after", content.path("link")).unwrap();
-    fs::rename(content.path("link"), &before).unwrap();
+    content.write("elsewhere/customers.json", &revoked);
     sidecar.signal("HUP");
     becomes(&sidecar, &fabrikam(), false);
+}
+
+/// The folder itself is replaced: by renaming another over a link to it.
+#[test]
+fn replaced_folder_is_followed() {
+    let content = Content::of_pack();
+    fs::rename(content.entities(), content.path("before")).unwrap();
+    copy_folder(&content.path("before"), &content.path("after"));
+    content.edit("after/customers.json", CONSENT_EDGE, "");
+    symlink("before", content.entities()).unwrap();
+    let sidecar = started(&content);
+    symlink("after", content.path("link")).unwrap();
+    fs::rename(content.path("link"), content.entities()).unwrap();
+    becomes(&sidecar, &fabrikam(), false);
+    // And the new folder's events come.
+    content.write("after/customers.json", &content.read("before/customers.json"));
+    assert!(becomes(&sidecar, &fabrikam(), true) < Duration::from_secs(1));
+}
+
+/// What cannot be read is refused; to leave it out would drop the forbids in it.
+#[test]
+fn unreadable_policy_file_is_refused() {
+    let content = Content::of_pack();
+    let elsewhere = content.path("block.cedar");
+    fs::write(&elsewhere, FORBID_ALL).unwrap();
+    symlink("../block.cedar", content.path("policies/block.cedar")).unwrap();
+    let sidecar = content.serve_with(&["--poll", "1h"]);
+    assert!(!sidecar.permits(&fabrikam()));
+    let refused = |edit: &dyn Fn(), says: &str| {
+        edit();
+        sidecar.signal("HUP");
+        until("the policies are refused", || {
+            let status = sidecar.status()["policies"]["last_reload"].clone();
+            status["outcome"] == "refused" && status["errors"].to_string().contains(says)
+        });
+        assert!(!sidecar.permits(&fabrikam()));
+    };
+    let link = content.path("policies/block.cedar");
+    refused(&|| fs::remove_file(&elsewhere).unwrap(), "No such file");
+    refused(
+        &|| {
+            fs::remove_file(&link).unwrap();
+            symlink("block.cedar", &link).unwrap();
+        },
+        "symbolic links",
+    );
+    refused(
+        &|| {
+            fs::remove_file(&link).unwrap();
+            assert!(Command::new("mkfifo").arg(&link).status().unwrap().success());
+        },
+        "is no regular file",
+    );
+    fs::remove_file(&link).unwrap();
+    becomes(&sidecar, &fabrikam(), true);
+}
+
+/// A file that is truncated and then written holds its policies until it is whole.
+#[test]
+fn emptied_file_is_not_believed() {
+    let content = Content::of_pack();
+    content.write("policies/closed.cedar", FORBID_ALL);
+    let sidecar = content.serve();
+    content.write("policies/closed.cedar", "");
+    content.write("entities/devices.ndjson", "");
+    for track in ["policies", "entities"] {
+        until("it is refused", || outcome(&sidecar, track) == "refused");
+    }
+    assert!(!sidecar.permits(&fabrikam()));
+    fs::remove_file(content.path("policies/closed.cedar")).unwrap();
+    becomes(&sidecar, &fabrikam(), true);
+}
+
+/// A file that is written slowly, line by line, is read once it is closed: its forbids are never gone.
+#[test]
+fn slowly_written_file_is_waited_for() {
+    let content = Content::of_pack();
+    content.write("policies/closed.cedar", FORBID_ALL);
+    let sidecar = content.serve_with(&["--poll", "1h"]);
+    let reloads = || sidecar.metric(r#"mandate_reloads_total{track="policies",result="accepted"}"#);
+    let mut file = fs::File::create(content.path("policies/closed.cedar")).unwrap();
+    for line in ["// one policy that", "// permits nothing", FORBID_ALL] {
+        writeln!(file, "{line}").unwrap();
+        let written = Instant::now();
+        until("some time has passed", || written.elapsed() > Duration::from_millis(150));
+        assert!(!sidecar.permits(&fabrikam()));
+    }
+    drop(file);
+    until("it is read", || reloads() > 0.0);
+    assert!(!sidecar.permits(&fabrikam()));
+    assert!((reloads() - 1.0).abs() < f64::EPSILON, "read once, whole");
+    assert!(!sidecar.log().contains("refused"));
+}
+
+/// Taking a refused change back heals the status, though what is in use never changed.
+#[test]
+fn taken_back_is_accepted() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    for (track, file) in [("policies", "policies/bad.cedar"), ("entities", "entities/bad.json")] {
+        content.write(file, "bad");
+        until("it is refused", || outcome(&sidecar, track) == "refused");
+        fs::remove_file(content.path(file)).unwrap();
+        until("it is accepted", || outcome(&sidecar, track) == "accepted");
+        assert!(sidecar.metric(&format!("mandate_refused{{track=\"{track}\"}}")).abs() < f64::EPSILON);
+    }
+}
+
+/// A text that would overflow the parser's stack, or keep the validator busy for hours, is refused.
+#[test]
+fn monstrous_policies_are_refused() {
+    let content = Content::of_pack();
+    let sidecar = started(&content);
+    let policy = |condition: String| {
+        format!("@id(\"m\") permit (principal, action, resource) when {{ {condition} }};")
+    };
+    for condition in [
+        format!("{}true{}", "(".repeat(5_000), ")".repeat(5_000)),
+        format!("{}1 == 1", "1 + ".repeat(50_000)),
+        format!("{}true{}", "if true then ".repeat(40), " else false".repeat(40)),
+    ] {
+        content.write("policies/monster.cedar", &policy(condition));
+        until("it is refused", || outcome(&sidecar, "policies") == "refused");
+        fs::remove_file(content.path("policies/monster.cedar")).unwrap();
+        until("it is gone", || outcome(&sidecar, "policies") == "accepted");
+    }
+    // What is just within the bounds is read.
+    content.write("policies/monster.cedar", &policy(format!("{}true{}", "(".repeat(46), ")".repeat(46))));
+    until("it is read", || sidecar.status()["policies"]["count"] == json!(25));
+    content.write("policies/monster.cedar", &policy(format!("{}1 == 1", "1 + ".repeat(1_900))));
+    until("it is read", || {
+        sidecar.metric(r#"mandate_reloads_total{track="policies",result="accepted"}"#) > 4.0
+    });
+    content.write(
+        "policies/schema.cedarschema",
+        &format!("entity A = {{ a: {}Long{} }};", "Set<".repeat(10_000), ">".repeat(10_000)),
+    );
+    until("the schema is refused", || outcome(&sidecar, "policies") == "refused");
+    assert!(sidecar.permits(&trey()));
 }
 
 #[test]
@@ -360,13 +495,15 @@ fn each_track_is_read_by_itself() {
     let (mut snapshot, _) = loader.load().unwrap();
     let mut step = |edit: &dyn Fn()| {
         until("the files are older than the clock's tick", || {
-            let looked = loader.reload(&snapshot, false);
-            looked.policies.is_none() && looked.entities.is_none()
+            let policies = loader.look_at_policies(&snapshot, false);
+            policies.result.is_none() && loader.look_at_entities(&snapshot, false).result.is_none()
         });
         edit();
-        let reloaded = loader.reload(&snapshot, false);
-        snapshot = reloaded.snapshot.unwrap();
-        (reloaded.policies.is_some(), reloaded.entities.is_some())
+        let policies = loader.look_at_policies(&snapshot, false);
+        let entities = loader.look_at_entities(&snapshot, false);
+        let read = (policies.result.is_some(), entities.result.is_some());
+        snapshot = policies.snapshot.or(entities.snapshot).unwrap();
+        read
     };
     assert_eq!(step(&|| content.write("policies/closed.cedar", FORBID_ALL)), (true, false));
     assert_eq!(step(&|| content.edit("entities/customers.json", CONSENT_EDGE, "")), (false, true));

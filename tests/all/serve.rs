@@ -79,6 +79,8 @@ fn unknown_ids_are_denied() {
     for answer in [partner, customer] {
         assert_eq!(answer["decision"], json!(false));
     }
+    // Anybody can make up names, so they are not remembered.
+    assert!(sidecar.metric("mandate_cache_entries").abs() < f64::EPSILON);
 }
 
 #[test]
@@ -149,6 +151,17 @@ fn malformed_requests_say_what_to_fix_and_where() {
     check(with("/context/channel", json!(1)), &["context.channel", "one of", "found a whole number"]);
     check(with("/context/channel", json!("fax")), &["context.channel", "`fax`", "`oem-api`"]);
     check(with("/context/channel", json!(null)), &["context.channel", "found null"]);
+    check(
+        with("/context/channel", json!({ "__entity": "oem-api" })),
+        &["context.channel: an entity has to be"],
+    );
+    check(
+        with("/context/channel", json!({ "__entity": { "type": "Channel", "id": "oem-api" }, "x": 1 })),
+        &["context.channel"],
+    );
+    let many: serde_json::Map<String, Value> = (0..300).map(|n| (format!("k{n}"), json!(n))).collect();
+    check(with("/context", Value::Object(many.clone())), &["context: has 300 members, at most 256"]);
+    check(with("/subject", Value::Object(many)), &["subject: has 300 members, at most 256"]);
     check(with("/subject/id", json!("x".repeat(513))), &["subject.id: longer than 512 bytes"]);
     check(
         with("/context/channel", json!({ "type": "Customer", "id": "contoso" })),

@@ -10,7 +10,7 @@ use super::{Entity, Incoming, Origin};
 use crate::authz::fault::{Fault, Faults, Place, SourceText};
 use crate::authz::json::{Json, Object};
 use crate::authz::schema::{EntityRef, Schema};
-use crate::authz::value::{Dialect, Misfit, Record, Required, Value, ValueReader};
+use crate::authz::value::{Dialect, Misfit, Record, Required, Value, ValueReader, member};
 
 /// Reads all entities of a file; the name tells the format: `.ndjson` is one entity a line.
 ///
@@ -105,13 +105,19 @@ pub fn entity_of_json(json: &Json<'_>, schema: &Schema) -> Result<Entity, Vec<Mi
     }
     match entity {
         Some(entity) if reader.misfits.is_empty() => Ok(entity),
-        _ => Err(reader.misfits),
+        _ => {
+            // Nothing may be left out in silence.
+            if reader.misfits.is_empty() {
+                reader.misfit("cannot be read as an entity".to_owned());
+            }
+            Err(reader.misfits)
+        }
     }
 }
 
 fn entity_of_object(object: &Object<'_>, schema: &Schema, reader: &mut ValueReader<'_>) -> Option<Entity> {
     for (key, _) in object.iter().filter(|(key, _)| !matches!(*key, "uid" | "attrs" | "parents" | "tags")) {
-        reader.at(key, |reader| {
+        reader.at(member(key).trim_start_matches('.'), |reader| {
             reader.misfit("an entity has only `uid`, `attrs`, `parents` and `tags`".to_owned());
         });
     }
@@ -160,7 +166,7 @@ fn tags(
     let info = schema.kind(name.kind);
     let mut tags: Vec<(smol_str::SmolStr, Value)> = Vec::new();
     for (tag, json) in object.iter() {
-        reader.at(&format!(".{tag}"), |reader| match &info.tags {
+        reader.at(&member(tag), |reader| match &info.tags {
             Some(ty) => tags.extend(reader.value(json, ty).map(|value| (tag.into(), value))),
             None => reader.misfit(format!("`{}` takes no tags", info.name)),
         });

@@ -1,6 +1,6 @@
 //! Reads a schema's text: Cedar parses and resolves it, this turns the resolved form into tables.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid};
@@ -10,6 +10,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::{
     ActionId, ActionInfo, Attribute, Extension, Kind, KindInfo, Named, RecordType, Rules, Schema, Type,
 };
+use crate::authz::depth;
 use crate::authz::digest::Digest;
 use crate::authz::fault::{Fault, Faults, Place, SourceText};
 use crate::authz::findings;
@@ -85,6 +86,7 @@ fn yes() -> bool {
 }
 
 pub(super) fn parse(source: &Arc<SourceText>) -> Result<(Schema, Faults), Faults> {
+    depth::of_schema(source).into_result()?;
     let (cedar, warnings) = cedar_policy::Schema::from_cedarschema_str(&source.text)
         .map_err(|error| findings::errors(&error, source))?;
     let mut faults = Faults::default();
@@ -201,20 +203,24 @@ impl<'a> Reader<'a> {
 
     /// The groups that an action is in, directly or not.
     fn groups_of(&mut self, namespace: &str, action: &Action) -> Vec<EntityUid> {
-        let mut groups = Vec::new();
-        for parent in &action.member_of {
-            let namespace =
-                parent.r#type.as_deref().map_or(namespace, |ty| ty.strip_suffix("Action").unwrap_or(ty));
-            let namespace = namespace.trim_end_matches("::");
-            groups.extend(self.action_uid(namespace, &parent.id));
-            let fragment: &'a Fragment = self.fragment;
-            if let Some(group) = fragment.get(namespace).and_then(|content| content.actions.get(&parent.id)) {
-                groups.extend(self.groups_of(namespace, group));
+        let fragment: &'a Fragment = self.fragment;
+        let parents = |namespace: &str, action: &Action| -> Vec<(String, String)> {
+            let namespace_of = |parent: &ActionName| {
+                let ty = parent.r#type.as_deref().map(|ty| ty.strip_suffix("Action").unwrap_or(ty));
+                ty.map_or(namespace, |ty| ty.trim_end_matches("::")).to_owned()
+            };
+            action.member_of.iter().map(|parent| (namespace_of(parent), parent.id.clone())).collect()
+        };
+        let mut found: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut open = parents(namespace, action);
+        while let Some((namespace, id)) = open.pop() {
+            if found.insert((namespace.clone(), id.clone()))
+                && let Some(group) = fragment.get(&namespace).and_then(|content| content.actions.get(&id))
+            {
+                open.extend(parents(&namespace, group));
             }
         }
-        groups.sort();
-        groups.dedup();
-        groups
+        found.into_iter().filter_map(|(namespace, id)| self.action_uid(&namespace, &id)).collect()
     }
 
     fn action_uid(&mut self, namespace: &str, id: &str) -> Option<EntityUid> {
@@ -289,7 +295,7 @@ impl<'a> Reader<'a> {
                 "only_member" => rules.only_member = self.only_member(kind, attributes, value),
                 "doc" => {}
                 _ => self.faults.push(
-                    Fault::warning(format!("the annotation `@{key}` on `{kind}` means nothing here"))
+                    Fault::error(format!("the annotation `@{key}` on `{kind}` means nothing here"))
                         .help("the rules are `@member_of_one` and `@only_member`; `@doc` is for readers")
                         .at(find(self.source, &format!("@{key}"))),
                 ),

@@ -7,6 +7,7 @@ use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -24,6 +25,13 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self { connections: 10_000, head: Duration::from_secs(30), drain: Duration::from_secs(10) }
+    }
+}
+
+impl Bounds {
+    #[must_use]
+    pub fn with_connections(self, connections: usize) -> Self {
+        Self { connections, ..self }
     }
 }
 
@@ -56,6 +64,9 @@ pub async fn serve(listener: TcpListener, app: Router, bounds: Bounds, mut stop:
     }
 }
 
+/// How long an answer may lie unread.
+const UNREAD: Duration = Duration::from_secs(30);
+
 type Place = tokio::sync::OwnedSemaphorePermit;
 
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(tokio::net::TcpStream, Place)> {
@@ -64,6 +75,8 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(toki
         Ok((stream, _)) => {
             // Answers are small and complete; waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
+            // A client that does not read its answers must not keep its place for ever.
+            let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
             Some((stream, place))
         }
         Err(error) => {

@@ -8,6 +8,7 @@ use crate::authz::decision::{Decision, Outcome};
 use crate::authz::json::{Json, Object};
 use crate::authz::policies::PolicyInfo;
 use crate::authz::request::{Named, Part, Question, RequestError};
+use crate::authz::value::MOST_MEMBERS;
 
 /// Where the four parts of a question stand: in an item, or in the defaults around it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -86,6 +87,9 @@ fn required<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<&'j Object<'j>
 pub fn optional<'j>(json: Option<&'j Json<'j>>, path: &str) -> Result<Option<&'j Object<'j>>, String> {
     match json {
         None => Ok(None),
+        Some(Json::Object(object)) if object.len() > MOST_MEMBERS => {
+            Err(format!("{path}: has {} members, at most {MOST_MEMBERS} are read", object.len()))
+        }
         Some(Json::Object(object)) => Ok(Some(object)),
         Some(other) => Err(format!("{path}: has to be an object, found {}", other.kind())),
     }

@@ -1,0 +1,145 @@
+//! Bounds on the shape of a Cedar text, checked before Cedar reads it: its parser and validator
+//! recurse, and a text that is nested without end must not end the process that loads it.
+
+use std::sync::Arc;
+
+use super::fault::{Fault, Faults, Place, SourceText};
+
+/// How deep brackets may nest.
+const DEEPEST: usize = 48;
+/// How many operators one policy may have; a chain of them nests as deep as it is long.
+const MOST_OPERATORS: usize = 2_000;
+/// How many `if`s one policy may have; what the validator does with nested ones doubles with each.
+const MOST_IFS: usize = 12;
+
+/// What is too deep or too long in a policy file.
+pub fn of_policies(source: &Arc<SourceText>) -> Faults {
+    Scan::new(source, "([{", ")]}").run()
+}
+
+/// What is too deep in a schema; there, angle brackets nest as well.
+pub fn of_schema(source: &Arc<SourceText>) -> Faults {
+    Scan::new(source, "([{<", ")]}>").run()
+}
+
+struct Scan<'a> {
+    source: &'a Arc<SourceText>,
+    open: &'static str,
+    close: &'static str,
+    depth: usize,
+    operators: usize,
+    ifs: usize,
+    faults: Faults,
+}
+
+impl<'a> Scan<'a> {
+    fn new(source: &'a Arc<SourceText>, open: &'static str, close: &'static str) -> Self {
+        Self { source, open, close, depth: 0, operators: 0, ifs: 0, faults: Faults::default() }
+    }
+
+    fn run(mut self) -> Faults {
+        let text = &self.source.text;
+        let mut at = 0;
+        while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+            let rest = text.get(at..).unwrap_or_default();
+            let length = match c {
+                '"' => string(rest),
+                '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+                c if c.is_alphabetic() || c == '_' => self.word(at, rest),
+                c => self.sign(at, c),
+            };
+            at += length.max(c.len_utf8());
+        }
+        self.faults
+    }
+
+    /// A name or a keyword.
+    fn word(&mut self, at: usize, rest: &str) -> usize {
+        let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        if rest.get(..length) == Some("if") {
+            self.ifs += 1;
+            if self.ifs == MOST_IFS + 1 {
+                self.fault(at, format!("a policy with more than {MOST_IFS} `if`s is not read"));
+            }
+        }
+        length
+    }
+
+    fn sign(&mut self, at: usize, c: char) -> usize {
+        if self.open.contains(c) {
+            self.depth += 1;
+            if self.depth == DEEPEST + 1 {
+                self.fault(at, format!("nested more than {DEEPEST} deep"));
+            }
+        } else if self.close.contains(c) {
+            self.depth = self.depth.saturating_sub(1);
+        } else if c == ';' {
+            (self.operators, self.ifs) = (0, 0);
+        } else if "+-*&|!=<>.".contains(c) {
+            self.operators += 1;
+            if self.operators == 2 * MOST_OPERATORS + 1 {
+                self.fault(at, format!("a policy with more than {MOST_OPERATORS} operators is not read"));
+            }
+        }
+        c.len_utf8()
+    }
+
+    fn fault(&mut self, at: usize, message: String) {
+        let fault = Fault::error(message).help("split the policy, or write it with less nesting");
+        self.faults.push(fault.at(Place::new(self.source, at, 1)));
+    }
+}
+
+/// The length of a string with its quotes, or of the rest if it does not close.
+fn string(rest: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            '"' if !escaped => return at + 1,
+            '\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, fine: bool) {
+        let faults = of_policies(&SourceText::new("p.cedar", text));
+        assert_eq!(faults.is_empty(), fine, "{faults}");
+    }
+
+    #[test]
+    fn depth_counts_outside_strings_and_comments() {
+        let nested = |n| {
+            format!("permit (principal, action, resource) when {{ {}true{} }};", "(".repeat(n), ")".repeat(n))
+        };
+        check(&nested(DEEPEST - 1), true);
+        check(&nested(DEEPEST), false);
+        check(
+            &format!(
+                "@id(\"{}\\\"((\") // {}\npermit (principal, action, resource);",
+                "(".repeat(99),
+                "[".repeat(99)
+            ),
+            true,
+        );
+    }
+
+    #[test]
+    fn chains_count_for_each_policy() {
+        let chain =
+            |n| format!("permit (principal, action, resource) when {{ {}1 == 1 }};\n", "1 + ".repeat(n));
+        check(&chain(1_500).repeat(10), true);
+        check(&chain(50_000), false);
+        let ifs = |n| {
+            format!("permit (principal, action, resource) when {{ {}true }};\n", "if true then ".repeat(n))
+        };
+        check(&ifs(MOST_IFS).repeat(10), true);
+        check(&ifs(MOST_IFS + 1), false);
+    }
+}
