@@ -106,7 +106,7 @@ impl Entities {
     /// The entities with a change. Entities that the change leaves as they were keep their stamp.
     ///
     /// # Errors
-    /// Every rule that the changed entities would break; see [`rules`].
+    /// Every rule that the changed entities would break.
     pub fn apply(&self, change: Change, schema: &Schema) -> Result<Self, Faults> {
         let mut draft = Draft::new(self, schema);
         draft.upserts(change.upsert, &change.remove);

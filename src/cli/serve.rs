@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use axum::Router;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::config::{ServeArguments, ServeConfig};
 use super::{Failure, Outcome, report, telemetry};
@@ -43,35 +45,17 @@ pub fn run(arguments: Arguments) -> Outcome {
 async fn serve(config: ServeConfig) -> Outcome {
     let mut signals = Signals::new().map_err(|error| Failure::because("cannot listen to signals", &error))?;
     let started = Instant::now();
-    let admin_socket = Socket::bind(config.admin_listen)?;
-    let socket = Socket::bind(config.listen)?;
+    let (admin_socket, socket) = (Socket::bind(config.admin_listen)?, Socket::bind(config.listen)?);
     let (phase, phases) = watch::channel(Phase::Loading);
-    let (stop_admin, admin_stopped) = watch::channel(false);
-    let (admin_listener, admin_address) = admin_socket.listen(64)?;
-    let bounds = Bounds::default().with_connections(ADMIN_CONNECTIONS);
-    let admin = tokio::spawn(server::serve(admin_listener, admin::router(phases), bounds, admin_stopped));
-    report::print(&format!("admin on http://{admin_address}\n"))?;
+    let admin = Port::open(admin_socket, admin::router(phases), ADMIN_CONNECTIONS)?;
+    admin.announce("admin")?;
 
     let Some(loaded) = load(&config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
-    let (loader, snapshot, warnings) = loaded.map_err(Failure::Faults)?;
-    let first = FirstLoad { warnings, took: started.elapsed() };
-    log_start(&snapshot, &first);
-    let pdp = Pdp::new(snapshot, config.cache_entries);
-    let reloader = Reloader::start(pdp.clone(), loader, &config.locations, &first, config.poll)
-        .map_err(|error| Failure::because("cannot start a thread", &error))?;
-
+    let (pdp, reloader) = start(loaded.map_err(Failure::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
-    let (listener, address) = socket.listen(1024)?;
-    let (stop, stopped) = watch::channel(false);
-    let app = authzen::router(pdp.clone(), config.limits);
-    let decisions = tokio::spawn(server::serve(
-        listener,
-        app,
-        Bounds::default().with_connections(connections()),
-        stopped,
-    ));
+    let decisions = Port::open(socket, authzen::router(pdp.clone(), config.limits), connections())?;
     phase.send_replace(Phase::Serving(pdp.clone()));
-    report::print(&format!("decisions on http://{address}\n"))?;
+    decisions.announce("decisions")?;
 
     signals.until_stop(|| reloader.wake().look_at_everything()).await;
     tracing::info!("stopping: not ready from now on");
@@ -80,12 +64,56 @@ async fn serve(config: ServeConfig) -> Outcome {
         () = tokio::time::sleep(config.shutdown_delay) => {}
         () = signals.until_stop(|| {}) => {}
     }
-    stop.send_replace(true);
-    let _ = decisions.await;
-    stop_admin.send_replace(true);
-    let _ = admin.await;
+    decisions.close().await;
+    admin.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// A decision point on what was loaded, and the writer that keeps it fresh.
+fn start(
+    (loader, snapshot, warnings): (Loader, Snapshot, Faults),
+    config: &ServeConfig,
+    started: Instant,
+) -> Result<(Pdp, Reloader), Failure> {
+    let first = FirstLoad { warnings, took: started.elapsed() };
+    log_start(&snapshot, &first);
+    let pdp = Pdp::new(snapshot, config.cache_entries);
+    let reloader = Reloader::start(pdp.clone(), loader, &config.locations, &first, config.poll);
+    reloader
+        .map(|reloader| (pdp, reloader))
+        .map_err(|error| Failure::because("cannot start a thread", &error))
+}
+
+/// A port that is served until it is closed.
+struct Port {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    served: JoinHandle<()>,
+}
+
+impl Port {
+    fn open(socket: Socket, app: Router, connections: usize) -> Result<Self, Failure> {
+        let (listener, address) = socket.listen()?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "callers are not authenticated, and not only this machine may reach this address");
+        }
+        let (stop, stopped) = watch::channel(false);
+        let bounds = Bounds::default().with_connections(connections);
+        let served = tokio::spawn(server::serve(listener, app, bounds, stopped));
+        Ok(Self { address, stop, served })
+    }
+
+    fn announce(&self, name: &str) -> Result<(), Failure> {
+        report::print(&format!("{name} on http://{}\n", self.address))
+    }
+
+    /// Takes no more connections, and waits for the requests in flight.
+    async fn close(self) {
+        self.stop.send_replace(true);
+        // A task that panicked has ended as well.
+        let _ = self.served.await;
+    }
 }
 
 type Loaded = Result<(Loader, Snapshot, Faults), Faults>;
@@ -137,9 +165,9 @@ impl Socket {
     }
 
     /// Listens, and says on what address.
-    fn listen(self, backlog: u32) -> Result<(TcpListener, SocketAddr), Failure> {
+    fn listen(self) -> Result<(TcpListener, SocketAddr), Failure> {
         let listener =
-            self.socket.listen(backlog).and_then(|listener| Ok((listener.local_addr()?, listener)));
+            self.socket.listen(BACKLOG).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = listener.map_err(|error| cannot_listen(self.wanted, &error))?;
         Ok((listener, address))
     }
@@ -148,6 +176,9 @@ impl Socket {
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
     Failure::because(format_args!("cannot listen on {address}"), error)
 }
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// Connections to the operators' port at a time.
 const ADMIN_CONNECTIONS: usize = 64;
