@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::given::{self, Given};
 use super::names;
-use super::suite_file::{CaseEntry, Column, Context, Expect, Row, SuiteFile, Table, Verdict};
+use super::suite_file::{Context, Entry, Expect, Expectation, SuiteFile, Verdict};
 use crate::authz::Snapshot;
 use crate::authz::decision::Decision;
 use crate::authz::fault::{Fault, Faults, Place, SourceText};
@@ -44,33 +44,78 @@ pub struct CaseResult {
 /// What does not parse, and every case that lacks something.
 pub fn read(source: &Arc<SourceText>) -> Result<Vec<Case>, Faults> {
     let file: SuiteFile = serde_saphyr::from_str(&source.text).map_err(|error| malformed(&error, source))?;
-    let mut faults = Faults::default();
-    let mut cases: Vec<Case> = Vec::new();
-    for entry in file.cases {
-        take(case(entry, source), &mut cases, &mut faults);
-    }
-    for table in &file.tables {
-        for row in &table.rows {
-            if row.expect.len() != table.columns.len() {
-                let (found, wanted) = (row.expect.len(), table.columns.len());
-                let message = format!(
-                    "row `{}` expects {found} answers, the table has {wanted} columns",
-                    row.name.value
-                );
-                faults.push(Fault::error(message).at(place(source, row.name.referenced.line())));
-            }
-            for (column, expect) in table.columns.iter().zip(&row.expect) {
-                take(cell(table, row, column, expect, source), &mut cases, &mut faults);
-            }
+    let mut reader = Reader { source, cases: Vec::new(), faults: Faults::default() };
+    for entry in &file.cases {
+        match &entry.expect {
+            Some(Expectation::One(expect)) => reader.case(&entry.name.value, &[entry], expect),
+            _ => reader.fault(entry, "has to have one answer in `expect`"),
         }
     }
+    for table in &file.tables {
+        reader.table(table);
+    }
+    let Reader { cases, faults, .. } = reader;
     faults.into_result().map(|_| cases)
 }
 
-fn take(case: Result<Case, Fault>, cases: &mut Vec<Case>, faults: &mut Faults) {
-    match case {
-        Ok(case) => cases.push(case),
-        Err(fault) => faults.push(fault),
+struct Reader<'a> {
+    source: &'a Arc<SourceText>,
+    cases: Vec<Case>,
+    faults: Faults,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, table: &Entry) {
+        if table.rows.is_empty() || table.columns.is_empty() || table.expect.is_some() {
+            return self.fault(table, "has to have `columns` and `rows`, which have the answers");
+        }
+        for row in &table.rows {
+            let wanted = table.columns.len();
+            let Some(Expectation::Several(expects)) =
+                row.expect.as_ref().filter(|expect| expect.answers() == wanted)
+            else {
+                let found = row.expect.as_ref().map_or(0, Expectation::answers);
+                self.fault(
+                    row,
+                    &format!("has {found} answers in its list `expect`, the table has {wanted} columns"),
+                );
+                continue;
+            };
+            for (column, expect) in table.columns.iter().zip(expects) {
+                let names = [&table.name.value, &row.name.value, &column.name.value].map(String::as_str);
+                self.case(&names.join(": "), &[row, column, table], expect);
+            }
+        }
+    }
+
+    /// A case of entries, the nearest first: each part is taken whole from the first that has it, and
+    /// changes add up from the farthest.
+    fn case(&mut self, name: &str, entries: &[&Entry], expect: &Expect) {
+        let Some(nearest) = entries.first() else { return };
+        let text = |part: fn(&Entry) -> &Option<String>| entries.iter().find_map(|entry| part(entry).clone());
+        let (principal, action, resource) =
+            (text(|e| &e.principal), text(|e| &e.action), text(|e| &e.resource));
+        let missing = [("principal", &principal), ("action", &action), ("resource", &resource)];
+        for (part, _) in missing.iter().filter(|(_, value)| value.is_none()) {
+            self.fault(nearest, &format!("has no `{part}`"));
+        }
+        let (Some(principal), Some(action), Some(resource)) = (principal, action, resource) else { return };
+        self.cases.push(Case {
+            file: self.source.path.clone(),
+            line: nearest.name.referenced.line(),
+            name: name.to_owned(),
+            principal,
+            action,
+            resource,
+            context: entries.iter().find_map(|entry| entry.context.clone()).unwrap_or_default(),
+            given: entries.iter().rev().flat_map(|entry| entry.given.clone()).collect(),
+            expect: expect.clone(),
+        });
+    }
+
+    fn fault(&mut self, entry: &Entry, message: &str) {
+        let fault = Fault::error(format!("`{}` {message}", entry.name.value));
+        self.faults.push(fault.at(place(self.source, entry.name.referenced.line())));
     }
 }
 
@@ -86,49 +131,6 @@ fn place(source: &Arc<SourceText>, line: u64) -> Place {
     let offset = source.text.split_inclusive('\n').take(skipped).map(str::len).sum();
     let length = source.text.get(offset..).and_then(|rest| rest.lines().next()).map_or(0, str::len);
     Place::new(source, offset, length)
-}
-
-fn case(entry: CaseEntry, source: &Arc<SourceText>) -> Result<Case, Fault> {
-    let line = entry.name.referenced.line();
-    let missing =
-        |what: &str| Fault::error(format!("`{}` has no `{what}`", entry.name.value)).at(place(source, line));
-    Ok(Case {
-        file: source.path.clone(),
-        line,
-        principal: entry.principal.clone().ok_or_else(|| missing("principal"))?,
-        action: entry.action.clone().ok_or_else(|| missing("action"))?,
-        resource: entry.resource.clone().ok_or_else(|| missing("resource"))?,
-        context: entry.context.unwrap_or_default(),
-        given: entry.given,
-        expect: entry.expect,
-        name: entry.name.value,
-    })
-}
-
-fn cell(
-    table: &Table,
-    row: &Row,
-    column: &Column,
-    expect: &Expect,
-    source: &Arc<SourceText>,
-) -> Result<Case, Fault> {
-    let name = format!("{}: {}: {}", table.name, row.name.value, column.name);
-    let of = |row: &Option<String>, column: &Option<String>, table: &Option<String>| {
-        row.clone().or_else(|| column.clone()).or_else(|| table.clone())
-    };
-    let context = row.context.clone().or_else(|| column.context.clone()).or_else(|| table.context.clone());
-    case(
-        CaseEntry {
-            name: serde_saphyr::Spanned::new(name, row.name.referenced, row.name.defined),
-            principal: of(&row.principal, &column.principal, &table.principal),
-            action: of(&row.action, &column.action, &table.action),
-            resource: of(&row.resource, &column.resource, &table.resource),
-            context,
-            given: [&table.given, &column.given, &row.given].into_iter().flatten().cloned().collect(),
-            expect: expect.clone(),
-        },
-        source,
-    )
 }
 
 impl Case {

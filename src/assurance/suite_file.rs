@@ -11,14 +11,15 @@ use super::given::Given;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SuiteFile {
-    pub cases: Vec<CaseEntry>,
-    pub tables: Vec<Table>,
+    pub cases: Vec<Entry>,
+    pub tables: Vec<Entry>,
 }
 
-/// One question with its expected answer.
+/// A case, a table, or a table's row or column: each can say any part of a question, and which other
+/// parts it has to have is checked when cases are made of it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CaseEntry {
+pub struct Entry {
     pub name: Spanned<String>,
     pub principal: Option<String>,
     pub action: Option<String>,
@@ -26,48 +27,20 @@ pub struct CaseEntry {
     pub context: Option<Context>,
     #[serde(default)]
     pub given: Vec<Given>,
-    pub expect: Expect,
+    /// A case's answer, or a row's, one for each column.
+    pub expect: Option<Expectation>,
+    #[serde(default)]
+    pub columns: Vec<Entry>,
+    #[serde(default)]
+    pub rows: Vec<Entry>,
 }
 
-/// Rows by columns; what a cell's case needs is taken from its row, else its column, else the table.
+/// One answer, or several.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Table {
-    pub name: String,
-    pub principal: Option<String>,
-    pub action: Option<String>,
-    pub resource: Option<String>,
-    pub context: Option<Context>,
-    #[serde(default)]
-    pub given: Vec<Given>,
-    pub columns: Vec<Column>,
-    pub rows: Vec<Row>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Column {
-    pub name: String,
-    pub principal: Option<String>,
-    pub action: Option<String>,
-    pub resource: Option<String>,
-    pub context: Option<Context>,
-    #[serde(default)]
-    pub given: Vec<Given>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Row {
-    pub name: Spanned<String>,
-    pub principal: Option<String>,
-    pub action: Option<String>,
-    pub resource: Option<String>,
-    pub context: Option<Context>,
-    #[serde(default)]
-    pub given: Vec<Given>,
-    /// In the order of the columns.
-    pub expect: Vec<Expect>,
+#[serde(untagged)]
+pub enum Expectation {
+    One(Expect),
+    Several(Vec<Expect>),
 }
 
 pub type Context = BTreeMap<String, serde_json::Value>;
@@ -95,6 +68,16 @@ pub enum Verdict {
 pub enum By {
     Permit(Vec<String>),
     Deny(Vec<String>),
+}
+
+impl Expectation {
+    /// How many answers there are.
+    pub fn answers(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Several(answers) => answers.len(),
+        }
+    }
 }
 
 impl Expect {

@@ -304,8 +304,14 @@ fn suites_that_cannot_be_read_or_asked() {
     check(run("cases:\n  - name: a\n    expect: permit\n"), "`a` has no `principal`");
     check(
         run("tables:\n  - name: t\n    columns: [{ name: c }]\n    rows: [{ name: r, expect: [] }]\n"),
-        "row `r` expects 0 answers",
+        "`r` has 0 answers in its list `expect`, the table has 1 columns",
     );
+    check(run("cases:\n  - name: a\n    expect: [permit]\n"), "`a` has to have one answer in `expect`");
+    check(
+        run("tables:\n  - name: t\n    rows: []\n    columns: []\n"),
+        "`t` has to have `columns` and `rows`",
+    );
+    check(run("cases:\n  - name: a\n    name: b\n"), "suite.yaml:3:");
     check(run("cases: []\n"), "there is no case to run");
 }
 
