@@ -1,7 +1,7 @@
 //! `mandate decide`: one question, answered from folders, with reasons.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -84,6 +84,10 @@ pub fn run(arguments: Arguments) -> Outcome {
 }
 
 fn decide_stdin(snapshot: &Snapshot) -> Result<Decision, Failure> {
+    if std::io::stdin().is_terminal() {
+        let message = "give --principal, --action and --resource, or an AuthZEN request on standard input";
+        return Err(Failure::message(message));
+    }
     let mut body = Vec::new();
     std::io::stdin()
         .take(LONGEST_REQUEST)

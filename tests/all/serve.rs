@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Content, Sidecar, question, register, until};
+use crate::support::{Content, Sidecar, get, question, register, until};
 
 const EVALUATION: &str = "/access/v1/evaluation";
 const EVALUATIONS: &str = "/access/v1/evaluations";
@@ -348,6 +348,28 @@ fn without_a_cache_the_answers_are_the_same() {
         assert!(!sidecar.permits(&reseller_by_api()));
     }
     assert_eq!(sidecar.metric("mandate_cache_hits_total") as u64, 0);
+}
+
+/// While the first content loads, the sidecar is alive and not ready, and takes no questions.
+#[test]
+fn not_ready_before_everything_is_loaded() {
+    let content = Content::of_pack();
+    let customer = |n: u32| json!({ "uid": { "type": "Autopilot::Customer", "id": format!("c{n}") }, "attrs": {}, "parents": [] });
+    let many = (0..30_000).map(|n| customer(n).to_string()).collect::<Vec<_>>().join("\n");
+    content.write("entities/many.ndjson", &many);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    drop(taken);
+    let sidecar = content.serve_watched(&["--listen", &address.to_string()], |admin| {
+        let ready = get(&format!("{admin}/readyz"));
+        assert_eq!((ready.status, ready.body.as_str()), (503, "loading\n"));
+        assert_eq!(get(&format!("{admin}/livez")).status, 200);
+        assert_eq!(get(&format!("{admin}/status")).json()["phase"], json!("loading"));
+        assert!(get(&format!("{admin}/metrics")).body.contains("mandate_ready 0"));
+        assert!(TcpStream::connect(address).is_err(), "no connection before the content is loaded");
+    });
+    assert_eq!(sidecar.admin("/readyz").status, 200);
+    assert!(sidecar.permits(&fabrikam()));
 }
 
 /// On SIGTERM readiness falls first, a request in flight ends, and the exit code is 0.

@@ -7,7 +7,6 @@ use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -65,6 +64,7 @@ pub async fn serve(listener: TcpListener, app: Router, bounds: Bounds, mut stop:
 }
 
 /// How long an answer may lie unread.
+#[cfg(target_os = "linux")]
 const UNREAD: Duration = Duration::from_secs(30);
 
 type Place = tokio::sync::OwnedSemaphorePermit;
@@ -76,7 +76,8 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(toki
             // Answers are small and complete; waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
             // A client that does not read its answers must not keep its place for ever.
-            let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
+            #[cfg(target_os = "linux")]
+            let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
             Some((stream, place))
         }
         Err(error) => {

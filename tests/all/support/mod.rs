@@ -79,9 +79,18 @@ impl Content {
     }
 
     pub fn serve_with(&self, args: &[&str]) -> Sidecar {
+        self.serve_watched(args, |_| {})
+    }
+
+    /// Like [`Content::serve_with`]; `while_loading` gets the operators' address before the content is
+    /// loaded.
+    pub fn serve_watched(&self, args: &[&str], while_loading: impl FnOnce(&str)) -> Sidecar {
         let log = self.path("log");
         let mut command = self.command("serve");
-        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(args);
+        command.args(["--admin-listen", "127.0.0.1:0"]).args(args);
+        if !args.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -93,6 +102,7 @@ impl Content {
             }
         };
         let admin = address("admin on ");
+        while_loading(&admin);
         let decisions = address("decisions on ");
         Sidecar { process, decisions, admin, log }
     }
@@ -152,6 +162,10 @@ fn agent() -> ureq::Agent {
     config.build().new_agent()
 }
 
+pub fn get(url: &str) -> Reply {
+    reply(agent().get(url).call()).unwrap()
+}
+
 fn reply(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply, ureq::Error> {
     let mut response = result?;
     let body = response.body_mut().read_to_string()?;
@@ -196,12 +210,7 @@ impl Sidecar {
     }
 
     pub fn admin(&self, path: &str) -> Reply {
-        self.try_admin(path).unwrap()
-    }
-
-    /// Like [`Sidecar::admin`], where the port may be closed.
-    pub fn try_admin(&self, path: &str) -> Result<Reply, ureq::Error> {
-        reply(agent().get(format!("{}{path}", self.admin)).call())
+        get(&format!("{}{path}", self.admin))
     }
 
     pub fn status(&self) -> Value {
