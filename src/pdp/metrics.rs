@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::status::TrackName;
 use crate::authz::Snapshot;
 use crate::authz::decision::Outcome;
 
@@ -80,7 +81,7 @@ impl Metrics {
             registry,
         };
         metrics.register();
-        for track in ["policies", "entities"] {
+        for track in TrackName::ALL.map(TrackName::as_str) {
             for result in ["accepted", "refused"] {
                 let _ = metrics.reloads.get_or_create(&Reload { track, result });
             }
@@ -141,7 +142,8 @@ impl Metrics {
     }
 
     /// A change of content was accepted or refused.
-    pub fn reloaded(&self, track: &'static str, accepted: bool) {
+    pub fn reloaded(&self, track: TrackName, accepted: bool) {
+        let track = track.as_str();
         let result = if accepted { "accepted" } else { "refused" };
         self.reloads.get_or_create(&Reload { track, result }).inc();
         self.refused.get_or_create(&[("track", track.to_owned())]).set(i64::from(!accepted));

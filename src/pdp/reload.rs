@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Pdp;
-use super::status::{Track, TrackStatus};
+use super::status::{Track, TrackName, TrackStatus};
 use crate::authz::Snapshot;
 use crate::authz::fault::{Fault, Faults};
 use crate::source::loader::{Accepted, LOADING_STACK, Loader, Locations, TrackResult};
@@ -173,7 +173,7 @@ impl Writer {
     fn look_safely(&mut self, force: bool) {
         if std::panic::catch_unwind(AssertUnwindSafe(|| self.look(force))).is_err() {
             let fault = Fault::error("a defect of this program kept the change from being read");
-            self.pdp.note("policies", Some(Err(fault.into())), Duration::ZERO);
+            self.pdp.note(TrackName::Policies, Some(Err(fault.into())), Duration::ZERO);
             self.refused = true;
         }
     }
@@ -199,8 +199,8 @@ impl Writer {
         let accepted = Accepted { changed: true, ..Accepted::default() };
         let entities = if new_schema { Some(Ok(accepted)) } else { entities.result };
         let refused = [
-            self.pdp.note("entities", entities, entities_took),
-            self.pdp.note("policies", policies.result, started.elapsed()),
+            self.pdp.note(TrackName::Entities, entities, entities_took),
+            self.pdp.note(TrackName::Policies, policies.result, started.elapsed()),
         ];
         self.retry = if refused.contains(&true) { (self.retry * 2).min(self.poll) } else { RETRY };
         self.refused = refused.contains(&true);
@@ -233,9 +233,9 @@ impl Pdp {
     }
 
     /// Writes down what became of a change, and says whether it was refused.
-    fn note(&self, name: &'static str, result: Option<TrackResult>, took: Duration) -> bool {
+    fn note(&self, name: TrackName, result: Option<TrackResult>, took: Duration) -> bool {
         let mut tracks = (*self.0.status.tracks()).clone();
-        let track = if name == "policies" { &mut tracks.policies } else { &mut tracks.entities };
+        let track = tracks.track(name);
         // Nothing changed: what is in use is what is there, also if something else was refused before.
         let result = match result {
             None if track.last.as_ref().is_some_and(TrackStatus::is_refused) => Ok(Accepted::default()),
@@ -249,7 +249,7 @@ impl Pdp {
         }
         self.0.metrics.reloaded(name, result.is_ok());
         match &result {
-            Ok(_) => tracing::info!(track = name, took_ms = status.took_ms, "change accepted"),
+            Ok(_) => tracing::info!(track = name.as_str(), took_ms = status.took_ms, "change accepted"),
             Err(faults) => log_refusal(name, faults),
         }
         let refused = status.is_refused();
@@ -262,7 +262,8 @@ impl Pdp {
 /// How many faults of a refused change are logged; `/status` has more.
 const LOGGED: usize = 10;
 
-fn log_refusal(track: &'static str, faults: &Faults) {
+fn log_refusal(track: TrackName, faults: &Faults) {
+    let track = track.as_str();
     tracing::error!(
         track,
         errors = faults.error_count(),

@@ -126,6 +126,33 @@ pub(super) struct Tracks {
     pub entities: Track,
 }
 
+/// What changes by itself: policies with their schema, or entities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TrackName {
+    Policies,
+    Entities,
+}
+
+impl TrackName {
+    pub const ALL: [Self; 2] = [Self::Policies, Self::Entities];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policies => "policies",
+            Self::Entities => "entities",
+        }
+    }
+}
+
+impl Tracks {
+    pub fn track(&mut self, name: TrackName) -> &mut Track {
+        match name {
+            TrackName::Policies => &mut self.policies,
+            TrackName::Entities => &mut self.entities,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Track {
     pub source: Option<String>,
