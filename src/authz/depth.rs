@@ -7,8 +7,11 @@ use super::fault::{Fault, Faults, Place, SourceText};
 
 /// How deep brackets may nest.
 const DEEPEST: usize = 48;
-/// How many operators one policy may have; a chain of them nests as deep as it is long.
-const MOST_OPERATORS: usize = 2_000;
+/// How many operators, clauses and brackets one policy may have; a chain of them nests as deep as it
+/// is long.
+const MOST_STEPS: usize = 2_000;
+/// How many dots in a row; what the validator does with `has a.b.c` grows with their cube.
+const LONGEST_CHAIN: usize = 16;
 /// How many `if`s one policy may have; what the validator does with nested ones doubles with each.
 const MOST_IFS: usize = 12;
 
@@ -27,28 +30,31 @@ struct Scan<'a> {
     open: &'static str,
     close: &'static str,
     depth: usize,
-    operators: usize,
+    steps: usize,
     ifs: usize,
+    chain: usize,
     faults: Faults,
 }
 
 impl<'a> Scan<'a> {
     fn new(source: &'a Arc<SourceText>, open: &'static str, close: &'static str) -> Self {
-        Self { source, open, close, depth: 0, operators: 0, ifs: 0, faults: Faults::default() }
+        Self { source, open, close, depth: 0, steps: 0, ifs: 0, chain: 0, faults: Faults::default() }
     }
 
     fn run(mut self) -> Faults {
         let text = &self.source.text;
-        let mut at = 0;
+        let (mut at, mut before) = (0, ' ');
         while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
             let rest = text.get(at..).unwrap_or_default();
             let length = match c {
                 '"' => string(rest),
-                '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+                // Cedar ends a comment at either.
+                '/' if rest.starts_with("//") => rest.find(['\n', '\r']).unwrap_or(rest.len()),
                 c if c.is_alphabetic() || c == '_' => self.word(at, rest),
-                c => self.sign(at, c),
+                c => self.sign(at, c, before),
             };
             at += length.max(c.len_utf8());
+            before = c;
         }
         self.faults
     }
@@ -56,32 +62,55 @@ impl<'a> Scan<'a> {
     /// A name or a keyword.
     fn word(&mut self, at: usize, rest: &str) -> usize {
         let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-        if rest.get(..length) == Some("if") {
-            self.ifs += 1;
-            if self.ifs == MOST_IFS + 1 {
-                self.fault(at, format!("a policy with more than {MOST_IFS} `if`s is not read"));
+        match rest.get(..length).unwrap_or_default() {
+            "if" => {
+                self.ifs += 1;
+                if self.ifs == MOST_IFS + 1 {
+                    self.fault(at, format!("a policy with more than {MOST_IFS} `if`s is not read"));
+                }
+                self.step(at);
             }
+            "has" | "in" | "is" | "like" | "when" | "unless" | "then" | "else" => self.step(at),
+            _ => {}
         }
         length
     }
 
-    fn sign(&mut self, at: usize, c: char) -> usize {
+    fn sign(&mut self, at: usize, c: char, before: char) -> usize {
+        const OPERATORS: &str = "+-*&|!=<>";
         if self.open.contains(c) {
             self.depth += 1;
             if self.depth == DEEPEST + 1 {
                 self.fault(at, format!("nested more than {DEEPEST} deep"));
             }
+            self.step(at);
         } else if self.close.contains(c) {
             self.depth = self.depth.saturating_sub(1);
         } else if c == ';' {
-            (self.operators, self.ifs) = (0, 0);
-        } else if "+-*&|!=<>.".contains(c) {
-            self.operators += 1;
-            if self.operators == 2 * MOST_OPERATORS + 1 {
-                self.fault(at, format!("a policy with more than {MOST_OPERATORS} operators is not read"));
+            (self.steps, self.ifs, self.chain) = (0, 0, 0);
+        } else if c == '.' {
+            self.chain += 1;
+            if self.chain == LONGEST_CHAIN + 1 {
+                self.fault(at, format!("more than {LONGEST_CHAIN} attributes in a row"));
             }
+        } else if OPERATORS.contains(c) && !OPERATORS.contains(before) {
+            self.step(at);
+        } else if c == ',' {
+            self.chain = 0;
         }
         c.len_utf8()
+    }
+
+    /// One more level in the tree that Cedar makes of the policy. A schema has no policies to count by.
+    fn step(&mut self, at: usize) {
+        self.chain = 0;
+        self.steps += 1;
+        if self.steps == MOST_STEPS + 1 && !self.open.contains('<') {
+            self.fault(
+                at,
+                format!("a policy with more than {MOST_STEPS} operators, clauses and brackets is not read"),
+            );
+        }
     }
 
     fn fault(&mut self, at: usize, message: String) {
@@ -136,6 +165,13 @@ mod tests {
             |n| format!("permit (principal, action, resource) when {{ {}1 == 1 }};\n", "1 + ".repeat(n));
         check(&chain(1_500).repeat(10), true);
         check(&chain(50_000), false);
+        let policy =
+            |condition: &str| format!("permit (principal, action, resource) when {{ {condition} }};\n");
+        check(&policy(&format!("principal{} == 1", "[\"a\"]".repeat(5_000))), false);
+        check(&policy("true").replace("};", &"} when { true ".repeat(5_000)), false);
+        check(&policy(&format!("principal has a{}", ".a".repeat(LONGEST_CHAIN))), true);
+        check(&policy(&format!("principal has a{}", ".a".repeat(LONGEST_CHAIN + 1))), false);
+        check(&policy(&"principal.a.b == resource.c.d && ".repeat(100).replace("&& \n", "")), true);
         let ifs = |n| {
             format!("permit (principal, action, resource) when {{ {}true }};\n", "if true then ".repeat(n))
         };

@@ -2,6 +2,7 @@
 //! It is read from Cedar's own resolved form, so that what a type means is Cedar's word, not ours.
 //! The rules that Cedar's schema language cannot say (see [`Rules`]) are read from annotations.
 
+mod expansion;
 mod resolved;
 
 use std::collections::{BTreeMap, HashMap};

@@ -133,29 +133,41 @@ pub struct ValueReader<'s> {
     schema: &'s Schema,
     dialect: Dialect,
     longest_id: usize,
+    /// How many values may still be read.
+    affordable: usize,
     path: String,
     /// What did not fit, the first [`Faults::KEPT`] of it.
     pub misfits: Vec<Misfit>,
 }
 
-/// The most members that an object or an array of a caller's may have.
+/// The most members that an object of a caller's may have, and the most values that are read of one
+/// part of a question: it can be read again for every item of a batch.
 pub const MOST_MEMBERS: usize = 256;
 
 impl<'s> ValueReader<'s> {
     /// A reader whose paths begin with `root`.
     pub fn new(schema: &'s Schema, dialect: Dialect, root: &str) -> Self {
-        Self { schema, dialect, longest_id: usize::MAX, path: root.to_owned(), misfits: Vec::new() }
+        Self {
+            schema,
+            dialect,
+            longest_id: usize::MAX,
+            affordable: usize::MAX,
+            path: root.to_owned(),
+            misfits: Vec::new(),
+        }
     }
 
     /// A reader of what a caller sends, whose entities' ids have at most so many bytes.
     pub fn of_caller(schema: &'s Schema, longest_id: usize) -> Self {
-        Self { longest_id, ..Self::new(schema, Dialect::Caller, "") }
+        Self { longest_id, affordable: MOST_MEMBERS, ..Self::new(schema, Dialect::Caller, "") }
     }
 
     /// The attributes of a record type. What does not fit is left out and noted in `misfits`.
     pub fn record(&mut self, object: &Object<'_>, ty: &RecordType, required: Required) -> Record {
         let mut values = Vec::new();
-        self.few_enough(object.len());
+        if !self.affords(object.len()) {
+            return Record::default();
+        }
         for (name, json) in object.iter() {
             match ty.get(name) {
                 Some(attribute) => {
@@ -198,8 +210,10 @@ impl<'s> ValueReader<'s> {
     }
 
     fn set(&mut self, items: &[Json<'_>], element: &Type) -> Value {
+        if !self.affords(items.len()) {
+            return Value::Set(Arc::default());
+        }
         let mut values = Vec::with_capacity(items.len());
-        self.few_enough(items.len());
         for (n, item) in items.iter().enumerate() {
             values.extend(self.at(&format!("[{n}]"), |reader| reader.value(item, element)));
         }
@@ -230,6 +244,10 @@ impl<'s> ValueReader<'s> {
             Some(_) => return self.no_entity(),
             None => object,
         };
+        let strict = self.dialect == Dialect::Stored;
+        if strict && object.len() != 2 {
+            return self.no_entity();
+        }
         let (Some(name), Some(id)) =
             (object.get("type").and_then(Json::as_str), object.get("id").and_then(Json::as_str))
         else {
@@ -323,11 +341,14 @@ impl<'s> ValueReader<'s> {
         }
     }
 
-    /// What a caller sends can be read again for every item of a batch, so it has to be short.
-    fn few_enough(&mut self, members: usize) {
-        if self.dialect == Dialect::Caller && members > MOST_MEMBERS {
-            self.misfit(format!("has {members} members, at most {MOST_MEMBERS} are read"));
+    /// Takes so many values from what may be read; if that is too many, it is noted, and none is read.
+    fn affords(&mut self, values: usize) -> bool {
+        let left = self.affordable.checked_sub(values);
+        self.affordable = left.unwrap_or(0);
+        if left.is_none() {
+            self.misfit(format!("has {values} members; at most {MOST_MEMBERS} values are read in all"));
         }
+        left.is_some()
     }
 }
 
@@ -347,10 +368,11 @@ pub enum Required {
 fn extension_text<'j>(json: &'j Json<'_>, extension: Extension) -> Option<&'j str> {
     let object = match json {
         Json::String(text) => return Some(text),
-        Json::Object(object) => object.get("__extn").map_or(Some(object), Json::as_object)?,
+        Json::Object(object) if object.len() == 1 => object.get("__extn")?.as_object()?,
+        Json::Object(object) => object,
         _ => return None,
     };
-    let fits = object.get("fn").and_then(Json::as_str) == Some(extension.constructor());
+    let fits = object.len() == 2 && object.get("fn").and_then(Json::as_str) == Some(extension.constructor());
     object.get("arg").filter(|_| fits).and_then(Json::as_str)
 }
 

@@ -173,8 +173,9 @@ impl Writer {
     fn look_safely(&mut self, force: bool) {
         if std::panic::catch_unwind(AssertUnwindSafe(|| self.look(force))).is_err() {
             let fault = Fault::error("a defect of this program kept the change from being read");
-            self.pdp.note(TrackName::Policies, Some(Err(fault.into())), Duration::ZERO);
+            self.pdp.note(TrackName::Policies, Some(&Err(fault.into())), Duration::ZERO);
             self.refused = true;
+            self.retry = (self.retry * 2).min(self.poll);
         }
     }
 
@@ -199,8 +200,8 @@ impl Writer {
         let accepted = Accepted { changed: true, ..Accepted::default() };
         let entities = if new_schema { Some(Ok(accepted)) } else { entities.result };
         let refused = [
-            self.pdp.note(TrackName::Entities, entities, entities_took),
-            self.pdp.note(TrackName::Policies, policies.result, started.elapsed()),
+            self.pdp.note(TrackName::Entities, entities.as_ref(), entities_took),
+            self.pdp.note(TrackName::Policies, policies.result.as_ref(), started.elapsed()),
         ];
         self.retry = if refused.contains(&true) { (self.retry * 2).min(self.poll) } else { RETRY };
         self.refused = refused.contains(&true);
@@ -223,9 +224,9 @@ impl Pdp {
 
     fn first_load(&self, [policies, entities]: &[PathBuf; 2], first: &FirstLoad) {
         let mut tracks = (*self.0.status.tracks()).clone();
-        let track = |path: &PathBuf, warnings: &Faults| Track {
-            source: Some(path.display().to_string()),
-            last: Some(TrackStatus::new(Ok(warnings), first.took)),
+        let track = |path: &PathBuf, warnings: &Faults| {
+            let status = Some(TrackStatus::new(Ok(warnings), first.took));
+            Track { source: Some(path.display().to_string()), accepted: status.clone(), last: status }
         };
         tracks.policies = track(policies, &first.warnings);
         tracks.entities = track(entities, &Faults::default());
@@ -233,26 +234,34 @@ impl Pdp {
     }
 
     /// Writes down what became of a change, and says whether it was refused.
-    fn note(&self, name: TrackName, result: Option<TrackResult>, took: Duration) -> bool {
+    fn note(&self, name: TrackName, result: Option<&TrackResult>, took: Duration) -> bool {
         let mut tracks = (*self.0.status.tracks()).clone();
         let track = tracks.track(name);
-        // Nothing changed: what is in use is what is there, also if something else was refused before.
-        let result = match result {
-            None if track.last.as_ref().is_some_and(TrackStatus::is_refused) => Ok(Accepted::default()),
+        let refused_before = track.last.as_ref().is_some_and(TrackStatus::is_refused);
+        let (status, changed) = match result {
+            Some(Ok(accepted)) => (TrackStatus::new(Ok(&accepted.warnings), took), accepted.changed),
+            Some(Err(faults)) => (TrackStatus::new(Err(faults), took), false),
+            // What is in use is what is there again, after something else was refused.
+            None if refused_before => {
+                let warnings = track.accepted.as_ref().map(|accepted| accepted.warnings.clone());
+                let status = TrackStatus::new(Ok(&Faults::default()), took);
+                (TrackStatus { warnings: warnings.unwrap_or_default(), ..status }, false)
+            }
             None => return false,
-            Some(result) => result,
         };
-        let status = TrackStatus::new(result.as_ref().map(|accepted| &accepted.warnings), took);
-        let known = track.last.as_ref().is_some_and(|last| last.same_as(&status));
-        if known && !result.as_ref().is_ok_and(|accepted| accepted.changed) {
-            return status.is_refused();
-        }
-        self.0.metrics.reloaded(name, result.is_ok());
-        match &result {
-            Ok(_) => tracing::info!(track = name.as_str(), took_ms = status.took_ms, "change accepted"),
-            Err(faults) => log_refusal(name, faults),
-        }
         let refused = status.is_refused();
+        if !changed && track.last.as_ref().is_some_and(|last| last.same_as(&status)) {
+            return refused;
+        }
+        self.0.metrics.reloaded(name, !refused);
+        if let Some(Err(faults)) = result {
+            log_refusal(name, faults);
+        } else {
+            tracing::info!(track = name.as_str(), took_ms = status.took_ms, "change accepted");
+        }
+        if !refused {
+            track.accepted = Some(status.clone());
+        }
         track.last = Some(status);
         self.0.status.write(tracks);
         refused

@@ -156,6 +156,8 @@ impl Tracks {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Track {
     pub source: Option<String>,
+    /// The last change that was accepted, with its warnings.
+    pub accepted: Option<TrackStatus>,
     pub last: Option<TrackStatus>,
 }
 

@@ -1,7 +1,7 @@
 //! The entity folder: files in Cedar's JSON entity format, and NDJSON with one entity a line.
 //! A file that changed is read again by itself, and becomes a change of just its entities.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,6 +16,8 @@ use crate::authz::schema::{EntityRef, Schema};
 pub(super) struct EntityFiles {
     folder: Folder,
     applied: BTreeMap<String, Applied>,
+    /// The files that hold entities.
+    held: BTreeSet<String>,
     next_origin: u32,
 }
 
@@ -40,12 +42,23 @@ pub(super) struct EntityChange {
 
 impl EntityFiles {
     pub fn new(root: &Path) -> Self {
-        Self { folder: Folder::new(root, &["json", "ndjson"], &[]), applied: BTreeMap::new(), next_origin: 0 }
+        Self {
+            folder: Folder::new(root, &["json", "ndjson"], &[]),
+            applied: BTreeMap::new(),
+            held: BTreeSet::new(),
+            next_origin: 0,
+        }
     }
 
-    /// Forgets what is in use, so that the next change is all there is.
+    /// Forgets what is in use, so that the next change is all there is; but not which files held
+    /// entities, because those must not be found empty.
     pub fn afresh(&self) -> Self {
-        Self { folder: self.folder.clone(), applied: BTreeMap::new(), next_origin: 0 }
+        Self {
+            applied: BTreeMap::new(),
+            next_origin: 0,
+            folder: self.folder.clone(),
+            held: self.held.clone(),
+        }
     }
 
     /// The change from what is in use to what the folder holds now; `None` if there is certainly none.
@@ -99,7 +112,7 @@ impl EntityFiles {
             change.applied.push((text.name.clone(), Applied { fingerprint, settled, ..same.clone() }));
             return Ok(());
         }
-        if before.is_some_and(|before| !before.entities.is_empty()) {
+        if self.held.contains(&text.name) {
             not_emptied(text)?;
         }
         let origin = before.map_or(Origin(change.next_origin), |applied| applied.origin);
@@ -121,6 +134,8 @@ impl EntityFiles {
             self.applied.remove(&name);
         }
         self.applied.extend(change.applied);
+        let holds = self.applied.iter().filter(|(_, applied)| !applied.entities.is_empty());
+        self.held = holds.map(|(name, _)| name.clone()).collect();
         self.next_origin = change.next_origin;
     }
 }

@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 5;
 pub struct Fingerprint {
     device: u64,
     inode: u64,
-    pub length: u64,
+    length: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }

@@ -1,6 +1,7 @@
 //! The policy folder: one schema (`*.cedarschema`) and any number of policy files (`*.cedar`).
 //! `guardrails/` and `tests/` stand beside the policies and are never loaded as policies.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +16,8 @@ pub(super) struct PolicyFiles {
     folder: Folder,
     /// The listing in use, and whether it was read so late that a later change must show in it.
     applied: Option<(Listing, bool)>,
+    /// The files that hold anything.
+    held: BTreeSet<String>,
 }
 
 /// The folder's content at one moment.
@@ -27,7 +30,11 @@ pub(super) struct PolicyTexts {
 
 impl PolicyFiles {
     pub fn new(root: &Path) -> Self {
-        Self { folder: Folder::new(root, &["cedar", "cedarschema"], &["guardrails", "tests"]), applied: None }
+        Self {
+            folder: Folder::new(root, &["cedar", "cedarschema"], &["guardrails", "tests"]),
+            applied: None,
+            held: BTreeSet::new(),
+        }
     }
 
     /// Reads the folder, unless it is certainly what is in use already.
@@ -43,11 +50,7 @@ impl PolicyFiles {
         let now = SystemTime::now();
         let (listing, texts) = self.folder.read(|_, _| true)?;
         let settled = listing.values().all(|file| file.is_settled(now));
-        let had_content = |name: &str| {
-            let before = self.applied.as_ref().and_then(|(listing, _)| listing.get(name));
-            before.is_some_and(|before| before.length > 0)
-        };
-        for text in texts.iter().filter(|text| had_content(&text.name)) {
+        for text in texts.iter().filter(|text| self.held.contains(&text.name)) {
             not_emptied(text)?;
         }
         let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
@@ -56,6 +59,8 @@ impl PolicyFiles {
 
     /// Remembers that this content is in use.
     pub fn applied(&mut self, texts: PolicyTexts) {
+        let holds = texts.schema.iter().chain(&texts.policies).filter(|text| !text.text.trim().is_empty());
+        self.held = holds.map(|text| text.name.clone()).collect();
         self.applied = Some((texts.listing, texts.settled));
     }
 

@@ -332,8 +332,26 @@ fn emptied_file_is_not_believed() {
         until("it is refused", || outcome(&sidecar, track) == "refused");
     }
     assert!(!sidecar.permits(&fabrikam()));
+    // A new schema reads every entity file anew, and still knows which of them held something.
+    content.write("policies/closed.cedar", FORBID_ALL);
+    until("the policies are back", || outcome(&sidecar, "policies") == "accepted");
+    let schema = content.read("policies/schema.cedarschema");
+    content.write("policies/schema.cedarschema", &format!("{schema}// changed\n"));
+    until("it is refused", || outcome(&sidecar, "policies") == "refused");
+    content.write("policies/schema.cedarschema", &schema);
+    until("it is as before", || outcome(&sidecar, "policies") == "accepted");
     fs::remove_file(content.path("policies/closed.cedar")).unwrap();
     becomes(&sidecar, &fabrikam(), true);
+}
+
+/// A file that never held anything may stay so.
+#[test]
+fn blank_file_is_no_hindrance() {
+    let content = Content::of_pack();
+    content.write("policies/blank.cedar", "\n");
+    let sidecar = started(&content);
+    content.write("policies/closed.cedar", FORBID_ALL);
+    becomes(&sidecar, &fabrikam(), false);
 }
 
 /// A file that is written slowly, line by line, is read once it is closed: its forbids are never gone.

@@ -9,6 +9,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::{
     ActionId, ActionInfo, Attribute, Extension, Kind, KindInfo, Named, RecordType, Rules, Schema, Type,
+    expansion,
 };
 use crate::authz::depth;
 use crate::authz::digest::Digest;
@@ -87,6 +88,7 @@ fn yes() -> bool {
 
 pub(super) fn parse(source: &Arc<SourceText>) -> Result<(Schema, Faults), Faults> {
     depth::of_schema(source).into_result()?;
+    expansion::check(source)?;
     let (cedar, warnings) = cedar_policy::Schema::from_cedarschema_str(&source.text)
         .map_err(|error| findings::errors(&error, source))?;
     let mut faults = Faults::default();
