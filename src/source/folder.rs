@@ -95,7 +95,15 @@ impl Folder {
             let message = format!("`{}` is nested too deep, or a loop of symbolic links", folder.display());
             return Err(Fault::error(message).into());
         }
-        let unreadable = |error: &io::Error| cannot_read(&folder, error);
+        let unreadable = |error: &io::Error| {
+            let fault = Fault::error(format!("cannot read `{}`: {error}", folder.display()));
+            let is_root = depth == 0 && error.kind() == io::ErrorKind::NotFound;
+            Faults::from(if is_root {
+                fault.help("name the folder with `--policies` or `--entities`")
+            } else {
+                fault
+            })
+        };
         for entry in fs::read_dir(&folder).map_err(|error| unreadable(&error))? {
             let name = entry.map_err(|error| unreadable(&error))?.file_name();
             if name.as_encoded_bytes().first() != Some(&b'.') {

@@ -323,7 +323,8 @@ fn wrong_flags_and_files_are_explained() {
     assert!(stderr(&unknown).contains("--listen"), "{}", stderr(&unknown));
     let nowhere = mandate().args(["check", "--policies", "/nowhere"]).output().unwrap();
     ends(&nowhere, 1);
-    assert!(stdout(&nowhere).contains("cannot read `/nowhere`"), "{}", stdout(&nowhere));
+    assert!(stdout(&nowhere).contains("cannot read `/nowhere`: No such file"), "{}", stdout(&nowhere));
+    assert!(stdout(&nowhere).contains("--policies"), "{}", stdout(&nowhere));
     content.write("mandate.toml", "listen = \"127.0.0.1:0\"\nlisten-admin = 1\n");
     let file = content
         .command("serve")

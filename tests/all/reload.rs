@@ -389,6 +389,22 @@ fn taken_back_is_accepted() {
     }
 }
 
+/// The warnings of what is in use stand in the status also after something else was refused.
+#[test]
+fn warnings_outlast_a_refusal() {
+    let content = Content::of_pack();
+    content.write("policies/nameless.cedar", "forbid (principal, action, resource) when { false };");
+    let sidecar = started(&content);
+    let warnings = || sidecar.status()["policies"]["last_reload"]["warnings"].clone();
+    let before = warnings();
+    assert!(before.to_string().contains("has no `@id`"), "{before}");
+    content.write("policies/bad.cedar", "bad");
+    until("it is refused", || outcome(&sidecar, "policies") == "refused");
+    fs::remove_file(content.path("policies/bad.cedar")).unwrap();
+    until("it is accepted", || outcome(&sidecar, "policies") == "accepted");
+    assert_eq!(warnings(), before);
+}
+
 /// A text that would overflow the parser's stack, or keep the validator busy for hours, is refused.
 #[test]
 fn monstrous_policies_are_refused() {
