@@ -14,7 +14,7 @@ pub use read::{entity_of_json, read_file};
 
 use super::digest::{Digest, SetDigest};
 use super::fault::{Fault, Faults, Place};
-use super::schema::{EntityRef, Kind, Schema};
+use super::schema::{EntityRef, Schema};
 use super::stamp::Stamp;
 use super::value::Record;
 
@@ -87,15 +87,6 @@ impl Entities {
     /// All entities, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Entity>> {
         self.map.values().map(|stored| &stored.entity)
-    }
-
-    /// How many entities of each kind there are; counts all.
-    pub fn count_by_kind(&self) -> HashMap<Kind, usize> {
-        let mut counts = HashMap::new();
-        for name in self.map.keys() {
-            *counts.entry(name.kind).or_default() += 1;
-        }
-        counts
     }
 
     /// The digest of all entities, whatever files and order they came in.

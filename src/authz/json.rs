@@ -191,12 +191,16 @@ impl<'de> Deserialize<'de> for Key<'de> {
 
 /// A caller's text inside a message: in backticks, without control characters, cut when long.
 pub fn quoted(text: &str) -> String {
-    const LONGEST: usize = 64;
-    let mut shown: String = text.chars().take(LONGEST).flat_map(visible).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    format!("`{}`", legible(text, 64))
+}
+
+/// A text that others wrote, without control characters, and cut after so many.
+pub fn legible(text: &str, longest: usize) -> String {
+    let mut shown: String = text.chars().take(longest).flat_map(visible).collect();
+    if text.chars().nth(longest).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown
 }
 
 fn visible(c: char) -> impl Iterator<Item = char> {

@@ -1,13 +1,14 @@
 //! Values of attributes and contexts: read from JSON by their type, compared by meaning, and turned
 //! into Cedar's own when a decision needs them.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use cedar_policy::{Context, RestrictedExpression};
 use smol_str::SmolStr;
 
 use super::fault::Faults;
-use super::json::{Json, Object, quoted};
+use super::json::{Json, Object, legible, quoted};
 use super::schema::{EntityRef, Extension, Kind, RecordType, Schema, Type, Unresolved};
 
 /// A value in canonical form: equal values are equal here, whatever their text looked like.
@@ -171,11 +172,11 @@ impl<'s> ValueReader<'s> {
         for (name, json) in object.iter() {
             match ty.get(name) {
                 Some(attribute) => {
-                    let value = self.at(&member(name), |reader| reader.value(json, &attribute.ty));
+                    let value = self.at(Step::Member(name), |reader| reader.value(json, &attribute.ty));
                     values.extend(value.map(|value| (SmolStr::new(name), value)));
                 }
                 None if self.dialect == Dialect::Caller => {}
-                None => self.at(&member(name), |reader| {
+                None => self.at(Step::Member(name), |reader| {
                     reader.misfit("the schema does not know this attribute".to_owned());
                 }),
             }
@@ -184,7 +185,7 @@ impl<'s> ValueReader<'s> {
             for (name, attribute) in ty.iter() {
                 if attribute.required && object.get(name).is_none() {
                     let wanted = self.describe(&attribute.ty);
-                    self.at(&member(name), |reader| {
+                    self.at(Step::Member(name), |reader| {
                         reader.misfit(format!("missing: it has to be {wanted}"));
                     });
                 }
@@ -215,7 +216,7 @@ impl<'s> ValueReader<'s> {
         }
         let mut values = Vec::with_capacity(items.len());
         for (n, item) in items.iter().enumerate() {
-            values.extend(self.at(&format!("[{n}]"), |reader| reader.value(item, element)));
+            values.extend(self.at(Step::Index(n), |reader| reader.value(item, element)));
         }
         values.sort();
         values.dedup();
@@ -326,9 +327,16 @@ impl<'s> ValueReader<'s> {
     }
 
     /// Reads something deeper; misfits found there carry the longer path.
-    pub fn at<T>(&mut self, step: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+    pub fn at<T>(&mut self, step: Step<'_>, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
-        self.path.push_str(step);
+        // Writing to a string does not fail.
+        let _ = match step {
+            Step::Member(name) if self.path.is_empty() && self.dialect == Dialect::Stored => {
+                write!(self.path, "{name}")
+            }
+            Step::Member(name) => write!(self.path, ".{name}"),
+            Step::Index(n) => write!(self.path, "[{n}]"),
+        };
         let value = read(self);
         self.path.truncate(length);
         value
@@ -337,7 +345,8 @@ impl<'s> ValueReader<'s> {
     pub fn misfit(&mut self, message: String) {
         // Nobody reads more, and finding the place of each costs.
         if self.misfits.len() < Faults::KEPT {
-            self.misfits.push(Misfit { path: self.path.clone(), message });
+            // A path is made of what others wrote.
+            self.misfits.push(Misfit { path: legible(&self.path, 256), message });
         }
     }
 
@@ -352,9 +361,11 @@ impl<'s> ValueReader<'s> {
     }
 }
 
-/// The step of a path that leads to a member.
-pub fn member(name: &str) -> String {
-    format!(".{}", quoted(name).trim_matches('`'))
+/// A step of a path.
+#[derive(Debug, Clone, Copy)]
+pub enum Step<'a> {
+    Member(&'a str),
+    Index(usize),
 }
 
 /// Whether attributes that the type requires have to be there.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::folder::{Fingerprint, Folder, not_emptied};
+use super::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, not_emptied};
 use crate::authz::digest::Digest;
 use crate::authz::entities::{Change, Origin, read_file};
 use crate::authz::fault::{Faults, SourceText};
@@ -43,7 +43,7 @@ pub(super) struct EntityChange {
 impl EntityFiles {
     pub fn new(root: &Path) -> Self {
         Self {
-            folder: Folder::new(root, &["json", "ndjson"], &[]),
+            folder: Folder::new(root, ENTITY_EXTENSIONS, &[]),
             applied: BTreeMap::new(),
             held: BTreeSet::new(),
             next_origin: 0,

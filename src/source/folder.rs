@@ -13,6 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::authz::fault::{Fault, Faults, SourceText};
 
+/// The files of a policy folder that count.
+pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema"];
+/// The files of an entity folder that count.
+pub const ENTITY_EXTENSIONS: &[&str] = &["json", "ndjson"];
+
 /// How deep folders may nest; also what ends a loop of symbolic links.
 const DEEPEST: usize = 16;
 
@@ -143,8 +148,7 @@ impl Folder {
     }
 
     fn counts(&self, path: &Path) -> bool {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| self.extensions.contains(&extension))
+        has_extension(path, self.extensions)
     }
 
     /// Lists the folder and reads the files that `wanted` picks from the listing, such that none of
@@ -179,6 +183,11 @@ impl Folder {
         })?;
         Ok(Arc::new(SourceText { path: path.to_string_lossy().into_owned(), name: name.to_owned(), text }))
     }
+}
+
+/// Whether a path ends in one of these extensions.
+pub fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().and_then(|extension| extension.to_str()).is_some_and(|it| extensions.contains(&it))
 }
 
 /// Refuses a text of which nothing is left. A file that had content and has none is most likely being

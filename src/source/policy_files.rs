@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::folder::{Folder, Listing, not_emptied};
+use super::folder::{Folder, Listing, POLICY_EXTENSIONS, not_emptied};
 use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
 use crate::authz::schema::Schema;
@@ -31,7 +31,7 @@ pub(super) struct PolicyTexts {
 impl PolicyFiles {
     pub fn new(root: &Path) -> Self {
         Self {
-            folder: Folder::new(root, &["cedar", "cedarschema"], &["guardrails", "tests"]),
+            folder: Folder::new(root, POLICY_EXTENSIONS, &["guardrails", "tests"]),
             applied: None,
             held: BTreeSet::new(),
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::folder::{ENTITY_EXTENSIONS, POLICY_EXTENSIONS, has_extension};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
@@ -27,7 +28,7 @@ struct Writing(Arc<Mutex<HashMap<PathBuf, Instant>>>);
 impl Writing {
     fn note(&self, event: &Event) {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for path in &event.paths {
+        for path in event.paths.iter().filter(|path| counts(path)) {
             match event.kind {
                 EventKind::Modify(ModifyKind::Data(_)) => {
                     open.entry(path.clone()).or_insert_with(Instant::now);
@@ -111,6 +112,12 @@ impl Watch {
     pub fn is_complete(&self) -> bool {
         self.roots.iter().all(|root| root.watched.is_some())
     }
+}
+
+/// Whether a file that is being written is worth waiting for: an editor's own files never are.
+fn counts(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().first() == Some(&b'.'));
+    !hidden && (has_extension(path, POLICY_EXTENSIONS) || has_extension(path, ENTITY_EXTENSIONS))
 }
 
 fn identity(path: &Path) -> Option<PathIdentity> {

@@ -17,7 +17,7 @@ use mandate::source::loader::{Loader, Locations};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Content, register};
+use crate::support::{Content, Sidecar, register};
 use world::{Ask, Step, World, policies_of, snapshot_of};
 
 fn config(cases: u32) -> ProptestConfig {
@@ -245,7 +245,7 @@ proptest! {
     /// A batch answers each of its questions as it would be answered alone.
     #[test]
     fn batch_is_singles(rounds in prop::collection::vec(prop::collection::vec(pack_question(), 1..8), 1..6)) {
-        let sidecar = Content::of_pack().serve();
+        let sidecar = Sidecar::of_pack(&[]);
         for questions in rounds {
             let batch = sidecar.post("/access/v1/evaluations", json!({ "evaluations": questions }).to_string()).json();
             for (question, answer) in questions.iter().zip(batch["evaluations"].as_array().unwrap()) {

@@ -39,7 +39,7 @@ fn ask(sidecar: &Sidecar, command: &str) -> String {
 fn examples_answer_as_printed() {
     let path = pack("README.md");
     let text = fs::read_to_string(&path).unwrap();
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let examples = examples(&text);
     assert_eq!(examples.len(), 4);
     let mut updated = text.clone();

@@ -38,7 +38,7 @@ fn with(pointer: &str, value: Value) -> String {
 
 #[test]
 fn a_permit_and_a_denial_with_reasons() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let revision = sidecar.revision();
     assert_eq!(
         sidecar.evaluate(&fabrikam()),
@@ -57,7 +57,7 @@ fn a_permit_and_a_denial_with_reasons() {
 
 #[test]
 fn a_denial_without_a_forbid_names_what_would_permit() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let answer =
         sidecar.evaluate(&register(("DirectBillPartner", "fabrikam"), "relecloud", "partner-center-api"));
     let admin = &answer["context"]["reason_admin"];
@@ -69,7 +69,7 @@ fn a_denial_without_a_forbid_names_what_would_permit() {
 
 #[test]
 fn unknown_ids_are_denied() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let partner =
         sidecar.evaluate(&register(("DirectBillPartner", "nobody"), "contoso", "partner-center-api"));
     assert_eq!(partner["context"]["reason_admin"]["outcome"], "unknown_principal");
@@ -85,7 +85,7 @@ fn unknown_ids_are_denied() {
 
 #[test]
 fn full_names_mean_the_same() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let mut question = question(
         ("Autopilot::DirectBillPartner", "fabrikam"),
         "registerDevice",
@@ -100,7 +100,7 @@ fn full_names_mean_the_same() {
 
 #[test]
 fn what_nobody_knows_is_ignored() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let mut question = fabrikam();
     question["context"]["weather"] = json!({ "sky": ["blue"] });
     question["subject"]["properties"] = json!({ "active": false, "x": 1 });
@@ -115,7 +115,7 @@ fn what_nobody_knows_is_ignored() {
 
 #[test]
 fn action_properties_join_the_context() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let mut question = fabrikam();
     question["context"] = json!({});
     question["action"]["properties"] = json!({ "channel": "partner-center-api" });
@@ -126,7 +126,7 @@ fn action_properties_join_the_context() {
 
 #[test]
 fn malformed_requests_say_what_to_fix_and_where() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let check = |body: String, says: &[&str]| refused(&sidecar, EVALUATION, body, says);
     check(String::new(), &["the body is empty"]);
     check("{".into(), &["not valid JSON", "line 1"]);
@@ -186,7 +186,7 @@ fn malformed_requests_say_what_to_fix_and_where() {
 
 #[test]
 fn content_type_and_method() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let body = fabrikam().to_string();
     for good in ["application/json", "application/json; charset=utf-8", "Application/JSON;x=y"] {
         assert_eq!(sidecar.post_as(EVALUATION, &body, &[("content-type", good)]).status, 200, "{good}");
@@ -203,7 +203,7 @@ fn content_type_and_method() {
 
 #[test]
 fn request_ids_are_echoed_always() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let json = ("content-type", "application/json");
     for (path, body) in
         [(EVALUATION, fabrikam().to_string()), (EVALUATION, "{".into()), ("/nowhere", "{}".into())]
@@ -215,7 +215,7 @@ fn request_ids_are_echoed_always() {
 
 #[test]
 fn batches() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let batch = |body: Value| sidecar.post(EVALUATIONS, body.to_string()).json();
     let (permit, deny) = (json!({ "decision": true }), json!({ "decision": false }));
     let items = json!([fabrikam(), reseller_by_api(), fabrikam()]);
@@ -251,7 +251,7 @@ fn batches() {
 
 #[test]
 fn batches_explain_when_asked() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let body = json!({ "evaluations": [fabrikam(), reseller_by_api()], "options": { "explain": true } });
     let answers = sidecar.post(EVALUATIONS, body.to_string()).json();
     let policies = |n: usize| answers["evaluations"][n]["context"]["reason_admin"]["policies"].clone();
@@ -261,7 +261,7 @@ fn batches_explain_when_asked() {
 
 #[test]
 fn malformed_batches() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     let check = |body: Value, says: &[&str]| refused(&sidecar, EVALUATIONS, body.to_string(), says);
     check(json!({ "evaluations": 1 }), &["evaluations: has to be an array"]);
     check(json!({ "evaluations": [{}], "subject": "x" }), &["subject: has to be an object"]);
@@ -317,7 +317,7 @@ fn failing_forbid_denies_aloud() {
 
 #[test]
 fn operators_port() {
-    let sidecar = Content::of_pack().serve();
+    let sidecar = Sidecar::of_pack(&[]);
     assert_eq!(sidecar.admin("/livez").status, 200);
     assert_eq!(sidecar.admin("/readyz").status, 200);
     let status = sidecar.status();
@@ -342,7 +342,7 @@ fn operators_port() {
 
 #[test]
 fn without_a_cache_the_answers_are_the_same() {
-    let sidecar = Content::of_pack().serve_with(&["--cache-entries", "0"]);
+    let sidecar = Sidecar::of_pack(&["--cache-entries", "0"]);
     for _ in 0..2 {
         assert!(sidecar.permits(&fabrikam()));
         assert!(!sidecar.permits(&reseller_by_api()));
@@ -375,7 +375,7 @@ fn not_ready_before_everything_is_loaded() {
 /// On SIGTERM readiness falls first, a request in flight ends, and the exit code is 0.
 #[test]
 fn graceful_shutdown() {
-    let mut sidecar = Content::of_pack().serve_with(&["--shutdown-delay", "500ms"]);
+    let mut sidecar = Sidecar::of_pack(&["--shutdown-delay", "500ms"]);
     let address = sidecar.decisions.strip_prefix("http://").unwrap().to_owned();
     let body = fabrikam().to_string();
     let mut in_flight = TcpStream::connect(&address).unwrap();
@@ -399,7 +399,7 @@ fn graceful_shutdown() {
 
 #[test]
 fn idle_connections_do_not_hold_up_the_end() {
-    let mut sidecar = Content::of_pack().serve_with(&["--shutdown-delay", "0s"]);
+    let mut sidecar = Sidecar::of_pack(&["--shutdown-delay", "0s"]);
     let idle = TcpStream::connect(sidecar.decisions.strip_prefix("http://").unwrap()).unwrap();
     sidecar.signal("INT");
     assert_eq!(sidecar.exit_code(), Some(0));

@@ -10,7 +10,7 @@ use super::{Entity, Incoming, Origin};
 use crate::authz::fault::{Fault, Faults, Place, SourceText};
 use crate::authz::json::{Json, Object};
 use crate::authz::schema::{EntityRef, Schema};
-use crate::authz::value::{Dialect, Misfit, Record, Required, Value, ValueReader, member};
+use crate::authz::value::{Dialect, Misfit, Record, Required, Step, Value, ValueReader};
 
 /// Reads all entities of a file; the name tells the format: `.ndjson` is one entity a line.
 ///
@@ -117,26 +117,27 @@ pub fn entity_of_json(json: &Json<'_>, schema: &Schema) -> Result<Entity, Vec<Mi
 
 fn entity_of_object(object: &Object<'_>, schema: &Schema, reader: &mut ValueReader<'_>) -> Option<Entity> {
     for (key, _) in object.iter().filter(|(key, _)| !matches!(*key, "uid" | "attrs" | "parents" | "tags")) {
-        reader.at(member(key).trim_start_matches('.'), |reader| {
+        reader.at(Step::Member(key), |reader| {
             reader.misfit("an entity has only `uid`, `attrs`, `parents` and `tags`".to_owned());
         });
     }
-    let name = reader.at("uid", |reader| name(object.get("uid"), reader))?;
+    let name = reader.at(Step::Member("uid"), |reader| name(object.get("uid"), reader))?;
     let info = schema.kind(name.kind);
     if info.enumerated.is_some() {
-        reader.at("uid", |reader| {
+        reader.at(Step::Member("uid"), |reader| {
             reader.known_id(&name);
             reader
                 .misfit(format!("`{}` is enumerated: the schema alone says which ones there are", info.name));
         });
         return None;
     }
-    let attributes = reader.at("attrs", |reader| match object.get("attrs") {
+    let attributes = reader.at(Step::Member("attrs"), |reader| match object.get("attrs") {
         Some(Json::Object(attrs)) => Some(reader.record(attrs, &info.attributes, Required::All)),
         other => missing(other, "an object", reader),
     });
-    let tags = reader.at("tags", |reader| tags(object.get("tags"), schema, &name, reader));
-    let parents = reader.at("parents", |reader| parents(object.get("parents"), schema, &name, reader));
+    let tags = reader.at(Step::Member("tags"), |reader| tags(object.get("tags"), schema, &name, reader));
+    let parents =
+        reader.at(Step::Member("parents"), |reader| parents(object.get("parents"), schema, &name, reader));
     Some(Entity { name, attributes: attributes?, tags: tags?, parents: parents?.into() })
 }
 
@@ -166,7 +167,7 @@ fn tags(
     let info = schema.kind(name.kind);
     let mut tags: Vec<(smol_str::SmolStr, Value)> = Vec::new();
     for (tag, json) in object.iter() {
-        reader.at(&member(tag), |reader| match &info.tags {
+        reader.at(Step::Member(tag), |reader| match &info.tags {
             Some(ty) => tags.extend(reader.value(json, ty).map(|value| (tag.into(), value))),
             None => reader.misfit(format!("`{}` takes no tags", info.name)),
         });
@@ -183,7 +184,7 @@ fn parents(
     let Some(Json::Array(items)) = json else { return missing(json, "an array of entities", reader) };
     let mut parents = Vec::with_capacity(items.len());
     for (n, item) in items.iter().enumerate() {
-        parents.extend(reader.at(&format!("[{n}]"), |reader| parent(item, schema, name, reader)));
+        parents.extend(reader.at(Step::Index(n), |reader| parent(item, schema, name, reader)));
     }
     parents.sort();
     parents.dedup();

@@ -104,7 +104,7 @@ impl Content {
         let admin = address("admin on ");
         while_loading(&admin);
         let decisions = address("decisions on ");
-        Sidecar { process, decisions, admin, log }
+        Sidecar { process, decisions, admin, log, content: None }
     }
 }
 
@@ -139,6 +139,8 @@ pub struct Sidecar {
     pub decisions: String,
     pub admin: String,
     log: PathBuf,
+    /// The folders that it serves, where nobody else holds them: they must outlive it.
+    content: Option<Content>,
 }
 
 /// What a server answered.
@@ -173,6 +175,14 @@ fn reply(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Resul
 }
 
 impl Sidecar {
+    /// A sidecar on a copy of the pack that nobody will change.
+    pub fn of_pack(args: &[&str]) -> Self {
+        let content = Content::of_pack();
+        let mut sidecar = content.serve_with(args);
+        sidecar.content = Some(content);
+        sidecar
+    }
+
     /// Posts a JSON body to the decision API.
     pub fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
         self.post_as(path, body, &[("content-type", "application/json")])
