@@ -1,6 +1,7 @@
 //! The engine, pure: no I/O, no clock, no runtime, no logs. A [`Snapshot`] answers requests, and
 //! becomes another one by a change; that is all that can happen.
 
+mod cedar;
 pub mod decide;
 pub mod decision;
 mod depth;
@@ -9,9 +10,11 @@ pub mod entities;
 pub mod fault;
 mod findings;
 pub mod json;
+mod parallel;
 pub mod policies;
 pub mod request;
 pub mod schema;
+mod seen;
 pub mod slice;
 pub mod snapshot;
 pub mod stamp;

@@ -1,12 +1,13 @@
 //! What a case changes about the entities before it asks.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::Deserialize;
 
 use super::names;
 use crate::authz::Snapshot;
-use crate::authz::entities::{Change, Entity, Incoming, Origin, entity_of_json};
+use crate::authz::entities::{Change, Description, Entity, Incoming, Origin, describe_json};
 use crate::authz::json::Json;
 use crate::authz::schema::EntityRef;
 use crate::authz::value::{Dialect, Required, ValueReader};
@@ -37,13 +38,17 @@ pub fn apply(snapshot: &Snapshot, given: &[Given]) -> Result<Snapshot, String> {
     }
     let mut draft = Draft { snapshot, changed: BTreeMap::new(), removed: Vec::new() };
     given.iter().try_for_each(|given| draft.add(given))?;
-    let upsert = draft.changed.into_values().collect();
-    snapshot.apply(Change { upsert, remove: draft.removed }).map_err(|faults| faults.to_string())
+    let incoming = |(entity, origin): &(Description, Origin)| Incoming {
+        entity: Entity::pack(entity, *origin, snapshot.schema()),
+        place: None,
+    };
+    let upsert = draft.changed.values().map(incoming).collect();
+    snapshot.apply(&Change { upsert, remove: draft.removed }).map_err(|faults| faults.to_string())
 }
 
 struct Draft<'a> {
     snapshot: &'a Snapshot,
-    changed: BTreeMap<EntityRef, Incoming>,
+    changed: BTreeMap<EntityRef, (Description, Origin)>,
     removed: Vec<EntityRef>,
 }
 
@@ -63,8 +68,7 @@ impl Draft<'_> {
 
     fn edge(&mut self, child: &str, parent: &str, wanted: bool) -> Result<(), String> {
         let parent_name = names::entity(parent, self.snapshot.schema())?;
-        let incoming = self.incoming(child)?;
-        let mut parents = incoming.entity.parents.to_vec();
+        let parents = &mut self.known(child)?.parents;
         match (parents.contains(&parent_name), wanted) {
             (false, false) => return Err(format!("`{child}` is not in `{parent}`, so it cannot be without")),
             (true, true) => return Err(format!("`{child}` is in `{parent}` already")),
@@ -72,37 +76,33 @@ impl Draft<'_> {
             (false, true) => parents.push(parent_name),
         }
         parents.sort();
-        incoming.entity.parents = parents.into();
         Ok(())
     }
 
     /// An entity as the case has it so far, to be changed.
-    fn incoming(&mut self, name: &str) -> Result<&mut Incoming, String> {
-        let entity = names::entity(name, self.snapshot.schema())?;
-        let stored = self.snapshot.entities().get(&entity);
-        let known = stored.map(|stored| Incoming {
-            entity: Entity::clone(&stored.entity),
-            origin: stored.origin(),
-            place: None,
-        });
-        if !self.changed.contains_key(&entity) {
-            let known = known.ok_or_else(|| format!("there is no `{name}`"))?;
-            self.changed.insert(entity.clone(), known);
+    fn known(&mut self, name: &str) -> Result<&mut Description, String> {
+        let schema = self.snapshot.schema();
+        let entity = names::entity(name, schema)?;
+        match self.changed.entry(entity) {
+            Entry::Occupied(known) => Ok(&mut known.into_mut().0),
+            Entry::Vacant(new) => {
+                let stored = self.snapshot.entities().get(new.key().name());
+                let stored = &stored.ok_or_else(|| format!("there is no `{name}`"))?.entity;
+                Ok(&mut new.insert((stored.describe(schema), stored.origin())).0)
+            }
         }
-        self.changed.get_mut(&entity).ok_or_else(|| format!("there is no `{name}`"))
     }
 
     fn entity(&mut self, json: &serde_json::Value) -> Result<(), String> {
         let json = Json::deserialize(json).map_err(|error| error.to_string())?;
-        let entity = entity_of_json(&json, self.snapshot.schema()).map_err(|misfits| {
+        let entity = describe_json(&json, self.snapshot.schema()).map_err(|misfits| {
             misfits
                 .iter()
                 .map(|misfit| format!("{}: {}", misfit.path, misfit.message))
                 .collect::<Vec<_>>()
                 .join("; ")
         })?;
-        let incoming = Incoming { entity, origin: Origin(u32::MAX), place: None };
-        self.changed.insert(incoming.entity.name.clone(), incoming);
+        self.changed.insert(entity.name.clone(), (entity, Origin(u32::MAX)));
         Ok(())
     }
 
@@ -116,8 +116,8 @@ impl Draft<'_> {
         if let Some(misfit) = reader.misfits.first() {
             return Err(format!("{}: {}", misfit.path, misfit.message));
         }
-        let incoming = self.incoming(name)?;
-        incoming.entity.attributes = incoming.entity.attributes.overlaid(&values);
+        let entity = self.known(name)?;
+        entity.attributes = entity.attributes.overlaid(&values);
         Ok(())
     }
 }

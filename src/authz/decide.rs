@@ -1,17 +1,21 @@
-//! The only caller of Cedar's authorizer: a pure function of policies, slice and request.
+//! The only caller of Cedar's evaluator: a pure function of policies, slice and request.
+//!
+//! Combining the policies' results is Cedar's rule, but for one point: a forbid that fails denies. It
+//! is done here, because Cedar's authorizer would build every policy's condition anew for each request.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use cedar_policy::{
-    Authorizer, Context, Diagnostics, Entities as CedarEntities, Entity as CedarEntity, EntityUid, PolicyId,
-};
+use cedar_policy_core::ast::{self, EntityUIDEntry, Literal, ValueKind};
+use cedar_policy_core::entities::{Entities as CedarEntities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::evaluator::Evaluator;
+use cedar_policy_core::extensions::Extensions;
 
+use super::cedar;
 use super::decision::{Decision, Outcome, PolicyError};
-use super::policies::{Candidates, Policies, PolicyInfo};
+use super::policies::{Policies, PolicyInfo};
 use super::request::Request;
-use super::schema::{EntityRef, Schema};
+use super::schema::{Name, Schema};
 use super::slice::{Loaded, Slice};
 use super::value::Record;
 
@@ -36,35 +40,53 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
     if let Some(outcome) = unknown(schema, request, slice) {
         return Ok(Decision { outcome, errors: Vec::new() });
     }
-    let environment = (request.action, request.principal.kind, request.resource.kind);
-    let candidates = policies.candidates(environment).ok_or(DecideError::Environment)?;
+    let candidates = policies.candidates(request.environment()).ok_or(DecideError::Environment)?;
     let cedar_request = cedar_request(request, schema)?;
     let entities = cedar_entities(request, slice, schema)?;
-    let response = Authorizer::new().is_authorized(&cedar_request, &candidates.set, &entities);
-    let permits = response.decision() == cedar_policy::Decision::Allow;
-    Ok(judge(policies, candidates, permits, response.diagnostics()))
+    let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
+    let mut results = Results::default();
+    let [principal, resource] = [request.principal.name(), request.resource.name()];
+    let [above_principal, above_resource] = [principal, resource].map(|name| ancestors(slice, name));
+    for candidate in candidates.of((principal, above_principal), (resource, above_resource)) {
+        // A policy without slots has no values for them.
+        let result = evaluator.interpret(&candidate.condition, &ast::SlotEnv::new());
+        let policy = Arc::clone(&candidate.info);
+        match result.map(|value| value.value) {
+            Ok(ValueKind::Lit(Literal::Bool(true))) => results.met.push(policy),
+            // Conditions are conjunctions, whose value is a boolean.
+            Ok(_) => results.unmet.push(policy),
+            Err(error) => results.errors.push(PolicyError { policy, message: error.to_string() }),
+        }
+    }
+    Ok(results.decision())
+}
+
+fn ancestors<'s, 'a>(slice: &'s Slice<'a>, name: Name<'_>) -> &'s [Name<'a>] {
+    let loaded = slice.loaded.iter().find(|loaded| loaded.name == name);
+    loaded.map_or(&[], |loaded| slice.ancestors(loaded))
 }
 
 /// Principal and resource have to exist: stored, enumerated by the schema, or described by a caller
 /// who may. Cedar alone would let a policy without conditions permit anybody anything.
 fn unknown(schema: &Schema, request: &Request, slice: &Slice<'_>) -> Option<Outcome> {
-    let exists = |name: &EntityRef| {
+    let exists = |name: Name<'_>| {
         let mut loaded = slice.loaded.iter().filter(|loaded| loaded.name == name);
-        schema.enumerates(name) || loaded.any(|loaded| loaded.entity.is_some() || loaded.described.is_some())
+        loaded.any(|loaded| loaded.entity.is_some() || loaded.described.is_some()) || schema.enumerates(name)
     };
-    if !exists(&request.principal) {
+    if !exists(request.principal.name()) {
         return Some(Outcome::UnknownPrincipal);
     }
-    (!exists(&request.resource)).then_some(Outcome::UnknownResource)
+    (!exists(request.resource.name())).then_some(Outcome::UnknownResource)
 }
 
-fn cedar_request(request: &Request, schema: &Schema) -> Result<cedar_policy::Request, DecideError> {
-    let context = Context::from_pairs(request.context.to_cedar(schema))
+fn cedar_request(request: &Request, schema: &Schema) -> Result<ast::Request, DecideError> {
+    let known = |euid| EntityUIDEntry::Known { euid: Arc::new(euid), loc: None };
+    let context = cedar::context(&request.context, schema)
         .map_err(|error| DecideError::Request(error.to_string()))?;
+    let [principal, resource] = [&request.principal, &request.resource].map(|it| schema.uid(it.name()));
     let action = schema.action(request.action).uid.clone();
-    let (principal, resource) = (schema.uid(&request.principal), schema.uid(&request.resource));
-    cedar_policy::Request::new(principal, action, resource, context, Some(schema.cedar()))
-        .map_err(|error| DecideError::Request(error.to_string()))
+    // That it fits the schema was seen when it was read.
+    Ok(ast::Request::new_unchecked(known(principal), known(action), known(resource), Some(context)))
 }
 
 /// The slice as Cedar's entities. The ancestors of each stand beside it as if they were parents, so
@@ -74,66 +96,73 @@ fn cedar_entities(
     slice: &Slice<'_>,
     schema: &Schema,
 ) -> Result<CedarEntities, DecideError> {
-    let mut entities: HashMap<&EntityRef, CedarEntity> = HashMap::with_capacity(slice.loaded.len());
-    for loaded in &slice.loaded {
-        let earlier =
-            slice.loaded.iter().find(|other| other.name == loaded.name && other.described.is_some());
-        if loaded.entity.is_none() && earlier.is_none() {
-            continue;
-        }
-        if let Entry::Vacant(entry) = entities.entry(loaded.name) {
-            entry.insert(cedar_entity(loaded, slice, schema)?);
+    let mut entities: Vec<ast::Entity> = Vec::with_capacity(slice.loaded.len() + 1);
+    for (n, loaded) in slice.loaded.iter().enumerate() {
+        let earlier = slice.loaded.iter().take(n).any(|other| other.name == loaded.name);
+        let described = || slice.loaded.iter().any(|it| it.name == loaded.name && it.described.is_some());
+        if !earlier && (loaded.entity.is_some() || described()) {
+            entities.push(cedar_entity(loaded, slice, schema)?);
         }
     }
-    let actions = schema.action(request.action).entities.iter().cloned();
-    CedarEntities::from_entities(entities.into_values().chain(actions), None)
-        .map_err(|error| DecideError::Slice(error.to_string()))
+    // An action that is in no group is in nothing but itself, which needs no entity.
+    let action = &schema.action(request.action).entities;
+    if action.len() > 1 {
+        entities.extend(action.iter().map(|entity| ast::Entity::clone(entity)));
+    }
+    let extensions = Extensions::all_available();
+    CedarEntities::from_entities(
+        entities,
+        None::<&NoEntitiesSchema>,
+        TCComputation::AssumeAlreadyComputed,
+        extensions,
+    )
+    .map_err(|error| DecideError::Slice(error.to_string()))
 }
 
-fn cedar_entity(loaded: &Loaded<'_>, slice: &Slice<'_>, schema: &Schema) -> Result<CedarEntity, DecideError> {
-    let empty = Record::default();
-    let stored = loaded.entity.map_or(&empty, |entity| &entity.attributes);
-    let tags = loaded.entity.map_or(&empty, |entity| &entity.tags);
+fn cedar_entity(
+    loaded: &Loaded<'_>,
+    slice: &Slice<'_>,
+    schema: &Schema,
+) -> Result<ast::Entity, DecideError> {
+    let (stored, tags) =
+        loaded.entity.map_or_else(Default::default, |entity| entity.attributes_and_tags(schema));
     let descriptions =
-        slice.loaded.iter().filter(|other| other.name == loaded.name).filter_map(|l| l.described);
-    let attributes =
-        descriptions.fold(stored.clone(), |attributes, described| attributes.overlaid(described));
-    let ancestors: HashSet<EntityUid> = loaded.ancestors.iter().map(|name| schema.uid(name)).collect();
-    let uid: EntityUid = schema.uid(loaded.name);
-    CedarEntity::new_with_tags(uid, attributes.to_cedar(schema), ancestors, tags.to_cedar(schema))
+        slice.loaded.iter().filter(|other| other.name == loaded.name).filter_map(|it| it.described);
+    let attributes: Record = descriptions.fold(stored, |attributes, described| attributes.overlaid(described));
+    let ancestors: HashSet<_> = slice.ancestors(loaded).iter().map(|name| schema.uid(*name)).collect();
+    cedar::entity(schema.uid(loaded.name), &attributes, &tags, ancestors, schema)
         .map_err(|error| DecideError::Slice(error.to_string()))
 }
 
-/// Turns Cedar's answer into a decision. Cedar skips policies that fail; here, a forbid that failed
-/// denies, because nobody can tell whether it would have forbidden.
-fn judge(policies: &Policies, candidates: &Candidates, permits: bool, diagnostics: &Diagnostics) -> Decision {
-    let errors = errors(policies, diagnostics);
-    let failed = named(errors.iter().map(|error| Arc::clone(&error.policy)).filter(|policy| policy.forbids));
-    let determining = named(diagnostics.reason().filter_map(|id: &PolicyId| policies.info(id).cloned()));
-    let outcome = match (permits, determining.is_empty(), failed.is_empty()) {
-        (true, _, true) => Outcome::Permitted(determining),
-        (false, false, _) => Outcome::Forbidden(determining),
-        (_, _, false) => Outcome::ForbidFailed(failed),
-        (false, true, true) => Outcome::NotPermitted(candidates.permits.clone()),
-    };
-    Decision { outcome, errors }
+/// What the policies that can match came to.
+#[derive(Default)]
+struct Results {
+    met: Vec<Arc<PolicyInfo>>,
+    unmet: Vec<Arc<PolicyInfo>>,
+    errors: Vec<PolicyError>,
 }
 
-fn errors(policies: &Policies, diagnostics: &Diagnostics) -> Vec<PolicyError> {
-    let mut errors: Vec<PolicyError> = diagnostics
-        .errors()
-        .filter_map(|error| {
-            let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
-            let policy = Arc::clone(policies.info(error.policy_id())?);
-            Some(PolicyError { policy, message: error.inner().to_string() })
-        })
-        .collect();
-    errors.sort_by(|a, b| a.policy.id.cmp(&b.policy.id));
-    errors
+impl Results {
+    /// Cedar's rule: a forbid that is met denies, else a permit that is met permits, else nothing
+    /// does. A forbid that failed denies, because nobody can tell whether it would have forbidden.
+    fn decision(mut self) -> Decision {
+        self.errors.sort_by(|a, b| a.policy.id.cmp(&b.policy.id));
+        let failed = self.errors.iter().map(|error| &error.policy);
+        let failed: Vec<_> = failed.filter(|policy| policy.forbids).cloned().collect();
+        let (forbids, permits): (Vec<_>, Vec<_>) = self.met.into_iter().partition(|policy| policy.forbids);
+        let failed_permits = self.errors.iter().map(|error| &error.policy).filter(|policy| !policy.forbids);
+        let unmet = self.unmet.into_iter().filter(|policy| !policy.forbids).chain(failed_permits.cloned());
+        let outcome = match (forbids.is_empty(), failed.is_empty(), permits.is_empty()) {
+            (false, ..) => Outcome::Forbidden(by_id(forbids)),
+            (_, false, _) => Outcome::ForbidFailed(failed),
+            (_, _, false) => Outcome::Permitted(by_id(permits)),
+            (true, true, true) => Outcome::NotPermitted(by_id(unmet.collect())),
+        };
+        Decision { outcome, errors: self.errors }
+    }
 }
 
-fn named(policies: impl Iterator<Item = Arc<PolicyInfo>>) -> Vec<Arc<PolicyInfo>> {
-    let mut policies: Vec<_> = policies.collect();
+fn by_id(mut policies: Vec<Arc<PolicyInfo>>) -> Vec<Arc<PolicyInfo>> {
     policies.sort_by(|a, b| a.id.cmp(&b.id));
     policies
 }

@@ -56,6 +56,13 @@ impl SetDigest {
         self.combine(member, u64::wrapping_sub);
     }
 
+    /// Adds all members of another set.
+    pub fn add_all(&mut self, members: &Self) {
+        for (sum, word) in self.0.iter_mut().zip(members.0) {
+            *sum = sum.wrapping_add(word);
+        }
+    }
+
     /// The digest of the members together.
     pub fn digest(&self) -> Digest {
         let bytes: Vec<u8> = self.0.iter().flat_map(|word| word.to_le_bytes()).collect();

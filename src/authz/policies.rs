@@ -1,20 +1,22 @@
 //! Policies: parsed, validated against the schema, and indexed by what a request can match.
 
-use std::collections::{BTreeMap, HashMap};
+mod index;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint,
-    ResourceConstraint, ValidationMode, Validator,
+    Effect, Policy, PolicyId, PolicySet, ValidationError, ValidationMode, Validator,
 };
+pub use index::{Candidate, Candidates, Environment};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::depth;
 use super::digest::Digest;
 use super::fault::{Fault, Faults, Place, Severity, SourceText};
 use super::findings;
-use super::schema::{ActionId, ActionInfo, Kind, Schema};
+use super::schema::Schema;
 use super::stamp::Stamp;
 
 /// How deep policies may follow references: `principal.active` is 1, `resource.customer in
@@ -41,26 +43,14 @@ impl PartialEq for PolicyInfo {
 
 impl Eq for PolicyInfo {}
 
-/// What a request is indexed by: its action, principal type and resource type.
-pub type Environment = (ActionId, Kind, Kind);
-
-/// The policies whose scope fits an environment.
-#[derive(Debug, Default)]
-pub struct Candidates {
-    pub set: PolicySet,
-    /// The permits among them, by id.
-    pub permits: Vec<Arc<PolicyInfo>>,
-}
-
 /// A validated set of policies with the schema that it was validated against.
 pub struct Policies {
     stamp: Stamp,
     digest: Digest,
     schema: Arc<Schema>,
-    level: u32,
     set: PolicySet,
     infos: HashMap<PolicyId, Arc<PolicyInfo>>,
-    candidates: HashMap<Environment, Candidates>,
+    candidates: HashMap<Environment, Candidates, foldhash::fast::RandomState>,
 }
 
 impl fmt::Debug for Policies {
@@ -77,15 +67,19 @@ impl Policies {
     /// Everything that does not parse, repeats an `@id`, is a template, or does not validate.
     pub fn parse(files: &[Arc<SourceText>], schema: Arc<Schema>) -> Result<(Self, Faults), Faults> {
         let (files, mut parsed) = Parsed::read(files);
-        let level = parsed.validate(&schema);
+        let levels = parsed.validate(&schema);
         let faults = parsed.faults.into_result()?;
         let infos: HashMap<_, _> = parsed.infos.into_iter().collect();
+        let candidates = parsed.set.policies().filter_map(|policy| {
+            let (info, level) = (infos.get(policy.id())?, levels.get(policy.id())?);
+            let condition = policy.as_ref().condition();
+            Some((policy.clone(), Arc::new(Candidate { info: Arc::clone(info), condition, level: *level })))
+        });
         let policies = Self {
             stamp: Stamp::fresh(),
             digest: Digest::of(files.iter().flat_map(|f| [f.name.as_bytes(), f.text.as_bytes()])),
-            candidates: index(&parsed.set, &infos, &schema),
+            candidates: index::index(candidates, &schema),
             set: parsed.set,
-            level,
             infos,
             schema,
         };
@@ -110,11 +104,6 @@ impl Policies {
         &self.schema
     }
 
-    /// How many references in a row the policies follow at most: what a slice has to hold.
-    pub fn level(&self) -> u32 {
-        self.level
-    }
-
     pub fn len(&self) -> usize {
         self.infos.len()
     }
@@ -128,7 +117,7 @@ impl Policies {
         &self.set
     }
 
-    /// The policies that a request of this environment can match.
+    /// The policies that requests of this environment can match; `None` if there is no such request.
     pub fn candidates(&self, environment: Environment) -> Option<&Candidates> {
         self.candidates.get(&environment)
     }
@@ -221,13 +210,12 @@ impl Parsed {
         }
     }
 
-    /// Validates strictly, and finds the lowest level at which the policies validate.
-    fn validate(&mut self, schema: &Schema) -> u32 {
+    /// Validates strictly, and finds the lowest level at which each policy validates. Not below 1:
+    /// principal and resource are always read, because they have to exist.
+    fn validate(&mut self, schema: &Schema) -> HashMap<PolicyId, u32> {
         let validator = Validator::new(schema.cedar().clone());
-        let at_level = |level| validator.validate_with_level(&self.set, ValidationMode::Strict, level);
-        let result = at_level(DEEPEST_LEVEL);
-        let level = (0..DEEPEST_LEVEL)
-            .find(|level| result.validation_passed() && at_level(*level).validation_passed());
+        let mode = ValidationMode::Strict;
+        let result = validator.validate_with_level(&self.set, mode, DEEPEST_LEVEL);
         let errors =
             result.validation_errors().map(|error| self.finding(error, error.policy_id(), Severity::Error));
         let warnings = result
@@ -242,7 +230,19 @@ impl Parsed {
         if self.infos.is_empty() && !self.faults.has_errors() {
             self.faults.push(Fault::warning("there is no policy, so every request is denied"));
         }
-        level.unwrap_or(DEEPEST_LEVEL)
+        let mut levels = HashMap::new();
+        let mut open = if result.validation_passed() { self.set.clone() } else { PolicySet::new() };
+        for level in 1..=DEEPEST_LEVEL {
+            let result = validator.validate_with_level(&open, mode, level);
+            let deeper: HashSet<&PolicyId> =
+                result.validation_errors().map(ValidationError::policy_id).collect();
+            let (deeper, found): (Vec<_>, Vec<_>) =
+                open.policies().cloned().partition(|policy| deeper.contains(policy.id()));
+            levels.extend(found.iter().map(|policy| (policy.id().clone(), level)));
+            // They come from a set, so their ids differ, which is all that can go wrong.
+            open = PolicySet::from_policies(deeper).unwrap_or_default();
+        }
+        levels
     }
 
     /// A validator's finding, placed in the file of its policy.
@@ -259,92 +259,4 @@ impl Parsed {
 fn place_of(policy: &Policy, file: &Arc<SourceText>) -> Option<Place> {
     let loc = policy.as_ref().loc()?;
     Some(Place::new(file, loc.start(), loc.end() - loc.start()))
-}
-
-/// For every environment of the schema, the policies whose scope can match it. A scope that is not
-/// known to rule an environment out keeps the policy in, so the index can only be too generous.
-fn index(
-    set: &PolicySet,
-    infos: &HashMap<PolicyId, Arc<PolicyInfo>>,
-    schema: &Schema,
-) -> HashMap<Environment, Candidates> {
-    let mut index: HashMap<Environment, Candidates> = HashMap::new();
-    for (action, info) in schema.actions() {
-        for principal in &info.principals {
-            for resource in &info.resources {
-                let environment = (action, *principal, *resource);
-                let fits = set.policies().filter(|policy| scope_fits(policy, schema, info, environment));
-                index.insert(environment, candidates(fits, infos));
-            }
-        }
-    }
-    index
-}
-
-fn candidates<'p>(
-    policies: impl Iterator<Item = &'p Policy>,
-    infos: &HashMap<PolicyId, Arc<PolicyInfo>>,
-) -> Candidates {
-    let mut candidates = Candidates::default();
-    for policy in policies {
-        if candidates.set.add(policy.clone()).is_ok() && policy.effect() == Effect::Permit {
-            candidates.permits.extend(infos.get(policy.id()).cloned());
-        }
-    }
-    candidates.permits.sort_by(|a, b| a.id.cmp(&b.id));
-    candidates
-}
-
-fn scope_fits(
-    policy: &Policy,
-    schema: &Schema,
-    action: &ActionInfo,
-    (_, principal, resource): Environment,
-) -> bool {
-    let is_or_in_group = |uid: &EntityUid| action.entities.iter().any(|entity| entity.uid() == *uid);
-    let action_fits = match policy.action_constraint() {
-        ActionConstraint::Any => true,
-        ActionConstraint::Eq(uid) => uid == action.uid,
-        ActionConstraint::In(uids) => uids.iter().any(is_or_in_group),
-    };
-    action_fits
-        && Scope::of_principal(&policy.principal_constraint()).fits(principal, schema)
-        && Scope::of_resource(&policy.resource_constraint()).fits(resource, schema)
-}
-
-/// What a scope says about the type of a principal or a resource.
-enum Scope {
-    Any,
-    Is(EntityTypeName),
-    In(EntityTypeName),
-}
-
-impl Scope {
-    fn of_principal(constraint: &PrincipalConstraint) -> Self {
-        match constraint {
-            PrincipalConstraint::Any => Self::Any,
-            PrincipalConstraint::Eq(uid) => Self::Is(uid.type_name().clone()),
-            PrincipalConstraint::In(uid) => Self::In(uid.type_name().clone()),
-            PrincipalConstraint::Is(name) | PrincipalConstraint::IsIn(name, _) => Self::Is(name.clone()),
-        }
-    }
-
-    fn of_resource(constraint: &ResourceConstraint) -> Self {
-        match constraint {
-            ResourceConstraint::Any => Self::Any,
-            ResourceConstraint::Eq(uid) => Self::Is(uid.type_name().clone()),
-            ResourceConstraint::In(uid) => Self::In(uid.type_name().clone()),
-            ResourceConstraint::Is(name) | ResourceConstraint::IsIn(name, _) => Self::Is(name.clone()),
-        }
-    }
-
-    fn fits(&self, kind: Kind, schema: &Schema) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Is(name) => schema.kind(kind).type_name == *name,
-            Self::In(name) => schema
-                .kind_of_full_name(&name.to_string())
-                .is_none_or(|ancestor| schema.can_be_in(kind, ancestor)),
-        }
-    }
 }

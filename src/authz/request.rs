@@ -4,6 +4,7 @@
 use smol_str::SmolStr;
 
 use super::json::{Object, quoted};
+use super::policies::Environment;
 use super::schema::{ActionId, EntityRef, Kind, Schema, Unresolved};
 use super::value::{Dialect, Record, Required, ValueReader};
 
@@ -85,6 +86,10 @@ impl Default for Reading {
 }
 
 impl Request {
+    pub fn environment(&self) -> Environment {
+        (self.action, self.principal.kind, self.resource.kind)
+    }
+
     /// About how many bytes the request takes.
     pub fn size(&self) -> usize {
         let described = [&self.principal_described, &self.resource_described].into_iter().flatten();

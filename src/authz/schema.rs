@@ -8,7 +8,7 @@ mod resolved;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid};
+use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID};
 use smol_str::SmolStr;
 
 use super::digest::Digest;
@@ -27,6 +27,36 @@ pub struct ActionId(u16);
 pub struct EntityRef {
     pub kind: Kind,
     pub id: SmolStr,
+}
+
+/// An entity's name that stands somewhere else, such as in a stored entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name<'a> {
+    pub kind: Kind,
+    pub id: &'a str,
+}
+
+impl EntityRef {
+    pub fn name(&self) -> Name<'_> {
+        Name { kind: self.kind, id: &self.id }
+    }
+}
+
+impl Name<'_> {
+    pub fn to_owned(self) -> EntityRef {
+        EntityRef { kind: self.kind, id: SmolStr::new(self.id) }
+    }
+}
+
+impl Kind {
+    pub(super) fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The kind of a number that [`Self::number`] gave, in the same schema.
+    pub(super) fn of_number(number: u16) -> Self {
+        Self(number)
+    }
 }
 
 /// The type of a value.
@@ -98,7 +128,7 @@ pub struct Rules {
 pub struct KindInfo {
     /// The full name, `Namespace::Type`.
     pub name: SmolStr,
-    pub type_name: EntityTypeName,
+    pub ty: EntityType,
     /// The types that may be *direct* parents.
     pub parents: Vec<Kind>,
     pub attributes: RecordType,
@@ -113,12 +143,12 @@ pub struct KindInfo {
 pub struct ActionInfo {
     /// The id, as callers write it.
     pub name: SmolStr,
-    pub uid: EntityUid,
+    pub uid: EntityUID,
     pub principals: Vec<Kind>,
     pub resources: Vec<Kind>,
     pub context: RecordType,
     /// The action and its groups as Cedar entities, for the slice of a decision.
-    pub entities: Vec<Entity>,
+    pub entities: Vec<Arc<Entity>>,
 }
 
 /// A schema: all kinds and actions, by index and by the names that callers use.
@@ -128,6 +158,8 @@ pub struct Schema {
     cedar: cedar_policy::Schema,
     kinds: Vec<KindInfo>,
     actions: Vec<ActionInfo>,
+    /// The names of all attributes of entities, at any depth, sorted.
+    symbols: Vec<SmolStr>,
     /// Full names, and short ones where only one namespace has them.
     kind_names: HashMap<SmolStr, Named<Kind>>,
     action_names: HashMap<SmolStr, Named<ActionId>>,
@@ -211,19 +243,28 @@ impl Schema {
     }
 
     /// Whether the entity exists by the schema alone, as a value of an enumerated type.
-    pub fn enumerates(&self, entity: &EntityRef) -> bool {
-        self.kind(entity.kind).enumerated.as_ref().is_some_and(|ids| ids.contains(&entity.id))
+    pub fn enumerates(&self, entity: Name<'_>) -> bool {
+        self.kind(entity.kind).enumerated.as_ref().is_some_and(|ids| ids.iter().any(|id| id == entity.id))
     }
 
     /// The entity's Cedar name.
-    pub fn uid(&self, entity: &EntityRef) -> EntityUid {
-        let type_name = self.kind(entity.kind).type_name.clone();
-        EntityUid::from_type_name_and_id(type_name, EntityId::new(&entity.id))
+    pub fn uid(&self, entity: Name<'_>) -> EntityUID {
+        let ty = self.kind(entity.kind).ty.clone();
+        EntityUID::from_components(ty, Eid::new(entity.id), None)
     }
 
     /// The entity as Cedar writes it, for messages.
-    pub fn show(&self, entity: &EntityRef) -> String {
+    pub fn show(&self, entity: Name<'_>) -> String {
         self.uid(entity).to_string()
+    }
+
+    /// The number of an attribute's name, the same for the same name at any depth of any type.
+    pub(super) fn symbol(&self, name: &str) -> Option<usize> {
+        self.symbols.binary_search_by(|symbol| symbol.as_str().cmp(name)).ok()
+    }
+
+    pub(super) fn symbol_name(&self, symbol: usize) -> Option<&SmolStr> {
+        self.symbols.get(symbol)
     }
 
     /// Whether an entity of one kind can be in one of another, directly or not; a kind is in itself.

@@ -1,18 +1,21 @@
 //! Gathering: the few entities that a decision on one request can read, found in the index.
 
-use std::collections::HashSet;
+use std::ops::Range;
 
-use super::entities::{Entities, Entity};
+use super::entities::{Entities, Entity, Stored};
 use super::request::Request;
-use super::schema::EntityRef;
+use super::schema::{Name, Schema};
+use super::seen::Seen;
 use super::stamp::Stamp;
 use super::value::Record;
 
 /// What a decision reads of the entities, and a key that is equal only where all of that is.
 #[derive(Debug)]
 pub struct Slice<'a> {
-    /// The entities whose attributes and ancestors policies can read.
+    /// The entities whose attributes and ancestors policies can read; first the principal, then the
+    /// resource.
     pub(super) loaded: Vec<Loaded<'a>>,
+    ancestors: Vec<Name<'a>>,
     /// The stamps of all entities that were looked at, ancestors included, in the order of the walk.
     /// The walk depends on nothing but the request and what it finds, so equal stamps for an equal
     /// request mean equal content.
@@ -22,90 +25,102 @@ pub struct Slice<'a> {
 /// An entity of a slice.
 #[derive(Debug)]
 pub(super) struct Loaded<'a> {
-    pub name: &'a EntityRef,
+    pub name: Name<'a>,
     /// `None` if it is not stored.
     pub entity: Option<&'a Entity>,
     /// What the caller says about it, where that counts. An entity that is both principal and
     /// resource can be loaded twice, once with each description.
     pub described: Option<&'a Record>,
-    pub ancestors: Vec<&'a EntityRef>,
+    ancestors: Range<usize>,
 }
 
-impl Slice<'_> {
+impl<'a> Slice<'a> {
     pub fn stamps(&self) -> &[Stamp] {
         &self.stamps
+    }
+
+    /// All that a loaded entity is in, directly or not.
+    pub(super) fn ancestors(&self, of: &Loaded<'_>) -> &[Name<'a>] {
+        self.ancestors.get(of.ancestors.clone()).unwrap_or_default()
     }
 }
 
 /// Gathers for a request, following references as deep as `level`. At level 0 policies read no
 /// entity at all, but whether principal and resource exist still counts.
-pub fn gather<'a>(entities: &'a Entities, request: &'a Request, level: u32) -> Slice<'a> {
-    let (loaded, stamps) = (Vec::with_capacity(4), Vec::with_capacity(8));
-    let mut walk = Walk { entities, loaded, stamps, known: HashSet::new() };
-    walk.load(&request.principal, request.principal_described.as_ref());
-    walk.load(&request.resource, request.resource_described.as_ref());
-    let mut next = 0;
+pub fn gather<'a>(entities: &'a Entities, request: &'a Request, schema: &Schema, level: u32) -> Slice<'a> {
+    let slice = Slice {
+        loaded: Vec::with_capacity(4),
+        ancestors: Vec::with_capacity(8),
+        stamps: Vec::with_capacity(12),
+    };
+    let mut walk = Walk { entities, schema, slice, loaded: Seen::default() };
+    walk.load(request.principal.name(), request.principal_described.as_ref());
+    walk.load(request.resource.name(), request.resource_described.as_ref());
+    let (mut references, mut next) = (Vec::new(), 0);
     for depth in 1..=level {
-        let mut references = Vec::new();
         if depth == 1 {
             request.context.for_each_entity(&mut |name| references.push(name));
         } else {
-            let end = walk.loaded.len();
-            for loaded in walk.loaded.get(next..end).into_iter().flatten() {
+            let end = walk.slice.loaded.len();
+            for loaded in walk.slice.loaded.get(next..end).into_iter().flatten() {
                 loaded.references(&mut |name| references.push(name));
             }
             next = end;
         }
-        for name in references {
+        for name in references.drain(..) {
             walk.load(name, None);
         }
     }
-    Slice { loaded: walk.loaded, stamps: walk.stamps }
+    walk.slice
 }
 
-struct Walk<'a> {
+struct Walk<'a, 's> {
     entities: &'a Entities,
-    loaded: Vec<Loaded<'a>>,
-    stamps: Vec<Stamp>,
-    known: HashSet<&'a EntityRef>,
+    schema: &'s Schema,
+    slice: Slice<'a>,
+    loaded: Seen<Name<'a>>,
 }
 
-impl<'a> Walk<'a> {
-    fn load(&mut self, name: &'a EntityRef, described: Option<&'a Record>) {
-        if !self.known.insert(name) && described.is_none() {
+impl<'a> Walk<'a, '_> {
+    fn load(&mut self, name: Name<'a>, described: Option<&'a Record>) {
+        if !self.loaded.insert(name) && described.is_none() {
             return;
         }
-        let entity = self.look_up(name);
-        let ancestors = entity.map_or_else(Vec::new, |entity| self.ancestors(entity));
-        self.loaded.push(Loaded { name, entity, described, ancestors });
+        let entity = self.look_up(name).map(|stored| &stored.entity);
+        let ancestors = entity.map_or(0..0, |entity| self.ancestors(entity));
+        self.slice.loaded.push(Loaded { name, entity, described, ancestors });
     }
 
-    fn look_up(&mut self, name: &EntityRef) -> Option<&'a Entity> {
+    fn look_up(&mut self, name: Name<'_>) -> Option<&'a Stored> {
+        // Who the schema enumerates is not stored, and in nothing.
+        if self.schema.kind(name.kind).enumerated.is_some() {
+            return None;
+        }
         let stored = self.entities.get(name);
-        self.stamps.push(stored.map_or(Stamp::ABSENT, |stored| stored.stamp));
-        stored.map(|stored| &*stored.entity)
+        self.slice.stamps.push(stored.map_or(Stamp::ABSENT, |stored| stored.stamp));
+        stored
     }
 
-    fn ancestors(&mut self, of: &'a Entity) -> Vec<&'a EntityRef> {
-        let mut seen = HashSet::new();
-        let mut found: Vec<&'a EntityRef> = Vec::new();
-        let mut open: Vec<&'a EntityRef> = of.parents.iter().collect();
-        while let Some(name) = open.pop() {
-            if seen.insert(name) {
-                found.push(name);
-                let entity = self.look_up(name);
-                open.extend(entity.into_iter().flat_map(|entity| entity.parents.iter()));
+    /// Walks to all ancestors, breadth first.
+    fn ancestors(&mut self, of: &'a Entity) -> Range<usize> {
+        let start = self.slice.ancestors.len();
+        let mut seen = Seen::default();
+        self.slice.ancestors.extend(of.parents().filter(|name| seen.insert(*name)));
+        let mut next = start;
+        while let Some(name) = self.slice.ancestors.get(next).copied() {
+            next += 1;
+            if let Some(stored) = self.look_up(name) {
+                self.slice.ancestors.extend(stored.entity.parents().filter(|name| seen.insert(*name)));
             }
         }
-        found
+        start..next
     }
 }
 
 impl<'a> Loaded<'a> {
-    fn references(&self, found: &mut impl FnMut(&'a EntityRef)) {
+    fn references(&self, found: &mut impl FnMut(Name<'a>)) {
         if let Some(entity) = self.entity {
-            entity.attributes.for_each_entity(found);
-            entity.tags.for_each_entity(found);
+            entity.for_each_reference(found);
         }
         if let Some(described) = self.described {
             described.for_each_entity(found);

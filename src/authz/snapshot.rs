@@ -75,7 +75,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// Everything that is wrong with the change.
-    pub fn apply(&self, change: Change) -> Result<Self, Faults> {
+    pub fn apply(&self, change: &Change) -> Result<Self, Faults> {
         let entities = self.entities.apply(change, self.policies.schema())?;
         Ok(Self::assemble(Arc::clone(&self.policies), entities, self.reading.clone()))
     }
@@ -117,7 +117,8 @@ impl Snapshot {
 
     /// The entities that a decision on the request can read.
     pub fn gather<'a>(&'a self, request: &'a Request) -> Slice<'a> {
-        gather(&self.entities, request, self.policies.level())
+        let level = self.policies.candidates(request.environment()).map_or(0, |policies| policies.level);
+        gather(&self.entities, request, self.schema(), level)
     }
 
     /// Decides on what was gathered for the request.

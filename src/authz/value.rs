@@ -4,12 +4,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use cedar_policy::{Context, RestrictedExpression};
 use smol_str::SmolStr;
 
+use super::cedar;
 use super::fault::Faults;
 use super::json::{Json, Object, legible, quoted};
-use super::schema::{EntityRef, Extension, Kind, RecordType, Schema, Type, Unresolved};
+use super::schema::{EntityRef, Extension, Kind, Name, RecordType, Schema, Type, Unresolved};
 
 /// A value in canonical form: equal values are equal here, whatever their text looked like.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +28,13 @@ pub enum Value {
 /// Named values, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Record(Arc<[(SmolStr, Value)]>);
+
+/// A record of values whose names are sorted already, and each there once.
+impl FromIterator<(SmolStr, Value)> for Record {
+    fn from_iter<I: IntoIterator<Item = (SmolStr, Value)>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
 
 impl Record {
     /// A record of these values; of a name that comes twice, the last counts.
@@ -55,13 +62,8 @@ impl Record {
         self.0.iter().map(|(name, value)| size_of_val(name) + name.len() + value.size()).sum()
     }
 
-    /// The record as Cedar's pairs.
-    pub fn to_cedar(&self, schema: &Schema) -> Vec<(String, RestrictedExpression)> {
-        self.iter().map(|(name, value)| (name.to_string(), value.to_cedar(schema))).collect()
-    }
-
     /// Every entity that stands in the record, at any depth.
-    pub fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(&'a EntityRef)) {
+    pub fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(Name<'a>)) {
         self.0.iter().for_each(|(_, value)| value.for_each_entity(found));
     }
 }
@@ -78,36 +80,13 @@ impl Value {
             }
     }
 
-    fn to_cedar(&self, schema: &Schema) -> RestrictedExpression {
+    fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(Name<'a>)) {
         match self {
-            Self::Bool(bool) => RestrictedExpression::new_bool(*bool),
-            Self::Long(long) => RestrictedExpression::new_long(*long),
-            Self::String(text) => RestrictedExpression::new_string(text.to_string()),
-            Self::Entity(entity) => RestrictedExpression::new_entity_uid(schema.uid(entity)),
-            Self::Set(items) => RestrictedExpression::new_set(items.iter().map(|item| item.to_cedar(schema))),
-            // Names are unique in a record, so building it cannot fail.
-            Self::Record(record) => RestrictedExpression::new_record(record.to_cedar(schema))
-                .unwrap_or_else(|_| RestrictedExpression::new_set([])),
-            Self::Extension(extension, text) => constructed(*extension, text),
-        }
-    }
-
-    fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(&'a EntityRef)) {
-        match self {
-            Self::Entity(entity) => found(entity),
+            Self::Entity(entity) => found(entity.name()),
             Self::Set(items) => items.iter().for_each(|item| item.for_each_entity(found)),
             Self::Record(record) => record.for_each_entity(found),
             Self::Bool(_) | Self::Long(_) | Self::String(_) | Self::Extension(..) => {}
         }
-    }
-}
-
-fn constructed(extension: Extension, text: &str) -> RestrictedExpression {
-    match extension {
-        Extension::Ip => RestrictedExpression::new_ip(text),
-        Extension::Decimal => RestrictedExpression::new_decimal(text),
-        Extension::DateTime => RestrictedExpression::new_datetime(text),
-        Extension::Duration => RestrictedExpression::new_duration(text),
     }
 }
 
@@ -295,9 +274,7 @@ impl<'s> ValueReader<'s> {
         let Some(text) = extension_text(json, extension) else {
             return self.wrong(&Type::Extension(extension), json);
         };
-        // Cedar evaluates the constructor when a context is built, which tells whether the text is good.
-        let probe = Context::from_pairs([(String::from("value"), constructed(extension, text))]);
-        if probe.is_err() {
+        if cedar::constructed(extension, text).is_err() {
             self.misfit(format!("{} is no valid `{}`", quoted(text), extension.constructor()));
             return None;
         }

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use super::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, not_emptied};
 use crate::authz::digest::Digest;
-use crate::authz::entities::{Change, Origin, read_file};
+use crate::authz::entities::{Change, Entity, Origin, Progress, read_file};
 use crate::authz::fault::{Faults, SourceText};
-use crate::authz::schema::{EntityRef, Schema};
+use crate::authz::schema::{Name, Schema};
 
 /// The entity folder, and what of it is in use.
 pub(super) struct EntityFiles {
@@ -19,6 +19,7 @@ pub(super) struct EntityFiles {
     /// The files that hold entities.
     held: BTreeSet<String>,
     next_origin: u32,
+    progress: Arc<Progress>,
 }
 
 /// A file whose content is in use.
@@ -29,7 +30,8 @@ struct Applied {
     settled: bool,
     digest: Digest,
     origin: Origin,
-    entities: Vec<EntityRef>,
+    /// What it holds, as it was read.
+    entities: Vec<Entity>,
 }
 
 /// A change of entities, and what is in use once it is applied.
@@ -47,6 +49,7 @@ impl EntityFiles {
             applied: BTreeMap::new(),
             held: BTreeSet::new(),
             next_origin: 0,
+            progress: Arc::default(),
         }
     }
 
@@ -58,6 +61,7 @@ impl EntityFiles {
             next_origin: 0,
             folder: self.folder.clone(),
             held: self.held.clone(),
+            progress: Arc::clone(&self.progress),
         }
     }
 
@@ -84,8 +88,8 @@ impl EntityFiles {
             next_origin: self.next_origin,
         };
         for name in &change.gone {
-            let entities = self.applied.get(name).into_iter().flat_map(|applied| applied.entities.clone());
-            change.change.remove.extend(entities);
+            let entities = self.applied.get(name).into_iter().flat_map(|applied| &applied.entities);
+            change.change.remove.extend(entities.map(|entity| entity.name().to_owned()));
         }
         let mut faults = Faults::default();
         for text in &texts {
@@ -117,11 +121,12 @@ impl EntityFiles {
         }
         let origin = before.map_or(Origin(change.next_origin), |applied| applied.origin);
         change.next_origin += u32::from(before.is_none());
-        let incoming = read_file(text, origin, schema)?;
-        let entities: Vec<EntityRef> = incoming.iter().map(|incoming| incoming.entity.name.clone()).collect();
+        let incoming = read_file(text, origin, schema, &self.progress)?;
+        let entities: Vec<Entity> = incoming.iter().map(|incoming| incoming.entity.clone()).collect();
         if let Some(before) = before {
-            let stay: HashSet<&EntityRef> = entities.iter().collect();
-            change.change.remove.extend(before.entities.iter().filter(|name| !stay.contains(name)).cloned());
+            let stay: HashSet<Name<'_>> = entities.iter().map(Entity::name).collect();
+            let gone = before.entities.iter().map(Entity::name).filter(|name| !stay.contains(name));
+            change.change.remove.extend(gone.map(Name::to_owned));
         }
         change.change.upsert.extend(incoming);
         change.applied.push((text.name.clone(), Applied { fingerprint, settled, digest, origin, entities }));

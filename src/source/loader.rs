@@ -104,7 +104,7 @@ impl Loader {
         let mut files = self.entities.afresh();
         let snapshot = match files.change(snapshot.schema(), true)? {
             Some(mut change) => {
-                let snapshot = snapshot.apply(std::mem::take(&mut change.change))?;
+                let snapshot = snapshot.apply(&std::mem::take(&mut change.change))?;
                 files.applied(change);
                 snapshot
             }
@@ -165,7 +165,7 @@ impl Loader {
         let content = std::mem::take(&mut change.change);
         let changed = !content.upsert.is_empty() || !content.remove.is_empty();
         if changed {
-            *next = Some(current.apply(content)?);
+            *next = Some(current.apply(&content)?);
         }
         self.entities.applied(change);
         Ok(Some(Accepted { changed, warnings: Faults::default() }))

@@ -42,7 +42,7 @@ const NEVER: &[(&str, &[&str])] = &[
 /// Words that stand in one place only.
 const ONLY_IN: &[(&str, &str)] = &[
     ("std::env::var", "cli/config.rs"),
-    ("is_authorized(", "authz/decide.rs"),
+    (" Evaluator::new(", "authz/decide.rs"),
     (".snapshot.store(", "pdp/reload.rs"),
 ];
 

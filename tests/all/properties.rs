@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Entities as CedarEntities, EntityUid};
 use mandate::authz::Snapshot;
 use mandate::authz::decision::{Decision, Outcome};
-use mandate::authz::entities::{Change, Entities, Entity, Incoming};
+use mandate::authz::entities::{Change, Description, Entities, Entity, Incoming};
 use mandate::authz::json::Json;
 use mandate::authz::request::{Named, Question};
 use mandate::authz::schema::EntityRef;
@@ -102,7 +102,7 @@ proptest! {
                 Step::Ask(ask) => asked.push(ask),
                 Step::Entities(change) => {
                     // A change that breaks a rule is refused, and nothing changes.
-                    if let Ok(next) = snapshot.apply(change.change(&snapshot)) {
+                    if let Ok(next) = snapshot.apply(&change.change(&snapshot)) {
                         cached.swap(next);
                     }
                 }
@@ -125,11 +125,11 @@ proptest! {
     fn changes_add_up(world in world::world(), changes in prop::collection::vec(world::change(), 1..20)) {
         let mut snapshot = snapshot_of(&world);
         for change in &changes {
-            snapshot = snapshot.apply(change.change(&snapshot)).unwrap_or(snapshot);
+            snapshot = snapshot.apply(&change.change(&snapshot)).unwrap_or(snapshot);
         }
-        let all = snapshot.entities().iter().map(|entity| world::incoming((**entity).clone())).collect();
+        let all = snapshot.entities().iter().map(|entity| Incoming { entity: entity.clone(), place: None }).collect();
         let change = Change { upsert: all, remove: Vec::new() };
-        let at_once = Entities::default().apply(change, snapshot.schema()).map_err(|faults| TestCaseError::fail(faults.to_string()))?;
+        let at_once = Entities::default().apply(&change, snapshot.schema()).map_err(|faults| TestCaseError::fail(faults.to_string()))?;
         prop_assert_eq!(at_once.digest(), snapshot.entities().digest());
         prop_assert_eq!(at_once.len(), snapshot.entities().len());
     }
@@ -148,11 +148,11 @@ proptest! {
     #[test]
     fn a_change_stamps_only_what_it_alters(world in world::world(), change in world::change()) {
         let before = snapshot_of(&world);
-        let Ok(after) = before.apply(change.change(&before)) else { return Ok(()) };
+        let Ok(after) = before.apply(&change.change(&before)) else { return Ok(()) };
         for entity in before.entities().iter() {
-            let stamp = |snapshot: &Snapshot| snapshot.entities().get(&entity.name).map(|stored| (Arc::clone(&stored.entity), stored.stamp));
+            let stamp = |snapshot: &Snapshot| snapshot.entities().get(entity.name()).map(|stored| (stored.entity.clone(), stored.stamp));
             if let (Some((old, old_stamp)), Some((new, new_stamp))) = (stamp(&before), stamp(&after)) {
-                prop_assert_eq!(old == new, old_stamp == new_stamp);
+                prop_assert_eq!(old.same_content(&new), old_stamp == new_stamp);
             }
         }
     }
@@ -184,13 +184,13 @@ fn a_change_far_up_is_seen() {
     let schema = view.snapshot().schema();
     let name = |kind: &str, id: &str| EntityRef { kind: schema.kind_named(kind).unwrap(), id: id.into() };
     let moved = |partnership: &str, provider: &str, reseller: &str| {
-        let stored = view.snapshot().entities().get(&name("Partnership", partnership)).unwrap();
+        let stored = view.snapshot().entities().get(name("Partnership", partnership).name()).unwrap();
         let mut parents = vec![name("IndirectProvider", provider), name("IndirectReseller", reseller)];
         parents.sort();
-        let entity = Entity { parents: parents.into(), ..(*stored.entity).clone() };
-        Incoming { entity, origin: stored.origin(), place: None }
+        let entity = Description { parents, ..stored.entity.describe(schema) };
+        Incoming { entity: Entity::pack(&entity, stored.entity.origin(), schema), place: None }
     };
-    let swap = |upsert| pdp.swap(view.snapshot().apply(Change { upsert, remove: Vec::new() }).unwrap());
+    let swap = |upsert| pdp.swap(view.snapshot().apply(&Change { upsert, remove: Vec::new() }).unwrap());
     swap(vec![moved("wingtip--tailspin", "proseware", "tailspin")]);
     assert!(!permits("wingtip") && permits("proseware"));
     swap(vec![moved("proseware--litware", "wingtip", "litware")]);

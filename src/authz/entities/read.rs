@@ -3,31 +3,74 @@
 //! the schema lists as a *direct* parent.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::value::RawValue;
 
-use super::{Entity, Incoming, Origin};
+use super::{Description, Entity, Incoming, Origin};
 use crate::authz::fault::{Fault, Faults, Place, SourceText};
 use crate::authz::json::{Json, Object};
+use crate::authz::parallel::map_parts;
 use crate::authz::schema::{EntityRef, Schema};
 use crate::authz::value::{Dialect, Misfit, Record, Required, Step, Value, ValueReader};
+
+/// How many entities were read so far, for whoever waits.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicUsize);
+
+impl Progress {
+    pub fn read(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, entities: usize) {
+        self.0.fetch_add(entities, Ordering::Relaxed);
+    }
+}
 
 /// Reads all entities of a file; the name tells the format: `.ndjson` is one entity a line.
 ///
 /// # Errors
 /// Everything that is no JSON or does not fit the schema, each with its place.
-pub fn read_file(source: &Arc<SourceText>, origin: Origin, schema: &Schema) -> Result<Vec<Incoming>, Faults> {
+pub fn read_file(
+    source: &Arc<SourceText>,
+    origin: Origin,
+    schema: &Schema,
+    progress: &Progress,
+) -> Result<Vec<Incoming>, Faults> {
     let ndjson = std::path::Path::new(&source.name).extension().is_some_and(|ext| ext == "ndjson");
     let texts = if ndjson { lines(source) } else { elements(source)? };
     let mut faults = Faults::default();
     let mut incoming = Vec::with_capacity(texts.len());
-    for text in texts {
-        match read_entity(text, source, schema) {
-            Ok(entity) => incoming.push(Incoming { entity, origin, place: Some(place_of(text, source)) }),
-            Err(found) => faults.extend(found),
-        }
+    for (part, found) in map_parts(&texts, |texts| read_part(texts, source, origin, schema, progress)) {
+        incoming.extend(part);
+        faults.extend(found);
     }
     faults.into_result().map(|_| incoming)
+}
+
+fn read_part(
+    texts: &[&str],
+    source: &Arc<SourceText>,
+    origin: Origin,
+    schema: &Schema,
+    progress: &Progress,
+) -> (Vec<Incoming>, Faults) {
+    let mut faults = Faults::default();
+    let mut incoming = Vec::with_capacity(texts.len());
+    for some in texts.chunks(1_024) {
+        for text in some {
+            match read_entity(text, source, schema) {
+                Ok(entity) => incoming.push(Incoming {
+                    entity: Entity::pack(&entity, origin, schema),
+                    place: Some(place_of(text, source)),
+                }),
+                Err(found) => faults.extend(found),
+            }
+        }
+        progress.add(some.len());
+    }
+    (incoming, faults)
 }
 
 fn lines(source: &SourceText) -> Vec<&str> {
@@ -63,9 +106,9 @@ fn syntax(error: &serde_json::Error, text: &str, source: &Arc<SourceText>) -> Fa
         .into()
 }
 
-fn read_entity(text: &str, source: &Arc<SourceText>, schema: &Schema) -> Result<Entity, Faults> {
+fn read_entity(text: &str, source: &Arc<SourceText>, schema: &Schema) -> Result<Description, Faults> {
     let json = Json::parse(text.as_bytes()).map_err(|error| syntax(&error, text, source))?;
-    entity_of_json(&json, schema).map_err(|misfits| {
+    describe_json(&json, schema).map_err(|misfits| {
         let mut faults = Faults::default();
         for misfit in misfits {
             let separator = if misfit.path.is_empty() { "" } else { ": " };
@@ -97,7 +140,7 @@ fn place_of_path(text: &str, path: &str, source: &Arc<SourceText>) -> Place {
 ///
 /// # Errors
 /// Everything that does not fit the schema.
-pub fn entity_of_json(json: &Json<'_>, schema: &Schema) -> Result<Entity, Vec<Misfit>> {
+pub fn describe_json(json: &Json<'_>, schema: &Schema) -> Result<Description, Vec<Misfit>> {
     let mut reader = ValueReader::new(schema, Dialect::Stored, "");
     let entity = json.as_object().and_then(|object| entity_of_object(object, schema, &mut reader));
     if json.as_object().is_none() {
@@ -115,7 +158,7 @@ pub fn entity_of_json(json: &Json<'_>, schema: &Schema) -> Result<Entity, Vec<Mi
     }
 }
 
-fn entity_of_object(object: &Object<'_>, schema: &Schema, reader: &mut ValueReader<'_>) -> Option<Entity> {
+fn entity_of_object(object: &Object<'_>, schema: &Schema, reader: &mut ValueReader<'_>) -> Option<Description> {
     for (key, _) in object.iter().filter(|(key, _)| !matches!(*key, "uid" | "attrs" | "parents" | "tags")) {
         reader.at(Step::Member(key), |reader| {
             reader.misfit("an entity has only `uid`, `attrs`, `parents` and `tags`".to_owned());
@@ -138,7 +181,7 @@ fn entity_of_object(object: &Object<'_>, schema: &Schema, reader: &mut ValueRead
     let tags = reader.at(Step::Member("tags"), |reader| tags(object.get("tags"), schema, &name, reader));
     let parents =
         reader.at(Step::Member("parents"), |reader| parents(object.get("parents"), schema, &name, reader));
-    Some(Entity { name, attributes: attributes?, tags: tags?, parents: parents?.into() })
+    Some(Description { name, attributes: attributes?, tags: tags?, parents: parents? })
 }
 
 fn missing<T>(found: Option<&Json<'_>>, wanted: &str, reader: &mut ValueReader<'_>) -> Option<T> {

@@ -9,43 +9,58 @@
 
 use std::collections::HashSet;
 
-use super::{Draft, Entities, Entity};
+use super::draft::Draft;
+use super::{Entities, Entity};
+use crate::authz::digest::SetDigest;
 use crate::authz::fault::{Fault, Faults, Place};
-use crate::authz::schema::{EntityRef, Kind};
-use crate::authz::value::Value;
+use crate::authz::parallel::map_parts;
+use crate::authz::schema::{Kind, Name};
 
 impl Draft<'_> {
     /// Checks the draft; it stands only if all is well.
     pub(super) fn finish(mut self) -> Result<Entities, Faults> {
-        let mut found = Findings(std::mem::take(&mut self.faults));
-        for (name, place) in &self.changed {
-            if let Some(stored) = self.after.get(name) {
-                let (entity, place) = (&*stored.entity, place.as_ref());
-                self.parents_exist(entity, place, &mut found);
-                self.member_of_one(entity, place, &mut found);
-                self.is_the_only_member(entity, place, &mut found);
-                self.kept_its_member(entity, place, &mut found);
-                self.is_not_in_itself(entity, place, &mut found);
+        let mut faults = std::mem::take(&mut self.faults);
+        for (found, digest) in map_parts(&self.changed, |part| {
+            let (mut found, mut digest) = (Findings(Faults::default()), SetDigest::default());
+            for incoming in part {
+                self.entity(&incoming.entity, incoming.place.as_ref(), &mut found);
+                digest.add(&incoming.entity.digest(self.schema));
             }
+            (found, digest)
+        }) {
+            faults.extend(found.0);
+            self.after.digest.add_all(&digest);
         }
+        for entity in &self.left {
+            self.after.digest.remove(&entity.digest(self.schema));
+        }
+        let mut found = Findings(faults);
         self.nothing_left_in_removed(&mut found);
         found.0.into_result().map(|_| self.after)
     }
 
+    fn entity(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
+        self.parents_exist(entity, place, found);
+        self.member_of_one(entity, place, found);
+        self.is_the_only_member(entity, place, found);
+        self.kept_its_member(entity, place, found);
+        self.is_not_in_itself(entity, place, found);
+    }
+
     fn parents_exist(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
-        for parent in entity.parents.iter() {
+        for parent in entity.parents() {
             if self.after.get(parent).is_none() && !self.schema.enumerates(parent) {
-                let (entity, parent) = (self.schema.show(&entity.name), self.schema.show(parent));
+                let (entity, parent) = (self.schema.show(entity.name()), self.schema.show(parent));
                 found.error(format!("`{entity}` is in `{parent}`, which does not exist"), place);
             }
         }
     }
 
     fn member_of_one(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
-        for kind in &self.schema.kind(entity.name.kind).rules.member_of_one {
-            let parents = entity.parents.iter().filter(|parent| parent.kind == *kind).count();
+        for kind in &self.schema.kind(entity.name().kind).rules.member_of_one {
+            let parents = entity.parents().filter(|parent| parent.kind == *kind).count();
             if parents != 1 {
-                let (entity, wanted) = (self.schema.show(&entity.name), &self.schema.kind(*kind).name);
+                let (entity, wanted) = (self.schema.show(entity.name()), &self.schema.kind(*kind).name);
                 let message = format!("`{entity}` has to be in exactly one `{wanted}`, it is in {parents}");
                 found.error(message, place);
             }
@@ -54,37 +69,35 @@ impl Draft<'_> {
 
     /// The rule seen from below: what this entity is in names this entity.
     fn is_the_only_member(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
-        for parent in entity.parents.iter().filter_map(|parent| self.after.get(parent)) {
-            self.names_its_member(&entity.name, &parent.entity, place, found);
+        let ruled = |parent: &Name<'_>| self.schema.kind(parent.kind).rules.only_member.is_some();
+        for parent in entity.parents().filter(ruled).filter_map(|parent| self.after.get(parent)) {
+            self.names_its_member(entity.name(), &parent.entity, place, found);
         }
     }
 
     /// The rule seen from above: by it, only the entity that was named before can be in this one
     /// still. If that one changed as well, it is seen from below.
     fn kept_its_member(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
-        let before = self.before.get(&entity.name).and_then(|old| self.named_member(&old.entity));
-        let Some((_, member)) = before.filter(|(_, member)| !self.changed.contains_key(*member)) else {
+        let before = self.before.get(entity.name()).and_then(|old| self.named_member(&old.entity));
+        let Some((_, member)) = before.filter(|(_, member)| !self.differs(*member)) else {
             return;
         };
         let stored = self.after.get(member);
-        if stored.is_some_and(|stored| stored.entity.parents.contains(&entity.name)) {
+        if stored.is_some_and(|stored| stored.entity.parents().any(|parent| parent == entity.name())) {
             self.names_its_member(member, entity, place, found);
         }
     }
 
-    fn names_its_member(&self, member: &EntityRef, of: &Entity, place: Option<&Place>, found: &mut Findings) {
+    fn names_its_member(&self, member: Name<'_>, of: &Entity, place: Option<&Place>, found: &mut Findings) {
         if let Some((attribute, named)) = self.named_member(of).filter(|(_, named)| *named != member) {
-            let [member, of, named] = [member, &of.name, named].map(|name| self.schema.show(name));
+            let [member, of, named] = [member, of.name(), named].map(|name| self.schema.show(name));
             found.error(format!("`{member}` is in `{of}`, whose `{attribute}` is `{named}`"), place);
         }
     }
 
-    fn named_member<'e>(&self, entity: &'e Entity) -> Option<(&str, &'e EntityRef)> {
-        let attribute = self.schema.kind(entity.name.kind).rules.only_member.as_ref()?;
-        match entity.attributes.get(attribute) {
-            Some(Value::Entity(named)) => Some((attribute, named)),
-            _ => None,
-        }
+    fn named_member<'e>(&self, entity: &'e Entity) -> Option<(&str, Name<'e>)> {
+        let attribute = self.schema.kind(entity.name().kind).rules.only_member.as_ref()?;
+        Some((attribute, entity.entity_attribute(attribute, self.schema)?))
     }
 
     fn is_not_in_itself(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
@@ -92,21 +105,21 @@ impl Draft<'_> {
             let parents = &self.schema.kind(kind).parents;
             parents.iter().any(|parent| self.schema.can_be_in(*parent, kind))
         };
-        if may_recur(entity.name.kind) && self.reaches(entity, &entity.name) {
-            let name = self.schema.show(&entity.name);
+        if may_recur(entity.name().kind) && self.reaches(entity, entity.name()) {
+            let name = self.schema.show(entity.name());
             found.error(format!("`{name}` is in itself, directly or through others"), place);
         }
     }
 
-    fn reaches(&self, from: &Entity, goal: &EntityRef) -> bool {
-        let mut seen: HashSet<&EntityRef> = HashSet::new();
-        let mut open: Vec<&EntityRef> = from.parents.iter().collect();
+    fn reaches(&self, from: &Entity, goal: Name<'_>) -> bool {
+        let mut seen: HashSet<Name<'_>> = HashSet::new();
+        let mut open: Vec<Name<'_>> = from.parents().collect();
         while let Some(name) = open.pop() {
             if name == goal {
                 return true;
             }
             if seen.insert(name) {
-                open.extend(self.after.get(name).into_iter().flat_map(|stored| stored.entity.parents.iter()));
+                open.extend(self.after.get(name).into_iter().flat_map(|stored| stored.entity.parents()));
             }
         }
         false
@@ -115,19 +128,15 @@ impl Draft<'_> {
     /// What is still in an entity that was removed. Who that is takes a look at all entities, which
     /// only a refused change has to pay for.
     fn nothing_left_in_removed(&self, found: &mut Findings) {
-        let members_left = |name: &&EntityRef| {
-            let before = self.before.get(name).map_or(0, |old| i64::from(old.members));
-            before + self.members.get(*name).copied().unwrap_or(0) > 0
-        };
-        let dangling: HashSet<&EntityRef> = self.removed.iter().filter(members_left).collect();
+        let dangling: HashSet<Name<'_>> = self.still_have_members().into_iter().collect();
         if dangling.is_empty() {
             return;
         }
         let mut left: Vec<String> = Vec::new();
         // What changed was told already that its parent does not exist.
-        for entity in self.after.iter().filter(|entity| !self.changed.contains_key(&entity.name)) {
-            for parent in entity.parents.iter().filter(|parent| dangling.contains(parent)) {
-                let [entity, parent] = [&entity.name, parent].map(|name| self.schema.show(name));
+        for entity in self.after.iter().filter(|entity| !self.differs(entity.name())) {
+            for parent in entity.parents().filter(|parent| dangling.contains(parent)) {
+                let [entity, parent] = [entity.name(), parent].map(|name| self.schema.show(name));
                 left.push(format!("`{entity}` is still in `{parent}`, which is removed"));
             }
         }
@@ -135,6 +144,20 @@ impl Draft<'_> {
         for message in left {
             found.error(message, None);
         }
+    }
+
+    /// The removed entities that fewer left than were in them.
+    fn still_have_members(&self) -> Vec<Name<'_>> {
+        let leavers = self.left.iter().flat_map(|entity| entity.parents());
+        let mut leavers: Vec<Name<'_>> =
+            leavers.filter(|parent| self.removed.binary_search(parent).is_ok()).collect();
+        leavers.sort_unstable();
+        let left = |name: &Name<'_>| {
+            let from = leavers.partition_point(|other| other < name);
+            leavers.iter().skip(from).take_while(|other| *other == name).count()
+        };
+        let members = |name: &Name<'_>| self.before.get(*name).map_or(0, |stored| stored.members as usize);
+        self.removed.iter().filter(|name| members(name) > left(name)).copied().collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cedar_policy::{EntityId, EntityTypeName, EntityUid};
+use cedar_policy_core::ast::{Eid, EntityType as CedarType, EntityUID};
 use serde::Deserialize;
 use smol_str::{SmolStr, format_smolstr};
 
@@ -110,11 +110,35 @@ pub(super) fn parse(source: &Arc<SourceText>) -> Result<(Schema, Faults), Faults
         action_names: short_and_full(
             (0..).map(ActionId).zip(actions.iter().map(|a| (a.uid.to_string().into(), a.name.clone()))),
         ),
+        symbols: symbols(&kinds),
         cedar,
         kinds,
         actions,
     };
     Ok((schema, faults))
+}
+
+/// The names of all attributes of entities, at any depth, sorted.
+fn symbols(kinds: &[KindInfo]) -> Vec<SmolStr> {
+    fn of_type(ty: &Type, found: &mut BTreeSet<SmolStr>) {
+        match ty {
+            Type::Set(element) => of_type(element, found),
+            Type::Record(record) => of_record(record, found),
+            Type::Bool | Type::Long | Type::String | Type::Entity(_) | Type::Extension(_) => {}
+        }
+    }
+    fn of_record(record: &RecordType, found: &mut BTreeSet<SmolStr>) {
+        for (name, attribute) in record.iter() {
+            found.insert(name.clone());
+            of_type(&attribute.ty, found);
+        }
+    }
+    let mut found = BTreeSet::new();
+    for kind in kinds {
+        of_record(&kind.attributes, &mut found);
+        kind.tags.iter().for_each(|ty| of_type(ty, &mut found));
+    }
+    found.into_iter().collect()
 }
 
 fn unreadable(error: &dyn std::fmt::Display, source: &Arc<SourceText>) -> Faults {
@@ -157,7 +181,7 @@ impl<'a> Reader<'a> {
             None => None,
         };
         Some(KindInfo {
-            type_name: self.checked(name.parse::<EntityTypeName>())?,
+            ty: self.checked(CedarType::from_normalized_str(&name))?,
             parents: ty.member_of_types.iter().filter_map(|parent| self.kind(parent)).collect(),
             rules: self.rules(&name, namespace, ty, &attributes),
             attributes,
@@ -196,7 +220,12 @@ impl<'a> Reader<'a> {
         Some(ActionInfo {
             name: id.into(),
             context: context.map_or(Some(RecordType::default()), |context| self.record(context))?,
-            entities: groups.iter().chain([&uid]).filter_map(|uid| entities.get(uid).cloned()).collect(),
+            entities: groups
+                .iter()
+                .chain([&uid])
+                .filter_map(|uid| entities.get(&uid.clone().into()))
+                .map(|entity| Arc::new(entity.as_ref().clone()))
+                .collect(),
             principals,
             resources,
             uid,
@@ -204,7 +233,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The groups that an action is in, directly or not.
-    fn groups_of(&mut self, namespace: &str, action: &Action) -> Vec<EntityUid> {
+    fn groups_of(&mut self, namespace: &str, action: &Action) -> Vec<EntityUID> {
         let fragment: &'a Fragment = self.fragment;
         let parents = |namespace: &str, action: &Action| -> Vec<(String, String)> {
             let namespace_of = |parent: &ActionName| {
@@ -225,9 +254,9 @@ impl<'a> Reader<'a> {
         found.into_iter().filter_map(|(namespace, id)| self.action_uid(&namespace, &id)).collect()
     }
 
-    fn action_uid(&mut self, namespace: &str, id: &str) -> Option<EntityUid> {
-        let type_name = self.checked(qualified(namespace, "Action").parse::<EntityTypeName>())?;
-        Some(EntityUid::from_type_name_and_id(type_name, EntityId::new(id)))
+    fn action_uid(&mut self, namespace: &str, id: &str) -> Option<EntityUID> {
+        let ty = self.checked(CedarType::from_normalized_str(&qualified(namespace, "Action")))?;
+        Some(EntityUID::from_components(ty, Eid::new(id), None))
     }
 
     fn kind(&mut self, name: &str) -> Option<Kind> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use mandate::authz::Snapshot;
-use mandate::authz::entities::{Change, Entity, Incoming, Origin, entity_of_json, read_file};
+use mandate::authz::entities::{Change, Entity, Incoming, Origin, Progress, describe_json, read_file};
 use mandate::authz::fault::SourceText;
 use mandate::authz::json::Json;
 use mandate::authz::policies::Policies;
@@ -112,13 +112,9 @@ pub fn snapshot_of(world: &World) -> Snapshot {
     let per_file = world.seed.map_or(100, |seed| 1 + (seed % 5) as usize);
     let files = entities.chunks(per_file).enumerate().map(|(n, chunk)| {
         let source = SourceText::new(format!("{n}.json"), json!(chunk).to_string());
-        read_file(&source, Origin(n as u32), &schema).unwrap()
+        read_file(&source, Origin(n as u32), &schema, &Progress::default()).unwrap()
     });
-    empty.apply(Change { upsert: files.flatten().collect(), remove: Vec::new() }).unwrap()
-}
-
-pub fn incoming(entity: Entity) -> Incoming {
-    Incoming { entity, origin: Origin(0), place: None }
+    empty.apply(&Change { upsert: files.flatten().collect(), remove: Vec::new() }).unwrap()
 }
 
 /// A world in which entities hold together, and references in attributes may lead nowhere.
@@ -387,13 +383,14 @@ impl EntityChange {
         let schema = snapshot.schema();
         let upsert = self.come.iter().map(|(_, json)| {
             let json: &'static Value = Box::leak(Box::new(json.clone()));
-            incoming(entity_of_json(&Json::deserialize(json).unwrap(), schema).unwrap())
+            let entity = describe_json(&Json::deserialize(json).unwrap(), schema).unwrap();
+            Incoming { entity: Entity::pack(&entity, Origin(0), schema), place: None }
         });
         let names = self.go.iter().map(|name| mandate::authz::schema::EntityRef {
             kind: schema.kind_named(&name.0).unwrap(),
             id: id(name).into(),
         });
-        let remove = names.filter(|name| snapshot.entities().get(name).is_some());
+        let remove = names.filter(|name| snapshot.entities().get(name.name()).is_some());
         Change { upsert: upsert.collect(), remove: remove.collect() }
     }
 }

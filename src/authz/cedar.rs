@@ -1,0 +1,88 @@
+//! What is stored and asked, as Cedar's own values.
+//!
+//! This builds what Cedar's evaluator reads from parts, with `cedar-policy-core`: the public crate
+//! would resolve types, evaluate expressions and close the hierarchy for each request once more, at
+//! several times the cost of the decision itself. Both crates are of one version.
+
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
+
+use cedar_policy_core::ast::{self, Context, EntityUID, Literal, Name, PartialValue, RestrictedExpr};
+use cedar_policy_core::evaluator::{EvaluationError, RestrictedEvaluator};
+use cedar_policy_core::extensions::Extensions;
+use smol_str::SmolStr;
+
+use super::schema::{Extension, Schema};
+use super::value::{Record, Value};
+
+/// A value as Cedar's.
+///
+/// # Errors
+/// Cedar's constructor does not take the text of an extension's value.
+pub fn value(value: &Value, schema: &Schema) -> Result<ast::Value, EvaluationError> {
+    Ok(match value {
+        Value::Bool(bool) => literal(Literal::Bool(*bool)),
+        Value::Long(long) => literal(Literal::Long(*long)),
+        Value::String(text) => literal(Literal::String(text.clone())),
+        Value::Entity(entity) => literal(Literal::EntityUID(Arc::new(schema.uid(entity.name())))),
+        Value::Set(items) => {
+            let items = items.iter().map(|item| self::value(item, schema));
+            ast::Value::set(items.collect::<Result<Vec<_>, _>>()?, None)
+        }
+        Value::Record(record) => ast::Value::record(members(record, schema)?, None),
+        Value::Extension(extension, text) => constructed(*extension, text)?,
+    })
+}
+
+fn literal(literal: Literal) -> ast::Value {
+    ast::Value { value: ast::ValueKind::Lit(literal), loc: None }
+}
+
+fn members(record: &Record, schema: &Schema) -> Result<Vec<(SmolStr, ast::Value)>, EvaluationError> {
+    record.iter().map(|(name, value)| Ok((name.clone(), self::value(value, schema)?))).collect()
+}
+
+/// The context of a request.
+///
+/// # Errors
+/// As for [`value`].
+pub fn context(record: &Record, schema: &Schema) -> Result<Context, EvaluationError> {
+    Ok(Context::Value(Arc::new(members(record, schema)?.into_iter().collect())))
+}
+
+/// An entity with all that it is in.
+///
+/// # Errors
+/// As for [`value`].
+pub fn entity(
+    uid: EntityUID,
+    attributes: &Record,
+    tags: &Record,
+    ancestors: HashSet<EntityUID>,
+    schema: &Schema,
+) -> Result<ast::Entity, EvaluationError> {
+    let values = |record| -> Result<Vec<(SmolStr, PartialValue)>, EvaluationError> {
+        Ok(members(record, schema)?.into_iter().map(|(name, value)| (name, value.into())).collect())
+    };
+    let (attributes, tags) = (values(attributes)?, values(tags)?);
+    // To be in something directly or not makes no difference to policies.
+    Ok(ast::Entity::new_with_attr_partial_value(uid, attributes, ancestors, HashSet::new(), tags))
+}
+
+/// The value that an extension's constructor makes of a text.
+///
+/// # Errors
+/// The constructor does not take the text.
+pub fn constructed(extension: Extension, text: &str) -> Result<ast::Value, EvaluationError> {
+    static CONSTRUCTORS: LazyLock<[Option<Name>; 4]> = LazyLock::new(|| {
+        [Extension::Ip, Extension::Decimal, Extension::DateTime, Extension::Duration]
+            .map(|extension| Name::parse_unqualified_name(extension.constructor()).ok())
+    });
+    let name = CONSTRUCTORS.get(extension as usize).cloned().flatten();
+    let text = RestrictedExpr::val(text);
+    let call = match name {
+        Some(name) => RestrictedExpr::call_extension_fn(name, [text]),
+        None => text,
+    };
+    RestrictedEvaluator::new(Extensions::all_available()).interpret(call.as_borrowed())
+}

@@ -1,0 +1,22 @@
+//! Work on many items, on as many threads as there are cores.
+
+use std::num::NonZero;
+use std::thread;
+
+/// Below so many items, a thread costs more than it saves.
+const WORTHWHILE: usize = 4_096;
+
+/// Splits the items into consecutive parts, works on them side by side, and returns the results in
+/// the order of the parts.
+pub fn map_parts<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    if items.len() < WORTHWHILE || threads == 1 {
+        return vec![work(items)];
+    }
+    thread::scope(|scope| {
+        let parts = items.chunks(items.len().div_ceil(threads));
+        let running: Vec<_> = parts.map(|part| scope.spawn(|| work(part))).collect();
+        let ended = running.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
