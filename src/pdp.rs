@@ -8,14 +8,15 @@ mod status;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::authz::Snapshot;
 use crate::authz::decide::DecideError;
 use crate::authz::decision::{Decision, Outcome};
-use crate::authz::request::{Question, RequestError};
+use crate::authz::request::{Question, Request, RequestError};
+use crate::authz::slice::Slice;
 use crate::authz::snapshot::Revision;
-use cache::Cache;
+use cache::{Cache, Memo};
 use metrics::Metrics;
 pub use status::{Report, Status, TrackStatus};
 
@@ -33,7 +34,7 @@ struct Shared {
 /// One snapshot in use, for one request or one batch: all its answers are of one revision.
 pub struct View<'a> {
     pdp: &'a Shared,
-    snapshot: Arc<Snapshot>,
+    snapshot: Guard<Arc<Snapshot>>,
 }
 
 /// Why there is no decision.
@@ -59,7 +60,7 @@ impl Pdp {
 
     /// The snapshot in use, held for as long as the view lives.
     pub fn view(&self) -> View<'_> {
-        View { pdp: &self.0, snapshot: self.0.snapshot.load_full() }
+        View { pdp: &self.0, snapshot: self.0.snapshot.load() }
     }
 
     /// What operators see on `/status`.
@@ -102,27 +103,36 @@ impl View<'_> {
 
     fn answer(&self, question: &Question<'_>) -> Result<Arc<Decision>, Refusal> {
         let request = self.snapshot.read(question)?;
-        let slice = self.snapshot.gather(&request);
         let Some(cache) = &self.pdp.cache else {
-            let decision = self.snapshot.decide(&request, &slice)?;
-            self.note_errors(&decision);
-            return Ok(Arc::new(decision));
+            let slice = self.snapshot.gather(&request);
+            return self.decide_anew(&request, &slice);
         };
-        let policies = self.snapshot.policies().stamp();
-        if let Some(decision) = cache.get(policies, &request, slice.stamps()) {
+        let (snapshot, policies) = (self.snapshot.stamp(), self.snapshot.policies().stamp());
+        let memo = cache.get(&request);
+        if let Some(decision) = memo.as_ref().and_then(|memo| memo.in_snapshot(snapshot)) {
+            self.pdp.metrics.cache_hits.inc();
+            return Ok(Arc::clone(decision));
+        }
+        let slice = self.snapshot.gather(&request);
+        if let Some(decision) = memo.and_then(|memo| memo.made_from(snapshot, policies, slice.stamps())) {
             self.pdp.metrics.cache_hits.inc();
             return Ok(decision);
         }
         self.pdp.metrics.cache_misses.inc();
-        let decision = Arc::new(self.snapshot.decide(&request, &slice)?);
-        self.note_errors(&decision);
+        let decision = self.decide_anew(&request, &slice)?;
         let unknown = matches!(decision.outcome, Outcome::UnknownPrincipal | Outcome::UnknownResource);
         // Who is unknown is found out quickly, and anybody can make up names.
         if decision.errors.is_empty() && !unknown {
-            let stamps = slice.stamps().into();
-            cache.insert(policies, request, stamps, Arc::clone(&decision));
+            let memo = Memo::new(Arc::clone(&decision), snapshot, policies, slice.stamps());
+            cache.insert(request, memo);
         }
         Ok(decision)
+    }
+
+    fn decide_anew(&self, request: &Request, slice: &Slice<'_>) -> Result<Arc<Decision>, Refusal> {
+        let decision = self.snapshot.decide(request, slice)?;
+        self.note_errors(&decision);
+        Ok(Arc::new(decision))
     }
 
     fn note_errors(&self, decision: &Decision) {

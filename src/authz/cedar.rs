@@ -15,11 +15,13 @@ use smol_str::SmolStr;
 use super::schema::{Extension, Schema};
 use super::value::{Record, Value};
 
+type Result<T> = std::result::Result<T, Box<EvaluationError>>;
+
 /// A value as Cedar's.
 ///
 /// # Errors
 /// Cedar's constructor does not take the text of an extension's value.
-pub fn value(value: &Value, schema: &Schema) -> Result<ast::Value, EvaluationError> {
+pub fn value(value: &Value, schema: &Schema) -> Result<ast::Value> {
     Ok(match value {
         Value::Bool(bool) => literal(Literal::Bool(*bool)),
         Value::Long(long) => literal(Literal::Long(*long)),
@@ -27,7 +29,7 @@ pub fn value(value: &Value, schema: &Schema) -> Result<ast::Value, EvaluationErr
         Value::Entity(entity) => literal(Literal::EntityUID(Arc::new(schema.uid(entity.name())))),
         Value::Set(items) => {
             let items = items.iter().map(|item| self::value(item, schema));
-            ast::Value::set(items.collect::<Result<Vec<_>, _>>()?, None)
+            ast::Value::set(items.collect::<Result<Vec<_>>>()?, None)
         }
         Value::Record(record) => ast::Value::record(members(record, schema)?, None),
         Value::Extension(extension, text) => constructed(*extension, text)?,
@@ -38,7 +40,7 @@ fn literal(literal: Literal) -> ast::Value {
     ast::Value { value: ast::ValueKind::Lit(literal), loc: None }
 }
 
-fn members(record: &Record, schema: &Schema) -> Result<Vec<(SmolStr, ast::Value)>, EvaluationError> {
+fn members(record: &Record, schema: &Schema) -> Result<Vec<(SmolStr, ast::Value)>> {
     record.iter().map(|(name, value)| Ok((name.clone(), self::value(value, schema)?))).collect()
 }
 
@@ -46,7 +48,7 @@ fn members(record: &Record, schema: &Schema) -> Result<Vec<(SmolStr, ast::Value)
 ///
 /// # Errors
 /// As for [`value`].
-pub fn context(record: &Record, schema: &Schema) -> Result<Context, EvaluationError> {
+pub fn context(record: &Record, schema: &Schema) -> Result<Context> {
     Ok(Context::Value(Arc::new(members(record, schema)?.into_iter().collect())))
 }
 
@@ -60,8 +62,8 @@ pub fn entity(
     tags: &Record,
     ancestors: HashSet<EntityUID>,
     schema: &Schema,
-) -> Result<ast::Entity, EvaluationError> {
-    let values = |record| -> Result<Vec<(SmolStr, PartialValue)>, EvaluationError> {
+) -> Result<ast::Entity> {
+    let values = |record| -> Result<Vec<(SmolStr, PartialValue)>> {
         Ok(members(record, schema)?.into_iter().map(|(name, value)| (name, value.into())).collect())
     };
     let (attributes, tags) = (values(attributes)?, values(tags)?);
@@ -73,7 +75,7 @@ pub fn entity(
 ///
 /// # Errors
 /// The constructor does not take the text.
-pub fn constructed(extension: Extension, text: &str) -> Result<ast::Value, EvaluationError> {
+pub fn constructed(extension: Extension, text: &str) -> Result<ast::Value> {
     static CONSTRUCTORS: LazyLock<[Option<Name>; 4]> = LazyLock::new(|| {
         [Extension::Ip, Extension::Decimal, Extension::DateTime, Extension::Duration]
             .map(|extension| Name::parse_unqualified_name(extension.constructor()).ok())
@@ -84,5 +86,5 @@ pub fn constructed(extension: Extension, text: &str) -> Result<ast::Value, Evalu
         Some(name) => RestrictedExpr::call_extension_fn(name, [text]),
         None => text,
     };
-    RestrictedEvaluator::new(Extensions::all_available()).interpret(call.as_borrowed())
+    RestrictedEvaluator::new(Extensions::all_available()).interpret(call.as_borrowed()).map_err(Box::new)
 }

@@ -161,9 +161,11 @@ pub struct Schema {
     /// The names of all attributes of entities, at any depth, sorted.
     symbols: Vec<SmolStr>,
     /// Full names, and short ones where only one namespace has them.
-    kind_names: HashMap<SmolStr, Named<Kind>>,
-    action_names: HashMap<SmolStr, Named<ActionId>>,
+    kind_names: Names<Kind>,
+    action_names: Names<ActionId>,
 }
+
+type Names<T> = HashMap<SmolStr, Named<T>, foldhash::fast::RandomState>;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy)]
@@ -281,7 +283,7 @@ impl Schema {
     }
 }
 
-fn resolve<T: Copy>(names: &HashMap<SmolStr, Named<T>>, name: &str) -> Result<T, Unresolved> {
+fn resolve<T: Copy>(names: &Names<T>, name: &str) -> Result<T, Unresolved> {
     match names.get(name) {
         Some(Named::One(it)) => Ok(*it),
         Some(Named::Several) => Err(Unresolved::Ambiguous),

@@ -14,6 +14,7 @@ use super::policies::Policies;
 use super::request::{Question, Reading, Request, RequestError};
 use super::schema::Schema;
 use super::slice::{Slice, gather};
+use super::stamp::Stamp;
 
 /// The name of a snapshot's content: the same wherever the same policies, schema and entities are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,6 +50,7 @@ impl Default for Terms {
 /// Everything that an answer depends on, at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    stamp: Stamp,
     policies: Arc<Policies>,
     entities: Entities,
     reading: Reading,
@@ -68,7 +70,7 @@ impl Snapshot {
     fn assemble(policies: Arc<Policies>, entities: Entities, reading: Reading) -> Self {
         let digests = [*policies.digest(), *policies.schema().digest(), entities.digest()];
         let revision = Revision(Digest::of(digests.iter().map(Digest::as_bytes)).short().into());
-        Self { policies, entities, reading, revision }
+        Self { stamp: Stamp::fresh(), policies, entities, reading, revision }
     }
 
     /// This snapshot with a change of its entities.
@@ -89,6 +91,11 @@ impl Snapshot {
             return Err(Fault::error("the schema differs, so the entities have to be read again").into());
         }
         Ok(Self::assemble(policies, self.entities.clone(), self.reading.clone()))
+    }
+
+    /// Nothing that differs from this snapshot has its stamp.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     pub fn policies(&self) -> &Arc<Policies> {

@@ -6,13 +6,18 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The version of one entity or of one set of policies.
+/// The version of one entity, of one set of policies, or of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp(u64);
 
 impl Stamp {
     /// What stands for an entity that does not exist.
     pub const ABSENT: Self = Self(0);
+
+    /// The number that the stamp is.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 
     /// A stamp that nothing had before.
     pub fn fresh() -> Self {

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use axum::Router;
 use clap::Args;
+use hyper::service::service_fn;
+use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,7 +22,7 @@ use crate::pdp::Pdp;
 use crate::pdp::reload::{FirstLoad, Reloader};
 use crate::source::loader::{LOADING_STACK, Loader};
 use crate::transport::http::admin::{self, Phase};
-use crate::transport::http::authzen;
+use crate::transport::http::authzen::Api;
 use crate::transport::http::server::{self, Bounds};
 
 #[derive(Args)]
@@ -47,13 +48,22 @@ async fn serve(config: ServeConfig) -> Outcome {
     let started = Instant::now();
     let (admin_socket, socket) = (Socket::bind(config.admin_listen)?, Socket::bind(config.listen)?);
     let (phase, phases) = watch::channel(Phase::Loading);
-    let admin = Port::open(admin_socket, admin::router(phases), ADMIN_CONNECTIONS)?;
+    let admin = Port::open(admin_socket, ADMIN_CONNECTIONS, |listener, bounds, stop| {
+        server::serve(listener, TowerToHyperService::new(admin::router(phases)), bounds, stop)
+    })?;
     admin.announce("admin")?;
 
     let Some(loaded) = load(&config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(Failure::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
-    let decisions = Port::open(socket, authzen::router(pdp.clone(), config.limits), connections())?;
+    let api = Api::new(pdp.clone(), config.limits);
+    let decisions = Port::open(socket, connections(), |listener, bounds, stop| {
+        let service = service_fn(move |request| {
+            let api = api.clone();
+            async move { Ok(api.answer(request).await) }
+        });
+        server::serve(listener, service, bounds, stop)
+    })?;
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce("decisions")?;
 
@@ -93,14 +103,18 @@ struct Port {
 }
 
 impl Port {
-    fn open(socket: Socket, app: Router, connections: usize) -> Result<Self, Failure> {
+    fn open<F: Future<Output = ()> + Send + 'static>(
+        socket: Socket,
+        connections: usize,
+        serve: impl FnOnce(TcpListener, Bounds, watch::Receiver<bool>) -> F,
+    ) -> Result<Self, Failure> {
         let (listener, address) = socket.listen()?;
         if !address.ip().is_loopback() {
             tracing::warn!(%address, "callers are not authenticated, and not only this machine may reach this address");
         }
         let (stop, stopped) = watch::channel(false);
         let bounds = Bounds::default().with_connections(connections);
-        let served = tokio::spawn(server::serve(listener, app, bounds, stopped));
+        let served = tokio::spawn(serve(listener, bounds, stopped));
         Ok(Self { address, stop, served })
     }
 

@@ -1,85 +1,77 @@
-//! The memory of decisions: a function's results by everything that the function reads. There is no
-//! invalidation, because there is nothing to invalidate: what changed has another stamp, so another key.
+//! The memory of decisions. A decision is a function of the policies, the request and the entities
+//! that were gathered for it, and all of these are compared in full before it is given again. There
+//! is no invalidation, because there is nothing to invalidate: what changed has another stamp.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use equivalent::Equivalent;
+use foldhash::quality::RandomState;
 
 use crate::authz::decision::Decision;
 use crate::authz::request::Request;
 use crate::authz::stamp::Stamp;
 
-/// Decisions by what they were made from, the least useful dropped first.
-pub struct Cache(moka::sync::Cache<Key, Arc<Decision>>);
+/// Decisions by their requests, the least useful dropped first.
+pub struct Cache(moka::sync::Cache<Request, Arc<Memo>, RandomState>);
 
-/// All that a decision reads, compared in full.
-#[derive(PartialEq, Eq)]
-struct Key {
+/// A decision, and what it was made from besides the request.
+pub struct Memo {
+    decision: Arc<Decision>,
     policies: Stamp,
-    request: Request,
     entities: Box<[Stamp]>,
-}
-
-/// A key that is not owned, for looking up.
-struct Lookup<'a> {
-    policies: Stamp,
-    request: &'a Request,
-    entities: &'a [Stamp],
+    /// The snapshot in which this was last seen to hold. As long as that one is in use, nothing has
+    /// to be gathered to know that it still does.
+    seen_in: AtomicU64,
 }
 
 /// What one entry may take, in bytes, so that a number of entries is a bound of memory.
 const ENTRY: usize = 1024;
 
-/// The longest key that is remembered, in bytes: longer ones hardly come twice.
+/// The longest entry that is remembered, in bytes: longer ones hardly come twice.
 const LONGEST: usize = 16 * ENTRY;
 
-impl Key {
-    fn size(&self) -> usize {
-        self.request.size() + size_of_val(&*self.entities)
+impl Memo {
+    pub fn new(decision: Arc<Decision>, snapshot: Stamp, policies: Stamp, entities: &[Stamp]) -> Self {
+        Self { decision, policies, entities: entities.into(), seen_in: AtomicU64::new(snapshot.number()) }
     }
 
-    fn lookup(&self) -> Lookup<'_> {
-        Lookup { policies: self.policies, request: &self.request, entities: &self.entities }
+    /// The decision, if it was seen to hold in this snapshot.
+    pub fn in_snapshot(&self, snapshot: Stamp) -> Option<&Arc<Decision>> {
+        (self.seen_in.load(Ordering::Relaxed) == snapshot.number()).then_some(&self.decision)
     }
-}
 
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.lookup().hash(state);
-    }
-}
-
-impl Hash for Lookup<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.policies.hash(state);
-        self.request.hash(state);
-        self.entities.hash(state);
-    }
-}
-
-impl Equivalent<Key> for Lookup<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.policies == key.policies && *self.entities == *key.entities && *self.request == key.request
+    /// The decision, if it was made from these policies and entities; it is seen to hold from now on.
+    pub fn made_from(
+        &self,
+        snapshot: Stamp,
+        policies: Stamp,
+        entities: &[Stamp],
+    ) -> Option<Arc<Decision>> {
+        if self.policies != policies || *self.entities != *entities {
+            return None;
+        }
+        self.seen_in.store(snapshot.number(), Ordering::Relaxed);
+        Some(Arc::clone(&self.decision))
     }
 }
 
 impl Cache {
     /// A cache of so many entries of at most [`ENTRY`] bytes; a longer one takes the place of several.
     pub fn new(entries: u64) -> Self {
-        let weigher =
-            |key: &Key, _: &Arc<Decision>| u32::try_from(1 + key.size() / ENTRY).unwrap_or(u32::MAX);
-        Self(moka::sync::Cache::builder().max_capacity(entries).weigher(weigher).build())
+        let weigher = |request: &Request, memo: &Arc<Memo>| {
+            u32::try_from(1 + size(request, memo) / ENTRY).unwrap_or(u32::MAX)
+        };
+        let cache = moka::sync::Cache::builder().max_capacity(entries).weigher(weigher);
+        Self(cache.build_with_hasher(RandomState::default()))
     }
 
-    pub fn get(&self, policies: Stamp, request: &Request, entities: &[Stamp]) -> Option<Arc<Decision>> {
-        self.0.get(&Lookup { policies, request, entities })
+    pub fn get(&self, request: &Request) -> Option<Arc<Memo>> {
+        self.0.get(request)
     }
 
-    pub fn insert(&self, policies: Stamp, request: Request, entities: Box<[Stamp]>, decision: Arc<Decision>) {
-        let key = Key { policies, request, entities };
-        if key.size() <= LONGEST {
-            self.0.insert(key, decision);
+    pub fn insert(&self, request: Request, memo: Memo) {
+        if size(&request, &memo) <= LONGEST {
+            self.0.insert(request, Arc::new(memo));
         }
     }
 
@@ -89,4 +81,8 @@ impl Cache {
         self.0.run_pending_tasks();
         self.0.entry_count()
     }
+}
+
+fn size(request: &Request, memo: &Memo) -> usize {
+    request.size() + size_of_val(&*memo.entities)
 }

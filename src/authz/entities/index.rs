@@ -118,7 +118,7 @@ fn leaf(entries: &[Stored]) -> Node {
 fn find<'a>(entries: &'a [Stored], tag: u32, name: Name<'_>) -> Option<&'a Stored> {
     let first = entries.partition_point(|stored| stored.tag < tag);
     let same_tag = entries.get(first..)?.iter().take_while(|stored| stored.tag == tag);
-    same_tag.into_iter().find(|stored| stored.entity.name() == name)
+    same_tag.into_iter().find(|stored| stored.entity.is(name))
 }
 
 fn edited(node: &Node, edits: &[Edit<'_>], depth: u32, growth: &mut isize) -> Node {
@@ -201,7 +201,7 @@ fn merged(entries: &[Stored], edits: &[Edit<'_>]) -> Vec<Stored> {
 /// Makes one edit among the entries of its tag, which begin at `first`.
 fn make(edit: &Edit<'_>, entries: &mut Vec<Stored>, first: usize) {
     let name = edit.name();
-    let at = entries.iter().skip(first).position(|stored| stored.entity.name() == name).map(|at| first + at);
+    let at = entries.iter().skip(first).position(|stored| stored.entity.is(name)).map(|at| first + at);
     let there = at.and_then(|at| entries.get_mut(at));
     match (edit, there) {
         (Edit::Put(stored), Some(there)) => *there = Stored { members: there.members, ..stored.clone() },

@@ -68,6 +68,13 @@ impl Entity {
         Name { kind: self.0.header.header.kind, id: Unpacker(&self.0.slice).text() }
     }
 
+    /// Whether this is its name; quicker than to compare with [`Self::name`].
+    pub(super) fn is(&self, name: Name<'_>) -> bool {
+        let mut bytes = Unpacker(&self.0.slice);
+        let length = bytes.number();
+        self.0.header.header.kind == name.kind && bytes.take(length) == name.id.as_bytes()
+    }
+
     pub fn origin(&self) -> Origin {
         self.0.header.header.origin
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::{
-    ActionId, ActionInfo, Attribute, Extension, Kind, KindInfo, Named, RecordType, Rules, Schema, Type,
+    ActionId, ActionInfo, Attribute, Extension, Kind, KindInfo, Named, Names, RecordType, Rules, Schema, Type,
     expansion,
 };
 use crate::authz::depth;
@@ -385,9 +385,9 @@ fn last_part(name: &str) -> SmolStr {
 
 fn short_and_full<T: Copy>(
     names: impl Iterator<Item = (T, (SmolStr, SmolStr))>,
-) -> HashMap<SmolStr, Named<T>> {
+) -> Names<T> {
     let names: Vec<_> = names.collect();
-    let mut index: HashMap<SmolStr, Named<T>> = HashMap::new();
+    let mut index: Names<T> = Names::default();
     for (it, (_, short)) in &names {
         index.entry(short.clone()).and_modify(|named| *named = Named::Several).or_insert(Named::One(*it));
     }

@@ -1,17 +1,18 @@
 //! The decision API: `OpenID` AuthZEN Authorization API 1.0, evaluation and evaluations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
+use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
-use super::wire::{Answer, Answers, Parts, optional, sentence};
+use super::wire::{Answer, Parts, optional, sentence};
+use crate::authz::decision::Decision;
 use crate::authz::json::{Json, Object, quoted};
 use crate::pdp::{Pdp, Refusal, View};
 
@@ -34,38 +35,11 @@ impl Default for Limits {
     }
 }
 
+/// The decision API: it answers requests of whatever path.
 #[derive(Clone)]
-struct Api {
+pub struct Api {
     pdp: Pdp,
     limits: Limits,
-}
-
-/// The routes of the decision API.
-pub fn router(pdp: Pdp, limits: Limits) -> Router {
-    Router::new()
-        .route("/access/v1/evaluation", post(evaluation))
-        .route("/access/v1/evaluations", post(evaluations))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(no_such_path)
-        .with_state(Api { pdp, limits })
-}
-
-async fn evaluation(State(api): State<Api>, request: Request) -> Response {
-    api.respond(request, single).await
-}
-
-async fn evaluations(State(api): State<Api>, request: Request) -> Response {
-    api.respond(request, batch).await
-}
-
-async fn wrong_method(headers: HeaderMap) -> Response {
-    let problem = Problem(StatusCode::METHOD_NOT_ALLOWED, "use POST".to_owned());
-    echo(&headers, problem.into_response())
-}
-
-async fn no_such_path(headers: HeaderMap) -> Response {
-    let message = "no such path: use /access/v1/evaluation or /access/v1/evaluations".to_owned();
-    echo(&headers, Problem(StatusCode::NOT_FOUND, message).into_response())
 }
 
 /// An error in AuthZEN's form: a status, and a sentence as the body.
@@ -75,11 +49,9 @@ impl Problem {
     fn bad(message: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, message.into())
     }
-}
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        (self.0, self.1).into_response()
+    fn defect(message: &str) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, message.to_owned())
     }
 }
 
@@ -88,56 +60,105 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Request(error) => Self::bad(sentence(&error)),
             // Why is in the log; the caller can do nothing about it.
-            Refusal::Decide(_) => {
-                Self(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be decided".to_owned())
-            }
+            Refusal::Decide(_) => Self::defect("the request could not be decided"),
         }
     }
 }
 
-type Evaluate = fn(&Api, &Object<'_>) -> Result<Response, Problem>;
+/// From the body of a request to the body of its answer.
+type Evaluate = fn(&Api, &Object<'_>) -> Result<Vec<u8>, Problem>;
 
 impl Api {
-    async fn respond(&self, request: Request, evaluate: Evaluate) -> Response {
-        let (parts, body) = request.into_parts();
-        let response = match self.read(&parts.headers, body).await {
-            Ok(body) => self.evaluate(&body, evaluate),
-            Err(problem) => Err(problem),
-        };
-        let response = response.unwrap_or_else(|problem| {
-            if problem.0.is_client_error() {
-                self.pdp.count_bad_request();
-            }
-            problem.into_response()
-        });
-        echo(&parts.headers, response)
+    pub fn new(pdp: Pdp, limits: Limits) -> Self {
+        Self { pdp, limits }
     }
 
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes, Problem> {
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let answer = match endpoint(head.uri.path(), &head.method) {
+            Ok(evaluate) => self.evaluate(&head.headers, body, evaluate).await,
+            Err(problem) => Err(problem),
+        };
+        let mut response = match answer {
+            Ok(body) => respond(StatusCode::OK, "application/json", body),
+            Err(Problem(status, message)) => respond(status, "text/plain; charset=utf-8", message),
+        };
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        if let Some(id) = head.headers.get(&REQUEST_ID) {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
+        response
+    }
+
+    async fn evaluate(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+        evaluate: Evaluate,
+    ) -> Result<Vec<u8>, Problem> {
+        let answer = match self.read(headers, body).await {
+            Ok(body) => parse(&body).and_then(|json| evaluate(self, object(&json)?)),
+            Err(problem) => Err(problem),
+        };
+        if answer.as_ref().is_err_and(|problem| problem.0.is_client_error()) {
+            self.pdp.count_bad_request();
+        }
+        answer
+    }
+
+    async fn read(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
         if !is_json(headers) {
             return Err(Problem::bad("the content type has to be `application/json`"));
         }
-        let arriving = tokio::time::timeout(self.limits.body_time, to_bytes(body, self.limits.body));
+        let arriving =
+            tokio::time::timeout(self.limits.body_time, Limited::new(body, self.limits.body).collect());
         match arriving.await {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) if is_too_long(&error) => {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Problem::bad(format!("the body is longer than {} bytes", self.limits.body)))
             }
             Ok(Err(_)) => Err(Problem::bad("the body did not arrive whole")),
             Err(_) => Err(Problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
         }
     }
+}
 
-    fn evaluate(&self, body: &[u8], evaluate: Evaluate) -> Result<Response, Problem> {
-        if body.is_empty() {
-            return Err(Problem::bad("the body is empty: it has to be a JSON object"));
+fn endpoint(path: &str, method: &Method) -> Result<Evaluate, Problem> {
+    let evaluate: Evaluate = match path {
+        "/access/v1/evaluation" => single,
+        "/access/v1/evaluations" => batch,
+        _ => {
+            let message = "no such path: use /access/v1/evaluation or /access/v1/evaluations";
+            return Err(Problem(StatusCode::NOT_FOUND, message.to_owned()));
         }
-        let json = Json::parse(body)
-            .map_err(|error| Problem::bad(format!("the body is not valid JSON: {error}")))?;
-        match &json {
-            Json::Object(object) => evaluate(self, object),
-            other => Err(Problem::bad(format!("the body has to be a JSON object, found {}", other.kind()))),
-        }
+    };
+    if method == Method::POST {
+        return Ok(evaluate);
+    }
+    Err(Problem(StatusCode::METHOD_NOT_ALLOWED, "use POST".to_owned()))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn parse(body: &[u8]) -> Result<Json<'_>, Problem> {
+    if body.is_empty() {
+        return Err(Problem::bad("the body is empty: it has to be a JSON object"));
+    }
+    Json::parse(body).map_err(|error| Problem::bad(format!("the body is not valid JSON: {error}")))
+}
+
+fn object<'j>(json: &'j Json<'j>) -> Result<&'j Object<'j>, Problem> {
+    match json {
+        Json::Object(object) => Ok(object),
+        other => Err(Problem::bad(format!("the body has to be a JSON object, found {}", other.kind()))),
     }
 }
 
@@ -147,34 +168,22 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error)
-        .is_some_and(<dyn std::error::Error + 'static>::is::<http_body_util::LengthLimitError>)
+fn written(body: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::with_capacity(256);
+    serde_json::to_writer(&mut bytes, body)
+        .map_err(|_| Problem::defect("the answer could not be written"))?;
+    Ok(bytes)
 }
 
-fn echo(headers: &HeaderMap, mut response: Response) -> Response {
-    if let Some(id) = headers.get(&REQUEST_ID) {
-        response.headers_mut().insert(REQUEST_ID, id.clone());
-    }
-    response
-}
-
-fn json(body: &impl Serialize) -> Result<Response, Problem> {
-    let bytes = serde_json::to_vec(body).map_err(|_| {
-        Problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written".to_owned())
-    })?;
-    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response())
-}
-
-fn single(api: &Api, object: &Object<'_>) -> Result<Response, Problem> {
+fn single(api: &Api, object: &Object<'_>) -> Result<Vec<u8>, Problem> {
     let options = Options::read(object)?;
     let question = Parts::of(object).question().map_err(Problem::bad)?;
     let view = api.pdp.view();
     let decision = view.decide(&question)?;
-    json(&Answer::with_context(&decision, view.revision().as_str(), options.explain))
+    written(&Answer::with_context(&decision, view.revision().as_str(), options.explain))
 }
 
-fn batch(api: &Api, object: &Object<'_>) -> Result<Response, Problem> {
+fn batch(api: &Api, object: &Object<'_>) -> Result<Vec<u8>, Problem> {
     let items = match object.get("evaluations") {
         None => return single(api, object),
         Some(Json::Array(items)) if items.is_empty() => return single(api, object),
@@ -193,39 +202,59 @@ fn batch(api: &Api, object: &Object<'_>) -> Result<Response, Problem> {
     let options = Options::read(object)?;
     let defaults = Parts::of(object);
     defaults.are_objects().map_err(Problem::bad)?;
-    let view = api.pdp.view();
-    let mut evaluations = Vec::with_capacity(items.len());
-    for item in items {
-        let answer =
-            item_answer(&view, item, defaults, options.explain).unwrap_or_else(|Problem(status, message)| {
-                api.pdp.count_bad_request();
-                Answer::broken(status.as_u16(), message)
-            });
-        let decides = options.semantic.ends_with(answer.decision);
-        evaluations.push(answer);
-        if decides {
-            break;
-        }
-    }
-    json(&Answers { evaluations })
+    written(&Batch { api, view: api.pdp.view(), items, defaults, options })
 }
 
-fn item_answer(
-    view: &View<'_>,
-    item: &Json<'_>,
-    defaults: Parts<'_>,
-    explain: bool,
-) -> Result<Answer, Problem> {
+/// A batch, which is answered while its answer is written: all of it from one view.
+struct Batch<'j> {
+    api: &'j Api,
+    view: View<'j>,
+    items: &'j [Json<'j>],
+    defaults: Parts<'j>,
+    options: Options,
+}
+
+impl Serialize for Batch<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut body = serializer.serialize_struct("Batch", 1)?;
+        body.serialize_field("evaluations", &Evaluations(self))?;
+        body.end()
+    }
+}
+
+struct Evaluations<'b, 'j>(&'b Batch<'j>);
+
+impl Serialize for Evaluations<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Batch { api, view, items, defaults, options } = self.0;
+        let mut answers = serializer.serialize_seq(None)?;
+        for item in *items {
+            let decided = decide_item(view, item, *defaults);
+            let answer = match &decided {
+                Ok(decision) if options.explain => {
+                    Answer::with_context(decision, view.revision().as_str(), true)
+                }
+                Ok(decision) => Answer::bare(decision),
+                Err(Problem(status, message)) => {
+                    api.pdp.count_bad_request();
+                    Answer::broken(status.as_u16(), message.clone())
+                }
+            };
+            answers.serialize_element(&answer)?;
+            if options.semantic.ends_with(answer.decision) {
+                break;
+            }
+        }
+        answers.end()
+    }
+}
+
+fn decide_item(view: &View<'_>, item: &Json<'_>, defaults: Parts<'_>) -> Result<Arc<Decision>, Problem> {
     let Json::Object(object) = item else {
         return Err(Problem::bad(format!("an evaluation has to be an object, found {}", item.kind())));
     };
     let question = Parts::of(object).or(defaults).question().map_err(Problem::bad)?;
-    let decision = view.decide(&question)?;
-    Ok(if explain {
-        Answer::with_context(&decision, view.revision().as_str(), true)
-    } else {
-        Answer::bare(&decision)
-    })
+    Ok(view.decide(&question)?)
 }
 
 /// How a batch goes on after an answer.

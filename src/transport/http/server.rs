@@ -1,12 +1,14 @@
 //! Serves connections on a listener until told to stop, then lets those in flight end.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -36,12 +38,16 @@ impl Bounds {
 
 /// Accepts and serves until `stop` turns true; then no new connection is accepted, idle ones are
 /// closed, and requests in flight end.
-pub async fn serve(listener: TcpListener, app: Router, bounds: Bounds, mut stop: watch::Receiver<bool>) {
+pub async fn serve<S, B>(listener: TcpListener, service: S, bounds: Bounds, mut stop: watch::Receiver<bool>)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(bounds.connections));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.head);
-    let app = TowerToHyperService::new(app);
     while !*stop.borrow_and_update() {
         let accepted = tokio::select! {
             accepted = accept(&listener, &places) => accepted,
@@ -49,7 +55,7 @@ pub async fn serve(listener: TcpListener, app: Router, bounds: Bounds, mut stop:
             changed = stop.changed() => if changed.is_ok() { continue } else { break },
         };
         let Some((stream, place)) = accepted else { continue };
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), app.clone()));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection failed");

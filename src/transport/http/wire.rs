@@ -1,8 +1,9 @@
 //! AuthZEN's shapes: from a JSON tree to questions, and from decisions to what is written.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::authz::decision::{Decision, Outcome};
 use crate::authz::json::{Json, Object};
@@ -119,45 +120,44 @@ pub fn sentence(error: &RequestError) -> String {
     format!("{part}{}: {}", error.path, error.message)
 }
 
-/// One answer.
+/// One answer; what it says is borrowed from the decision and the snapshot.
 #[derive(Debug, Serialize)]
-pub struct Answer {
+pub struct Answer<'d> {
     pub decision: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub context: Option<AnswerContext>,
-}
-
-/// The answers of a batch.
-#[derive(Debug, Serialize)]
-pub struct Answers {
-    pub evaluations: Vec<Answer>,
+    pub context: Option<AnswerContext<'d>>,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub struct AnswerContext {
+pub struct AnswerContext<'d> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub revision: Option<String>,
+    pub revision: Option<&'d str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason_admin: Option<AdminReason>,
+    pub reason_admin: Option<AdminReason<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason_user: Option<UserReason>,
+    pub reason_user: Option<UserReason<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ItemError>,
 }
 
 /// For whoever writes policies: what decided.
 #[derive(Debug, Serialize)]
-pub struct AdminReason {
+pub struct AdminReason<'d> {
     pub outcome: &'static str,
-    pub policies: Vec<String>,
+    #[serde(serialize_with = "ids")]
+    pub policies: &'d [Arc<PolicyInfo>],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }
 
+fn ids<S: Serializer>(policies: &[Arc<PolicyInfo>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(policies.iter().map(|policy| policy.id.as_str()))
+}
+
 /// For whoever was denied: the policies' own words, by language.
 #[derive(Debug, Serialize)]
-pub struct UserReason {
-    pub en: String,
+pub struct UserReason<'d> {
+    pub en: Cow<'d, str>,
 }
 
 /// Why an item of a batch has no decision of its own.
@@ -167,17 +167,17 @@ pub struct ItemError {
     pub message: String,
 }
 
-impl Answer {
+impl<'d> Answer<'d> {
     /// A decision without more.
     pub fn bare(decision: &Decision) -> Self {
         Self { decision: decision.is_permit(), context: None }
     }
 
     /// A decision with its revision, and reasons where it is a denial or the caller wants them.
-    pub fn with_context(decision: &Decision, revision: &str, explain: bool) -> Self {
+    pub fn with_context(decision: &'d Decision, revision: &'d str, explain: bool) -> Self {
         let permit = decision.is_permit();
         let context = AnswerContext {
-            revision: Some(revision.to_owned()),
+            revision: Some(revision),
             reason_admin: (explain || !permit).then(|| admin_reason(decision)),
             reason_user: (!permit).then(|| UserReason { en: user_reason(decision) }),
             error: None,
@@ -193,25 +193,21 @@ impl Answer {
     }
 }
 
-fn admin_reason(decision: &Decision) -> AdminReason {
+fn admin_reason(decision: &Decision) -> AdminReason<'_> {
+    let errors = decision.errors.iter().map(|error| format!("{}: {}", error.policy.id, error.message));
     AdminReason {
         outcome: decision.outcome.name(),
-        policies: decision.explaining().iter().map(|policy| policy.id.to_string()).collect(),
-        errors: decision
-            .errors
-            .iter()
-            .map(|error| format!("{}: {}", error.policy.id, error.message))
-            .collect(),
+        policies: decision.explaining(),
+        errors: errors.collect(),
     }
 }
 
-fn user_reason(decision: &Decision) -> String {
-    let policies: &[Arc<PolicyInfo>] = decision.explaining();
-    let reasons: Vec<&str> = policies.iter().filter_map(|policy| policy.reason.as_deref()).collect();
-    match &decision.outcome {
-        Outcome::UnknownPrincipal => "The subject is not known.".to_owned(),
-        Outcome::UnknownResource => "The resource is not known.".to_owned(),
-        _ if reasons.is_empty() => "No policy permits this.".to_owned(),
-        _ => reasons.join(" "),
+fn user_reason(decision: &Decision) -> Cow<'_, str> {
+    let mut reasons = decision.explaining().iter().filter_map(|policy| policy.reason.as_deref());
+    match (&decision.outcome, reasons.next()) {
+        (Outcome::UnknownPrincipal, _) => "The subject is not known.".into(),
+        (Outcome::UnknownResource, _) => "The resource is not known.".into(),
+        (_, None) => "No policy permits this.".into(),
+        (_, Some(first)) => reasons.fold(first.into(), |all: Cow<'_, str>, reason| all + " " + reason),
     }
 }
