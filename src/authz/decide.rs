@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{self, EntityUIDEntry, Literal, ValueKind};
+use cedar_policy_core::ast::{self, EntityUIDEntry, Expr, Literal, SlotEnv, ValueKind};
 use cedar_policy_core::entities::{Entities as CedarEntities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
@@ -48,17 +48,23 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
     let [principal, resource] = [request.principal.name(), request.resource.name()];
     let [above_principal, above_resource] = [principal, resource].map(|name| ancestors(slice, name));
     for candidate in candidates.of((principal, above_principal), (resource, above_resource)) {
-        // A policy without slots has no values for them.
-        let result = evaluator.interpret(&candidate.condition, &ast::SlotEnv::new());
         let policy = Arc::clone(&candidate.info);
-        match result.map(|value| value.value) {
-            Ok(ValueKind::Lit(Literal::Bool(true))) => results.met.push(policy),
-            // Conditions are conjunctions, whose value is a boolean.
-            Ok(_) => results.unmet.push(policy),
-            Err(error) => results.errors.push(PolicyError { policy, message: error.to_string() }),
+        match candidate.condition.as_ref().map_or(Ok(true), |condition| holds(condition, &evaluator)) {
+            Ok(true) => results.met.push(policy),
+            Ok(false) => results.unmet.push(policy),
+            Err(message) => results.errors.push(PolicyError { policy, message }),
         }
     }
     Ok(results.decision())
+}
+
+fn holds(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, String> {
+    // A policy without slots has no values for them.
+    let value = evaluator.interpret(condition, &SlotEnv::new()).map_err(|error| error.to_string())?;
+    match value.value {
+        ValueKind::Lit(Literal::Bool(holds)) => Ok(holds),
+        _ => Err("the condition is no boolean".to_owned()),
+    }
 }
 
 fn ancestors<'s, 'a>(slice: &'s Slice<'a>, name: Name<'_>) -> &'s [Name<'a>] {

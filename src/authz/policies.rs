@@ -1,6 +1,7 @@
 //! Policies: parsed, validated against the schema, and indexed by what a request can match.
 
 mod index;
+mod prepare;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -72,8 +73,7 @@ impl Policies {
         let infos: HashMap<_, _> = parsed.infos.into_iter().collect();
         let candidates = parsed.set.policies().filter_map(|policy| {
             let (info, level) = (infos.get(policy.id())?, levels.get(policy.id())?);
-            let condition = policy.as_ref().condition();
-            Some((policy.clone(), Arc::new(Candidate { info: Arc::clone(info), condition, level: *level })))
+            Some((policy, Arc::clone(info), *level))
         });
         let policies = Self {
             stamp: Stamp::fresh(),

@@ -73,16 +73,13 @@ impl Index {
 
     /// The entity of a name, whose hash begins with the tag.
     pub fn get(&self, tag: u32, name: Name<'_>) -> Option<&Stored> {
-        let (mut node, mut bits) = (&self.root, tag);
-        loop {
-            match node {
-                Node::Branch(children) => {
-                    bits = bits.rotate_left(BITS);
-                    node = children.get(bits as usize % FAN)?;
-                }
-                Node::Leaf(entries) => return find(&entries.slice, tag, name),
-            }
+        let (mut node, mut depth) = (&self.root, 0);
+        while let Node::Branch(children) = node {
+            node = children.get(child(tag, depth))?;
+            depth += 1;
         }
+        let Node::Leaf(entries) = node else { return None };
+        find(&entries.slice, tag, depth, name)
     }
 
     /// This index after some edits, in their order.
@@ -115,10 +112,16 @@ fn leaf(entries: &[Stored]) -> Node {
     Node::Leaf(ThinArc::from_header_and_iter((), entries.iter().cloned()))
 }
 
-fn find<'a>(entries: &'a [Stored], tag: u32, name: Name<'_>) -> Option<&'a Stored> {
-    let first = entries.partition_point(|stored| stored.tag < tag);
-    let same_tag = entries.get(first..)?.iter().take_while(|stored| stored.tag == tag);
-    same_tag.into_iter().find(|stored| stored.entity.is(name))
+/// Looks where the tag would stand if tags were spread evenly, which they nearly are, and goes on
+/// from there.
+fn find<'a>(entries: &'a [Stored], tag: u32, depth: u32, name: Name<'_>) -> Option<&'a Stored> {
+    // What the branches did not use of the tag, as a fraction of its range.
+    let fraction = u64::from(tag.checked_shl(BITS * depth).unwrap_or(0));
+    let guess = usize::try_from(fraction * entries.len() as u64 >> u32::BITS).unwrap_or_default();
+    let (before, after) = entries.split_at_checked(guess)?;
+    let before = before.iter().rev().take_while(|stored| stored.tag >= tag);
+    let after = after.iter().take_while(|stored| stored.tag <= tag);
+    before.chain(after).find(|stored| stored.tag == tag && stored.entity.is(name))
 }
 
 fn edited(node: &Node, edits: &[Edit<'_>], depth: u32, growth: &mut isize) -> Node {

@@ -1,6 +1,6 @@
 //! Policies by what a request can match: Cedar looks at every policy for each request, and here only
-//! those are looked at whose scope can fit. A scope that is not known to rule a request out keeps its
-//! policy in, so the index can only be too generous.
+//! those are found whose scope takes the request, so that only their conditions are left to evaluate.
+//! A policy whose scope cannot be indexed is always found, and evaluated with its scope.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use cedar_policy_core::ast::Expr;
 use smol_str::SmolStr;
 
 use super::PolicyInfo;
+use super::prepare::prepared;
 use crate::authz::schema::{ActionId, ActionInfo, EntityRef, Kind, Name, Schema};
 
 /// What a request is indexed by first: its action, principal type and resource type.
@@ -19,8 +20,9 @@ pub type Environment = (ActionId, Kind, Kind);
 #[derive(Debug)]
 pub struct Candidate {
     pub info: Arc<PolicyInfo>,
-    /// Its scope and conditions together, as Cedar evaluates them.
-    pub condition: Expr,
+    /// What is left to evaluate once the index has found the policy: its conditions together, or
+    /// nothing if it has none.
+    pub condition: Option<Expr>,
     /// How many references in a row it follows.
     pub level: u32,
 }
@@ -63,7 +65,7 @@ impl Candidates {
             (_, Part::Is(name)) => put(&mut self.resource.is, name),
             (Part::In(_, name), _) => put(&mut self.principal.within, name),
             (_, Part::In(_, name)) => put(&mut self.resource.within, name),
-            (Part::Any | Part::OfType(_), Part::Any | Part::OfType(_)) => &mut self.any,
+            _ => &mut self.any,
         };
         place.push(Arc::clone(candidate));
     }
@@ -86,8 +88,8 @@ impl Named {
 }
 
 /// For every environment of the schema, the policies that can match.
-pub fn index(
-    policies: impl Iterator<Item = (Policy, Arc<Candidate>)>,
+pub fn index<'p>(
+    policies: impl Iterator<Item = (&'p Policy, Arc<PolicyInfo>, u32)>,
     schema: &Schema,
 ) -> HashMap<Environment, Candidates, foldhash::fast::RandomState> {
     let mut index: HashMap<Environment, Candidates, _> = HashMap::default();
@@ -98,8 +100,14 @@ pub fn index(
             }
         }
     }
-    for (policy, candidate) in policies {
-        let scope = Scope::of(&policy, schema);
+    for (policy, info, level) in policies {
+        let scope = Scope::of(policy, schema);
+        let condition = if scope.is_exact() {
+            policy.as_ref().non_scope_constraints().map(prepared)
+        } else {
+            Some(prepared(&policy.as_ref().condition()))
+        };
+        let candidate = Arc::new(Candidate { info, condition, level });
         for ((action, principal, resource), candidates) in &mut index {
             if scope.fits(schema.action(*action), *principal, *resource, schema) {
                 candidates.add(&candidate, &scope);
@@ -137,6 +145,9 @@ enum Part {
     Is(EntityRef),
     /// In an entity, and of a type where the scope says so.
     In(Option<Kind>, EntityRef),
+    /// Of a type that the schema does not have, which no validated policy should name: it rules out
+    /// nothing here, and is left to the evaluation.
+    Unclear,
 }
 
 impl Scope {
@@ -159,6 +170,14 @@ impl Scope {
         Self { action: policy.action_constraint(), principal, resource }
     }
 
+    /// Whether the index finds the policy for exactly the requests that its scope takes: it looks only
+    /// one entity up.
+    fn is_exact(&self) -> bool {
+        let typed = |part: &Part| matches!(part, Part::Any | Part::OfType(_));
+        let clear = |part: &Part| !matches!(part, Part::Unclear);
+        clear(&self.principal) && clear(&self.resource) && (typed(&self.principal) || typed(&self.resource))
+    }
+
     fn fits(&self, action: &ActionInfo, principal: Kind, resource: Kind, schema: &Schema) -> bool {
         let is_or_in = |uid: &EntityUid| action.entities.iter().any(|entity| entity.uid() == uid.as_ref());
         let action_fits = match &self.action {
@@ -170,8 +189,6 @@ impl Scope {
     }
 }
 
-/// A validated policy names only types that the schema has; were there another, it would rule out
-/// nothing.
 fn kind(name: &EntityTypeName, schema: &Schema) -> Option<Kind> {
     schema.kind_of_full_name(&name.to_string())
 }
@@ -183,21 +200,25 @@ fn entity(uid: &EntityUid, schema: &Schema) -> Option<EntityRef> {
 
 impl Part {
     fn of_type(name: &EntityTypeName, schema: &Schema) -> Self {
-        kind(name, schema).map_or(Self::Any, Self::OfType)
+        kind(name, schema).map_or(Self::Unclear, Self::OfType)
     }
 
     fn is(uid: &EntityUid, schema: &Schema) -> Self {
-        entity(uid, schema).map_or(Self::Any, Self::Is)
+        entity(uid, schema).map_or(Self::Unclear, Self::Is)
     }
 
     fn within(name: Option<&EntityTypeName>, uid: &EntityUid, schema: &Schema) -> Self {
-        let of_type = name.and_then(|name| kind(name, schema));
-        entity(uid, schema).map_or(Self::Any, |entity| Self::In(of_type, entity))
+        let of_type = name.map(|name| kind(name, schema));
+        match (of_type, entity(uid, schema)) {
+            (None, Some(entity)) => Self::In(None, entity),
+            (Some(Some(kind)), Some(entity)) => Self::In(Some(kind), entity),
+            _ => Self::Unclear,
+        }
     }
 
     fn fits(&self, kind: Kind, schema: &Schema) -> bool {
         match self {
-            Self::Any => true,
+            Self::Any | Self::Unclear => true,
             Self::OfType(of) => *of == kind,
             Self::Is(entity) => entity.kind == kind,
             Self::In(of, entity) => of.is_none_or(|of| of == kind) && schema.can_be_in(kind, entity.kind),

@@ -1,0 +1,45 @@
+//! Conditions as they are evaluated: the same in value and in errors as they were written, with less
+//! to do. The property tests compare with Cedar's authorizer on the policies as they stand.
+
+use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind};
+
+/// Membership in a literal set of at most so many becomes comparisons; more are quicker found in it.
+const FEW: usize = 4;
+
+/// A condition without source locations, which Cedar would pass on from every step to the next, and
+/// without literal sets that would be built for every request.
+pub fn prepared(expr: &Expr) -> Expr {
+    match expr.expr_kind() {
+        ExprKind::BinaryApp { op: BinaryOp::Contains, arg1, arg2 } => match few_literals(arg1) {
+            Some(literals) => one_of(literals, &prepared(arg2)),
+            None => Expr::contains(prepared(arg1), prepared(arg2)),
+        },
+        ExprKind::BinaryApp { op, arg1, arg2 } => Expr::binary_app(*op, prepared(arg1), prepared(arg2)),
+        ExprKind::And { left, right } => Expr::and(prepared(left), prepared(right)),
+        ExprKind::Or { left, right } => Expr::or(prepared(left), prepared(right)),
+        ExprKind::If { test_expr, then_expr, else_expr } => {
+            Expr::ite(prepared(test_expr), prepared(then_expr), prepared(else_expr))
+        }
+        ExprKind::UnaryApp { op, arg } => Expr::unary_app(*op, prepared(arg)),
+        ExprKind::GetAttr { expr, attr } => Expr::get_attr(prepared(expr), attr.clone()),
+        ExprKind::HasAttr { expr, attr } => Expr::has_attr(prepared(expr), attr.clone()),
+        ExprKind::Is { expr, entity_type } => Expr::is_entity_type(prepared(expr), entity_type.clone()),
+        ExprKind::Like { expr, pattern } => Expr::like(prepared(expr), pattern.clone()),
+        ExprKind::Set(items) => Expr::set(items.iter().map(prepared)),
+        // What is left has no parts, or seldom stands in a condition.
+        _ => expr.clone().with_maybe_source_loc(None),
+    }
+}
+
+/// The elements of a set, if they are literals and few.
+fn few_literals(set: &Expr) -> Option<&[Expr]> {
+    let ExprKind::Set(items) = set.expr_kind() else { return None };
+    let literal = |item: &Expr| matches!(item.expr_kind(), ExprKind::Lit(_));
+    ((1..=FEW).contains(&items.len()) && items.iter().all(literal)).then_some(items)
+}
+
+/// `[a, b].contains(x)` as `x == a || x == b`: literals cannot fail, and `x` fails in both or in none.
+fn one_of(literals: &[Expr], member: &Expr) -> Expr {
+    let is = literals.iter().map(|literal| Expr::is_eq(member.clone(), prepared(literal)));
+    is.reduce(Expr::or).unwrap_or_else(|| Expr::val(false))
+}
