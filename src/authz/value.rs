@@ -39,8 +39,16 @@ impl FromIterator<(SmolStr, Value)> for Record {
 impl Record {
     /// A record of these values; of a name that comes twice, the last counts.
     pub fn new(values: impl IntoIterator<Item = (SmolStr, Value)>) -> Self {
-        let sorted: std::collections::BTreeMap<SmolStr, Value> = values.into_iter().collect();
-        Self(sorted.into_iter().collect())
+        let mut values: Vec<(SmolStr, Value)> = values.into_iter().collect();
+        values.sort_by(|a, b| a.0.cmp(&b.0));
+        values.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        Self(values.into())
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
@@ -54,6 +62,9 @@ impl Record {
     /// This record with another's values in place of its own.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
+        if over.0.is_empty() {
+            return self.clone();
+        }
         Self::new(self.0.iter().chain(over.0.iter()).cloned())
     }
 
@@ -306,14 +317,17 @@ impl<'s> ValueReader<'s> {
     /// Reads something deeper; misfits found there carry the longer path.
     pub fn at<T>(&mut self, step: Step<'_>, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
-        // Writing to a string does not fail.
-        let _ = match step {
-            Step::Member(name) if self.path.is_empty() && self.dialect == Dialect::Stored => {
-                write!(self.path, "{name}")
+        match step {
+            Step::Member(name) => {
+                let first = self.path.is_empty() && self.dialect == Dialect::Stored;
+                self.path.push_str(if first { "" } else { "." });
+                self.path.push_str(name);
             }
-            Step::Member(name) => write!(self.path, ".{name}"),
-            Step::Index(n) => write!(self.path, "[{n}]"),
-        };
+            Step::Index(n) => {
+                // Writing to a string does not fail.
+                let _ = write!(self.path, "[{n}]");
+            }
+        }
         let value = read(self);
         self.path.truncate(length);
         value

@@ -117,7 +117,7 @@ fn leaf(entries: &[Stored]) -> Node {
 fn find<'a>(entries: &'a [Stored], tag: u32, depth: u32, name: Name<'_>) -> Option<&'a Stored> {
     // What the branches did not use of the tag, as a fraction of its range.
     let fraction = u64::from(tag.checked_shl(BITS * depth).unwrap_or(0));
-    let guess = usize::try_from(fraction * entries.len() as u64 >> u32::BITS).unwrap_or_default();
+    let guess = usize::try_from((fraction * entries.len() as u64) >> u32::BITS).unwrap_or_default();
     let (before, after) = entries.split_at_checked(guess)?;
     let before = before.iter().rev().take_while(|stored| stored.tag >= tag);
     let after = after.iter().take_while(|stored| stored.tag <= tag);

@@ -1,6 +1,9 @@
 //! The decision API: `OpenID` AuthZEN Authorization API 1.0, evaluation and evaluations.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -113,9 +116,13 @@ impl Api {
         if !is_json(headers) {
             return Err(Problem::bad("the content type has to be `application/json`"));
         }
-        let arriving =
-            tokio::time::timeout(self.limits.body_time, Limited::new(body, self.limits.body).collect());
-        match arriving.await {
+        let mut arriving = pin!(Limited::new(body, self.limits.body).collect());
+        // Most bodies come with their head, and need no timer.
+        let arrived = match poll_fn(|context| Poll::Ready(arriving.as_mut().poll(context))).await {
+            Poll::Ready(arrived) => Ok(arrived),
+            Poll::Pending => tokio::time::timeout(self.limits.body_time, arriving).await,
+        };
+        match arrived {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Problem::bad(format!("the body is longer than {} bytes", self.limits.body)))

@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -17,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 pub struct Bounds {
     /// Connections at a time; more wait to be accepted.
     pub connections: usize,
-    /// How long a client may take to send a request's head, and how long a connection may idle.
+    /// How long a connection may idle, or take to send a request's head; at most twice as long.
     pub head: Duration,
     /// How long requests in flight may take to end once the server stops.
     pub drain: Duration,
@@ -47,7 +48,8 @@ where
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(bounds.connections));
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(bounds.head);
+    // Answers are small: one buffer is written sooner than two are gathered.
+    http.writev(false);
     while !*stop.borrow_and_update() {
         let accepted = tokio::select! {
             accepted = accept(&listener, &places) => accepted,
@@ -55,10 +57,16 @@ where
             changed = stop.changed() => if changed.is_ok() { continue } else { break },
         };
         let Some((stream, place)) = accepted else { continue };
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+        let requests = Arc::new(AtomicU64::new(0));
+        let service = Counted { service: service.clone(), requests: Arc::clone(&requests) };
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection failed");
+            tokio::select! {
+                biased;
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "connection failed");
+                },
+                () = no_request(&requests, bounds.head) => tracing::debug!("connection idle, closed"),
             }
             drop(place);
         });
@@ -66,6 +74,36 @@ where
     drop(listener);
     if tokio::time::timeout(bounds.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests in flight did not end in time");
+    }
+}
+
+/// Waits until no request has begun for a while. A timer for each connection that is looked at seldom,
+/// instead of one for each request, which would cost every request.
+async fn no_request(requests: &AtomicU64, patience: Duration) {
+    let mut before = None;
+    loop {
+        let now = Some(requests.load(Ordering::Relaxed));
+        if std::mem::replace(&mut before, now) == now {
+            return;
+        }
+        tokio::time::sleep(patience).await;
+    }
+}
+
+/// A service that counts the requests that came.
+struct Counted<S> {
+    service: S,
+    requests: Arc<AtomicU64>,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Counted<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<Incoming>) -> S::Future {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.service.call(request)
     }
 }
 

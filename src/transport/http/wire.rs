@@ -61,7 +61,7 @@ impl<'j> Parts<'j> {
         Ok(Question {
             principal: named(self.subject, "subject")?,
             action: string(action, "action", "name")?,
-            action_properties: optional(action.get("properties"), "action.properties")?,
+            action_properties: properties(action, "action")?,
             resource: named(self.resource, "resource")?,
             context: optional(self.context, "context")?,
         })
@@ -73,8 +73,13 @@ fn named<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String
     Ok(Named {
         kind: string(object, part, "type")?,
         id: string(object, part, "id")?,
-        properties: optional(object.get("properties"), &format!("{part}.properties"))?,
+        properties: properties(object, part)?,
     })
+}
+
+fn properties<'j>(object: &'j Object<'j>, part: &str) -> Result<Option<&'j Object<'j>>, String> {
+    let properties = object.get("properties");
+    if properties.is_none() { Ok(None) } else { optional(properties, &format!("{part}.properties")) }
 }
 
 fn required<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<&'j Object<'j>, String> {
