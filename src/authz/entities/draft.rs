@@ -1,11 +1,12 @@
 //! A change in the making: the next version of the entities, and what has to be checked before it
 //! stands.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::index::Edit;
 use super::{Change, Entities, Entity, Incoming, Stored};
 use crate::authz::fault::{Fault, Faults, Place};
+use crate::authz::parallel::map_parts;
 use crate::authz::schema::{EntityRef, Name, Schema};
 use crate::authz::stamp::Stamp;
 
@@ -22,8 +23,15 @@ pub(super) struct Draft<'a> {
     pub faults: Faults,
 }
 
-/// An incoming entity with the tag of its name.
-type Tagged<'a> = (u32, &'a Incoming);
+/// The tags of what comes.
+struct Tags<'a> {
+    /// In the order in which it came.
+    of: Vec<u32>,
+    /// By tag.
+    sorted: Vec<(u32, &'a Incoming)>,
+    /// What came again under a name that had come before, by its address.
+    again: HashSet<*const Incoming>,
+}
 
 impl<'a> Draft<'a> {
     pub fn of(before: &'a Entities, change: &'a Change, schema: &'a Schema) -> Self {
@@ -36,30 +44,35 @@ impl<'a> Draft<'a> {
             removed: Vec::new(),
             faults: Faults::default(),
         };
-        let incoming = draft.incoming(change);
-        let mut edits = draft.puts(&incoming, &change.remove);
-        draft.removals(change, &incoming, &mut edits);
+        let tags = draft.tags(change);
+        let mut edits = draft.puts(change, &tags);
+        draft.removals(change, &tags, &mut edits);
         draft.after.index = before.index.edited(edits);
         draft.after.index = draft.after.index.edited(draft.memberships());
         draft
     }
 
-    /// What comes, by tag; of those with the same name only the first, the others are faults.
-    fn incoming(&mut self, change: &'a Change) -> Vec<Tagged<'a>> {
-        let before = self.before;
-        let tagged = change.upsert.iter().map(|incoming| (before.tag(incoming.entity.name()), incoming));
-        let mut tagged: Vec<Tagged<'a>> = tagged.collect();
-        tagged.sort_by_key(|(tag, _)| *tag);
-        let mut unique: Vec<Tagged<'a>> = Vec::with_capacity(tagged.len());
-        for (tag, incoming) in tagged {
-            let name = incoming.entity.name();
-            let of_tag = unique.iter().rev().take_while(|(other, _)| *other == tag);
-            match of_tag.map(|(_, other)| *other).find(|other| other.entity.name() == name) {
-                Some(first) => self.twice(incoming, first.place.as_ref()),
-                None => unique.push((tag, incoming)),
+    /// What comes, by tag. Of those with the same name only the first is left; the others are faults.
+    fn tags(&mut self, change: &'a Change) -> Tags<'a> {
+        let tag = |incoming: &Incoming| self.before.tag(incoming.entity.name());
+        let parts = map_parts(&change.upsert, |part| part.iter().map(tag).collect::<Vec<u32>>());
+        let of: Vec<u32> = parts.into_iter().flatten().collect();
+        let mut sorted: Vec<(u32, &Incoming)> = of.iter().copied().zip(&change.upsert).collect();
+        sorted.sort_by_key(|(tag, _)| *tag);
+        let mut again = HashSet::new();
+        for same in sorted.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
+            let mut first: HashMap<Name<'_>, &Incoming> = HashMap::new();
+            for (_, incoming) in same {
+                let before = first.get(&incoming.entity.name()).copied();
+                if let Some(before) = before {
+                    again.insert(std::ptr::from_ref(*incoming));
+                    self.twice(incoming, before.place.as_ref());
+                } else {
+                    first.insert(incoming.entity.name(), incoming);
+                }
             }
         }
-        unique
+        Tags { of, sorted, again }
     }
 
     fn twice(&mut self, incoming: &Incoming, first: Option<&Place>) {
@@ -71,10 +84,15 @@ impl<'a> Draft<'a> {
         self.faults.push(Fault::error(message).at(incoming.place.clone()));
     }
 
-    fn puts(&mut self, incoming: &[Tagged<'a>], going: &[EntityRef]) -> Vec<Edit<'a>> {
-        let going: HashSet<Name<'_>> = going.iter().map(EntityRef::name).collect();
-        let mut edits = Vec::with_capacity(incoming.len());
-        for (tag, incoming) in incoming {
+    /// In the order of the files, where people look for what is wrong, and where memory is read one
+    /// after the other.
+    fn puts(&mut self, change: &'a Change, tags: &Tags<'a>) -> Vec<Edit<'a>> {
+        let going: HashSet<Name<'_>> = change.remove.iter().map(EntityRef::name).collect();
+        let mut edits = Vec::with_capacity(change.upsert.len());
+        for (tag, incoming) in tags.of.iter().zip(&change.upsert) {
+            if tags.again.contains(&std::ptr::from_ref(incoming)) {
+                continue;
+            }
             let entity = &incoming.entity;
             let old = self.before.index.get(*tag, entity.name());
             let moved = old.is_some_and(|old| old.entity.origin() != entity.origin());
@@ -92,12 +110,10 @@ impl<'a> Draft<'a> {
                 edits.push(Edit::Put(Stored::new(entity.clone(), *tag, stamp)));
             }
         }
-        // In the order of the files, where people look.
-        self.changed.sort_by_key(|incoming| std::ptr::from_ref(*incoming));
         edits
     }
 
-    fn removals(&mut self, change: &'a Change, incoming: &[Tagged<'a>], edits: &mut Vec<Edit<'a>>) {
+    fn removals(&mut self, change: &'a Change, tags: &Tags<'a>, edits: &mut Vec<Edit<'a>>) {
         let before = self.before;
         for name in &change.remove {
             let (tag, name) = (before.tag(name.name()), name.name());
@@ -106,8 +122,8 @@ impl<'a> Draft<'a> {
                 self.faults.push(Fault::error(message));
                 continue;
             };
-            let from = incoming.partition_point(|(other, _)| *other < tag);
-            let of_tag = incoming.iter().skip(from).take_while(|(other, _)| *other == tag);
+            let from = tags.sorted.partition_point(|(other, _)| *other < tag);
+            let of_tag = tags.sorted.iter().skip(from).take_while(|(other, _)| *other == tag);
             if of_tag.map(|(_, incoming)| incoming.entity.name()).all(|other| other != name) {
                 edits.push(Edit::Remove(tag, name));
                 self.left.push(&old.entity);

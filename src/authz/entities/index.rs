@@ -203,8 +203,7 @@ fn merged(entries: &[Stored], edits: &[Edit<'_>]) -> Vec<Stored> {
 
 /// Makes one edit among the entries of its tag, which begin at `first`.
 fn make(edit: &Edit<'_>, entries: &mut Vec<Stored>, first: usize) {
-    let name = edit.name();
-    let at = entries.iter().skip(first).position(|stored| stored.entity.is(name)).map(|at| first + at);
+    let at = entries.iter().skip(first).position(|stored| stored.entity.is(edit.name())).map(|at| first + at);
     let there = at.and_then(|at| entries.get_mut(at));
     match (edit, there) {
         (Edit::Put(stored), Some(there)) => *there = Stored { members: there.members, ..stored.clone() },

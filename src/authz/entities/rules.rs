@@ -40,18 +40,23 @@ impl Draft<'_> {
     }
 
     fn entity(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
-        self.parents_exist(entity, place, found);
+        self.parents(entity, place, found);
         self.member_of_one(entity, place, found);
-        self.is_the_only_member(entity, place, found);
         self.kept_its_member(entity, place, found);
         self.is_not_in_itself(entity, place, found);
     }
 
-    fn parents_exist(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
+    /// Parents exist; and the rule of the only member, seen from below: what this entity is in names
+    /// this entity.
+    fn parents(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
         for parent in entity.parents() {
-            if self.after.get(parent).is_none() && !self.schema.enumerates(parent) {
-                let (entity, parent) = (self.schema.show(entity.name()), self.schema.show(parent));
-                found.error(format!("`{entity}` is in `{parent}`, which does not exist"), place);
+            match self.after.get(parent) {
+                Some(parent) => self.names_its_member(entity.name(), &parent.entity, place, found),
+                None if self.schema.enumerates(parent) => {}
+                None => {
+                    let (entity, parent) = (self.schema.show(entity.name()), self.schema.show(parent));
+                    found.error(format!("`{entity}` is in `{parent}`, which does not exist"), place);
+                }
             }
         }
     }
@@ -67,15 +72,7 @@ impl Draft<'_> {
         }
     }
 
-    /// The rule seen from below: what this entity is in names this entity.
-    fn is_the_only_member(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
-        let ruled = |parent: &Name<'_>| self.schema.kind(parent.kind).rules.only_member.is_some();
-        for parent in entity.parents().filter(ruled).filter_map(|parent| self.after.get(parent)) {
-            self.names_its_member(entity.name(), &parent.entity, place, found);
-        }
-    }
-
-    /// The rule seen from above: by it, only the entity that was named before can be in this one
+    /// The rule of the only member, seen from above: by it, only the entity that was named before can be in this one
     /// still. If that one changed as well, it is seen from below.
     fn kept_its_member(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
         let before = self.before.get(entity.name()).and_then(|old| self.named_member(&old.entity));
