@@ -35,9 +35,12 @@ pub struct Context {
 pub async fn serve(address: &str) -> std::io::Result<()> {
     let app = axum::Router::new().route("/access/v1/evaluation", post(answer));
     let listener = tokio::net::TcpListener::bind(address).await?;
-    axum::serve(axum::serve::ListenerExt::tap_io(listener, |stream| {
-        let _ = stream.set_nodelay(true);
-    }), app)
+    axum::serve(
+        axum::serve::ListenerExt::tap_io(listener, |stream| {
+            let _ = stream.set_nodelay(true);
+        }),
+        app,
+    )
     .await
 }
 

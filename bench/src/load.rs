@@ -52,12 +52,17 @@ pub struct Round {
 impl Round {
     /// Requests a second.
     pub fn rate(&self) -> f64 {
-        self.requests as f64 / self.elapsed.as_secs_f64()
+        self.requests_f64() / self.elapsed.as_secs_f64()
+    }
+
+    pub fn requests_f64(&self) -> f64 {
+        crate::http::float(self.requests)
     }
 
     /// A quantile of the latency, in microseconds.
     pub fn micros(&self, quantile: f64) -> f64 {
-        self.latencies.value_at_quantile(quantile) as f64 / 1e3
+        let nanos = self.latencies.value_at_quantile(quantile);
+        Duration::from_nanos(nanos).as_secs_f64() * 1e6
     }
 }
 
@@ -77,13 +82,8 @@ pub fn run(port: u16, shots: &Rc<[Shot]>, connections: usize, length: Duration) 
             let first = n * shots.len() / connections;
             workers.push(tokio::task::spawn_local(worker(stream, Rc::clone(shots), first, start + length)));
         }
-        let mut round = Round {
-            requests: 0,
-            elapsed: Duration::ZERO,
-            wrong: 0,
-            failed: 0,
-            latencies: histogram(),
-        };
+        let mut round =
+            Round { requests: 0, elapsed: Duration::ZERO, wrong: 0, failed: 0, latencies: histogram() };
         for worker in workers {
             let part = worker.await.map_err(io::Error::other)?;
             round.requests += part.requests;
@@ -96,9 +96,24 @@ pub fn run(port: u16, shots: &Rc<[Shot]>, connections: usize, length: Duration) 
     })
 }
 
+/// Asks once, over a connection of its own; the body of the answer.
+///
+/// # Errors
+/// There is no answer, or none with status 200.
+pub fn one(port: u16, request: &[u8]) -> io::Result<Vec<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let mut buffer = Vec::new();
+        let body = ask(&mut stream, request, &mut buffer).await?;
+        Ok(buffer.split_off(body))
+    })
+}
+
 /// From 1 µs to 60 s, to three digits.
 fn histogram() -> Histogram<u32> {
-    Histogram::new_with_bounds(1_000, 60_000_000_000, 3).unwrap_or_else(|_| unreachable!("the bounds are valid"))
+    Histogram::new_with_bounds(1_000, 60_000_000_000, 3)
+        .unwrap_or_else(|_| unreachable!("the bounds are valid"))
 }
 
 async fn worker(mut stream: TcpStream, shots: Rc<[Shot]>, first: usize, end: Instant) -> Round {
@@ -109,13 +124,12 @@ async fn worker(mut stream: TcpStream, shots: Rc<[Shot]>, first: usize, end: Ins
     for shot in shots.iter().cycle().skip(first) {
         let answer = ask(&mut stream, &shot.bytes, &mut buffer).await;
         let now = Instant::now();
-        match answer {
-            Ok(body) => round.wrong += u64::from(!buffer.get(body..).is_some_and(|b| b.starts_with(shot.expected))),
-            Err(_) => {
-                round.failed += 1;
-                break;
-            }
-        }
+        let Ok(body) = answer else {
+            round.failed += 1;
+            break;
+        };
+        let right = buffer.get(body..).is_some_and(|body| body.starts_with(shot.expected));
+        round.wrong += u64::from(!right);
         round.requests += 1;
         let nanos = u64::try_from((now - sent).as_nanos()).unwrap_or(u64::MAX);
         round.latencies.saturating_record(nanos);

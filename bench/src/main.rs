@@ -1,13 +1,13 @@
 //! `mandate-bench`: worlds to measure in, the limit, and the comparison over HTTP.
 
-use std::path::PathBuf;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use mandate_bench::load::{self, Shot};
-use mandate_bench::world::{World, mix};
-use mandate_bench::{limit, process};
+use mandate_bench::http::Setup;
+use mandate_bench::world::{self, World};
+use mandate_bench::{limit, suite};
 
 #[derive(Parser)]
 #[command(about)]
@@ -18,42 +18,82 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Write the entities of a world.
-    World { folder: PathBuf, #[arg(long, default_value_t = 1_000)] customers: u64 },
-    /// Serve the limit.
-    Limit { #[arg(long)] listen: String },
-    /// Load a server that is running.
-    Load {
-        port: u16,
-        #[arg(long, default_value_t = 1_000)] customers: u64,
-        #[arg(long, default_value_t = 2_000)] questions: u64,
-        #[arg(long, default_value_t = 16)] connections: usize,
-        #[arg(long, default_value_t = 3)] seconds: u64,
-        #[arg(long)] core: Option<usize>,
-        #[arg(long)] any: bool,
+    /// Write the entities of a world
+    World {
+        folder: PathBuf,
+        #[arg(long, default_value_t = 1_000)]
+        customers: u64,
+    },
+    /// Write the pack's policies and so many more
+    Policies {
+        folder: PathBuf,
+        #[arg(long, default_value_t = 0)]
+        more: u64,
+        #[arg(long, default_value = "policies")]
+        pack: PathBuf,
+    },
+    /// Serve the limit: parse, and answer a constant
+    Limit {
+        #[arg(long)]
+        listen: String,
+    },
+    /// Compare over HTTP, and print the table
+    Http {
+        /// A short run, to see that everything works; its numbers say nothing
+        #[arg(long)]
+        quick: bool,
+        /// The sidecar under test
+        #[arg(long, default_value = "target/dist/mandate")]
+        mandate: PathBuf,
+        /// Write results and plots to docs/performance, and the tables into docs/performance.md
+        #[arg(long)]
+        write: bool,
     },
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    match Args::parse().verb {
-        Verb::World { folder, customers } => World { customers }.write(&folder)?,
-        Verb::Limit { listen } => {
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(limit::serve(&listen))?;
-        }
-        Verb::Load { port, customers, questions, connections, seconds, core, any } => {
-            if let Some(core) = core { process::pin(core)?; }
-            let mut shots: Vec<Shot> = World { customers }.questions(questions, mix).iter().map(Shot::evaluation).collect();
-            if any { shots.iter_mut().for_each(|shot| shot.expected = b""); }
-            let shots: Rc<[Shot]> = shots.into();
-            load::run(port, &shots, connections, Duration::from_millis(300))?;
-            let cpu = process::own_cpu();
-            let round = load::run(port, &shots, connections, Duration::from_secs(seconds))?;
-            let cpu = process::own_cpu() - cpu;
-            #[expect(clippy::print_stdout)]
-            {
-                println!("{:.0}/s p50 {:.0} p99 {:.0} wrong {} failed {} own cpu {:.2}", round.rate(), round.micros(0.5), round.micros(0.99), round.wrong, round.failed, cpu.as_secs_f64() / round.elapsed.as_secs_f64());
-            }
+fn main() -> ExitCode {
+    match run(Args::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            ExitCode::FAILURE
         }
     }
+}
+
+fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
+    match verb {
+        Verb::World { folder, customers } => Ok(World { customers }.write(&folder)?),
+        Verb::Policies { folder, more, pack } => Ok(world::write_policies(&pack, &folder, more)?),
+        Verb::Limit { listen } => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            Ok(runtime.block_on(limit::serve(&listen))?)
+        }
+        Verb::Http { quick, mandate, write } => http(quick, mandate, write),
+    }
+}
+
+fn http(quick: bool, mandate: PathBuf, write: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let (rounds, round) = if quick { (1, Duration::from_millis(300)) } else { (7, Duration::from_secs(2)) };
+    let (customers, policies) = if quick { (5_000, 500) } else { (1_000_000, 10_000) };
+    let pack = PathBuf::from("policies");
+    let setup = Setup { mandate, pack, folder: folder.path().to_owned(), rounds, round, customers, policies };
+    let mut results = suite::run(&setup, &|what| say(&format!("… {what}")))?;
+    results.describe_machine(&setup.mandate);
+    print(&results.tables());
+    if write {
+        results.write(Path::new("docs/performance"), Path::new("docs/performance.md"))?;
+    }
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what the program is for")]
+fn print(text: &str) {
+    print!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "progress, for whoever waits")]
+fn say(text: &str) {
+    eprintln!("{text}");
 }

@@ -6,7 +6,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Where servers run.
+pub const SERVER_CORE: usize = 0;
+
+/// Where the load comes from.
+pub const LOAD_CORE: usize = 1;
 
 /// A running server.
 pub struct Server {
@@ -66,6 +73,21 @@ impl Server {
         Ok(server)
     }
 
+    /// Moves all threads of the server to one core.
+    ///
+    /// # Errors
+    /// The machine has no such core, or does not let us.
+    pub fn pin(&self, core: usize) -> io::Result<()> {
+        let mut cores = CpuSet::new();
+        cores.set(core);
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let name = task?.file_name();
+            let id = name.to_str().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
+            sched_setaffinity(id, &cores)?;
+        }
+        Ok(())
+    }
+
     fn proc(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap_or_default()
     }
@@ -82,7 +104,6 @@ impl Server {
     pub fn cpu(&self) -> Duration {
         cpu_of(&self.proc("stat"))
     }
-
 }
 
 /// This process's own processor time so far.

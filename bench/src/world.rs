@@ -90,6 +90,40 @@ impl World {
     }
 }
 
+/// Writes the pack's schema and policies, and so many policies more whose scopes name entities that no
+/// question is about.
+pub fn write_policies(pack: &Path, folder: &Path, more: u64) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(pack)? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+            fs::copy(&path, folder.join(name))?;
+        }
+    }
+    let policies: String = (0..more).map(other_policy).collect();
+    fs::write(folder.join("others.cedar"), policies)
+}
+
+fn other_policy(n: u64) -> String {
+    let id = customer(!n);
+    let (effect, scope) = match n % 5 {
+        0 => {
+            ("permit", format!("principal == Autopilot::DirectBillPartner::\"other-{n}\", action, resource"))
+        }
+        1 => ("permit", format!("principal, action, resource == Autopilot::Customer::\"{id}\"")),
+        2 => ("forbid", format!("principal, action, resource in Autopilot::CspConsent::\"c-{id}\"")),
+        3 => ("permit", format!("principal, action, resource in Autopilot::Oem::\"other-{n}\"")),
+        _ => (
+            "forbid",
+            format!("principal == Autopilot::Oem::\"other-{n}\", action, resource is Autopilot::Customer"),
+        ),
+    };
+    let action = "action == Autopilot::Action::\"registerDevice\"";
+    let scope = scope.replace("action,", &format!("{action},"));
+    let when = "when { context.channel == Autopilot::Channel::\"oem-api\" }";
+    format!("@id(\"other-{n}\")\n@reason(\"An agreement with one party.\")\n{effect} ({scope})\n{when};\n\n")
+}
+
 fn entity(kind: &str, id: &str, attrs: &str, parents: &[(&str, &str)]) -> String {
     let parents: Vec<String> = parents.iter().map(|(kind, id)| reference(kind, id)).collect();
     let (uid, parents) = (reference(kind, id), parents.join(","));
@@ -140,14 +174,18 @@ pub fn lines_of(n: u64, delegated: bool) -> String {
         + &entity("Customer", &id, "", &[("CspConsent", &csp_id), ("OemConsent", &oem_id)])
 }
 
+/// The customer in none of its consents, which stand as before.
+pub fn customer_without_consents(n: u64) -> String {
+    let lines = lines_of(n, false);
+    let consents: String = lines.split_inclusive('\n').take(2).collect();
+    consents + &entity("Customer", &customer(n), "", &[])
+}
+
 /// A question about a customer. Who is denied is a partner of the same kind that has no consent.
 fn question(n: u64, variant: u64, permitted: bool) -> Question {
     let bits = mix(variant ^ 0x5EED);
     let stranger = u64::from(!permitted);
-    let by_oem = (
-        ("Oem", format!("oem-{}", (oem(n) + stranger) % OEMS)),
-        "oem-api",
-    );
+    let by_oem = (("Oem", format!("oem-{}", (oem(n) + stranger) % OEMS)), "oem-api");
     let by_csp = match csp(n) {
         Csp::Direct(direct) => {
             (("DirectBillPartner", format!("direct-{}", (direct + stranger) % DIRECT)), "partner-center-api")

@@ -87,8 +87,8 @@ fn unknown(schema: &Schema, request: &Request, slice: &Slice<'_>) -> Option<Outc
 
 fn cedar_request(request: &Request, schema: &Schema) -> Result<ast::Request, DecideError> {
     let known = |euid| EntityUIDEntry::Known { euid: Arc::new(euid), loc: None };
-    let context = cedar::context(&request.context, schema)
-        .map_err(|error| DecideError::Request(error.to_string()))?;
+    let context =
+        cedar::context(&request.context, schema).map_err(|error| DecideError::Request(error.to_string()))?;
     let [principal, resource] = [&request.principal, &request.resource].map(|it| schema.uid(it.name()));
     let action = schema.action(request.action).uid.clone();
     // That it fits the schema was seen when it was read.
@@ -125,16 +125,13 @@ fn cedar_entities(
     .map_err(|error| DecideError::Slice(error.to_string()))
 }
 
-fn cedar_entity(
-    loaded: &Loaded<'_>,
-    slice: &Slice<'_>,
-    schema: &Schema,
-) -> Result<ast::Entity, DecideError> {
+fn cedar_entity(loaded: &Loaded<'_>, slice: &Slice<'_>, schema: &Schema) -> Result<ast::Entity, DecideError> {
     let (stored, tags) =
         loaded.entity.map_or_else(Default::default, |entity| entity.attributes_and_tags(schema));
     let descriptions =
         slice.loaded.iter().filter(|other| other.name == loaded.name).filter_map(|it| it.described);
-    let attributes: Record = descriptions.fold(stored, |attributes, described| attributes.overlaid(described));
+    let attributes: Record =
+        descriptions.fold(stored, |attributes, described| attributes.overlaid(described));
     let ancestors: HashSet<_> = slice.ancestors(loaded).iter().map(|name| schema.uid(*name)).collect();
     cedar::entity(schema.uid(loaded.name), &attributes, &tags, ancestors, schema)
         .map_err(|error| DecideError::Slice(error.to_string()))

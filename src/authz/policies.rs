@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use cedar_policy::{
-    Effect, Policy, PolicyId, PolicySet, ValidationError, ValidationMode, Validator,
-};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationError, ValidationMode, Validator};
 pub use index::{Candidate, Candidates, Environment};
 use smol_str::{SmolStr, format_smolstr};
 

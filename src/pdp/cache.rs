@@ -41,12 +41,7 @@ impl Memo {
     }
 
     /// The decision, if it was made from these policies and entities; it is seen to hold from now on.
-    pub fn made_from(
-        &self,
-        snapshot: Stamp,
-        policies: Stamp,
-        entities: &[Stamp],
-    ) -> Option<Arc<Decision>> {
+    pub fn made_from(&self, snapshot: Stamp, policies: Stamp, entities: &[Stamp]) -> Option<Arc<Decision>> {
         if self.policies != policies || *self.entities != *entities {
             return None;
         }

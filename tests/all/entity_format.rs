@@ -42,7 +42,8 @@ impl Both {
     /// What we say: the error's text, if there is one.
     fn ours(&self, text: &str) -> Result<usize, String> {
         let source = SourceText::new("e.json", text);
-        let incoming = read_file(&source, Origin(0), &self.ours, &Progress::default()).map_err(|faults| faults.to_string())?;
+        let incoming = read_file(&source, Origin(0), &self.ours, &Progress::default())
+            .map_err(|faults| faults.to_string())?;
         let change = Change { upsert: incoming, remove: Vec::new() };
         let entities = Entities::default().apply(&change, &self.ours).map_err(|faults| faults.to_string())?;
         Ok(entities.len())
@@ -230,7 +231,9 @@ fn ndjson_is_one_entity_a_line() {
     let line = r#"{"uid": {"type": "N::Team", "id": "t1"}, "attrs": {}, "parents": []}"#;
     let read = |text: &str| {
         let source = SourceText::new("e.ndjson", text);
-        read_file(&source, Origin(0), &both.ours, &Progress::default()).map(|read| read.len()).map_err(|faults| faults.to_string())
+        read_file(&source, Origin(0), &both.ours, &Progress::default())
+            .map(|read| read.len())
+            .map_err(|faults| faults.to_string())
     };
     assert_eq!(read(&format!("{line}\n\n{}\r\n", line.replace("t1", "t2"))), Ok(2));
     assert_eq!(read(""), Ok(0));

@@ -143,7 +143,9 @@ impl<'a> Draft<'a> {
         members.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         let of_one = members.chunk_by(|a, b| a.1 == b.1);
         let sums = of_one.filter_map(|of| Some((of.first()?, of.iter().map(|(.., more)| more).sum())));
-        sums.filter(|(_, sum)| *sum != 0).map(|((tag, name, _), sum)| Edit::Members(*tag, *name, sum)).collect()
+        sums.filter(|(_, sum)| *sum != 0)
+            .map(|((tag, name, _), sum)| Edit::Members(*tag, *name, sum))
+            .collect()
     }
 
     /// Whether an entity is no longer, or not yet, what it was before.

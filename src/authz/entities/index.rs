@@ -137,7 +137,8 @@ fn edited(node: &Node, edits: &[Edit<'_>], depth: u32, growth: &mut isize) -> No
         Node::Branch(children) => {
             let mut rest = edits;
             let children = each_child(|n| {
-                let (mine, others) = rest.split_at(rest.partition_point(|edit| child(edit.tag(), depth) <= n));
+                let (mine, others) =
+                    rest.split_at(rest.partition_point(|edit| child(edit.tag(), depth) <= n));
                 rest = others;
                 children.get(n).map_or_else(|| leaf(&[]), |child| edited(child, mine, depth + 1, growth))
             });

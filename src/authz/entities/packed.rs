@@ -176,8 +176,7 @@ impl Packer<'_> {
     fn record(&mut self, record: &Record) {
         // What was read by the schema has only names that the schema has.
         let known = |name: &SmolStr| self.schema.symbol(name);
-        let members: Vec<_> =
-            record.iter().filter_map(|(name, value)| Some((known(name)?, value))).collect();
+        let members: Vec<_> = record.iter().filter_map(|(name, value)| Some((known(name)?, value))).collect();
         self.number(members.len());
         for (symbol, value) in members {
             self.number(symbol);

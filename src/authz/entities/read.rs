@@ -158,7 +158,11 @@ pub fn describe_json(json: &Json<'_>, schema: &Schema) -> Result<Description, Ve
     }
 }
 
-fn entity_of_object(object: &Object<'_>, schema: &Schema, reader: &mut ValueReader<'_>) -> Option<Description> {
+fn entity_of_object(
+    object: &Object<'_>,
+    schema: &Schema,
+    reader: &mut ValueReader<'_>,
+) -> Option<Description> {
     for (key, _) in object.iter().filter(|(key, _)| !matches!(*key, "uid" | "attrs" | "parents" | "tags")) {
         reader.at(Step::Member(key), |reader| {
             reader.misfit("an entity has only `uid`, `attrs`, `parents` and `tags`".to_owned());

@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy::{ActionConstraint, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{
+    ActionConstraint, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
+};
 use cedar_policy_core::ast::Expr;
 use smol_str::SmolStr;
 
@@ -76,7 +78,11 @@ fn put<'a>(names: &'a mut ByName, name: &EntityRef) -> &'a mut Vec<Arc<Candidate
 }
 
 impl Named {
-    fn of<'a>(&'a self, name: Name<'a>, ancestors: &'a [Name<'a>]) -> impl Iterator<Item = &'a Arc<Candidate>> {
+    fn of<'a>(
+        &'a self,
+        name: Name<'a>,
+        ancestors: &'a [Name<'a>],
+    ) -> impl Iterator<Item = &'a Arc<Candidate>> {
         let within = if self.within.is_empty() { &[] } else { ancestors };
         let itself = [(&self.is, name), (&self.within, name)];
         let ancestors = within.iter().map(|name| (&self.within, *name));
@@ -124,7 +130,8 @@ impl Candidates {
     /// The same order in every run.
     fn sort(&mut self) {
         let names = [&mut self.principal, &mut self.resource];
-        let lists = names.into_iter().flat_map(|named| named.is.values_mut().chain(named.within.values_mut()));
+        let lists =
+            names.into_iter().flat_map(|named| named.is.values_mut().chain(named.within.values_mut()));
         for list in lists.flat_map(HashMap::values_mut).chain([&mut self.any]) {
             list.sort_by(|a, b| a.info.id.cmp(&b.info.id));
         }

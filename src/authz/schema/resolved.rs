@@ -8,8 +8,8 @@ use serde::Deserialize;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::{
-    ActionId, ActionInfo, Attribute, Extension, Kind, KindInfo, Named, Names, RecordType, Rules, Schema, Type,
-    expansion,
+    ActionId, ActionInfo, Attribute, Extension, Kind, KindInfo, Named, Names, RecordType, Rules, Schema,
+    Type, expansion,
 };
 use crate::authz::depth;
 use crate::authz::digest::Digest;
@@ -383,9 +383,7 @@ fn last_part(name: &str) -> SmolStr {
     format_smolstr!("{}", name.rsplit("::").next().unwrap_or(name))
 }
 
-fn short_and_full<T: Copy>(
-    names: impl Iterator<Item = (T, (SmolStr, SmolStr))>,
-) -> Names<T> {
+fn short_and_full<T: Copy>(names: impl Iterator<Item = (T, (SmolStr, SmolStr))>) -> Names<T> {
     let names: Vec<_> = names.collect();
     let mut index: Names<T> = Names::default();
     for (it, (_, short)) in &names {

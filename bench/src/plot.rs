@@ -1,0 +1,56 @@
+//! Plots of throughput by size, as SVG.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use crate::http::float;
+use crate::report::Point;
+
+/// Draws the limit, hits and misses by size, which grows by powers.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn draw(file: &Path, title: &str, points: &[Point]) -> io::Result<()> {
+    try_draw(file, title, points).map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// A name, what it is of a point, and its colour.
+type Line = (&'static str, fn(&Point) -> f64, RGBColor);
+
+fn try_draw(file: &Path, title: &str, points: &[Point]) -> Result<(), Box<dyn Error>> {
+    let sizes = points.iter().map(|point| float(point.of));
+    let (least, most) = (sizes.clone().fold(f64::MAX, f64::min), sizes.fold(1.0, f64::max));
+    let highest = points.iter().flat_map(|point| [point.limit, point.hits]).fold(1.0, f64::max);
+    let area = SVGBackend::new(file, (720, 400)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(title, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(32)
+        .y_label_area_size(72)
+        .build_cartesian_2d((least..most * 1.1).log_scale(), 0.0..highest * 1.15)?;
+    let thousands = |n: &f64| crate::bars::number(n.max(1_000.0));
+    chart.configure_mesh().x_label_formatter(&|n| format!("{n:.0}")).y_label_formatter(&thousands).draw()?;
+    let lines: [Line; 3] = [
+        ("the limit: parse, and answer a constant", |p| p.limit, RGBColor(120, 120, 120)),
+        ("Mandate, remembered", |p| p.hits, RGBColor(20, 110, 60)),
+        ("Mandate, cache off", |p| p.uncached, RGBColor(30, 80, 180)),
+    ];
+    for (name, value, color) in lines {
+        let places: Vec<(f64, f64)> = points.iter().map(|point| (float(point.of), value(point))).collect();
+        chart.draw_series(places.iter().map(|place| Circle::new(*place, 3, color.filled())))?;
+        let line = chart.draw_series(LineSeries::new(places, color.stroke_width(2)))?;
+        line.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
+        .background_style(WHITE.mix(0.8))
+        .label_font(("sans-serif", 13))
+        .draw()?;
+    area.present()?;
+    Ok(())
+}
