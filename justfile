@@ -2,10 +2,10 @@
 check: fmt clippy test doc deny
 
 fmt:
-    cargo fmt --check
+    cargo fmt --all --check
 
 clippy:
-    cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --locked -- -D warnings
 
 test:
     cargo test --locked
@@ -21,3 +21,12 @@ deny:
 scenarios:
     cargo build --locked
     MANDATE=target/debug/mandate examples/scenarios.sh
+
+# The engine in process: decisions, gathering, changes, loading.
+bench *ARGS:
+    cargo bench --locked -p mandate-bench --profile dist -- {{ARGS}}
+
+# The sidecar beside the limit, over HTTP: `--quick` to see that it works, `--write` to keep the results.
+bench-http *ARGS:
+    cargo build --locked --profile dist --workspace
+    target/dist/mandate-bench http {{ARGS}}

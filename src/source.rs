@@ -7,3 +7,4 @@ pub mod watch;
 
 mod entity_files;
 mod policy_files;
+mod progress;

@@ -59,7 +59,7 @@ fn of<'s>(samples: &'s Samples, name: &str) -> &'s [Sample] {
 fn large(setup: &Setup, results: &mut Results) -> io::Result<Server> {
     let (policies, entities) = (setup.policies(0)?, setup.entities(setup.customers)?);
     let changing = entities.join("changing.ndjson");
-    let more = 10_000.min(setup.customers);
+    let more = 3_333.min(setup.customers);
     write_changing(&changing, setup.customers, more, 0)?;
     process::unpin(2)?;
     let port = process::free_port()?;
@@ -347,6 +347,8 @@ fn start(setup: &Setup, results: &mut Results) -> io::Result<()> {
 
 /// Throughput by policies and by customers, for the plots.
 fn series(setup: &Setup, results: &mut Results) -> io::Result<()> {
+    let rounds = setup.rounds.div_ceil(2);
+    let setup = &Setup { rounds, round: setup.round / 2, ..setup.clone() };
     let steps = |most: u64| (0..4).rev().map(move |n| most / 10_u64.pow(n)).filter(|n| *n > 0);
     for policies in steps(setup.policies) {
         let point = point(setup, policies, FEW)?;

@@ -9,8 +9,9 @@ const WORTHWHILE: usize = 4_096;
 /// Splits the items into consecutive parts, works on them side by side, and returns the results in
 /// the order of the parts.
 pub fn map_parts<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    if items.len() < WORTHWHILE || threads == 1 {
+    // To ask how many cores there are takes longer than a small change.
+    let threads = if items.len() < WORTHWHILE { 1 } else { cores() };
+    if threads == 1 {
         return vec![work(items)];
     }
     thread::scope(|scope| {
@@ -19,4 +20,8 @@ pub fn map_parts<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> R + Sync)
         let ended = running.into_iter().map(thread::ScopedJoinHandle::join);
         ended.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, not_emptied};
+use super::progress::told;
 use crate::authz::digest::Digest;
 use crate::authz::entities::{Change, Entity, Origin, Progress, read_file};
 use crate::authz::fault::{Faults, SourceText};
@@ -19,7 +20,6 @@ pub(super) struct EntityFiles {
     /// The files that hold entities.
     held: BTreeSet<String>,
     next_origin: u32,
-    progress: Arc<Progress>,
 }
 
 /// A file whose content is in use.
@@ -49,7 +49,6 @@ impl EntityFiles {
             applied: BTreeMap::new(),
             held: BTreeSet::new(),
             next_origin: 0,
-            progress: Arc::default(),
         }
     }
 
@@ -61,7 +60,6 @@ impl EntityFiles {
             next_origin: 0,
             folder: self.folder.clone(),
             held: self.held.clone(),
-            progress: Arc::clone(&self.progress),
         }
     }
 
@@ -92,13 +90,15 @@ impl EntityFiles {
             change.change.remove.extend(entities.map(|entity| entity.name().to_owned()));
         }
         let mut faults = Faults::default();
-        for text in &texts {
-            if let Some(fingerprint) = listing.get(&text.name)
-                && let Err(found) = self.file(text, (*fingerprint, now), schema, &mut change)
-            {
-                faults.extend(found);
+        told(texts.iter().map(|text| text.text.len()).sum(), |progress| {
+            for text in &texts {
+                if let Some(fingerprint) = listing.get(&text.name)
+                    && let Err(found) = self.file(text, (*fingerprint, now), (schema, progress), &mut change)
+                {
+                    faults.extend(found);
+                }
             }
-        }
+        });
         faults.into_result().map(|_| Some(change))
     }
 
@@ -106,7 +106,7 @@ impl EntityFiles {
         &self,
         text: &Arc<SourceText>,
         (fingerprint, now): (Fingerprint, SystemTime),
-        schema: &Schema,
+        (schema, progress): (&Schema, &Progress),
         change: &mut EntityChange,
     ) -> Result<(), Faults> {
         let digest = Digest::of([text.text.as_bytes()]);
@@ -121,7 +121,7 @@ impl EntityFiles {
         }
         let origin = before.map_or(Origin(change.next_origin), |applied| applied.origin);
         change.next_origin += u32::from(before.is_none());
-        let incoming = read_file(text, origin, schema, &self.progress)?;
+        let incoming = read_file(text, origin, schema, progress)?;
         let entities: Vec<Entity> = incoming.iter().map(|incoming| incoming.entity.clone()).collect();
         if let Some(before) = before {
             let stay: HashSet<Name<'_>> = entities.iter().map(Entity::name).collect();

@@ -22,3 +22,4 @@ mod properties;
 mod readme;
 mod reload;
 mod serve;
+mod store;
