@@ -28,5 +28,6 @@ bench *ARGS:
 
 # The sidecar beside the limit, over HTTP: `--quick` to see that it works, `--write` to keep the results.
 bench-http *ARGS:
-    cargo build --locked --profile dist --workspace
+    cargo build --locked --profile dist
+    cargo build --locked --profile dist -p mandate-bench
     target/dist/mandate-bench http {{ARGS}}

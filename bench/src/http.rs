@@ -2,6 +2,7 @@
 //! loaded in turn, round by round.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -106,6 +107,18 @@ impl Setup {
         let port = process::free_port()?;
         let mut command = Command::new(std::env::current_exe()?);
         self.start(command.args(["limit", "--listen", &format!("127.0.0.1:{port}")]), "limit", port)
+    }
+
+    /// Starts a gRPC server on the same core, with the engine in it if there are options.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn grpc(&self, name: &str, options: &[&OsStr]) -> io::Result<Server> {
+        process::pin(SERVER_CORE)?;
+        let port = process::free_port()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["grpc", "--listen", &format!("127.0.0.1:{port}")]).args(options);
+        self.start(&mut command, name, port)
     }
 
     fn start(&self, command: &mut Command, name: &str, port: u16) -> io::Result<Server> {

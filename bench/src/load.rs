@@ -50,6 +50,29 @@ pub struct Round {
 }
 
 impl Round {
+    /// A round in which nothing happened yet.
+    pub fn empty() -> Self {
+        Self { requests: 0, elapsed: Duration::ZERO, wrong: 0, failed: 0, latencies: histogram() }
+    }
+
+    /// Counts an answer.
+    pub fn answered(&mut self, after: Duration, right: bool) {
+        self.requests += 1;
+        self.wrong += u64::from(!right);
+        self.latencies.saturating_record(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds what another connection brought.
+    ///
+    /// # Errors
+    /// The other's latencies do not fit in.
+    pub fn add(&mut self, other: &Self) -> io::Result<()> {
+        self.requests += other.requests;
+        self.wrong += other.wrong;
+        self.failed += other.failed;
+        self.latencies.add(&other.latencies).map_err(io::Error::other)
+    }
+
     /// Requests a second.
     pub fn rate(&self) -> f64 {
         self.requests_f64() / self.elapsed.as_secs_f64()
@@ -82,14 +105,9 @@ pub fn run(port: u16, shots: &Rc<[Shot]>, connections: usize, length: Duration) 
             let first = n * shots.len() / connections;
             workers.push(tokio::task::spawn_local(worker(stream, Rc::clone(shots), first, start + length)));
         }
-        let mut round =
-            Round { requests: 0, elapsed: Duration::ZERO, wrong: 0, failed: 0, latencies: histogram() };
+        let mut round = Round::empty();
         for worker in workers {
-            let part = worker.await.map_err(io::Error::other)?;
-            round.requests += part.requests;
-            round.wrong += part.wrong;
-            round.failed += part.failed;
-            round.latencies.add(&part.latencies).map_err(io::Error::other)?;
+            round.add(&worker.await.map_err(io::Error::other)?)?;
         }
         round.elapsed = start.elapsed();
         Ok(round)
@@ -117,8 +135,7 @@ fn histogram() -> Histogram<u32> {
 }
 
 async fn worker(mut stream: TcpStream, shots: Rc<[Shot]>, first: usize, end: Instant) -> Round {
-    let mut round =
-        Round { requests: 0, elapsed: Duration::ZERO, wrong: 0, failed: 0, latencies: histogram() };
+    let mut round = Round::empty();
     let mut buffer = Vec::with_capacity(1 << 20);
     let mut sent = Instant::now();
     for shot in shots.iter().cycle().skip(first) {
@@ -129,10 +146,7 @@ async fn worker(mut stream: TcpStream, shots: Rc<[Shot]>, first: usize, end: Ins
             break;
         };
         let right = buffer.get(body..).is_some_and(|body| body.starts_with(shot.expected));
-        round.wrong += u64::from(!right);
-        round.requests += 1;
-        let nanos = u64::try_from((now - sent).as_nanos()).unwrap_or(u64::MAX);
-        round.latencies.saturating_record(nanos);
+        round.answered(now - sent, right);
         if now >= end {
             break;
         }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use mandate::pdp::Pdp;
 use mandate_bench::http::Setup;
 use mandate_bench::world::{self, World};
-use mandate_bench::{limit, suite};
+use mandate_bench::{grpc, inside, limit, suite};
 
 #[derive(Parser)]
 #[command(about)]
@@ -36,6 +37,17 @@ enum Verb {
     Limit {
         #[arg(long)]
         listen: String,
+    },
+    /// Serve checks over gRPC: parse, and say OK; or ask the engine, if there are entities
+    Grpc {
+        #[arg(long)]
+        listen: String,
+        #[arg(long, default_value = "policies")]
+        policies: PathBuf,
+        #[arg(long)]
+        entities: Option<PathBuf>,
+        #[arg(long, default_value_t = 100_000)]
+        cache_entries: u64,
     },
     /// Compare over HTTP, and print the table
     Http {
@@ -68,6 +80,12 @@ fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
         Verb::Limit { listen } => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             Ok(runtime.block_on(limit::serve(&listen))?)
+        }
+        Verb::Grpc { listen, policies, entities, cache_entries } => {
+            let snapshot = entities.map(|entities| inside::load(&policies, &entities)).transpose()?;
+            let engine = snapshot.map(|snapshot| Pdp::new(snapshot, cache_entries));
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            Ok(runtime.block_on(grpc::serve(&listen, engine))?)
         }
         Verb::Http { quick, mandate, write } => http(quick, mandate, write),
     }

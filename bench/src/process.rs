@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Where servers run.
@@ -71,21 +70,6 @@ impl Server {
         }
         server.ready_after = start.elapsed();
         Ok(server)
-    }
-
-    /// Moves all threads of the server to one core.
-    ///
-    /// # Errors
-    /// The machine has no such core, or does not let us.
-    pub fn pin(&self, core: usize) -> io::Result<()> {
-        let mut cores = CpuSet::new();
-        cores.set(core);
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let name = task?.file_name();
-            let id = name.to_str().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
-            sched_setaffinity(id, &cores)?;
-        }
-        Ok(())
     }
 
     fn proc(&self, file: &str) -> String {

@@ -6,13 +6,17 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::bars::{Bar, Bound, median, ratio};
+use crate::bars::{Bar, Bound, median, number, ratio};
+use crate::grpc::{self, Check};
 use crate::http::{Sample, Samples, Setup, Target, for_the_limit, questions, random_questions};
 use crate::inside;
 use crate::load::Shot;
 use crate::process::{self, Server};
 use crate::report::{Point, Results};
 use crate::world::{self, World, mix};
+
+/// How answers are known to be right.
+const CHECKED: &str = "every answer is checked";
 
 /// Customers of the small world.
 const FEW: u64 = 1_000;
@@ -24,9 +28,11 @@ const FEW: u64 = 1_000;
 pub fn run(setup: &Setup, say: &dyn Fn(&str)) -> io::Result<Results> {
     let mut results = Results::default();
     say("load and memory");
-    let many = large(setup, &mut results)?;
+    large(setup, &mut results)?;
     say("hits and misses, by policies and by customers");
-    throughput(setup, many, &mut results)?;
+    throughput(setup, &mut results)?;
+    say("over gRPC");
+    over_grpc(setup, &mut results)?;
     say("while entities change");
     changes(setup, &mut results)?;
     say("while policies reload");
@@ -55,8 +61,8 @@ fn of<'s>(samples: &'s Samples, name: &str) -> &'s [Sample] {
 }
 
 /// Starts the sidecar with the many customers, on both cores: how long it takes, how much memory it
-/// keeps, and how soon a change among them counts. It stays for the comparison.
-fn large(setup: &Setup, results: &mut Results) -> io::Result<Server> {
+/// keeps, and how soon a change among them counts.
+fn large(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let (policies, entities) = (setup.policies(0)?, setup.entities(setup.customers)?);
     let changing = entities.join("changing.ndjson");
     let more = 3_333.min(setup.customers);
@@ -106,7 +112,7 @@ fn large(setup: &Setup, results: &mut Results) -> io::Result<Server> {
         Bound::AtMost(250.0),
         &note,
     );
-    Ok(server)
+    Ok(())
 }
 
 /// Customers beyond the world's own, in a file of their own; in odd steps the first has lost its
@@ -121,14 +127,12 @@ fn write_changing(file: &Path, first: u64, count: u64, step: u64) -> io::Result<
 }
 
 /// All servers up and loaded in turn.
-fn throughput(setup: &Setup, many: Server, results: &mut Results) -> io::Result<()> {
+fn throughput(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let (pack, others) = (setup.policies(0)?, setup.policies(setup.policies)?);
     let few = setup.entities(FEW)?;
     let uncached = ["--cache-entries", "0"];
     let (hot, hot_many) = (questions(FEW), questions(setup.customers));
     let random = random_questions(setup.customers, 300_000.min(setup.customers));
-    process::pin(process::SERVER_CORE)?;
-    many.pin(process::SERVER_CORE)?;
     let target = |name: &str, server, shots: &Rc<[Shot]>| Target {
         name: name.to_owned(),
         server,
@@ -140,7 +144,11 @@ fn throughput(setup: &Setup, many: Server, results: &mut Results) -> io::Result<
         target("uncached", setup.mandate("uncached", &pack, &few, &uncached)?, &hot),
         target("policies", setup.mandate("policies", &others, &few, &[])?, &hot),
         target("policies uncached", setup.mandate("policies uncached", &others, &few, &uncached)?, &hot),
-        target("customers", many, &hot_many),
+        target(
+            "customers",
+            setup.mandate("customers", &pack, &setup.entities(setup.customers)?, &[])?,
+            &hot_many,
+        ),
     ];
     for connections in [16, 64] {
         let samples = setup.measure(&targets, connections)?;
@@ -190,6 +198,38 @@ fn throughput(setup: &Setup, many: Server, results: &mut Results) -> io::Result<
     Ok(())
 }
 
+/// The engine in a tonic server, beside one that only parses.
+fn over_grpc(setup: &Setup, results: &mut Results) -> io::Result<()> {
+    let (policies, entities) = (setup.policies(0)?, setup.entities(FEW)?);
+    let engine = ["--policies".as_ref(), policies.as_os_str(), "--entities".as_ref(), entities.as_os_str()];
+    let uncached = [&engine[..], &["--cache-entries".as_ref(), "0".as_ref()]].concat();
+    let limit = setup.grpc("grpc limit", &[])?;
+    let (hits, misses) = (setup.grpc("grpc", &engine)?, setup.grpc("grpc uncached", &uncached)?);
+    let checks: Rc<[Check]> = World { customers: FEW }.questions(2_000, mix).iter().map(Check::of).collect();
+    let any: Rc<[Check]> = checks.iter().map(Check::any_answer).collect();
+    let servers = [(&limit, &any), (&hits, &checks), (&misses, &checks)];
+    let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+    let mut bad = 0;
+    for round in 0..=setup.rounds {
+        for ((server, checks), rates) in servers.iter().zip(&mut rates) {
+            let brought = grpc::load(server.port, checks, 16, setup.round)?;
+            bad += brought.wrong + brought.failed;
+            // The first round only warms up.
+            rates.extend((round > 0).then(|| brought.rate()));
+        }
+    }
+    let [limit, hits, misses] = &rates;
+    let note = format!(
+        "the engine in a tonic server; the bare one: {} checks a second, 16 in flight on 4 connections",
+        number(median(limit))
+    );
+    let [hit, miss] = [hits, misses].map(|rates| ratio(rates, limit));
+    results.bar("gRPC ext_authz, hits, of a bare tonic server", hit, "", Bound::AtLeast(0.85), &note);
+    results.bar("gRPC ext_authz, cache off", miss, "", Bound::AtLeast(0.65), "the same");
+    results.bar("wrong or failed meanwhile", crate::http::float(bad), "", Bound::AtMost(0.0), CHECKED);
+    Ok(())
+}
+
 /// A thousand changed entities a second: a hundred consents of customers that are asked about, ten
 /// times a second.
 fn changes(setup: &Setup, results: &mut Results) -> io::Result<()> {
@@ -220,7 +260,7 @@ fn changes(setup: &Setup, results: &mut Results) -> io::Result<()> {
         Bound::AtLeast(0.85),
         note,
     );
-    results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), "every answer is checked");
+    results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), CHECKED);
     Ok(())
 }
 
@@ -249,7 +289,7 @@ fn reloads(setup: &Setup, results: &mut Results) -> io::Result<()> {
         note,
     );
     results.bar("p99 meanwhile, of quiet", ratio(&p99s(&busy), &p99s(&quiet)), " ×", Bound::AtMost(2.0), "");
-    results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), "every answer is checked");
+    results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), CHECKED);
     Ok(())
 }
 

@@ -57,8 +57,11 @@ struct Batch {
 fn batch() -> impl Strategy<Value = Batch> {
     let count = prop_oneof![4 => 0..4_u32, 1 => 0..5_000_u32];
     let go = prop_oneof![4 => 0..4_u32, 1 => 0..5_000_u32];
-    ((0..USERS, 1..50_u32, count), 0..3_i64, (0..USERS, go))
-        .prop_map(|(come, level, go)| Batch { come, level, go })
+    ((0..USERS, 1..50_u32, count), 0..3_i64, (0..USERS, go)).prop_map(|(come, level, go)| Batch {
+        come,
+        level,
+        go,
+    })
 }
 
 fn apply(batch: &Batch, model: &mut Model, entities: &Entities, schema: &Schema) -> Entities {
@@ -68,13 +71,16 @@ fn apply(batch: &Batch, model: &mut Model, entities: &Entities, schema: &Schema)
         .map(|n| (n, (batch.level, (n % 7 != 0).then_some(n % TEAMS))))
         .collect();
     let (first, count) = batch.go;
-    let go: Vec<u32> =
-        model.keys().filter(|n| (first..first + count).contains(n) && !come.contains_key(n)).copied().collect();
+    let go: Vec<u32> = model
+        .keys()
+        .filter(|n| (first..first + count).contains(n) && !come.contains_key(n))
+        .copied()
+        .collect();
     let change = Change {
         upsert: come.iter().map(|(n, user)| self::user(schema, *n, *user)).collect(),
         remove: go.iter().map(|n| name(schema, "User", *n)).collect(),
     };
-    go.iter().for_each(|n| drop(model.remove(n)));
+    model.retain(|n, _| !go.contains(n));
     model.extend(come);
     entities.apply(&change, schema).unwrap()
 }
@@ -86,7 +92,10 @@ fn check(model: &Model, entities: &Entities, schema: &Schema) {
         let stored = entities.get(name(schema, "User", n).name()).map(|stored| stored.entity.clone());
         let expected = model.get(&n).map(|expected| user(schema, n, *expected).entity);
         assert_eq!(stored.is_some(), expected.is_some(), "user {n}");
-        assert!(stored.zip(expected).is_none_or(|(stored, expected)| stored.same_content(&expected)), "user {n}");
+        assert!(
+            stored.zip(expected).is_none_or(|(stored, expected)| stored.same_content(&expected)),
+            "user {n}"
+        );
     }
 }
 

@@ -1,0 +1,211 @@
+//! The same over gRPC, as Envoy asks (`ext_authz`): a bare tonic server that parses a check and says
+//! OK, and one that asks the engine, embedded in it. Who asks is in headers, as a gateway sets them
+//! once it knows its caller; the customer is in the path.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use envoy_types::ext_authz::v3::pb::{Authorization, AuthorizationServer, CheckRequest, CheckResponse};
+use envoy_types::ext_authz::v3::{CheckRequestExt, CheckResponseExt};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context;
+use h2::client::SendRequest;
+use mandate::authz::json::Json;
+use mandate::authz::request::Named;
+use mandate::pdp::Pdp;
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use crate::load::Round;
+use crate::world::Question;
+
+/// A check as bytes, and whether it has to be OK; `None` if any answer will do.
+#[derive(Debug, Clone)]
+pub struct Check {
+    bytes: Bytes,
+    expected: Option<bool>,
+}
+
+impl Check {
+    pub fn of(question: &Question) -> Self {
+        let headers = [
+            (":method", "POST"),
+            ("x-partner-kind", question.principal.0),
+            ("x-partner", &question.principal.1),
+            ("x-channel", question.channel),
+        ];
+        let request = attribute_context::HttpRequest {
+            method: "POST".to_owned(),
+            path: format!("/v1/customers/{}/deviceBatches", question.customer),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            ..Default::default()
+        };
+        let request = attribute_context::Request { http: Some(request), time: None };
+        let attributes = envoy_types::pb::envoy::service::auth::v3::AttributeContext {
+            request: Some(request),
+            ..Default::default()
+        };
+        let message = CheckRequest { attributes: Some(attributes) }.encode_to_vec();
+        // gRPC's frame: not compressed, then the length.
+        let length = u32::try_from(message.len()).unwrap_or_default().to_be_bytes();
+        let bytes = [&[0][..], &length, &message].concat().into();
+        Self { bytes, expected: Some(question.permitted) }
+    }
+
+    #[must_use]
+    pub fn any_answer(&self) -> Self {
+        Self { expected: None, ..self.clone() }
+    }
+}
+
+/// Parses, and says OK.
+struct Limit;
+
+#[tonic::async_trait]
+impl Authorization for Limit {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        std::hint::black_box(request);
+        Ok(Response::new(CheckResponse::with_status(Status::ok(""))))
+    }
+}
+
+/// Parses, and asks the engine.
+struct Engine {
+    pdp: Pdp,
+    /// The contexts that there are, by channel, read once.
+    contexts: HashMap<&'static str, Json<'static>>,
+}
+
+impl Engine {
+    fn new(pdp: Pdp) -> Self {
+        let contexts = [
+            ("partner-center-api", r#"{"channel":"partner-center-api"}"#),
+            ("partner-center-ui", r#"{"channel":"partner-center-ui"}"#),
+            ("oem-api", r#"{"channel":"oem-api"}"#),
+        ];
+        let read = |(channel, text): (_, &'static str)| Some((channel, Json::parse(text.as_bytes()).ok()?));
+        Self { pdp, contexts: contexts.into_iter().filter_map(read).collect() }
+    }
+}
+
+#[tonic::async_trait]
+impl Authorization for Engine {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let check = request.get_ref();
+        let status = self.decide(check).unwrap_or_else(|| Status::permission_denied("no such route"));
+        Ok(Response::new(CheckResponse::with_status(status)))
+    }
+}
+
+impl Engine {
+    fn decide(&self, check: &CheckRequest) -> Option<Status> {
+        let headers = check.get_client_headers()?;
+        let header = |name: &str| headers.get(name).map(String::as_str);
+        let path = &check.attributes.as_ref()?.request.as_ref()?.http.as_ref()?.path;
+        let customer = path.strip_prefix("/v1/customers/")?.strip_suffix("/deviceBatches")?;
+        let named = |kind, id| Named { kind, id, properties: None };
+        let question = mandate::authz::request::Question {
+            principal: named(header("x-partner-kind")?, header("x-partner")?),
+            action: "registerDevice",
+            action_properties: None,
+            resource: named("Customer", customer),
+            context: self.contexts.get(header("x-channel")?)?.as_object(),
+        };
+        let view = self.pdp.view();
+        let decision = view.decide(&question).ok()?;
+        if decision.is_permit() {
+            return Some(Status::ok(""));
+        }
+        let reason = decision.explaining().iter().find_map(|policy| policy.reason.as_deref());
+        Some(Status::permission_denied(reason.unwrap_or("no policy permits this")))
+    }
+}
+
+/// Serves until the process is ended: the limit, or the engine if there is one.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn serve(address: &str, engine: Option<Pdp>) -> io::Result<()> {
+    let address = address.parse().map_err(io::Error::other)?;
+    let mut server = tonic::transport::Server::builder();
+    let router = match engine {
+        Some(pdp) => server.add_service(AuthorizationServer::new(Engine::new(pdp))),
+        None => server.add_service(AuthorizationServer::new(Limit)),
+    };
+    router.serve(address).await.map_err(io::Error::other)
+}
+
+/// HTTP/2 connections that the streams share.
+const CONNECTIONS: usize = 4;
+
+/// Loads a server for a while, with so many checks in flight, from the calling thread.
+///
+/// # Errors
+/// The server cannot be connected to.
+pub fn load(port: u16, checks: &Rc<[Check]>, in_flight: usize, length: Duration) -> io::Result<Round> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+            stream.set_nodelay(true)?;
+            let (sender, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
+            tokio::task::spawn_local(connection);
+            connections.push(sender);
+        }
+        let start = Instant::now();
+        let senders = connections.iter().cycle().take(in_flight).cloned().enumerate();
+        let workers: Vec<_> = senders
+            .map(|(n, sender)| {
+                let first = n * checks.len() / in_flight;
+                tokio::task::spawn_local(worker(sender, Rc::clone(checks), first, start + length))
+            })
+            .collect();
+        let mut round = Round::empty();
+        for worker in workers {
+            round.add(&worker.await.map_err(io::Error::other)?)?;
+        }
+        round.elapsed = start.elapsed();
+        Ok(round)
+    })
+}
+
+async fn worker(sender: SendRequest<Bytes>, checks: Rc<[Check]>, first: usize, end: Instant) -> Round {
+    let mut round = Round::empty();
+    for check in checks.iter().cycle().skip(first) {
+        let sent = Instant::now();
+        let Ok(permitted) = ask(&sender, check.bytes.clone()).await else {
+            round.failed += 1;
+            break;
+        };
+        let now = Instant::now();
+        round.answered(now - sent, check.expected.is_none_or(|expected| expected == permitted));
+        if now >= end {
+            break;
+        }
+    }
+    round
+}
+
+/// Whether the check was OK.
+async fn ask(sender: &SendRequest<Bytes>, check: Bytes) -> Result<bool, Box<dyn std::error::Error>> {
+    let head = axum::http::Request::post("http://127.0.0.1/envoy.service.auth.v3.Authorization/Check")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())?;
+    let mut ready = sender.clone().ready().await?;
+    let (response, mut stream) = ready.send_request(head, false)?;
+    stream.send_data(check, true)?;
+    let mut body = response.await?.into_body();
+    let mut answer = Vec::new();
+    while let Some(part) = body.data().await {
+        let part = part?;
+        body.flow_control().release_capacity(part.len())?;
+        answer.extend_from_slice(&part);
+    }
+    body.trailers().await?;
+    let message = CheckResponse::decode(answer.get(5..).unwrap_or_default())?;
+    Ok(message.status.is_some_and(|status| status.code == 0))
+}
