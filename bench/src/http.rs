@@ -121,6 +121,21 @@ impl Setup {
         self.start(&mut command, name, port)
     }
 
+    /// Starts any other server on the same core.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn other(
+        &self,
+        name: &str,
+        program: &str,
+        arguments: impl FnOnce(u16) -> Vec<String>,
+    ) -> io::Result<Server> {
+        process::pin(SERVER_CORE)?;
+        let port = process::free_port()?;
+        self.start(Command::new(program).args(arguments(port)).current_dir(&self.folder), name, port)
+    }
+
     fn start(&self, command: &mut Command, name: &str, port: u16) -> io::Result<Server> {
         let log = self.folder.join(format!("{}.log", name.replace(' ', "-")));
         let server = Server::start(command, port, &log, Duration::from_mins(5));

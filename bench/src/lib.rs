@@ -7,6 +7,7 @@ pub mod http;
 pub mod inside;
 pub mod limit;
 pub mod load;
+pub mod peers;
 pub mod plot;
 pub mod process;
 pub mod report;

@@ -16,6 +16,8 @@ use crate::world::Question;
 pub struct Shot {
     pub bytes: Vec<u8>,
     pub expected: &'static [u8],
+    /// Whether that may stand anywhere in the answer.
+    pub anywhere: bool,
 }
 
 impl Shot {
@@ -25,7 +27,20 @@ impl Shot {
             "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        Self { bytes: (head + body).into_bytes(), expected }
+        Self { bytes: (head + body).into_bytes(), expected, anywhere: false }
+    }
+
+    /// The same, with what is expected anywhere in the answer.
+    #[must_use]
+    pub fn anywhere(self) -> Self {
+        Self { anywhere: true, ..self }
+    }
+
+    fn is_answered_by(&self, body: &[u8]) -> bool {
+        if !self.anywhere {
+            return body.starts_with(self.expected);
+        }
+        body.windows(self.expected.len()).any(|part| part == self.expected)
     }
 
     /// A question for an `AuthZEN` server, and its answer.
@@ -145,7 +160,7 @@ async fn worker(mut stream: TcpStream, shots: Rc<[Shot]>, first: usize, end: Ins
             round.failed += 1;
             break;
         };
-        let right = buffer.get(body..).is_some_and(|body| body.starts_with(shot.expected));
+        let right = buffer.get(body..).is_some_and(|body| shot.is_answered_by(body));
         round.answered(now - sent, right);
         if now >= end {
             break;

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use mandate::pdp::Pdp;
 use mandate_bench::http::Setup;
 use mandate_bench::world::{self, World};
-use mandate_bench::{grpc, inside, limit, suite};
+use mandate_bench::{grpc, inside, limit, peers, suite};
 
 #[derive(Parser)]
 #[command(about)]
@@ -49,6 +49,15 @@ enum Verb {
         #[arg(long, default_value_t = 100_000)]
         cache_entries: u64,
     },
+    /// Compare with other servers that are installed, and print the table
+    Peers {
+        /// A short run, to see that everything works; its numbers say nothing
+        #[arg(long)]
+        quick: bool,
+        /// The sidecar under test
+        #[arg(long, default_value = "target/dist/mandate")]
+        mandate: PathBuf,
+    },
     /// Compare over HTTP, and print the table
     Http {
         /// A short run, to see that everything works; its numbers say nothing
@@ -61,6 +70,13 @@ enum Verb {
         #[arg(long)]
         write: bool,
     },
+}
+
+/// A folder to work in, and what to measure with.
+fn setup(folder: &Path, mandate: PathBuf, quick: bool) -> Setup {
+    let (rounds, round) = if quick { (1, Duration::from_millis(300)) } else { (7, Duration::from_secs(2)) };
+    let (customers, policies) = if quick { (5_000, 500) } else { (1_000_000, 10_000) };
+    Setup { mandate, pack: "policies".into(), folder: folder.to_owned(), rounds, round, customers, policies }
 }
 
 fn main() -> ExitCode {
@@ -88,15 +104,17 @@ fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
             Ok(runtime.block_on(grpc::serve(&listen, engine))?)
         }
         Verb::Http { quick, mandate, write } => http(quick, mandate, write),
+        Verb::Peers { quick, mandate } => {
+            let folder = tempfile::tempdir()?;
+            print(&peers::run(&setup(folder.path(), mandate, quick), &say)?);
+            Ok(())
+        }
     }
 }
 
 fn http(quick: bool, mandate: PathBuf, write: bool) -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let (rounds, round) = if quick { (1, Duration::from_millis(300)) } else { (7, Duration::from_secs(2)) };
-    let (customers, policies) = if quick { (5_000, 500) } else { (1_000_000, 10_000) };
-    let pack = PathBuf::from("policies");
-    let setup = Setup { mandate, pack, folder: folder.path().to_owned(), rounds, round, customers, policies };
+    let setup = setup(folder.path(), mandate, quick);
     let mut results = suite::run(&setup, &|what| say(&format!("… {what}")))?;
     results.describe_machine(&setup.mandate);
     print(&results.tables());

@@ -25,6 +25,8 @@ pub struct Question {
     pub customer: String,
     pub channel: &'static str,
     pub permitted: bool,
+    /// The number of the customer.
+    pub number: u64,
 }
 
 /// Well-mixed bits of a number (the finalizer of `SplitMix64`).
@@ -174,6 +176,23 @@ pub fn lines_of(n: u64, delegated: bool) -> String {
         + &entity("Customer", &id, "", &[("CspConsent", &csp_id), ("OemConsent", &oem_id)])
 }
 
+/// A partner's kind and id.
+pub type Partner = (&'static str, String);
+
+/// Who may register a customer's devices, and over which channels, as the pack has it.
+pub fn rights(n: u64) -> Vec<(Partner, &'static [&'static str])> {
+    let (both, ui) = (&["partner-center-api", "partner-center-ui"][..], &["partner-center-ui"][..]);
+    let mut rights = vec![(("Oem", format!("oem-{}", oem(n))), &["oem-api"][..])];
+    match csp(n) {
+        Csp::Direct(direct) => rights.push((("DirectBillPartner", format!("direct-{direct}")), both)),
+        Csp::Reseller(reseller, provider) => {
+            rights.push((("IndirectReseller", format!("reseller-{reseller}")), ui));
+            rights.push((("IndirectProvider", format!("provider-{provider}")), both));
+        }
+    }
+    rights
+}
+
 /// The customer in none of its consents, which stand as before.
 pub fn customer_without_consents(n: u64) -> String {
     let lines = lines_of(n, false);
@@ -200,7 +219,7 @@ fn question(n: u64, variant: u64, permitted: bool) -> Question {
         }
     };
     let (principal, channel) = if (bits >> 8).is_multiple_of(4) { by_oem } else { by_csp };
-    Question { principal, action: "registerDevice", customer: customer(n), channel, permitted }
+    Question { principal, action: "registerDevice", customer: customer(n), channel, permitted, number: n }
 }
 
 impl Question {

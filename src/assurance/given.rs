@@ -67,8 +67,14 @@ impl Draft<'_> {
     }
 
     fn edge(&mut self, child: &str, parent: &str, wanted: bool) -> Result<(), String> {
-        let parent_name = names::entity(parent, self.snapshot.schema())?;
-        let parents = &mut self.known(child)?.parents;
+        let schema = self.snapshot.schema();
+        let parent_name = names::entity(parent, schema)?;
+        let entity = self.known(child)?;
+        let info = schema.kind(entity.name.kind);
+        if wanted && !info.parents.contains(&parent_name.kind) {
+            return Err(format!("a `{}` cannot be directly in `{parent}`", info.name));
+        }
+        let parents = &mut entity.parents;
         match (parents.contains(&parent_name), wanted) {
             (false, false) => return Err(format!("`{child}` is not in `{parent}`, so it cannot be without")),
             (true, true) => return Err(format!("`{child}` is in `{parent}` already")),

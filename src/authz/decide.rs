@@ -68,7 +68,7 @@ fn holds(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, String> {
 }
 
 fn ancestors<'s, 'a>(slice: &'s Slice<'a>, name: Name<'_>) -> &'s [Name<'a>] {
-    let loaded = slice.loaded.iter().find(|loaded| loaded.name == name);
+    let loaded = slice.asked().iter().find(|loaded| loaded.name == name);
     loaded.map_or(&[], |loaded| slice.ancestors(loaded))
 }
 
@@ -76,7 +76,7 @@ fn ancestors<'s, 'a>(slice: &'s Slice<'a>, name: Name<'_>) -> &'s [Name<'a>] {
 /// who may. Cedar alone would let a policy without conditions permit anybody anything.
 fn unknown(schema: &Schema, request: &Request, slice: &Slice<'_>) -> Option<Outcome> {
     let exists = |name: Name<'_>| {
-        let mut loaded = slice.loaded.iter().filter(|loaded| loaded.name == name);
+        let mut loaded = slice.asked().iter().filter(|loaded| loaded.name == name);
         loaded.any(|loaded| loaded.entity.is_some() || loaded.described.is_some()) || schema.enumerates(name)
     };
     if !exists(request.principal.name()) {
@@ -104,9 +104,9 @@ fn cedar_entities(
 ) -> Result<CedarEntities, DecideError> {
     let mut entities: Vec<ast::Entity> = Vec::with_capacity(slice.loaded.len() + 1);
     for (n, loaded) in slice.loaded.iter().enumerate() {
-        let earlier = slice.loaded.iter().take(n).any(|other| other.name == loaded.name);
-        let described = || slice.loaded.iter().any(|it| it.name == loaded.name && it.described.is_some());
-        if !earlier && (loaded.entity.is_some() || described()) {
+        let again = n == 1 && slice.loaded.first().is_some_and(|first| first.name == loaded.name);
+        let mut of_it = slice.asked().iter().filter(|asked| asked.name == loaded.name);
+        if !again && (loaded.entity.is_some() || of_it.any(|asked| asked.described.is_some())) {
             entities.push(cedar_entity(loaded, slice, schema)?);
         }
     }
@@ -129,7 +129,7 @@ fn cedar_entity(loaded: &Loaded<'_>, slice: &Slice<'_>, schema: &Schema) -> Resu
     let (stored, tags) =
         loaded.entity.map_or_else(Default::default, |entity| entity.attributes_and_tags(schema));
     let descriptions =
-        slice.loaded.iter().filter(|other| other.name == loaded.name).filter_map(|it| it.described);
+        slice.asked().iter().filter(|asked| asked.name == loaded.name).filter_map(|it| it.described);
     let attributes: Record =
         descriptions.fold(stored, |attributes, described| attributes.overlaid(described));
     let ancestors: HashSet<_> = slice.ancestors(loaded).iter().map(|name| schema.uid(*name)).collect();

@@ -35,6 +35,11 @@ pub struct PolicyError {
 }
 
 impl Decision {
+    /// About how many bytes the decision takes; policies are shared.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + size_of_val(self.explaining()) + size_of_val(&*self.errors)
+    }
+
     pub fn is_permit(&self) -> bool {
         matches!(self.outcome, Outcome::Permitted(_))
     }

@@ -124,6 +124,16 @@ impl Faults {
         }
     }
 
+    /// Pushes an error that is worded only if it is kept: there may be as many as entities.
+    pub fn push_error(&mut self, word: impl FnOnce() -> Fault) {
+        if self.kept.len() < Self::KEPT {
+            self.push(word());
+        } else {
+            self.found += 1;
+            self.errors += 1;
+        }
+    }
+
     pub fn extend(&mut self, other: Self) {
         let room = Self::KEPT.saturating_sub(self.kept.len());
         self.kept.extend(other.kept.into_iter().take(room));

@@ -39,6 +39,12 @@ impl<'a> Slice<'a> {
         &self.stamps
     }
 
+    /// The principal and the resource: only these are described by callers, and only these can be the
+    /// same entity, loaded twice.
+    pub(super) fn asked(&self) -> &[Loaded<'a>] {
+        self.loaded.get(..2).unwrap_or(&self.loaded)
+    }
+
     /// All that a loaded entity is in, directly or not.
     pub(super) fn ancestors(&self, of: &Loaded<'_>) -> &[Name<'a>] {
         self.ancestors.get(of.ancestors.clone()).unwrap_or_default()

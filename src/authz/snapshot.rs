@@ -142,6 +142,10 @@ fn reading(schema: &Schema, terms: &Terms) -> Result<Reading, Faults> {
     let mut described_by_callers = Vec::new();
     for name in &terms.described_by_callers {
         match schema.kind_named(name) {
+            Ok(kind) if schema.kind(kind).enumerated.is_some() => faults.push(
+                Fault::error(format!("`{name}` is enumerated: the schema alone says which ones there are"))
+                    .help("leave it out of `described-by-callers`"),
+            ),
             Ok(kind) => described_by_callers.push(kind),
             Err(_) => faults.push(
                 Fault::error(format!(

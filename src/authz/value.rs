@@ -126,6 +126,8 @@ pub struct ValueReader<'s> {
     longest_id: usize,
     /// How many values may still be read.
     affordable: usize,
+    /// How many bytes of text may still be read.
+    affordable_text: usize,
     path: String,
     /// What did not fit, the first [`Faults::KEPT`] of it.
     pub misfits: Vec<Misfit>,
@@ -135,6 +137,9 @@ pub struct ValueReader<'s> {
 /// part of a question: it can be read again for every item of a batch.
 pub const MOST_MEMBERS: usize = 256;
 
+/// The most bytes of text that are read of one part of a question, for the same reason.
+pub const MOST_TEXT: usize = 64 * 1024;
+
 impl<'s> ValueReader<'s> {
     /// A reader whose paths begin with `root`.
     pub fn new(schema: &'s Schema, dialect: Dialect, root: &str) -> Self {
@@ -143,6 +148,7 @@ impl<'s> ValueReader<'s> {
             dialect,
             longest_id: usize::MAX,
             affordable: usize::MAX,
+            affordable_text: usize::MAX,
             path: root.to_owned(),
             misfits: Vec::new(),
         }
@@ -150,7 +156,8 @@ impl<'s> ValueReader<'s> {
 
     /// A reader of what a caller sends, whose entities' ids have at most so many bytes.
     pub fn of_caller(schema: &'s Schema, longest_id: usize) -> Self {
-        Self { longest_id, affordable: MOST_MEMBERS, ..Self::new(schema, Dialect::Caller, "") }
+        let (affordable, affordable_text) = (MOST_MEMBERS, MOST_TEXT);
+        Self { longest_id, affordable, affordable_text, ..Self::new(schema, Dialect::Caller, "") }
     }
 
     /// The attributes of a record type. What does not fit is left out and noted in `misfits`.
@@ -189,7 +196,7 @@ impl<'s> ValueReader<'s> {
         match (ty, json) {
             (Type::Bool, Json::Bool(bool)) => Some(Value::Bool(*bool)),
             (Type::Long, Json::Long(long)) => Some(Value::Long(*long)),
-            (Type::String, Json::String(text)) => Some(Value::String(SmolStr::new(text))),
+            (Type::String, Json::String(text)) => self.text(text),
             (Type::Set(element), Json::Array(items)) => Some(self.set(items, element)),
             (Type::Record(record), Json::Object(object)) => {
                 Some(Value::Record(self.record(object, record, Required::All)))
@@ -339,6 +346,15 @@ impl<'s> ValueReader<'s> {
             // A path is made of what others wrote.
             self.misfits.push(Misfit { path: legible(&self.path, 256), message });
         }
+    }
+
+    fn text(&mut self, text: &str) -> Option<Value> {
+        let left = self.affordable_text.checked_sub(text.len());
+        self.affordable_text = left.unwrap_or(0);
+        if left.is_none() {
+            self.misfit(format!("too long: at most {MOST_TEXT} bytes of text are read in all"));
+        }
+        left.map(|_| Value::String(SmolStr::new(text)))
     }
 
     /// Takes so many values from what may be read; if that is too many, it is noted, and none is read.

@@ -79,5 +79,5 @@ impl Cache {
 }
 
 fn size(request: &Request, memo: &Memo) -> usize {
-    request.size() + size_of_val(&*memo.entities)
+    request.size() + size_of_val(&*memo.entities) + memo.decision.size()
 }

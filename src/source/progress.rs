@@ -24,7 +24,8 @@ pub fn told<T>(bytes: usize, read: impl FnOnce(&Progress) -> T) -> T {
     let (done, wait) = channel::<()>();
     let count = &progress;
     let result = thread::scope(|scope| {
-        scope.spawn(move || {
+        // Without this thread nothing is told, and all is read.
+        let _ = thread::Builder::new().spawn_scoped(scope, move || {
             while wait.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 tracing::info!(entities = count.read(), "reading entities");
             }

@@ -350,6 +350,9 @@ fn wrong_flags_and_files_are_explained() {
     let kind = content.mandate("check", &["--described-by-callers", "Nothing"]);
     ends(&kind, 1);
     assert!(stdout(&kind).contains("no entity type `Nothing`"), "{}", stdout(&kind));
+    let enumerated = content.mandate("check", &["--described-by-callers", "Channel"]);
+    ends(&enumerated, 1);
+    assert!(stdout(&enumerated).contains("`Channel` is enumerated"), "{}", stdout(&enumerated));
 }
 
 #[test]

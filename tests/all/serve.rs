@@ -405,3 +405,44 @@ fn idle_connections_do_not_hold_up_the_end() {
     assert_eq!(sidecar.exit_code(), Some(0));
     drop(idle);
 }
+
+/// A policy for two parties is nothing to whom only one of them concerns.
+#[test]
+fn a_denial_names_only_policies_whose_scope_takes_it() {
+    let content = Content::of_pack();
+    content.write(
+        "policies/agreement.cedar",
+        r#"@id("agreement") @reason("An agreement.")
+        permit (principal == Autopilot::Oem::"trey", action == Autopilot::Action::"registerDevice", resource == Autopilot::Customer::"relecloud")
+        when { context.channel == Autopilot::Channel::"intune" };"#,
+    );
+    let sidecar = content.serve();
+    let policies = |oem, customer| {
+        let body = register(("Oem", oem), customer, "oem-api").to_string();
+        let answer = sidecar.post("/access/v1/evaluation", body).json();
+        assert_eq!(answer["decision"], false, "{answer}");
+        answer["context"]["reason_admin"]["policies"].clone()
+    };
+    assert_eq!(policies("trey", "relecloud"), json!(["agreement", "oem-registers"]));
+    assert_eq!(policies("trey", "northwind"), json!(["oem-registers"]));
+}
+
+/// What is read of a text is bounded, because a batch's defaults are read for every item.
+#[test]
+fn texts_of_callers_are_bounded() {
+    let content = Content::of_pack();
+    content.edit(
+        "policies/schema.cedarschema",
+        "context: { channel: Channel }",
+        "context: { channel: Channel, note?: String }",
+    );
+    let sidecar = content.serve();
+    let ask = |length| {
+        let mut body = register(("Oem", "trey"), "contoso", "oem-api");
+        body["context"]["note"] = json!("x".repeat(length));
+        sidecar.post("/access/v1/evaluation", body.to_string())
+    };
+    assert_eq!(ask(65_536).json()["decision"], true);
+    assert_eq!(ask(65_537).status, 400);
+    assert_eq!(ask(65_537).body, "context.note: too long: at most 65536 bytes of text are read in all");
+}

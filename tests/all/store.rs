@@ -139,3 +139,20 @@ fn the_same_name_twice_is_refused_however_many_there_are() {
     assert_eq!(faults.len(), 1);
     assert!(faults.to_string().contains("`User::\"User-4321\"` is defined twice"), "{faults}");
 }
+
+/// Who is removed twice leaves once.
+#[test]
+fn removing_twice_is_removing() {
+    let schema = schema();
+    let all = vec![team(&schema, 1), user(&schema, 1, (0, Some(1))), user(&schema, 2, (0, Some(1)))];
+    let all = Entities::default().apply(&Change { upsert: all, remove: Vec::new() }, &schema).unwrap();
+    let go = |names: &[(&str, u32)], from: &Entities| {
+        let remove = names.iter().map(|(kind, n)| name(&schema, kind, *n)).collect();
+        from.apply(&Change { upsert: Vec::new(), remove }, &schema)
+    };
+    let faults = go(&[("User", 1), ("User", 1), ("Team", 1)], &all).unwrap_err();
+    assert!(faults.to_string().contains("`User::\"User-2\"` is still in `Team::\"Team-1\"`"), "{faults}");
+    let left = go(&[("User", 1), ("User", 1)], &all).unwrap();
+    assert_eq!(left.digest(), go(&[("User", 1)], &all).unwrap().digest());
+    assert!(go(&[("Team", 1)], &left).is_err());
+}

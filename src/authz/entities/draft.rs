@@ -18,7 +18,7 @@ pub(super) struct Draft<'a> {
     pub changed: Vec<&'a Incoming>,
     /// What was replaced or removed.
     pub left: Vec<&'a Entity>,
-    /// What was removed.
+    /// What was removed; sorted.
     pub removed: Vec<Name<'a>>,
     pub faults: Faults,
 }
@@ -76,12 +76,15 @@ impl<'a> Draft<'a> {
     }
 
     fn twice(&mut self, incoming: &Incoming, first: Option<&Place>) {
-        let elsewhere = first.map_or_else(
-            || "also in another file".to_owned(),
-            |first| format!("first at {}:{}", first.source.path, first.line_column().0),
-        );
-        let message = format!("`{}` is defined twice, {elsewhere}", self.schema.show(incoming.entity.name()));
-        self.faults.push(Fault::error(message).at(incoming.place.clone()));
+        let schema = self.schema;
+        self.faults.push_error(|| {
+            let elsewhere = first.map_or_else(
+                || "also in another file".to_owned(),
+                |first| format!("first at {}:{}", first.source.path, first.line_column().0),
+            );
+            let message = format!("`{}` is defined twice, {elsewhere}", schema.show(incoming.entity.name()));
+            Fault::error(message).at(incoming.place.clone())
+        });
     }
 
     /// In the order of the files, where people look for what is wrong, and where memory is read one
@@ -115,11 +118,16 @@ impl<'a> Draft<'a> {
 
     fn removals(&mut self, change: &'a Change, tags: &Tags<'a>, edits: &mut Vec<Edit<'a>>) {
         let before = self.before;
-        for name in &change.remove {
-            let (tag, name) = (before.tag(name.name()), name.name());
+        let mut names: Vec<Name<'_>> = change.remove.iter().map(EntityRef::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let tag = before.tag(name);
             let Some(old) = before.index.get(tag, name) else {
-                let message = format!("`{}` cannot be removed: it is not there", self.schema.show(name));
-                self.faults.push(Fault::error(message));
+                let schema = self.schema;
+                self.faults.push_error(|| {
+                    Fault::error(format!("`{}` cannot be removed: it is not there", schema.show(name)))
+                });
                 continue;
             };
             let from = tags.sorted.partition_point(|(other, _)| *other < tag);
@@ -130,8 +138,6 @@ impl<'a> Draft<'a> {
                 self.removed.push(name);
             }
         }
-        self.removed.sort();
-        self.removed.dedup();
     }
 
     /// What the change adds to, or takes from, the number of each entity's members.

@@ -35,6 +35,7 @@ impl Draft<'_> {
             self.after.digest.remove(&entity.digest(self.schema));
         }
         let mut found = Findings(faults);
+        self.nothing_in_itself(&mut found);
         self.nothing_left_in_removed(&mut found);
         found.0.into_result().map(|_| self.after)
     }
@@ -43,7 +44,6 @@ impl Draft<'_> {
         self.parents(entity, place, found);
         self.member_of_one(entity, place, found);
         self.kept_its_member(entity, place, found);
-        self.is_not_in_itself(entity, place, found);
     }
 
     /// Parents exist; and the rule of the only member, seen from below: what this entity is in names
@@ -97,29 +97,42 @@ impl Draft<'_> {
         Some((attribute, entity.entity_attribute(attribute, self.schema)?))
     }
 
-    fn is_not_in_itself(&self, entity: &Entity, place: Option<&Place>, found: &mut Findings) {
-        let may_recur = |kind: Kind| {
-            let parents = &self.schema.kind(kind).parents;
-            parents.iter().any(|parent| self.schema.can_be_in(*parent, kind))
-        };
-        if may_recur(entity.name().kind) && self.reaches(entity, entity.name()) {
-            let name = self.schema.show(entity.name());
-            found.error(format!("`{name}` is in itself, directly or through others"), place);
+    /// Walks up from what changed, each edge once: a new cycle has something in it that changed.
+    fn nothing_in_itself(&self, found: &mut Findings) {
+        let recurs: HashSet<Kind> =
+            self.schema.kinds().map(|(kind, _)| kind).filter(|kind| self.may_recur(*kind)).collect();
+        let above = |name: Name<'_>| self.after.get(name).map(|stored| stored.entity.parents());
+        let mut done: HashSet<Name<'_>> = HashSet::new();
+        for incoming in self.changed.iter().filter(|it| recurs.contains(&it.entity.name().kind)) {
+            let start = incoming.entity.name();
+            let (mut path, mut on_path) = (vec![(start, above(start))], HashSet::from([start]));
+            while let Some((name, parents)) = path.last_mut() {
+                let next = parents.iter_mut().flatten().find(|parent| !done.contains(parent));
+                match next {
+                    Some(parent) if on_path.contains(&parent) => {
+                        let message = format!(
+                            "`{}` is in itself, directly or through others",
+                            self.schema.show(parent)
+                        );
+                        found.error(message, incoming.place.as_ref());
+                    }
+                    Some(parent) => {
+                        path.push((parent, above(parent)));
+                        on_path.insert(parent);
+                    }
+                    None => {
+                        on_path.remove(name);
+                        done.insert(*name);
+                        path.pop();
+                    }
+                }
+            }
         }
     }
 
-    fn reaches(&self, from: &Entity, goal: Name<'_>) -> bool {
-        let mut seen: HashSet<Name<'_>> = HashSet::new();
-        let mut open: Vec<Name<'_>> = from.parents().collect();
-        while let Some(name) = open.pop() {
-            if name == goal {
-                return true;
-            }
-            if seen.insert(name) {
-                open.extend(self.after.get(name).into_iter().flat_map(|stored| stored.entity.parents()));
-            }
-        }
-        false
+    fn may_recur(&self, kind: Kind) -> bool {
+        let parents = &self.schema.kind(kind).parents;
+        parents.iter().any(|parent| self.schema.can_be_in(*parent, kind))
     }
 
     /// What is still in an entity that was removed. Who that is takes a look at all entities, which
@@ -129,17 +142,18 @@ impl Draft<'_> {
         if dangling.is_empty() {
             return;
         }
-        let mut left: Vec<String> = Vec::new();
+        let mut left: Vec<(Name<'_>, Name<'_>)> = Vec::new();
         // What changed was told already that its parent does not exist.
         for entity in self.after.iter().filter(|entity| !self.differs(entity.name())) {
-            for parent in entity.parents().filter(|parent| dangling.contains(parent)) {
-                let [entity, parent] = [entity.name(), parent].map(|name| self.schema.show(name));
-                left.push(format!("`{entity}` is still in `{parent}`, which is removed"));
-            }
+            let parents = entity.parents().filter(|parent| dangling.contains(parent));
+            left.extend(parents.map(|parent| (entity.name(), parent)));
         }
-        left.sort();
-        for message in left {
-            found.error(message, None);
+        left.sort_unstable();
+        for (entity, parent) in left {
+            found.0.push_error(|| {
+                let [entity, parent] = [entity, parent].map(|name| self.schema.show(name));
+                Fault::error(format!("`{entity}` is still in `{parent}`, which is removed"))
+            });
         }
     }
 

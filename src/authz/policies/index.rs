@@ -27,6 +27,10 @@ pub struct Candidate {
     pub condition: Option<Expr>,
     /// How many references in a row it follows.
     pub level: u32,
+    /// What its scope says about the principal and the resource: it is found by one that it names, and
+    /// may name the other as well.
+    principal: Part,
+    resource: Part,
 }
 
 /// The policies that requests of one environment can match.
@@ -56,8 +60,11 @@ impl Candidates {
         (principal, its_ancestors): (Name<'a>, &'a [Name<'a>]),
         (resource, ancestors): (Name<'a>, &'a [Name<'a>]),
     ) -> impl Iterator<Item = &'a Arc<Candidate>> {
-        let of_principal = self.principal.of(principal, its_ancestors);
-        self.any.iter().chain(of_principal).chain(self.resource.of(resource, ancestors))
+        let named = self.principal.of(principal, its_ancestors).chain(self.resource.of(resource, ancestors));
+        let named = named.filter(move |found| {
+            found.principal.takes(principal, its_ancestors) && found.resource.takes(resource, ancestors)
+        });
+        self.any.iter().chain(named)
     }
 
     fn add(&mut self, candidate: &Arc<Candidate>, scope: &Scope) {
@@ -113,7 +120,13 @@ pub fn index<'p>(
         } else {
             Some(prepared(&policy.as_ref().condition()))
         };
-        let candidate = Arc::new(Candidate { info, condition, level });
+        let candidate = Arc::new(Candidate {
+            info,
+            condition,
+            level,
+            principal: scope.principal.clone(),
+            resource: scope.resource.clone(),
+        });
         for ((action, principal, resource), candidates) in &mut index {
             if scope.fits(schema.action(*action), *principal, *resource, schema) {
                 candidates.add(&candidate, &scope);
@@ -146,6 +159,7 @@ struct Scope {
 }
 
 /// What a scope says about the principal or the resource.
+#[derive(Debug, Clone)]
 enum Part {
     Any,
     OfType(Kind),
@@ -177,12 +191,10 @@ impl Scope {
         Self { action: policy.action_constraint(), principal, resource }
     }
 
-    /// Whether the index finds the policy for exactly the requests that its scope takes: it looks only
-    /// one entity up.
+    /// Whether the index finds the policy for exactly the requests that its scope takes.
     fn is_exact(&self) -> bool {
-        let typed = |part: &Part| matches!(part, Part::Any | Part::OfType(_));
         let clear = |part: &Part| !matches!(part, Part::Unclear);
-        clear(&self.principal) && clear(&self.resource) && (typed(&self.principal) || typed(&self.resource))
+        clear(&self.principal) && clear(&self.resource)
     }
 
     fn fits(&self, action: &ActionInfo, principal: Kind, resource: Kind, schema: &Schema) -> bool {
@@ -220,6 +232,15 @@ impl Part {
             (None, Some(entity)) => Self::In(None, entity),
             (Some(Some(kind)), Some(entity)) => Self::In(Some(kind), entity),
             _ => Self::Unclear,
+        }
+    }
+
+    /// Whether an entity that fits is the one that is named, or in it.
+    fn takes(&self, name: Name<'_>, ancestors: &[Name<'_>]) -> bool {
+        match self {
+            Self::Any | Self::OfType(_) | Self::Unclear => true,
+            Self::Is(entity) => entity.name() == name,
+            Self::In(_, entity) => entity.name() == name || ancestors.contains(&entity.name()),
         }
     }
 

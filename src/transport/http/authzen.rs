@@ -243,7 +243,9 @@ impl Serialize for Evaluations<'_, '_> {
                 }
                 Ok(decision) => Answer::bare(decision),
                 Err(Problem(status, message)) => {
-                    api.pdp.count_bad_request();
+                    if status.is_client_error() {
+                        api.pdp.count_bad_request();
+                    }
                     Answer::broken(status.as_u16(), message.clone())
                 }
             };
