@@ -31,3 +31,9 @@ bench-http *ARGS:
     cargo build --locked --profile dist
     cargo build --locked --profile dist -p mandate-bench
     target/dist/mandate-bench http {{ARGS}}
+
+# Other servers that are installed, with the same questions.
+bench-peers *ARGS:
+    cargo build --locked --profile dist
+    cargo build --locked --profile dist -p mandate-bench
+    target/dist/mandate-bench peers {{ARGS}}

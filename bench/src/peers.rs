@@ -140,8 +140,8 @@ resourcePolicy:
 fn cerbos_arguments(folder: &Path, port: u16) -> Vec<String> {
     let storage = format!("storage.disk.directory={}", folder.join("policies").display());
     let http = format!("server.httpListenAddr=127.0.0.1:{port}");
-    let settings =
-        [&storage, &http, "server.grpcListenAddr=127.0.0.1:0", "telemetry.disabled=true"].join(",");
+    let grpc = format!("server.grpcListenAddr=unix:{}", folder.join("grpc.sock").display());
+    let settings = [&storage, &http, &grpc, "telemetry.disabled=true"].join(",");
     ["server", "--log-level=error", "--debug-listen-addr=", "--set", &settings].map(str::to_owned).into()
 }
 
