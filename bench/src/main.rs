@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use mandate::pdp::Pdp;
 use mandate_bench::http::Setup;
 use mandate_bench::world::{self, World};
-use mandate_bench::{grpc, inside, limit, peers, suite};
+use mandate_bench::{grpc, inside, limit, peers, plot, suite};
 
 #[derive(Parser)]
 #[command(about)]
@@ -48,6 +48,11 @@ enum Verb {
         entities: Option<PathBuf>,
         #[arg(long, default_value_t = 100_000)]
         cache_entries: u64,
+    },
+    /// Draw the plots anew from the results in a folder
+    Plot {
+        #[arg(default_value = "docs/performance")]
+        folder: PathBuf,
     },
     /// Compare with other servers that are installed, and print the table
     Peers {
@@ -103,6 +108,7 @@ fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             Ok(runtime.block_on(grpc::serve(&listen, engine))?)
         }
+        Verb::Plot { folder } => Ok(plot::from_results(&folder)?),
         Verb::Http { quick, mandate, write } => http(quick, mandate, write),
         Verb::Peers { quick, mandate } => {
             let folder = tempfile::tempdir()?;

@@ -1,19 +1,37 @@
 //! Plots of throughput by size, as SVG.
 
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use plotters::prelude::*;
+use serde::Deserialize;
 
+use crate::bars::number;
 use crate::http::float;
 use crate::report::Point;
 
-/// Draws the limit, hits and misses by size, which grows by powers.
+/// What the plots show of the results.
+#[derive(Deserialize)]
+struct Series {
+    by_policies: Vec<Point>,
+    by_customers: Vec<Point>,
+}
+
+/// Draws the plots of a folder from the results in it.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn draw(file: &Path, title: &str, points: &[Point]) -> io::Result<()> {
+/// There are no results that can be read, or a plot cannot be written.
+pub fn from_results(folder: &Path) -> io::Result<()> {
+    let Series { by_policies, by_customers } =
+        serde_json::from_slice(&fs::read(folder.join("results.json"))?)?;
+    draw(&folder.join("policies.svg"), "Requests a second by number of policies", &by_policies)?;
+    draw(&folder.join("customers.svg"), "Requests a second by number of customers", &by_customers)
+}
+
+/// Draws the limit, hits and misses by size, which grows by powers.
+fn draw(file: &Path, title: &str, points: &[Point]) -> io::Result<()> {
     try_draw(file, title, points).map_err(|error| io::Error::other(error.to_string()))
 }
 
@@ -32,8 +50,8 @@ fn try_draw(file: &Path, title: &str, points: &[Point]) -> Result<(), Box<dyn Er
         .x_label_area_size(32)
         .y_label_area_size(72)
         .build_cartesian_2d((least..most * 1.1).log_scale(), 0.0..highest * 1.15)?;
-    let thousands = |n: &f64| crate::bars::number(n.max(1_000.0));
-    chart.configure_mesh().x_label_formatter(&|n| format!("{n:.0}")).y_label_formatter(&thousands).draw()?;
+    let count = |n: &f64| if *n < 1_000.0 { format!("{n:.0}") } else { number(*n) };
+    chart.configure_mesh().x_label_formatter(&count).y_label_formatter(&count).draw()?;
     let lines: [Line; 3] = [
         ("the limit: parse, and answer a constant", |p| p.limit, RGBColor(120, 120, 120)),
         ("Mandate, remembered", |p| p.hits, RGBColor(20, 110, 60)),

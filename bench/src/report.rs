@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bars::{Bar, median, number};
 use crate::http::{Sample, Samples};
@@ -24,7 +24,7 @@ pub struct Results {
 }
 
 /// Requests a second at one size.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Point {
     pub of: u64,
     pub limit: f64,
@@ -92,16 +92,7 @@ impl Results {
     pub fn write(&self, folder: &Path, page: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join("results.json"), serde_json::to_string_pretty(self)? + "\n")?;
-        plot::draw(
-            &folder.join("policies.svg"),
-            "Requests a second by number of policies",
-            &self.by_policies,
-        )?;
-        plot::draw(
-            &folder.join("customers.svg"),
-            "Requests a second by number of customers",
-            &self.by_customers,
-        )?;
+        plot::from_results(folder)?;
         let text = fs::read_to_string(page)?;
         let (begin, end) = ("<!-- measured -->\n", "<!-- /measured -->");
         let missing = || io::Error::other(format!("`{}` has no place for the tables", page.display()));
