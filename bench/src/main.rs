@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use mandate::pdp::Pdp;
+use mandate_bench::bars::number;
 use mandate_bench::http::Setup;
 use mandate_bench::world::{self, World};
-use mandate_bench::{grpc, inside, limit, peers, plot, suite};
+use mandate_bench::{grpc, inside, limit, load, peers, plot, process, suite};
 
 #[derive(Parser)]
 #[command(about)]
@@ -48,6 +49,14 @@ enum Verb {
         entities: Option<PathBuf>,
         #[arg(long, default_value_t = 100_000)]
         cache_entries: u64,
+    },
+    /// Load a sidecar that is running on a world, such as under a profiler
+    Load {
+        port: u16,
+        #[arg(long, default_value_t = 1_000)]
+        customers: u64,
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
     },
     /// Draw the plots anew from the results in a folder
     Plot {
@@ -107,6 +116,15 @@ fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
             let engine = snapshot.map(|snapshot| Pdp::new(snapshot, cache_entries));
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             Ok(runtime.block_on(grpc::serve(&listen, engine))?)
+        }
+        Verb::Load { port, customers, seconds } => {
+            process::pin(process::LOAD_CORE)?;
+            let shots = mandate_bench::http::questions(customers);
+            let round = load::run(port, &shots, 16, Duration::from_secs(seconds))?;
+            let (rate, p99) = (number(round.rate()), number(round.micros(0.99)));
+            let (wrong, failed) = (round.wrong, round.failed);
+            print(&format!("{rate} requests/s, p99 {p99} µs, {wrong} wrong, {failed} failed\n"));
+            Ok(())
         }
         Verb::Plot { folder } => Ok(plot::from_results(&folder)?),
         Verb::Http { quick, mandate, write } => http(quick, mandate, write),
