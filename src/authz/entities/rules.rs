@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 
 use super::draft::Draft;
-use super::{Entities, Entity};
+use super::{Entities, Entity, Incoming};
 use crate::authz::digest::SetDigest;
 use crate::authz::fault::{Fault, Faults, Place};
 use crate::authz::parallel::map_parts;
@@ -110,11 +110,7 @@ impl Draft<'_> {
                 let next = parents.iter_mut().flatten().find(|parent| !done.contains(parent));
                 match next {
                     Some(parent) if on_path.contains(&parent) => {
-                        let message = format!(
-                            "`{}` is in itself, directly or through others",
-                            self.schema.show(parent)
-                        );
-                        found.error(message, incoming.place.as_ref());
+                        found.0.push_error(|| self.in_itself(parent, incoming));
                     }
                     Some(parent) => {
                         path.push((parent, above(parent)));
@@ -128,6 +124,14 @@ impl Draft<'_> {
                 }
             }
         }
+    }
+
+    /// What is wrong stands where the entity does, if it changed, or else where the way to it began.
+    fn in_itself(&self, name: Name<'_>, from: &Incoming) -> Fault {
+        let itself = self.changed.iter().find(|incoming| incoming.entity.name() == name);
+        let place = itself.map_or(&from.place, |incoming| &incoming.place).clone();
+        Fault::error(format!("`{}` is in itself, directly or through others", self.schema.show(name)))
+            .at(place)
     }
 
     fn may_recur(&self, kind: Kind) -> bool {
