@@ -54,6 +54,12 @@ pub struct Target {
     pub shots: Rc<[Shot]>,
 }
 
+impl Target {
+    pub fn new(name: &str, server: Server, shots: &Rc<[Shot]>) -> Self {
+        Self { name: name.to_owned(), server, shots: Rc::clone(shots) }
+    }
+}
+
 impl Setup {
     /// The entities of a world, written once.
     ///

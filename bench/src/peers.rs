@@ -42,15 +42,10 @@ const CUSTOMERS: u64 = 1_000;
 pub fn run(setup: &Setup, say: &dyn Fn(&str)) -> io::Result<String> {
     let hot = questions(CUSTOMERS);
     let (policies, entities) = (setup.policies(0)?, setup.entities(CUSTOMERS)?);
-    let target = |name: &str, server, shots: &Rc<[Shot]>| Target {
-        name: name.to_owned(),
-        server,
-        shots: Rc::clone(shots),
-    };
     let mut targets = vec![
-        target("limit", setup.limit()?, &for_the_limit(&hot)),
-        target("Mandate", setup.mandate("hits", &policies, &entities, &[])?, &hot),
-        target(
+        Target::new("limit", setup.limit()?, &for_the_limit(&hot)),
+        Target::new("Mandate", setup.mandate("hits", &policies, &entities, &[])?, &hot),
+        Target::new(
             "Mandate, cache off",
             setup.mandate("uncached", &policies, &entities, &["--cache-entries", "0"])?,
             &hot,
@@ -67,7 +62,7 @@ pub fn run(setup: &Setup, say: &dyn Fn(&str)) -> io::Result<String> {
         let server = setup.other(peer.name, peer.program, |port| (peer.arguments)(&folder, port))?;
         let shots: Rc<[Shot]> =
             World { customers: CUSTOMERS }.questions(2_000, mix).iter().map(peer.ask).collect();
-        targets.push(target(peer.name, server, &shots));
+        targets.push(Target::new(peer.name, server, &shots));
     }
     setup.measure(&targets, 16).map(|samples| table(&samples))
 }

@@ -133,18 +133,13 @@ fn throughput(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let uncached = ["--cache-entries", "0"];
     let (hot, hot_many) = (questions(FEW), questions(setup.customers));
     let random = random_questions(setup.customers, 300_000.min(setup.customers));
-    let target = |name: &str, server, shots: &Rc<[Shot]>| Target {
-        name: name.to_owned(),
-        server,
-        shots: Rc::clone(shots),
-    };
     let mut targets = vec![
-        target("limit", setup.limit()?, &for_the_limit(&hot)),
-        target("hits", setup.mandate("hits", &pack, &few, &[])?, &hot),
-        target("uncached", setup.mandate("uncached", &pack, &few, &uncached)?, &hot),
-        target("policies", setup.mandate("policies", &others, &few, &[])?, &hot),
-        target("policies uncached", setup.mandate("policies uncached", &others, &few, &uncached)?, &hot),
-        target(
+        Target::new("limit", setup.limit()?, &for_the_limit(&hot)),
+        Target::new("hits", setup.mandate("hits", &pack, &few, &[])?, &hot),
+        Target::new("uncached", setup.mandate("uncached", &pack, &few, &uncached)?, &hot),
+        Target::new("policies", setup.mandate("policies", &others, &few, &[])?, &hot),
+        Target::new("policies uncached", setup.mandate("policies uncached", &others, &few, &uncached)?, &hot),
+        Target::new(
             "customers",
             setup.mandate("customers", &pack, &setup.entities(setup.customers)?, &[])?,
             &hot_many,
