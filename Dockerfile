@@ -2,6 +2,8 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
+# A member of the workspace, so that the manifests and the lock file are whole; it is not built.
+COPY bench ./bench
 RUN cargo build --profile dist --locked
 
 FROM debian:bookworm-slim
