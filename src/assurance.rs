@@ -1,7 +1,14 @@
 //! What tests and proves policies, apart from any running decision point.
 
+pub mod guardrails;
 pub mod names;
+pub mod proof_report;
+pub mod prove;
+pub mod solver;
 pub mod suite;
+pub mod witness;
 
+mod complete;
 mod given;
 mod suite_file;
+mod symbolic;

@@ -6,6 +6,8 @@
 mod check;
 mod config;
 mod decide;
+mod proofs;
+mod prove;
 mod report;
 mod serve;
 mod telemetry;
@@ -35,6 +37,8 @@ enum Verb {
     Decide(decide::Arguments),
     /// Run policy test suites; exit 1 if a case fails
     Test(test::Arguments),
+    /// Prove the guardrails for all requests and entities; exit 1 if one is not proven
+    Prove(prove::Arguments),
 }
 
 /// What a verb ends with: an exit code, or a sentence for the user.
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Verb::Check(arguments) => with_room(|| check::run(arguments)),
         Verb::Decide(arguments) => with_room(|| decide::run(arguments)),
         Verb::Test(arguments) => with_room(|| test::run(arguments)),
+        Verb::Prove(arguments) => with_room(|| prove::run(arguments)),
     };
     outcome.unwrap_or_else(|failure| {
         report::failure(&failure);

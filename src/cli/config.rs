@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use super::Failure;
+use crate::assurance::solver::{Solver, SolverOptions};
 use crate::authz::request::Reading;
 use crate::authz::snapshot::Terms;
 use crate::source::loader::Locations;
@@ -32,6 +33,17 @@ pub struct ContentArguments {
     /// Configuration file (TOML); its keys are the options' names
     #[arg(long, env = "MANDATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// How to reach the solver; every verb that proves takes these.
+#[derive(Args)]
+pub struct SolverArguments {
+    /// The solver cvc5 [default: cvc5, where PATH has it]
+    #[arg(long, env = "CVC5", value_name = "PROGRAM")]
+    solver: Option<PathBuf>,
+    /// How long the solver may think about one question [default: 10s]
+    #[arg(long, env = "MANDATE_SOLVER_LIMIT", value_name = "TIME", value_parser = humantime::parse_duration)]
+    solver_limit: Option<Duration>,
 }
 
 /// How to serve.
@@ -120,6 +132,14 @@ pub struct ServeConfig {
 }
 
 impl ContentArguments {
+    /// The folder of the policies alone, from arguments, environment and file.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn policies(self) -> Result<PathBuf, Failure> {
+        self.locations().map(|locations| locations.policies)
+    }
+
     /// The locations, from arguments, environment and file.
     ///
     /// # Errors
@@ -144,6 +164,38 @@ impl ContentArguments {
                 ),
             },
         })
+    }
+}
+
+impl SolverArguments {
+    /// The solver, where there is one.
+    ///
+    /// # Errors
+    /// The time limit is none.
+    pub fn find(&self) -> Result<Option<SolverOptions>, Failure> {
+        let program = self.solver.as_deref().unwrap_or(Path::new("cvc5"));
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let found = SolverOptions::find(program, std::env::split_paths(&folders));
+        let limit = self.solver_limit.unwrap_or(SolverOptions::LIMIT);
+        if limit.is_zero() {
+            return Err(Failure::message("`solver-limit` has to be more than 0s"));
+        }
+        Ok(found.map(|program| SolverOptions { program, limit }))
+    }
+
+    /// The solver, started.
+    ///
+    /// # Errors
+    /// There is none, in a line that says how to install it; or it does not run.
+    pub fn start(&self) -> Result<Solver, Failure> {
+        let options = self.find()?.ok_or_else(|| {
+            let program = self.solver.as_deref().unwrap_or(Path::new("cvc5"));
+            Failure::message(format!(
+                "there is no solver `{}`: install cvc5 (on Debian: apt-get install cvc5), or name it with --solver or CVC5",
+                program.display()
+            ))
+        })?;
+        Solver::start(&options).map_err(|error| Failure::message(error.to_string()))
     }
 }
 

@@ -3,13 +3,13 @@
 //! Policies and entities are two tracks. A broken policy file does not hold up a revoked consent,
 //! nor the other way round; only a new schema takes both along, because it says how to read entities.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::entity_files::EntityFiles;
 use super::policy_files::{PolicyFiles, PolicyTexts};
 use crate::authz::Snapshot;
-use crate::authz::fault::Faults;
+use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
 use crate::authz::schema::Schema;
 use crate::authz::snapshot::Terms;
@@ -31,6 +31,29 @@ pub struct Loader {
     policies: PolicyFiles,
     entities: EntityFiles,
     terms: Terms,
+}
+
+/// Policies without entities, with the texts of the guardrails that stand beside them.
+#[derive(Debug)]
+pub struct PolicyFolder {
+    pub policies: Arc<Policies>,
+    pub guardrails: Vec<Arc<SourceText>>,
+    pub warnings: Faults,
+}
+
+impl PolicyFolder {
+    /// Loads a policy folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(root: &Path) -> Result<Self, Faults> {
+        let texts = PolicyFiles::new(root).read_if_changed(true)?;
+        let texts = texts.ok_or_else(|| Fault::error(format!("cannot read `{}`", root.display())))?;
+        let (schema, mut warnings) = texts.parse_schema(None)?;
+        let (policies, more) = texts.parse(schema)?;
+        warnings.extend(more);
+        Ok(Self { policies: Arc::new(policies), guardrails: texts.guardrails, warnings })
+    }
 }
 
 /// What a look at one track brought.

@@ -1,5 +1,5 @@
-//! The policy folder: one schema (`*.cedarschema`) and any number of policy files (`*.cedar`).
-//! `guardrails/` and `tests/` stand beside the policies and are never loaded as policies.
+//! The policy folder: one schema (`*.cedarschema`) and any number of policy files (`*.cedar`). Those in
+//! `guardrails/` are claims about the policies and never loaded as policies; `tests/` stands beside.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,6 +10,9 @@ use super::folder::{Folder, Listing, POLICY_EXTENSIONS, not_emptied};
 use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
 use crate::authz::schema::Schema;
+
+/// The folder of claims, in the policy folder.
+const GUARDRAILS: &str = "guardrails";
 
 /// The policy folder, and what of it is in use.
 pub(super) struct PolicyFiles {
@@ -24,6 +27,7 @@ pub(super) struct PolicyFiles {
 pub(super) struct PolicyTexts {
     pub schema: Result<Arc<SourceText>, Faults>,
     pub policies: Vec<Arc<SourceText>>,
+    pub guardrails: Vec<Arc<SourceText>>,
     listing: Listing,
     settled: bool,
 }
@@ -31,7 +35,7 @@ pub(super) struct PolicyTexts {
 impl PolicyFiles {
     pub fn new(root: &Path) -> Self {
         Self {
-            folder: Folder::new(root, POLICY_EXTENSIONS, &["guardrails", "tests"]),
+            folder: Folder::new(root, POLICY_EXTENSIONS, &["tests"]),
             applied: None,
             held: BTreeSet::new(),
         }
@@ -53,13 +57,16 @@ impl PolicyFiles {
         for text in texts.iter().filter(|text| self.held.contains(&text.name)) {
             not_emptied(text)?;
         }
+        let (guardrails, texts): (Vec<_>, Vec<_>) =
+            texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
         let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
-        Ok(Some(PolicyTexts { schema: self.only(schemas), policies, listing, settled }))
+        Ok(Some(PolicyTexts { schema: self.only(schemas), policies, guardrails, listing, settled }))
     }
 
     /// Remembers that this content is in use.
     pub fn applied(&mut self, texts: PolicyTexts) {
-        let holds = texts.schema.iter().chain(&texts.policies).filter(|text| !text.text.trim().is_empty());
+        let all = texts.schema.iter().chain(&texts.policies).chain(&texts.guardrails);
+        let holds = all.filter(|text| !text.text.trim().is_empty());
         self.held = holds.map(|text| text.name.clone()).collect();
         self.applied = Some((texts.listing, texts.settled));
     }

@@ -39,6 +39,9 @@ const NEVER: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Files that may have a word that their floor must not.
+const EXCEPT: &[(&str, &str)] = &[("assurance/solver.rs", "tokio")];
+
 /// Words that stand in one place only.
 const ONLY_IN: &[(&str, &str)] = &[
     ("std::env::var", "cli/config.rs"),
@@ -69,9 +72,9 @@ fn floors_import_downward_only() {
         let (name, code) = (inside(&path), code(&path));
         for (floor, words) in NEVER {
             if name.starts_with(&format!("{floor}/")) || name == format!("{floor}.rs") {
-                wrong.extend(
-                    words.iter().filter(|word| code.contains(*word)).map(|word| format!("{name}: {word}")),
-                );
+                let found = words.iter().filter(|word| code.contains(*word));
+                let found = found.filter(|word| !EXCEPT.contains(&(name.as_str(), **word)));
+                wrong.extend(found.map(|word| format!("{name}: {word}")));
             }
         }
     }

@@ -19,6 +19,7 @@ mod cli;
 mod entity_format;
 mod house;
 mod properties;
+mod prove;
 mod readme;
 mod reload;
 mod serve;

@@ -67,6 +67,13 @@ impl Candidates {
         self.any.iter().chain(named)
     }
 
+    /// All of them, whatever entities a request names.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Candidate>> {
+        let names = [&self.principal, &self.resource];
+        let lists = names.into_iter().flat_map(|named| named.is.values().chain(named.within.values()));
+        self.any.iter().chain(lists.flat_map(HashMap::values).flatten())
+    }
+
     fn add(&mut self, candidate: &Arc<Candidate>, scope: &Scope) {
         self.level = self.level.max(candidate.level);
         let place = match (&scope.principal, &scope.resource) {

@@ -3,6 +3,8 @@
 
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind};
 
+use crate::authz::expression::with_parts;
+
 /// Membership in a literal set of at most so many becomes comparisons; more are quicker found in it.
 const FEW: usize = 4;
 
@@ -14,20 +16,7 @@ pub fn prepared(expr: &Expr) -> Expr {
             Some(literals) if is_path(arg2) => one_of(literals, &prepared(arg2)),
             _ => Expr::contains(prepared(arg1), prepared(arg2)),
         },
-        ExprKind::BinaryApp { op, arg1, arg2 } => Expr::binary_app(*op, prepared(arg1), prepared(arg2)),
-        ExprKind::And { left, right } => Expr::and(prepared(left), prepared(right)),
-        ExprKind::Or { left, right } => Expr::or(prepared(left), prepared(right)),
-        ExprKind::If { test_expr, then_expr, else_expr } => {
-            Expr::ite(prepared(test_expr), prepared(then_expr), prepared(else_expr))
-        }
-        ExprKind::UnaryApp { op, arg } => Expr::unary_app(*op, prepared(arg)),
-        ExprKind::GetAttr { expr, attr } => Expr::get_attr(prepared(expr), attr.clone()),
-        ExprKind::HasAttr { expr, attr } => Expr::has_attr(prepared(expr), attr.clone()),
-        ExprKind::Is { expr, entity_type } => Expr::is_entity_type(prepared(expr), entity_type.clone()),
-        ExprKind::Like { expr, pattern } => Expr::like(prepared(expr), pattern.clone()),
-        ExprKind::Set(items) => Expr::set(items.iter().map(prepared)),
-        // What is left has no parts, or seldom stands in a condition.
-        _ => expr.clone().with_maybe_source_loc(None),
+        _ => with_parts(expr, prepared),
     }
 }
 

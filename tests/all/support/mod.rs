@@ -108,6 +108,17 @@ impl Content {
     }
 }
 
+/// Whether there is a solver to prove with. Where there is none the run ends by saying so; see
+/// `tests/closing.rs`.
+pub fn solver() -> bool {
+    let found = mandate().args(["prove", "--policies"]).arg(pack("policies")).output().unwrap();
+    let missing = String::from_utf8_lossy(&found.stderr).contains("there is no solver");
+    if missing {
+        eprintln!("NOT RUN: there is no solver");
+    }
+    !missing
+}
+
 /// The program, without anything from the environment that could change what it does.
 pub fn mandate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mandate"));

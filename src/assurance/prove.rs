@@ -1,0 +1,307 @@
+//! Proofs: does every claim hold, for all requests and all entities? What does not comes with a
+//! counterexample that the engine itself has decided.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cedar_policy::{Effect, Policy};
+use cedar_policy_core::ast::Expr;
+use cedar_policy_symcc::{
+    CompiledPolicySet, Env, disjoint_asserts, equivalent_asserts, implies_asserts, never_errors_asserts,
+    never_matches_asserts,
+};
+
+use super::guardrails::{Claim, Form, Guardrails};
+use super::solver::{Answer, Solver};
+use super::symbolic::{self, RequestEnvironment, compile, compile_one, conditions, environments, variant};
+use super::witness::Witness;
+use crate::authz::Snapshot;
+use crate::authz::decision::Decision;
+use crate::authz::fault::SourceText;
+use crate::authz::policies::Policies;
+use crate::authz::snapshot::Terms;
+use crate::authz::value::{Record, Value};
+
+/// What became of a claim.
+#[derive(Debug)]
+pub struct Proof {
+    pub claim: Arc<Claim>,
+    pub result: Proven,
+    pub took: Duration,
+}
+
+/// Only `Holds` is a proof; in doubt, a claim does not hold.
+#[derive(Debug)]
+pub enum Proven {
+    /// It holds for every request and all entities.
+    Holds,
+    /// It does not, as this shows.
+    Broken(Box<Counterexample>),
+    /// Nobody knows, and why.
+    Unknown(String),
+}
+
+/// A request that breaks a claim, with entities under which it does.
+#[derive(Debug)]
+pub struct Counterexample {
+    pub witness: Witness,
+    /// What the engine decides on it. `None` if no sidecar could load such entities, so that only the
+    /// solver says so.
+    pub decision: Option<Decision>,
+    /// Where a decision depends on an attribute: what it would be, were the attribute so everywhere.
+    pub otherwise: Option<(bool, Decision)>,
+}
+
+impl Proof {
+    pub fn holds(&self) -> bool {
+        matches!(self.result, Proven::Holds)
+    }
+}
+
+/// Proves every claim, one after the other. `next` is told of each claim before its turn, and can end
+/// the work; what is not proven by then is not in the result.
+pub fn prove(
+    policies: &Arc<Policies>,
+    guardrails: &Guardrails,
+    solver: &mut Solver,
+    next: &mut dyn FnMut(&Claim) -> ControlFlow<()>,
+) -> Vec<Proof> {
+    let mut prover = Prover::new(policies, guardrails, solver);
+    let mut proofs = Vec::new();
+    for claim in guardrails.claims() {
+        if next(claim).is_break() {
+            break;
+        }
+        let started = Instant::now();
+        let result = prover.prove(claim).map_or_else(|open| open, |()| Proven::Holds);
+        proofs.push(Proof { claim: Arc::clone(claim), result, took: started.elapsed() });
+    }
+    proofs
+}
+
+struct Prover<'a> {
+    policies: &'a Arc<Policies>,
+    guardrails: &'a Guardrails,
+    solver: &'a mut Solver,
+    environments: Vec<RequestEnvironment>,
+    /// The policies as the solver takes them, of each environment that was needed.
+    compiled: BTreeMap<usize, CompiledPolicySet>,
+}
+
+impl<'a> Prover<'a> {
+    fn new(policies: &'a Arc<Policies>, guardrails: &'a Guardrails, solver: &'a mut Solver) -> Self {
+        let environments = environments(policies.schema());
+        Self { policies, guardrails, solver, environments, compiled: BTreeMap::new() }
+    }
+
+    /// Ok if the claim holds; else what keeps it from that.
+    fn prove(&mut self, claim: &Claim) -> Result<(), Proven> {
+        let mut claims_something = claim.form == Form::NeverErrors;
+        for n in 0..self.environments.len() {
+            let Some(environment) = self.environments.get(n).cloned() else { break };
+            if claim.form == Form::NeverErrors {
+                self.never_errors(claim, &environment)?;
+                continue;
+            }
+            let Some(written) = self.guardrails.policy(claim, environment.index).cloned() else { continue };
+            match &claim.form {
+                Form::Independent { attribute } => {
+                    self.independent(claim, attribute, &written, &environment)?;
+                    claims_something = true;
+                }
+                form => {
+                    let matched = matched(form, &written).map_err(Proven::Unknown)?;
+                    self.bounded(claim, &matched, n, &environment)?;
+                    claims_something = claims_something || self.matches_any(&matched, &environment)?;
+                }
+            }
+        }
+        if claims_something {
+            return Ok(());
+        }
+        Err(Proven::Unknown(
+            "no request could break it, so it claims nothing: correct its scope or conditions".into(),
+        ))
+    }
+
+    /// `never`, `ceiling` and `floor`: what `matched` matches is never, or always, permitted.
+    fn bounded(
+        &mut self,
+        claim: &Claim,
+        matched: &Policy,
+        n: usize,
+        environment: &RequestEnvironment,
+    ) -> Result<(), Proven> {
+        let schema = self.policies.schema();
+        let bound = compile(std::slice::from_ref(matched), environment, schema).map_err(Proven::Unknown)?;
+        if !self.compiled.contains_key(&n) {
+            let relevant = symbolic::relevant(self.policies, environment.index);
+            self.compiled.insert(n, compile(&relevant, environment, schema).map_err(Proven::Unknown)?);
+        }
+        let Some(policies) = self.compiled.get(&n) else { return Ok(()) };
+        let answer = if claim.form == Form::Floor {
+            self.solver.ask(&implies_asserts(&bound, policies))
+        } else {
+            self.solver.ask(&disjoint_asserts(policies, &bound))
+        };
+        self.settle(claim, answer, matched)
+    }
+
+    /// Whether any request matches, so that the claim says something.
+    fn matches_any(&mut self, matched: &Policy, environment: &RequestEnvironment) -> Result<bool, Proven> {
+        let compiled = compile_one(matched, environment, self.policies.schema()).map_err(Proven::Unknown)?;
+        match self.solver.ask(&never_matches_asserts(&compiled)) {
+            Answer::Holds => Ok(false),
+            Answer::Fails(_) => Ok(true),
+            Answer::Unknown(why) => Err(Proven::Unknown(why)),
+        }
+    }
+
+    fn independent(
+        &mut self,
+        claim: &Claim,
+        attribute: &str,
+        written: &Policy,
+        environment: &RequestEnvironment,
+    ) -> Result<(), Proven> {
+        let relevant = symbolic::relevant(self.policies, environment.index);
+        let fence = fence(written).map_err(Proven::Unknown)?;
+        let compiled = |policies: Vec<Policy>| {
+            let fenced: Vec<Policy> = policies.into_iter().chain([fence.clone()]).collect();
+            compile(&fenced, environment, self.policies.schema()).map_err(Proven::Unknown)
+        };
+        let asked = [true, false].map(|value| {
+            let fixed = relevant.iter().map(|policy| fixed(policy, attribute, value));
+            fixed.collect::<Result<Vec<_>, _>>().map_err(Proven::Unknown).and_then(&compiled)
+        });
+        let policies = compiled(relevant.clone())?;
+        for fixed in asked {
+            let answer = self.solver.ask(&equivalent_asserts(&policies, &fixed?));
+            self.settle(claim, answer, written)?;
+        }
+        Ok(())
+    }
+
+    fn never_errors(&mut self, claim: &Claim, environment: &RequestEnvironment) -> Result<(), Proven> {
+        let mut policies = symbolic::relevant(self.policies, environment.index);
+        let guardrails = self.guardrails.policies();
+        policies.extend(guardrails.into_iter().flat_map(|it| symbolic::relevant(it, environment.index)));
+        for policy in policies {
+            let compiled =
+                compile_one(&policy, environment, self.policies.schema()).map_err(Proven::Unknown)?;
+            let answer = self.solver.ask(&never_errors_asserts(&compiled));
+            self.settle(claim, answer, &policy)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&self, claim: &Claim, answer: Answer, about: &Policy) -> Result<(), Proven> {
+        match answer {
+            Answer::Holds => Ok(()),
+            Answer::Unknown(why) => Err(Proven::Unknown(why)),
+            Answer::Fails(found) => Err(self
+                .counterexample(claim, &found, about)
+                .map_or_else(Proven::Unknown, |found| Proven::Broken(Box::new(found)))),
+        }
+    }
+
+    /// What the solver found, in a form that the engine decides the same way, if there is one.
+    fn counterexample(&self, claim: &Claim, found: &Env, about: &Policy) -> Result<Counterexample, String> {
+        let schema = self.policies.schema();
+        let found =
+            Witness::found(found, schema).ok_or("it is broken, but its counterexample cannot be read")?;
+        let replay = Replay::new(claim, self.policies, about)?;
+        let Some(witness) = found.legible(schema, |witness| replay.breaks(witness).is_some()) else {
+            return Ok(Counterexample { witness: found, decision: None, otherwise: None });
+        };
+        let (decision, otherwise) = replay.breaks(&witness).unzip();
+        Ok(Counterexample { witness, decision, otherwise: otherwise.flatten() })
+    }
+}
+
+/// The requests that a claim is about, as a permit: for a ceiling, those beyond it.
+fn matched(form: &Form, written: &Policy) -> Result<Policy, String> {
+    let conditions = conditions(written);
+    let conditions = match form {
+        Form::Ceiling => Some(conditions.map_or_else(|| Expr::val(false), Expr::not)),
+        _ => conditions,
+    };
+    variant(written, Effect::Permit, conditions)
+}
+
+/// Forbids everything that a policy does not match.
+fn fence(written: &Policy) -> Result<Policy, String> {
+    let everything: Policy = "forbid (principal, action, resource);"
+        .parse()
+        .map_err(|error: cedar_policy::ParseErrors| error.to_string())?;
+    variant(
+        &everything.new_id(written.id().clone()),
+        Effect::Forbid,
+        Some(Expr::not(written.as_ref().condition())),
+    )
+}
+
+fn fixed(policy: &Policy, attribute: &str, value: bool) -> Result<Policy, String> {
+    let conditions = conditions(policy).map(|expr| symbolic::fixed(&expr, attribute, value));
+    variant(policy, policy.effect(), conditions)
+}
+
+/// Counterexamples, decided by the engine.
+struct Replay<'a> {
+    claim: &'a Claim,
+    /// The policies, on no entities.
+    policies: Snapshot,
+    /// The one policy that the claim is about.
+    about: Arc<Policies>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(claim: &'a Claim, policies: &Arc<Policies>, about: &Policy) -> Result<Self, String> {
+        let schema = policies.schema();
+        let text = SourceText::new("claim.cedar", about.to_string());
+        let about = Policies::parse(&[text], Arc::clone(schema)).map_err(|faults| faults.to_string())?.0;
+        let policies = Snapshot::new(Arc::clone(policies), &Terms::default());
+        let policies = policies.map_err(|faults| faults.to_string())?;
+        Ok(Self { claim, policies, about: Arc::new(about) })
+    }
+
+    /// What the engine decides, if the witness can be loaded and breaks the claim; for an attribute that
+    /// should not matter, also what it decides with the other value.
+    fn breaks(&self, witness: &Witness) -> Option<(Decision, Option<(bool, Decision)>)> {
+        let loaded = witness.loaded(&self.policies).ok()?;
+        let about = witness.decide(&loaded.with_policies(Arc::clone(&self.about)).ok()?)?;
+        let decision = witness.decide(&loaded)?;
+        if self.claim.form == Form::NeverErrors {
+            return (!about.errors.is_empty()).then_some((decision, None));
+        }
+        if !about.is_permit() {
+            return None;
+        }
+        match &self.claim.form {
+            Form::Never | Form::Ceiling => decision.is_permit().then_some((decision, None)),
+            Form::Floor => (!decision.is_permit()).then_some((decision, None)),
+            Form::Independent { attribute } => [true, false].into_iter().find_map(|value| {
+                let other = with_attribute(witness, attribute, value);
+                let otherwise = other.decide(&other.loaded(&self.policies).ok()?)?;
+                let differs = otherwise.is_permit() != decision.is_permit();
+                differs.then(|| (decision.clone(), Some((value, otherwise))))
+            }),
+            Form::NeverErrors => None,
+        }
+    }
+}
+
+/// The witness with one value of an attribute, wherever it stands.
+fn with_attribute(witness: &Witness, attribute: &str, value: bool) -> Witness {
+    let set = |record: &mut Record| {
+        if record.get(attribute).is_some() {
+            *record = record.overlaid(&Record::new([(attribute.into(), Value::Bool(value))]));
+        }
+    };
+    let mut witness = witness.clone();
+    witness.entities.values_mut().for_each(|entity| set(&mut entity.attributes));
+    set(&mut witness.request.context);
+    witness
+}

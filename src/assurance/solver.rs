@@ -1,0 +1,134 @@
+//! The SMT solver: cvc5, a process of its own, asked one question at a time.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cedar_policy_symcc::err::Error;
+use cedar_policy_symcc::solver::LocalSolver;
+use cedar_policy_symcc::{CedarSymCompiler, Env, WellFormedAsserts};
+use tokio::process::Command;
+use tokio::runtime::Runtime;
+
+/// Beyond its own limit, how long a solver may take before it is given up.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Where the solver is, and how long it may think about one question.
+#[derive(Debug, Clone)]
+pub struct SolverOptions {
+    pub program: PathBuf,
+    pub limit: Duration,
+}
+
+/// Why there is no solver to ask.
+#[derive(Debug, thiserror::Error)]
+pub enum SolverError {
+    #[error(
+        "the solver `{program}` cannot be started: {error} (install cvc5, on Debian `apt-get install cvc5`, or name it with `--solver` or CVC5)"
+    )]
+    Missing { program: PathBuf, error: String },
+    #[error("the solver cannot be run: {0}")]
+    Broken(String),
+}
+
+/// What a solver makes of a statement about all requests and entities.
+#[derive(Debug)]
+pub enum Answer {
+    /// It holds for all.
+    Holds,
+    /// It does not, as this request and these entities show.
+    Fails(Box<Env>),
+    /// The solver does not know, in the time that it has or at all.
+    Unknown(String),
+}
+
+/// A running solver.
+pub struct Solver {
+    options: SolverOptions,
+    runtime: Runtime,
+    compiler: CedarSymCompiler<LocalSolver>,
+}
+
+impl SolverOptions {
+    /// Unless told otherwise, how long the solver may think about one question.
+    pub const LIMIT: Duration = Duration::from_secs(10);
+
+    /// The first program of this name in the folders, or the path itself if it is one; `None` if there
+    /// is no such file.
+    pub fn find(program: &Path, folders: impl IntoIterator<Item = PathBuf>) -> Option<PathBuf> {
+        if program.components().count() > 1 {
+            return program.is_file().then(|| program.to_owned());
+        }
+        folders.into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
+    }
+}
+
+impl Solver {
+    /// Starts a solver, and asks it something simple to see that it is one.
+    ///
+    /// # Errors
+    /// There is no such program, or it is no solver.
+    pub fn start(options: &SolverOptions) -> Result<Self, SolverError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| SolverError::Broken(error.to_string()))?;
+        let mut process = runtime.block_on(async { spawn(options) })?;
+        let works = runtime.block_on(async {
+            tokio::time::timeout(
+                options.limit + GRACE,
+                cedar_policy_symcc::solver::Solver::check_sat(&mut process),
+            )
+            .await
+        });
+        match works {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(SolverError::Broken(error.to_string())),
+            Err(_) => return Err(SolverError::Broken("it does not answer".to_owned())),
+        }
+        let compiler = compiler(process)?;
+        Ok(Self { options: options.clone(), runtime, compiler })
+    }
+
+    /// Asks whether a statement holds.
+    pub fn ask(&mut self, statement: &WellFormedAsserts<'_>) -> Answer {
+        let patience = self.options.limit + GRACE;
+        let asked = self
+            .runtime
+            .block_on(async { tokio::time::timeout(patience, self.compiler.check_sat(statement)).await });
+        match asked {
+            Ok(Ok(None)) => Answer::Holds,
+            Ok(Ok(Some(found))) => Answer::Fails(Box::new(found)),
+            Ok(Err(Error::SolverUnknown)) => {
+                Answer::Unknown(format!("the solver found no answer within {:?}", self.options.limit))
+            }
+            Ok(Err(error)) => self.restart(&format!("the solver failed: {error}")),
+            Err(_) => self.restart("the solver did not answer"),
+        }
+    }
+
+    /// A process that failed may have more to say, which the next question must not get as its answer.
+    fn restart(&mut self, why: &str) -> Answer {
+        let restarted = self.runtime.block_on(async {
+            // One that has ended already cannot be ended.
+            let _ = self.compiler.solver_mut().clean_up().await;
+            spawn(&self.options)
+        });
+        match restarted.and_then(compiler) {
+            Ok(compiler) => self.compiler = compiler,
+            Err(error) => return Answer::Unknown(format!("{why}; {error}")),
+        }
+        Answer::Unknown(why.to_owned())
+    }
+}
+
+fn compiler(process: LocalSolver) -> Result<CedarSymCompiler<LocalSolver>, SolverError> {
+    CedarSymCompiler::new(process).map_err(|error| SolverError::Broken(error.to_string()))
+}
+
+/// Starts the process; it ends with this program, or when nobody asks it any more.
+fn spawn(options: &SolverOptions) -> Result<LocalSolver, SolverError> {
+    let mut command = Command::new(&options.program);
+    command.args(["--lang", "smt", "--incremental"]);
+    command.arg(format!("--tlimit-per={}", options.limit.as_millis()));
+    command.kill_on_drop(true);
+    LocalSolver::from_command(&mut command)
+        .map_err(|error| SolverError::Missing { program: options.program.clone(), error: error.to_string() })
+}

@@ -1,0 +1,277 @@
+//! A request and the entities that matter to it: what the solver found, made such that people can read
+//! it, a sidecar could load it, and a test can ask it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cedar_policy_symcc::Env;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as JsonValue;
+use smol_str::{SmolStr, ToSmolStr as _, format_smolstr};
+
+use super::complete::completions;
+use super::names;
+use crate::authz::Snapshot;
+use crate::authz::decision::Decision;
+use crate::authz::entities::{Change, Description, Entity, Incoming, Origin};
+use crate::authz::fault::Faults;
+use crate::authz::json::Json;
+use crate::authz::request::Request;
+use crate::authz::schema::{EntityRef, Kind, RecordType, Schema};
+use crate::authz::value::{Dialect, Record, Required, Value, ValueReader};
+
+/// A request with entities of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Witness {
+    pub request: Request,
+    pub entities: BTreeMap<EntityRef, Description>,
+}
+
+/// A witness as data.
+#[derive(Debug, Clone, Serialize)]
+pub struct WitnessReport {
+    pub principal: String,
+    pub action: String,
+    pub resource: String,
+    pub context: JsonValue,
+    pub entities: Vec<JsonValue>,
+}
+
+impl Witness {
+    /// What the solver found, as it found it: what an entity is in stands as its parents, directly or
+    /// not. `None` if it is not of this schema.
+    pub fn found(found: &Env, schema: &Schema) -> Option<Self> {
+        let name = |uid: &cedar_policy::EntityUid| {
+            let kind = schema.kind_of_full_name(&uid.type_name().to_string())?;
+            Some(EntityRef { kind, id: SmolStr::new(AsRef::<str>::as_ref(uid.id())) })
+        };
+        let action = found.request.action()?;
+        let action = schema.actions().find(|(_, info)| info.uid == *action.as_ref())?.0;
+        let context = found.request.context()?.to_json_value().ok()?;
+        let request = Request {
+            action,
+            principal: name(found.request.principal()?)?,
+            resource: name(found.request.resource()?)?,
+            context: record(&context, &schema.action(action).context, schema)?,
+            principal_described: None,
+            resource_described: None,
+        };
+        let mut entities = BTreeMap::new();
+        for entity in found.entities.iter() {
+            let uid = entity.uid();
+            // Actions, and what the schema enumerates, are not stored.
+            let Some(name) = name(&uid).filter(|name| schema.kind(name.kind).enumerated.is_none()) else {
+                continue;
+            };
+            let json = entity.to_json_value().ok()?;
+            let info = schema.kind(name.kind);
+            let attributes = record(json.get("attrs")?, &info.attributes, schema)?;
+            let tags = tags(json.get("tags"), name.kind, schema)?;
+            let above = found.entities.ancestors(&uid).into_iter().flatten();
+            let mut parents: Vec<EntityRef> = above.filter_map(self::ancestor(schema)).collect();
+            parents.sort();
+            entities.insert(name.clone(), Description { name, attributes, tags, parents });
+        }
+        Some(Self { request, entities })
+    }
+
+    /// The nearest to what the solver found that can be loaded and still `holds`, with as few entities,
+    /// edges and attributes as that takes, under names that people can read.
+    pub fn legible(&self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Option<Self> {
+        let mut witness = completions(self, schema).into_iter().find(|witness| holds(witness))?;
+        while let Some(simpler) = witness.simpler(schema).into_iter().find(|simpler| holds(simpler)) {
+            witness = simpler;
+        }
+        Some(witness.named(schema, holds))
+    }
+
+    /// The snapshot with these entities.
+    ///
+    /// # Errors
+    /// Why they cannot be loaded.
+    pub fn loaded(&self, empty: &Snapshot) -> Result<Snapshot, Faults> {
+        let schema = empty.schema();
+        let incoming =
+            |entity| Incoming { entity: Entity::pack(entity, Origin::default(), schema), place: None };
+        empty.apply(&Change { upsert: self.entities.values().map(incoming).collect(), remove: Vec::new() })
+    }
+
+    /// What the engine decides on the request, where these entities are loaded.
+    pub fn decide(&self, loaded: &Snapshot) -> Option<Decision> {
+        loaded.decide(&self.request, &loaded.gather(&self.request)).ok()
+    }
+
+    /// Everything that can be left out, left out one at a time; the largest first.
+    fn simpler(&self, schema: &Schema) -> Vec<Self> {
+        let mut simpler = Vec::new();
+        for name in self.entities.keys().filter(|name| !self.asks_about(name)) {
+            let mut witness = self.clone();
+            witness.entities.remove(name);
+            witness.entities.values_mut().for_each(|entity| entity.parents.retain(|parent| parent != name));
+            simpler.push(witness);
+        }
+        for (name, entity) in &self.entities {
+            let mut changed = |change: &dyn Fn(&mut Description)| {
+                let mut witness = self.clone();
+                witness.entities.get_mut(name).into_iter().for_each(change);
+                simpler.push(witness);
+            };
+            for parent in &entity.parents {
+                changed(&|entity| entity.parents.retain(|it| it != parent));
+            }
+            for attributes in simpler_records(&entity.attributes, &schema.kind(name.kind).attributes) {
+                changed(&|entity| entity.attributes = attributes.clone());
+            }
+            for (tag, _) in entity.tags.iter() {
+                changed(&|entity| entity.tags = without(&entity.tags, tag));
+            }
+        }
+        let context = &schema.action(self.request.action).context;
+        for context in simpler_records(&self.request.context, context) {
+            let mut witness = self.clone();
+            witness.request.context = context;
+            simpler.push(witness);
+        }
+        simpler
+    }
+
+    fn asks_about(&self, name: &EntityRef) -> bool {
+        *name == self.request.principal || *name == self.request.resource
+    }
+
+    /// The witness with readable names for all entities whose names do not matter.
+    fn named(mut self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Self {
+        let mut names: Vec<EntityRef> = vec![self.request.principal.clone(), self.request.resource.clone()];
+        names.extend(self.entities.keys().cloned());
+        names.extend(self.referred());
+        names.retain(|name| schema.kind(name.kind).enumerated.is_none());
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        let mut taken: BTreeMap<Kind, usize> = BTreeMap::new();
+        for old in names {
+            let nth = taken.entry(old.kind).or_default();
+            *nth += 1;
+            let stem = kebab(names::kind_name(old.kind, schema));
+            let id = if *nth == 1 { stem } else { format_smolstr!("{stem}-{nth}") };
+            let renamed = self.renamed(&old, &EntityRef { kind: old.kind, id });
+            if holds(&renamed) {
+                self = renamed;
+            }
+        }
+        self
+    }
+
+    /// Entities that attributes or the context name.
+    fn referred(&self) -> Vec<EntityRef> {
+        let mut names = Vec::new();
+        let records = self.entities.values().flat_map(|entity| [&entity.attributes, &entity.tags]);
+        for record in records.chain([&self.request.context]) {
+            record.for_each_entity(&mut |name| names.push(name.to_owned()));
+        }
+        names
+    }
+
+    fn renamed(&self, old: &EntityRef, new: &EntityRef) -> Self {
+        let rename = |name: &EntityRef| if name == old { new.clone() } else { name.clone() };
+        let mut witness = Self { request: self.request.clone(), entities: BTreeMap::new() };
+        witness.request.principal = rename(&self.request.principal);
+        witness.request.resource = rename(&self.request.resource);
+        witness.request.context = map_record(&self.request.context, &rename);
+        for entity in self.entities.values() {
+            let mut parents: Vec<EntityRef> = entity.parents.iter().map(rename).collect();
+            parents.sort();
+            let name = rename(&entity.name);
+            let attributes = map_record(&entity.attributes, &rename);
+            let tags = map_record(&entity.tags, &rename);
+            witness.entities.insert(name.clone(), Description { name, attributes, tags, parents });
+        }
+        witness
+    }
+
+    /// The witness as data: the request in the form of a test case, the entities in Cedar's format.
+    pub fn report(&self, schema: &Schema) -> WitnessReport {
+        WitnessReport {
+            principal: names::written(self.request.principal.name(), schema),
+            action: names::action(self.request.action, schema).to_owned(),
+            resource: names::written(self.request.resource.name(), schema),
+            context: names::caller_json(&self.request.context, schema),
+            entities: self.entities.values().map(|entity| names::entity_json(entity, schema)).collect(),
+        }
+    }
+}
+
+fn ancestor(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<EntityRef> {
+    |uid| {
+        let kind = schema.kind_of_full_name(&uid.type_name().to_string())?;
+        Some(EntityRef { kind, id: SmolStr::new(AsRef::<str>::as_ref(uid.id())) })
+    }
+}
+
+fn record(json: &JsonValue, ty: &RecordType, schema: &Schema) -> Option<Record> {
+    let json = Json::deserialize(json).ok()?;
+    let mut reader = ValueReader::new(schema, Dialect::Stored, "");
+    let record = reader.record(json.as_object()?, ty, Required::All);
+    reader.misfits.is_empty().then_some(record)
+}
+
+fn tags(json: Option<&JsonValue>, kind: Kind, schema: &Schema) -> Option<Record> {
+    let (Some(json), Some(ty)) = (json, &schema.kind(kind).tags) else { return Some(Record::default()) };
+    let json = Json::deserialize(json).ok()?;
+    let mut reader = ValueReader::new(schema, Dialect::Stored, "");
+    let tags = json.as_object()?.iter().map(|(tag, json)| Some((tag.to_smolstr(), reader.value(json, ty)?)));
+    tags.collect::<Option<Vec<_>>>().map(Record::new)
+}
+
+/// The record with one thing less: an attribute that it need not have, or an element of a set.
+fn simpler_records(record: &Record, ty: &RecordType) -> Vec<Record> {
+    let mut simpler = Vec::new();
+    for (name, value) in record.iter() {
+        if ty.get(name).is_some_and(|attribute| !attribute.required) {
+            simpler.push(without(record, name));
+        }
+        let with = |value| record.overlaid(&Record::new([(name.clone(), value)]));
+        match value {
+            Value::Set(items) => simpler.extend(items.iter().map(|item| {
+                with(Value::Set(items.iter().filter(|other| *other != item).cloned().collect()))
+            })),
+            Value::String(text) if !text.is_empty() => simpler.push(with(Value::String(SmolStr::default()))),
+            Value::Long(n) if *n != 0 => simpler.push(with(Value::Long(0))),
+            _ => {}
+        }
+    }
+    simpler
+}
+
+fn without(record: &Record, name: &str) -> Record {
+    let kept = record.iter().filter(|(other, _)| *other != name);
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn map_record(record: &Record, rename: &impl Fn(&EntityRef) -> EntityRef) -> Record {
+    record.iter().map(|(name, value)| (name.clone(), map_value(value, rename))).collect()
+}
+
+fn map_value(value: &Value, rename: &impl Fn(&EntityRef) -> EntityRef) -> Value {
+    match value {
+        Value::Entity(entity) => Value::Entity(rename(entity)),
+        Value::Set(items) => {
+            let mut items: Vec<Value> = items.iter().map(|item| map_value(item, rename)).collect();
+            items.sort();
+            items.dedup();
+            Value::Set(items.into())
+        }
+        Value::Record(record) => Value::Record(map_record(record, rename)),
+        value => value.clone(),
+    }
+}
+
+/// `DirectBillPartner` as `direct-bill-partner`.
+fn kebab(name: &str) -> SmolStr {
+    let mut id = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !id.is_empty() && !id.ends_with('-') {
+            id.push('-');
+        }
+        if c.is_alphanumeric() { id.extend(c.to_lowercase()) } else { id.push('-') }
+    }
+    id.into()
+}

@@ -1,0 +1,134 @@
+//! Proofs for people: what is broken, by which request, and the same as a test case.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value as Json, json};
+
+use crate::assurance::guardrails::Form;
+use crate::assurance::names;
+use crate::assurance::prove::{Counterexample, Proof, Proven};
+use crate::assurance::witness::Witness;
+use crate::authz::decision::Decision;
+use crate::authz::schema::Schema;
+
+/// Why a claim is not proven, with the counterexample if there is one.
+pub fn describe(proof: &Proof, schema: &Schema) -> String {
+    let claim = &proof.claim;
+    let place = claim
+        .place
+        .as_ref()
+        .map_or_else(String::new, |place| format!(" ({}:{})", place.source.path, place.line_column().0));
+    let mut text = format!("\n{}{place}\n  {}\n", claim.id, claim.because);
+    match &proof.result {
+        Proven::Holds => {}
+        Proven::Unknown(why) => {
+            let _ = writeln!(text, "  Not proven: {why}");
+        }
+        Proven::Broken(found) => {
+            let _ = writeln!(text, "  {}", sentence(found));
+            text += &witness(&found.witness, schema);
+        }
+    }
+    text
+}
+
+/// What the counterexample shows, in a sentence.
+fn sentence(found: &Counterexample) -> String {
+    let Some(decision) = &found.decision else {
+        return "Broken, but only by entities that the rules of the schema keep from being loaded:"
+            .to_owned();
+    };
+    match &found.otherwise {
+        None if !decision.errors.is_empty() => {
+            let errors =
+                decision.errors.iter().map(|error| format!("{}: {}", error.policy.id, error.message));
+            format!("A policy fails on this request: {}", errors.collect::<Vec<_>>().join("; "))
+        }
+        None => format!("This request is {}:", outcome(decision)),
+        Some((value, otherwise)) => format!(
+            "This request is {}, but {} if the attribute is {value} everywhere:",
+            outcome(decision),
+            outcome(otherwise)
+        ),
+    }
+}
+
+fn outcome(decision: &Decision) -> String {
+    let policies: Vec<&str> = decision.determining().iter().map(|policy| policy.id.as_str()).collect();
+    let by = if policies.is_empty() { String::new() } else { format!(" by {}", policies.join(", ")) };
+    let verdict = if decision.is_permit() { "permitted" } else { "denied" };
+    format!("{verdict}{by}")
+}
+
+/// A request and its entities, indented.
+pub fn witness(witness: &Witness, schema: &Schema) -> String {
+    let request = &witness.request;
+    let mut text = String::new();
+    let parts = [
+        ("principal", names::written(request.principal.name(), schema)),
+        ("action", names::action(request.action, schema).to_owned()),
+        ("resource", names::written(request.resource.name(), schema)),
+        ("context", names::record(&request.context, schema)),
+    ];
+    for (part, value) in parts.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(text, "    {part:9}  {value}");
+    }
+    for (n, entity) in witness.entities.values().enumerate() {
+        let label = if n == 0 { "entities" } else { "" };
+        let _ = write!(text, "    {label:9}  {}", names::written(entity.name.name(), schema));
+        let parents: Vec<String> =
+            entity.parents.iter().map(|parent| names::written(parent.name(), schema)).collect();
+        if !parents.is_empty() {
+            let _ = write!(text, " in {}", parents.join(", "));
+        }
+        let attributes = names::record(&entity.attributes, schema);
+        let _ = writeln!(
+            text,
+            "{}",
+            if attributes.is_empty() { String::new() } else { format!(" {{ {attributes} }}") }
+        );
+    }
+    text
+}
+
+/// The counterexamples as cases of a test suite, each of which fails until its claim holds.
+pub fn as_suite(proofs: &[Proof], schema: &Schema) -> String {
+    let mut text = String::from("cases:\n");
+    let mut none = true;
+    for proof in proofs {
+        let Proven::Broken(found) = &proof.result else { continue };
+        // What cannot be loaded cannot be tested; and no case can expect that a policy does not fail.
+        if found.decision.is_none() || proof.claim.form == Form::NeverErrors {
+            let _ = writeln!(
+                text,
+                "  # {} has a counterexample that is no test case; see `mandate prove`",
+                proof.claim.id
+            );
+            continue;
+        }
+        none = false;
+        let expect = if proof.claim.form == Form::Floor { "permit" } else { "deny" };
+        text += &case(&proof.claim.id, &proof.claim.because, &found.witness, expect, schema);
+    }
+    if none { text.replacen("cases:\n", "cases: []\n", 1) } else { text }
+}
+
+/// A request with its entities as a test case.
+pub fn case(name: &str, why: &str, witness: &Witness, expect: &str, schema: &Schema) -> String {
+    let request = &witness.request;
+    let text = |text: &str| json!(text).to_string();
+    let mut case = format!("  # {why}\n  - name: {}\n", text(name));
+    let _ = writeln!(case, "    principal: {}", text(&names::written(request.principal.name(), schema)));
+    let _ = writeln!(case, "    action: {}", text(names::action(request.action, schema)));
+    let _ = writeln!(case, "    resource: {}", text(&names::written(request.resource.name(), schema)));
+    let context: Json = names::caller_json(&request.context, schema);
+    if context.as_object().is_some_and(|context| !context.is_empty()) {
+        let _ = writeln!(case, "    context: {context}");
+    }
+    let _ = writeln!(case, "    given:");
+    for entity in witness.entities.values() {
+        let _ = writeln!(case, "      - add: {}", names::entity_json(entity, schema));
+    }
+    let _ = writeln!(case, "    expect: {expect}");
+    case
+}

@@ -1,0 +1,130 @@
+//! `mandate prove`: are the guardrails kept, for all requests and all entities?
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::config::{ContentArguments, SolverArguments};
+use super::report::{self, counted};
+use super::{Failure, Outcome, proofs};
+use crate::assurance::guardrails::{Claim, Guardrails};
+use crate::assurance::proof_report::{ProofReport, milliseconds};
+use crate::assurance::prove::{Proof, Proven, prove};
+use crate::authz::schema::Schema;
+use crate::source::loader::PolicyFolder;
+
+/// How long a run may take before it says what it is doing.
+const SILENCE: Duration = Duration::from_secs(2);
+
+#[derive(Args)]
+#[command(
+    after_help = "Exit 0 if every claim is proven, 1 if one is broken or nobody knows. Claims are in the folder `guardrails` beside the policies."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    content: ContentArguments,
+    #[command(flatten)]
+    solver: SolverArguments,
+    /// Form of the result
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// For each broken claim, print a case for `mandate test` in place of the table
+    #[arg(long)]
+    emit_test: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+pub fn run(arguments: Arguments) -> Outcome {
+    let folder = PolicyFolder::load(&arguments.content.policies()?).map_err(Failure::Faults)?;
+    let guardrails =
+        Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(Failure::Faults)?;
+    let mut solver = arguments.solver.start()?;
+    let started = Instant::now();
+    let mut progress = Progress { started, total: guardrails.claims().len(), shown: false };
+    let proofs = prove(&folder.policies, &guardrails, &mut solver, &mut |claim| progress.next(claim));
+    progress.done();
+    let schema = folder.policies.schema();
+    let text = match arguments.format {
+        _ if arguments.emit_test => proofs::as_suite(&proofs, schema),
+        Format::Text => as_text(&proofs, schema, started.elapsed()),
+        Format::Json => as_json(&proofs, schema, started.elapsed())?,
+    };
+    report::print(&text)?;
+    Ok(ExitCode::from(u8::from(!proofs.iter().all(Proof::holds))))
+}
+
+/// A line on a terminal that says what a long run is at.
+struct Progress {
+    started: Instant,
+    total: usize,
+    shown: bool,
+}
+
+impl Progress {
+    fn next(&mut self, claim: &Claim) -> ControlFlow<()> {
+        if self.started.elapsed() > SILENCE && std::io::stderr().is_terminal() {
+            // A line that cannot be shown is not worth failing for.
+            let _ = write!(std::io::stderr(), "\r\x1b[Kproving {} of {} claims", claim.id, self.total);
+            self.shown = true;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn done(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn as_text(proofs: &[Proof], schema: &Schema, took: Duration) -> String {
+    let widest = proofs.iter().map(|proof| proof.claim.id.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for proof in proofs {
+        let claim = &proof.claim;
+        let result = match &proof.result {
+            Proven::Holds => "proven",
+            Proven::Broken(_) => "BROKEN",
+            Proven::Unknown(_) => "UNKNOWN",
+        };
+        let took = proof.took.as_secs_f64() * 1e3;
+        let _ = writeln!(text, "{result:7}  {:widest$}  {:12}  {took:6.0} ms", claim.id, claim.form.name());
+    }
+    for proof in proofs.iter().filter(|proof| !proof.holds()) {
+        text += &proofs::describe(proof, schema);
+    }
+    let count = |wanted: fn(&Proven) -> bool| proofs.iter().filter(|proof| wanted(&proof.result)).count();
+    let _ = writeln!(
+        text,
+        "\n{}: {} proven, {} broken, {} unknown; {:.1} s",
+        counted(proofs.len(), "claim"),
+        count(|result| matches!(result, Proven::Holds)),
+        count(|result| matches!(result, Proven::Broken(_))),
+        count(|result| matches!(result, Proven::Unknown(_))),
+        took.as_secs_f64()
+    );
+    text
+}
+
+fn as_json(proofs: &[Proof], schema: &Schema, took: Duration) -> Result<String, Failure> {
+    let body = json!({
+        "proven": proofs.iter().all(Proof::holds),
+        "took_ms": milliseconds(took),
+        "claims": proofs.iter().map(|proof| ProofReport::of(proof, schema)).collect::<Vec<_>>(),
+    });
+    serde_json::to_string_pretty(&body)
+        .map(|text| text + "\n")
+        .map_err(|error| Failure::message(error.to_string()))
+}

@@ -1,0 +1,333 @@
+//! Guardrails: each of the pack's claims holds, and each earns its place: the policies are broken once
+//! for every claim, and the counterexample is replayed by the engine.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::{Content, solver};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn prove(content: &Content, args: &[&str]) -> Output {
+    let policies = content.policies();
+    crate::support::mandate().args(["prove", "--policies"]).arg(policies).args(args).output().unwrap()
+}
+
+fn claim(result: &Value, id: &str) -> Value {
+    let claims = result["claims"].as_array().unwrap();
+    claims
+        .iter()
+        .find(|claim| claim["claim"] == id)
+        .unwrap_or_else(|| panic!("no `{id}` in {result}"))
+        .clone()
+}
+
+/// The pack with its policies edited.
+fn edited(edits: &[(&str, &str, &str)]) -> Content {
+    let content = Content::of_pack();
+    for (file, from, to) in edits {
+        content.edit(&format!("policies/{file}"), from, to);
+    }
+    content
+}
+
+/// Breaks a claim; its counterexample is decided the wrong way with these policies, and the right way
+/// with the pack's own.
+#[track_caller]
+fn check(id: &str, edits: &[(&str, &str, &str)]) {
+    if !solver() {
+        return;
+    }
+    let content = edited(edits);
+    let output = prove(&content, &["--format", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let claim = claim(&json(&output), id);
+    assert_eq!(claim["result"], "broken", "{claim}");
+    let floor = claim["form"] == "floor";
+    assert_eq!(claim["counterexample"]["decided"]["decision"], !floor, "{claim}");
+
+    let suite = prove(&content, &["--emit-test"]);
+    content.write("suite.yaml", &text(&suite.stdout));
+    let case = format!("--filter={id}");
+    let path = content.path("suite.yaml");
+    let args = [case.as_str(), path.to_str().unwrap()];
+    let broken = content.mandate("test", &args);
+    assert_eq!(broken.status.code(), Some(1), "{broken:?}\n{}", text(&suite.stdout));
+    let pack = Content::of_pack();
+    let kept = pack.mandate("test", &args);
+    assert_eq!(kept.status.code(), Some(0), "{kept:?}\n{}", text(&suite.stdout));
+}
+
+#[test]
+fn the_pack_keeps_its_promises() {
+    if !solver() {
+        return;
+    }
+    let output = prove(&Content::of_pack(), &["--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let result = json(&output);
+    let claims = result["claims"].as_array().unwrap();
+    assert_eq!(claims.len(), 16);
+    assert!(claims.iter().all(|claim| claim["result"] == "proven"), "{result}");
+}
+
+const REGISTRATION: &str = "registration.cedar";
+const CONSENT: &str = "consent.cedar";
+
+#[test]
+fn no_consent_no_registration() {
+    check("no-consent-no-registration", &[(REGISTRATION, "resource in principal &&\n  [", "true &&\n  [")]);
+}
+
+#[test]
+fn resellers_use_the_ui_alone() {
+    let from = "unless { context.channel == Autopilot::Channel::\"partner-center-ui\" }";
+    check("resellers-use-the-ui-alone", &[(REGISTRATION, from, "when { !principal.active }")]);
+}
+
+#[test]
+fn oems_use_their_api_alone() {
+    check("oems-use-their-api-alone", &[(REGISTRATION, "\"oem-api\"", "\"partner-center-ui\"")]);
+}
+
+#[test]
+fn the_oem_api_is_for_oems() {
+    let more = "[Autopilot::Channel::\"oem-api\", Autopilot::Channel::\"partner-center-api\"";
+    let from = "[Autopilot::Channel::\"partner-center-api\"";
+    check("the-oem-api-is-for-oems", &[(REGISTRATION, from, more)]);
+}
+
+const INTUNE: &str = "  principal.roles.contains(Autopilot::Role::\"intune-administrator\") &&\n";
+
+#[test]
+fn intune_registers_for_the_own_tenant() {
+    check("intune-registers-for-the-own-tenant", &[(REGISTRATION, INTUNE, "")]);
+}
+
+#[test]
+fn intune_deregisters_in_the_own_tenant() {
+    check("intune-deregisters-in-the-own-tenant", &[(REGISTRATION, INTUNE, "")]);
+}
+
+#[test]
+fn direct_bill_partners_can_work() {
+    let forbid = "@id(\"freeze\")\nforbid (principal, action, resource);\n\n@id(\"direct-bill-registers\")";
+    check("direct-bill-partners-can-work", &[(REGISTRATION, "@id(\"direct-bill-registers\")", forbid)]);
+}
+
+#[test]
+fn suspended_partners_do_nothing() {
+    let from = "{ principal.active && resource in principal }";
+    check("suspended-partners-do-nothing", &[(REGISTRATION, from, "{ resource in principal }")]);
+}
+
+#[test]
+fn oems_never_administer() {
+    check("oems-never-administer", &[("administration.cedar", "forbid (", "permit (")]);
+}
+
+#[test]
+fn oems_never_ask_to_administer() {
+    let (from, to) = ("{ context.delegatedAdministration }", "{ !context.delegatedAdministration }");
+    check("oems-never-ask-to-administer", &[(CONSENT, from, to)]);
+}
+
+#[test]
+fn only_the_own_global_administrator_accepts() {
+    let (from, to) = ("Role::\"global-administrator\"", "Role::\"user\"");
+    check("only-the-own-global-administrator-accepts", &[(CONSENT, from, to)]);
+}
+
+#[test]
+fn only_microsoft_ends_an_oem_consent() {
+    let (from, to) = ("is Autopilot::MicrosoftOperator", "is Autopilot::TenantUser");
+    check("only-microsoft-ends-an-oem-consent", &[(CONSENT, from, to)]);
+}
+
+#[test]
+fn tenants_end_no_csp_consent() {
+    let (from, to) =
+        ("forbid (\n  principal is Autopilot::TenantUser", "permit (\n  principal is Autopilot::TenantUser");
+    check("tenants-end-no-csp-consent", &[(CONSENT, from, to)]);
+}
+
+#[test]
+fn resellers_end_nothing() {
+    let (from, to) = (
+        "forbid (\n  principal is Autopilot::IndirectReseller",
+        "permit (\n  principal is Autopilot::IndirectReseller",
+    );
+    check("resellers-end-nothing", &[(CONSENT, from, to)]);
+}
+
+/// Registering could only depend on delegated administration if a request said something of it.
+#[test]
+fn registering_needs_no_delegated_administration() {
+    if !solver() {
+        return;
+    }
+    let content = edited(&[
+        (
+            "schema.cedarschema",
+            "context: { channel: Channel }",
+            "context: { channel: Channel, delegatedAdministration: Bool }",
+        ),
+        (
+            REGISTRATION,
+            "  principal.active &&\n",
+            "  principal.active && context.delegatedAdministration &&\n",
+        ),
+    ]);
+    let output = prove(&content, &["--format", "json"]);
+    let claim = claim(&json(&output), "registering-needs-no-delegated-administration");
+    assert_eq!(claim["result"], "broken", "{claim}");
+    let found = &claim["counterexample"];
+    assert_ne!(found["decided"]["decision"], found["otherwise"]["decision"], "{claim}");
+}
+
+#[test]
+fn never_errors() {
+    if !solver() {
+        return;
+    }
+    let content = edited(&[(
+        REGISTRATION,
+        "{ principal.active && resource in principal }",
+        "{ 9223372036854775807 + 1 > 0 }",
+    )]);
+    let output = prove(&content, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("A policy fails on this request: partner-views-customer: "), "{shown}");
+    assert!(shown.contains("overflow"), "{shown}");
+}
+
+/// Guardrails fail as well, and one that fails would claim less than it says.
+#[test]
+fn guardrails_never_fail() {
+    if !solver() {
+        return;
+    }
+    let content = edited(&[(
+        "guardrails/consent.cedar",
+        "unless { principal.active }",
+        "unless { principal.active && 9223372036854775807 + 1 > 0 }",
+    )]);
+    let claim = claim(&json(&prove(&content, &["--format", "json"])), "never-errors");
+    assert_eq!(claim["result"], "broken", "{claim}");
+}
+
+/// A guardrail that is wrong, and what is said of it.
+#[track_caller]
+fn check_refused(guardrail: &str, says: &[&str]) {
+    let content = Content::of_pack();
+    content.write("policies/guardrails/more.cedar", guardrail);
+    let output = prove(&content, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stderr);
+    for wanted in says {
+        assert!(shown.contains(wanted), "no `{wanted}` in:\n{shown}");
+    }
+}
+
+#[test]
+fn broken_guardrails_are_explained() {
+    check_refused(
+        "permit (principal, action, resource);",
+        &["a claim has no `@id`", "has no `@because`", "has no `@claim`"],
+    );
+    check_refused(
+        "@id(\"x\") @claim(\"always\") @because(\"y\") permit (principal, action, resource);",
+        &["`x` claims `always`", "`never`, `ceiling`, `floor`, `independent`"],
+    );
+    check_refused(
+        "@id(\"x\") @claim(\"never\") @because(\"y\") permit (principal, action, resource);",
+        &["the claim `x` is `never`, so it is written as a `forbid`"],
+    );
+    check_refused(
+        "@id(\"x\") @claim(\"independent\") @because(\"y\") permit (principal, action, resource);",
+        &["has no `@attribute`"],
+    );
+    check_refused(
+        "@id(\"x\") @claim(\"independent\") @attribute(\"roles\") @because(\"y\") permit (principal, action, resource);",
+        &["not always a boolean"],
+    );
+    check_refused(
+        "@id(\"x\") @claim(\"independent\") @attribute(\"nothing\") @because(\"y\") permit (principal, action, resource);",
+        &["which nothing in the schema has"],
+    );
+    check_refused(
+        "@id(\"never-errors\") @claim(\"never\") @because(\"y\") forbid (principal, action, resource);",
+        &["holds without being written"],
+    );
+    check_refused(
+        "@id(\"x\") @claim(\"never\") @because(\"y\") forbid (principal == ?principal, action, resource);",
+        &["template"],
+    );
+    check_refused(
+        "@id(\"x\") @claim(\"never\") @because(\"y\") forbid (principal, action, resource) when { resource.nothing };",
+        &["nothing"],
+    );
+}
+
+/// A claim that no request could break says nothing, which is not the same as holding.
+#[test]
+fn empty_claims_are_not_proven() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    content.write(
+        "policies/guardrails/more.cedar",
+        "@id(\"empty\") @claim(\"never\") @because(\"x\") forbid (principal, action, resource) when { principal has active && !(principal has active) };",
+    );
+    let output = prove(&content, &["--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let claim = claim(&json(&output), "empty");
+    assert_eq!(claim["result"], "unknown");
+    assert!(claim["why"].as_str().unwrap().contains("claims nothing"), "{claim}");
+}
+
+#[test]
+fn a_solver_that_is_not_there() {
+    let content = Content::of_pack();
+    let output = prove(&content, &["--solver", "/no/such/solver"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("there is no solver `/no/such/solver`: install cvc5"), "{said}");
+}
+
+/// Runs a proof with a program in place of the solver.
+fn with_solver(script: &str) -> Output {
+    let content = Content::of_pack();
+    let path = content.path("solver");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    prove(&content, &["--solver", path.to_str().unwrap(), "--solver-limit", "100ms", "--format", "json"])
+}
+
+/// In doubt, nothing is proven: a solver that does not know, that ends, or that says anything else.
+#[test]
+fn what_the_solver_does_not_know_is_not_proven() {
+    let answers = |answer: &str| {
+        format!("while read -r line; do case \"$line\" in *check-sat*) {answer} ;; esac; done")
+    };
+    let once = "if [ -e \"$0.asked\" ]; then exit 3; fi; touch \"$0.asked\"; echo sat";
+    for script in ["echo unknown", once] {
+        let output = with_solver(&answers(script));
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(claim(&json(&output), "suspended-partners-do-nothing")["result"], "unknown");
+    }
+    assert_eq!(with_solver(&answers("echo maybe")).status.code(), Some(1));
+    assert_eq!(with_solver("exit 0").status.code(), Some(1));
+}
