@@ -6,6 +6,7 @@
 mod check;
 mod config;
 mod decide;
+mod gate;
 mod proofs;
 mod prove;
 mod report;

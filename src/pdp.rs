@@ -2,7 +2,9 @@
 //! replaces it. It knows no wire format.
 
 mod cache;
+pub mod gate;
 mod metrics;
+mod policy_track;
 pub mod reload;
 mod status;
 

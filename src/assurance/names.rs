@@ -58,6 +58,21 @@ pub fn action(action: ActionId, schema: &Schema) -> &str {
     short
 }
 
+/// An entity with what it is in and what is known of it.
+pub fn described(entity: &Description, schema: &Schema) -> String {
+    let mut text = written(entity.name.name(), schema);
+    let parents: Vec<String> = entity.parents.iter().map(|parent| written(parent.name(), schema)).collect();
+    if !parents.is_empty() {
+        text = format!("{text} in {}", parents.join(", "));
+    }
+    for values in [&entity.attributes, &entity.tags].map(|values| record(values, schema)) {
+        if !values.is_empty() {
+            text = format!("{text} {{ {values} }}");
+        }
+    }
+    text
+}
+
 /// Named values as people write them, without brackets around them.
 pub fn record(record: &Record, schema: &Schema) -> String {
     let members: Vec<String> =

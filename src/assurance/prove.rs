@@ -19,8 +19,9 @@ use super::symbolic::{self, RequestEnvironment, compile, compile_one, conditions
 use super::witness::Witness;
 use crate::authz::Snapshot;
 use crate::authz::decision::Decision;
-use crate::authz::fault::SourceText;
+use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
+use crate::authz::schema::Schema;
 use crate::authz::snapshot::Terms;
 use crate::authz::value::{Record, Value};
 
@@ -79,6 +80,52 @@ pub fn prove(
         proofs.push(Proof { claim: Arc::clone(claim), result, took: started.elapsed() });
     }
     proofs
+}
+
+/// What is not proven, as errors.
+pub fn faults(proofs: &[Proof], schema: &Schema) -> Faults {
+    let mut faults = Faults::default();
+    for proof in proofs {
+        let claim = &proof.claim;
+        let (message, help) = match &proof.result {
+            Proven::Holds => continue,
+            Proven::Broken(found) => ("is broken", found.sentence(schema)),
+            Proven::Unknown(why) => ("is not proven", why.clone()),
+        };
+        let fault = Fault::error(format!("the claim `{}` {message}: {}", claim.id, claim.because));
+        faults.push(fault.help(help).at(claim.place.clone()));
+    }
+    faults
+}
+
+impl Counterexample {
+    /// The whole counterexample in a sentence.
+    pub fn sentence(&self, schema: &Schema) -> String {
+        let mut text = self.witness.sentence(schema);
+        match (&self.decision, &self.otherwise) {
+            (None, _) => text += " (no sidecar could load these entities)",
+            (Some(decision), None) => text = format!("{}: {text}", outcome(decision)),
+            (Some(decision), Some((value, otherwise))) => {
+                text = format!(
+                    "{}, but {} if the attribute is {value} everywhere: {text}",
+                    outcome(decision),
+                    outcome(otherwise)
+                );
+            }
+        }
+        text
+    }
+}
+
+/// What was decided, and by which policies; or which of them failed.
+pub fn outcome(decision: &Decision) -> String {
+    if !decision.errors.is_empty() {
+        let errors = decision.errors.iter().map(|error| format!("{} ({})", error.policy.id, error.message));
+        return format!("a policy fails, {}", errors.collect::<Vec<_>>().join("; "));
+    }
+    let policies: Vec<&str> = decision.determining().iter().map(|policy| policy.id.as_str()).collect();
+    let by = if policies.is_empty() { String::new() } else { format!(" by {}", policies.join(", ")) };
+    format!("{}{by}", if decision.is_permit() { "permitted" } else { "denied" })
 }
 
 struct Prover<'a> {

@@ -187,6 +187,18 @@ impl Witness {
         witness
     }
 
+    /// The witness in a sentence.
+    pub fn sentence(&self, schema: &Schema) -> String {
+        let [principal, resource] =
+            [&self.request.principal, &self.request.resource].map(|it| names::written(it.name(), schema));
+        let action = names::action(self.request.action, schema);
+        let context = names::record(&self.request.context, schema);
+        let context = if context.is_empty() { context } else { format!(" {{ {context} }}") };
+        let entities: Vec<String> =
+            self.entities.values().map(|entity| names::described(entity, schema)).collect();
+        format!("{principal} {action} {resource}{context}, where there are {}", entities.join("; "))
+    }
+
     /// The witness as data: the request in the form of a test case, the entities in Cedar's format.
     pub fn report(&self, schema: &Schema) -> WitnessReport {
         WitnessReport {

@@ -9,10 +9,11 @@ use serde_json::json;
 use super::config::{ContentArguments, colour, on_github};
 use super::report::{self, counted};
 use super::{Failure, Outcome};
+use crate::assurance::guardrails::Guardrails;
 use crate::authz::Snapshot;
 use crate::authz::fault::{Faults, Severity};
 use crate::pdp::Report;
-use crate::source::loader::Loader;
+use crate::source::loader::{Loader, Locations};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -35,7 +36,7 @@ enum Format {
 
 pub fn run(arguments: Arguments) -> Outcome {
     let locations = arguments.content.locations()?;
-    let (faults, snapshot) = match Loader::new(&locations).load() {
+    let (faults, snapshot) = match load(&locations) {
         Ok((snapshot, warnings)) => (warnings, Some(snapshot)),
         Err(faults) => (faults, None),
     };
@@ -47,6 +48,19 @@ pub fn run(arguments: Arguments) -> Outcome {
     };
     report::print(&text)?;
     Ok(ExitCode::from(u8::from(snapshot.is_none())))
+}
+
+/// Loads everything, and reads the guardrails as well.
+fn load(locations: &Locations) -> Result<(Snapshot, Faults), Faults> {
+    let mut loader = Loader::new(locations);
+    let (snapshot, mut warnings) = loader.load()?;
+    match Guardrails::parse(loader.guardrails(), snapshot.policies().schema()) {
+        Ok(_) => Ok((snapshot, warnings)),
+        Err(faults) => {
+            warnings.extend(faults);
+            Err(warnings)
+        }
+    }
 }
 
 fn as_text(faults: &Faults, snapshot: Option<&Snapshot>) -> String {

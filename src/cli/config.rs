@@ -51,6 +51,11 @@ pub struct SolverArguments {
 pub struct ServeArguments {
     #[command(flatten)]
     pub content: ContentArguments,
+    #[command(flatten)]
+    solver: SolverArguments,
+    /// What policies that break a guardrail come to [default: enforce, or warn where there is no solver]
+    #[arg(long, env = "MANDATE_GUARDRAILS", value_name = "MODE")]
+    guardrails: Option<Guard>,
     /// Address of the decision API; port 0 takes a free one [default: 127.0.0.1:8181]
     #[arg(long, env = "MANDATE_LISTEN", value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -80,6 +85,18 @@ pub struct ServeArguments {
     log_format: Option<LogFormat>,
 }
 
+/// What a broken guardrail does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Guard {
+    /// Policies that break a claim, or of which nobody knows, are not used
+    Enforce,
+    /// They are used; log, metrics and status tell
+    Warn,
+    /// Nothing is proven
+    Off,
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -96,6 +113,10 @@ struct File {
     entities: Option<PathBuf>,
     described_by_callers: Option<Vec<String>>,
     max_id_bytes: Option<usize>,
+    solver: Option<PathBuf>,
+    #[serde(with = "humantime_serde")]
+    solver_limit: Option<Duration>,
+    guardrails: Option<Guard>,
     listen: Option<SocketAddr>,
     admin_listen: Option<SocketAddr>,
     #[serde(with = "humantime_serde")]
@@ -121,6 +142,9 @@ impl File {
 /// Everything that `serve` has to know.
 pub struct ServeConfig {
     pub locations: Locations,
+    /// What guards new policies, if anything.
+    pub guardrails: Option<Guard>,
+    pub solver: Result<SolverOptions, Failure>,
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub poll: Duration,
@@ -168,34 +192,39 @@ impl ContentArguments {
 }
 
 impl SolverArguments {
-    /// The solver, where there is one.
+    fn over(self, file: &File) -> Self {
+        Self {
+            solver: self.solver.or_else(|| file.solver.clone()),
+            solver_limit: self.solver_limit.or(file.solver_limit),
+        }
+    }
+
+    /// The solver.
     ///
     /// # Errors
-    /// The time limit is none.
-    pub fn find(&self) -> Result<Option<SolverOptions>, Failure> {
-        let program = self.solver.as_deref().unwrap_or(Path::new("cvc5"));
-        let folders = std::env::var_os("PATH").unwrap_or_default();
-        let found = SolverOptions::find(program, std::env::split_paths(&folders));
+    /// There is none, in a line that says how to install it; or it is given no time.
+    pub fn find(&self) -> Result<SolverOptions, Failure> {
         let limit = self.solver_limit.unwrap_or(SolverOptions::LIMIT);
         if limit.is_zero() {
             return Err(Failure::message("`solver-limit` has to be more than 0s"));
         }
-        Ok(found.map(|program| SolverOptions { program, limit }))
+        let program = self.solver.as_deref().unwrap_or(Path::new("cvc5"));
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let found = SolverOptions::find(program, std::env::split_paths(&folders));
+        found.map(|program| SolverOptions { program, limit }).ok_or_else(|| {
+            Failure::message(format!(
+                "there is no solver `{}`: install cvc5 (on Debian: apt-get install cvc5), or name it with --solver or CVC5",
+                program.display()
+            ))
+        })
     }
 
     /// The solver, started.
     ///
     /// # Errors
-    /// There is none, in a line that says how to install it; or it does not run.
+    /// There is none, or it does not run.
     pub fn start(&self) -> Result<Solver, Failure> {
-        let options = self.find()?.ok_or_else(|| {
-            let program = self.solver.as_deref().unwrap_or(Path::new("cvc5"));
-            Failure::message(format!(
-                "there is no solver `{}`: install cvc5 (on Debian: apt-get install cvc5), or name it with --solver or CVC5",
-                program.display()
-            ))
-        })?;
-        Solver::start(&options).map_err(|error| Failure::message(error.to_string()))
+        Solver::start(&self.find()?).map_err(|error| Failure::message(error.to_string()))
     }
 }
 
@@ -217,6 +246,8 @@ impl ServeArguments {
             )));
         }
         Ok(ServeConfig {
+            guardrails: self.guardrails.or(file.guardrails),
+            solver: self.solver.over(&file).find(),
             locations: self.content.over(&file)?,
             listen,
             admin_listen,

@@ -6,9 +6,8 @@ use serde_json::{Value as Json, json};
 
 use crate::assurance::guardrails::Form;
 use crate::assurance::names;
-use crate::assurance::prove::{Counterexample, Proof, Proven};
+use crate::assurance::prove::{Counterexample, Proof, Proven, outcome};
 use crate::assurance::witness::Witness;
-use crate::authz::decision::Decision;
 use crate::authz::schema::Schema;
 
 /// Why a claim is not proven, with the counterexample if there is one.
@@ -39,25 +38,14 @@ fn sentence(found: &Counterexample) -> String {
             .to_owned();
     };
     match &found.otherwise {
-        None if !decision.errors.is_empty() => {
-            let errors =
-                decision.errors.iter().map(|error| format!("{}: {}", error.policy.id, error.message));
-            format!("A policy fails on this request: {}", errors.collect::<Vec<_>>().join("; "))
-        }
-        None => format!("This request is {}:", outcome(decision)),
+        None if decision.errors.is_empty() => format!("This request is {}:", outcome(decision)),
+        None => format!("On this request {}:", outcome(decision)),
         Some((value, otherwise)) => format!(
             "This request is {}, but {} if the attribute is {value} everywhere:",
             outcome(decision),
             outcome(otherwise)
         ),
     }
-}
-
-fn outcome(decision: &Decision) -> String {
-    let policies: Vec<&str> = decision.determining().iter().map(|policy| policy.id.as_str()).collect();
-    let by = if policies.is_empty() { String::new() } else { format!(" by {}", policies.join(", ")) };
-    let verdict = if decision.is_permit() { "permitted" } else { "denied" };
-    format!("{verdict}{by}")
 }
 
 /// A request and its entities, indented.
@@ -75,18 +63,7 @@ pub fn witness(witness: &Witness, schema: &Schema) -> String {
     }
     for (n, entity) in witness.entities.values().enumerate() {
         let label = if n == 0 { "entities" } else { "" };
-        let _ = write!(text, "    {label:9}  {}", names::written(entity.name.name(), schema));
-        let parents: Vec<String> =
-            entity.parents.iter().map(|parent| names::written(parent.name(), schema)).collect();
-        if !parents.is_empty() {
-            let _ = write!(text, " in {}", parents.join(", "));
-        }
-        let attributes = names::record(&entity.attributes, schema);
-        let _ = writeln!(
-            text,
-            "{}",
-            if attributes.is_empty() { String::new() } else { format!(" {{ {attributes} }}") }
-        );
+        let _ = writeln!(text, "    {label:9}  {}", names::described(entity, schema));
     }
     text
 }

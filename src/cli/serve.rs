@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
@@ -15,12 +16,13 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::config::{ServeArguments, ServeConfig};
-use super::{Failure, Outcome, report, telemetry};
+use super::{Failure, Outcome, gate, report, telemetry};
 use crate::authz::Snapshot;
 use crate::authz::fault::{Fault, Faults};
 use crate::pdp::Pdp;
+use crate::pdp::gate::{Gate, Mode, Subject, Verdict};
 use crate::pdp::reload::{FirstLoad, Reloader};
-use crate::source::loader::{LOADING_STACK, Loader};
+use crate::source::loader::{LOADING_STACK, Loader, Locations};
 use crate::transport::http::admin::{self, Phase};
 use crate::transport::http::authzen::Api;
 use crate::transport::http::server::{self, Bounds};
@@ -53,7 +55,8 @@ async fn serve(config: ServeConfig) -> Outcome {
     })?;
     admin.announce("admin")?;
 
-    let Some(loaded) = load(&config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
+    let gate = gate::of(&config)?;
+    let Some(loaded) = load(&config, gate, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(Failure::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
     let api = Api::new(pdp.clone(), config.limits);
@@ -80,16 +83,22 @@ async fn serve(config: ServeConfig) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the first load brought.
+struct Loaded {
+    loader: Loader,
+    gate: Gate,
+    snapshot: Snapshot,
+    warnings: Faults,
+    verdict: Option<Verdict>,
+}
+
 /// A decision point on what was loaded, and the writer that keeps it fresh.
-fn start(
-    (loader, snapshot, warnings): (Loader, Snapshot, Faults),
-    config: &ServeConfig,
-    started: Instant,
-) -> Result<(Pdp, Reloader), Failure> {
-    let first = FirstLoad { warnings, took: started.elapsed() };
+fn start(loaded: Loaded, config: &ServeConfig, started: Instant) -> Result<(Pdp, Reloader), Failure> {
+    let Loaded { loader, gate, snapshot, warnings, verdict } = loaded;
+    let first = FirstLoad { warnings, took: started.elapsed(), verdict };
     log_start(&snapshot, &first);
     let pdp = Pdp::new(snapshot, config.cache_entries);
-    let reloader = Reloader::start(pdp.clone(), loader, &config.locations, &first, config.poll);
+    let reloader = Reloader::start(pdp.clone(), loader, &config.locations, gate, &first, config.poll);
     reloader
         .map(|reloader| (pdp, reloader))
         .map_err(|error| Failure::because("cannot start a thread", &error))
@@ -130,16 +139,13 @@ impl Port {
     }
 }
 
-type Loaded = Result<(Loader, Snapshot, Faults), Faults>;
-
 /// Loads the first snapshot; `None` if told to stop meanwhile.
-async fn load(config: &ServeConfig, signals: &mut Signals) -> Option<Loaded> {
+async fn load(config: &ServeConfig, gate: Gate, signals: &mut Signals) -> Option<Result<Loaded, Faults>> {
     let locations = config.locations.clone();
     let (done, loaded) = oneshot::channel();
     let load = move || {
-        let mut loader = Loader::new(&locations);
         // Nobody waits any more if the program was told to stop.
-        let _ = done.send(loader.load().map(|(snapshot, warnings)| (loader, snapshot, warnings)));
+        let _ = done.send(load_and_prove(&locations, gate));
     };
     let thread = std::thread::Builder::new().name("load".into()).stack_size(LOADING_STACK).spawn(load);
     if let Err(error) = thread {
@@ -149,6 +155,21 @@ async fn load(config: &ServeConfig, signals: &mut Signals) -> Option<Loaded> {
         loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Fault::error("loading failed by a defect").into()))),
         () = signals.until_stop(|| {}) => None,
     }
+}
+
+/// Where guardrails are enforced, nothing is served before they are proven.
+fn load_and_prove(locations: &Locations, mut gate: Gate) -> Result<Loaded, Faults> {
+    let mut loader = Loader::new(locations);
+    let (snapshot, warnings) = loader.load()?;
+    let mut verdict = None;
+    if gate.mode == Mode::Enforce {
+        let guardrails = loader.guardrails().to_vec();
+        verdict = gate.judge(&Subject { policies: Arc::clone(snapshot.policies()), guardrails });
+        if let Some(Err(faults)) = verdict.as_ref().map(|verdict| &verdict.findings.proven) {
+            return Err(faults.clone());
+        }
+    }
+    Ok(Loaded { loader, gate, snapshot, warnings, verdict })
 }
 
 fn log_start(snapshot: &Snapshot, first: &FirstLoad) {

@@ -43,6 +43,9 @@ pub struct Metrics {
     cache_entries: Gauge<i64>,
     last_swap: Gauge<f64, AtomicU64>,
     revision: Family<Label, Gauge>,
+    guardrails: Family<Label, Gauge>,
+    guardrails_proven: Gauge,
+    proofs: Family<Label, Counter>,
 }
 
 impl Metrics {
@@ -78,9 +81,15 @@ impl Metrics {
             cache_entries: Gauge::default(),
             last_swap: Gauge::default(),
             revision: Family::default(),
+            guardrails: Family::default(),
+            guardrails_proven: Gauge::default(),
+            proofs: Family::default(),
             registry,
         };
         metrics.register();
+        for result in [true, false] {
+            let _ = metrics.proofs.get_or_create(&proof_label(result));
+        }
         for track in TrackName::ALL.map(TrackName::as_str) {
             for result in ["accepted", "refused"] {
                 let _ = metrics.reloads.get_or_create(&Reload { track, result });
@@ -111,6 +120,14 @@ impl Metrics {
             self.last_swap.clone(),
         );
         registry.register("revision", "The revision in use", self.revision.clone());
+        let guardrails = "How guardrails guard: enforce, warn or off";
+        registry.register("guardrails", guardrails, self.guardrails.clone());
+        registry.register(
+            "guardrails_proven",
+            "Whether every guardrail is proven of the policies in use",
+            self.guardrails_proven.clone(),
+        );
+        registry.register("proofs", "Proofs of all guardrails, by result", self.proofs.clone());
     }
 
     pub fn decided(&self, outcome: &Outcome) {
@@ -149,6 +166,21 @@ impl Metrics {
         self.refused.get_or_create(&[("track", track.to_owned())]).set(i64::from(!accepted));
     }
 
+    /// What guardrails do to policies that break them.
+    pub fn guarded(&self, mode: &str) {
+        self.guardrails.get_or_create(&[("mode", mode.to_owned())]).set(1);
+    }
+
+    /// Whether the guardrails are proven of what is in use.
+    pub fn proven(&self, proven: bool) {
+        self.guardrails_proven.set(i64::from(proven));
+    }
+
+    /// A proof ended.
+    pub fn proof(&self, proven: bool) {
+        self.proofs.get_or_create(&proof_label(proven)).inc();
+    }
+
     pub fn encode(&self, cache_entries: u64) -> String {
         self.cache_entries.set(i64::try_from(cache_entries).unwrap_or(i64::MAX));
         let mut text = String::new();
@@ -156,4 +188,8 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+fn proof_label(proven: bool) -> Label {
+    [("result", if proven { "proven" } else { "not_proven" }.to_owned())]
 }

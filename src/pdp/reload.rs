@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Pdp;
+use super::gate::{Gate, Gatekeeper, Verdict};
+use super::policy_track::PolicyTrack;
 use super::status::{Track, TrackName, TrackStatus};
 use crate::authz::Snapshot;
 use crate::authz::fault::{Fault, Faults};
@@ -38,6 +40,8 @@ const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 pub struct FirstLoad {
     pub warnings: Faults,
     pub took: Duration,
+    /// What was proven of the policies.
+    pub verdict: Option<Verdict>,
 }
 
 /// The running writer. Told to stop when it is dropped; it is not waited for, because it may be
@@ -86,6 +90,7 @@ impl Reloader {
         pdp: Pdp,
         loader: Loader,
         locations: &Locations,
+        gate: Gate,
         first: &FirstLoad,
         poll: Duration,
     ) -> std::io::Result<Self> {
@@ -93,12 +98,15 @@ impl Reloader {
         let wake = Wake { hints, hint: Arc::default(), force: Arc::default(), stop: Arc::default() };
         let roots = [locations.policies.clone(), locations.entities.clone()];
         pdp.first_load(&roots, first);
+        let keeper = Gatekeeper::start(gate, wake.clone())?;
+        let policies = PolicyTrack::start(pdp.clone(), keeper, first.verdict.as_ref(), &loader);
         let watch = watch(&roots, wake.clone());
         // Whatever changed between loading and watching.
         wake.look();
         let poll = if poll.is_zero() { NEVER } else { poll };
         let last_look = Instant::now();
-        let mut writer = Writer { pdp, loader, watch, poll, retry: RETRY, refused: false, last_look };
+        let mut writer =
+            Writer { pdp, loader, policies, watch, poll, retry: RETRY, refused: false, last_look };
         let thread_wake = wake.clone();
         std::thread::Builder::new()
             .name("reload".into())
@@ -125,6 +133,7 @@ fn watch(roots: &[PathBuf], wake: Wake) -> Option<Watch> {
 struct Writer {
     pdp: Pdp,
     loader: Loader,
+    policies: PolicyTrack,
     watch: Option<Watch>,
     poll: Duration,
     /// When to look again at what is refused.
@@ -187,21 +196,16 @@ impl Writer {
             self.pdp.swap(snapshot);
         }
         let entities_took = started.elapsed();
+        let before = self.pdp.0.snapshot.load_full();
+        let policies = self.policies.look(&mut self.loader, force);
         let current = self.pdp.0.snapshot.load_full();
-        let policies = self.loader.look_at_policies(&current, force);
-        let new_schema = policies
-            .snapshot
-            .as_ref()
-            .is_some_and(|next| next.schema().digest() != current.schema().digest());
-        if let Some(snapshot) = policies.snapshot {
-            self.pdp.swap(snapshot);
-        }
+        let new_schema = current.schema().digest() != before.schema().digest();
         // A new schema read the entities too, and took them.
         let accepted = Accepted { changed: true, ..Accepted::default() };
         let entities = if new_schema { Some(Ok(accepted)) } else { entities.result };
         let refused = [
             self.pdp.note(TrackName::Entities, entities.as_ref(), entities_took),
-            self.pdp.note(TrackName::Policies, policies.result.as_ref(), started.elapsed()),
+            self.pdp.note(TrackName::Policies, policies.as_ref(), started.elapsed()),
         ];
         self.retry = if refused.contains(&true) { (self.retry * 2).min(self.poll) } else { RETRY };
         self.refused = refused.contains(&true);

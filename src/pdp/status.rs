@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
+use super::gate::Verdict;
 use crate::authz::Snapshot;
 use crate::authz::fault::{Fault, Faults, Severity};
 
@@ -24,6 +25,7 @@ pub struct Status {
     pub schema: SchemaContent,
     pub policies: Content,
     pub entities: Content,
+    pub guardrails: GuardrailStatus,
 }
 
 /// The schema in use. It changes with the policies, in whose folder it is.
@@ -59,6 +61,70 @@ pub struct TrackStatus {
     pub error_count: usize,
     pub errors: Vec<Report>,
     pub warnings: Vec<Report>,
+}
+
+/// Whether what is claimed of the policies in use is proven.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct GuardrailStatus {
+    /// What a broken claim does to new policies: `enforce`, `warn` or `off`.
+    pub mode: &'static str,
+    /// Of the policies in use.
+    pub state: GuardrailState,
+    /// Why nothing is proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Whether a proof is running.
+    pub proving: bool,
+    /// The proof of the policies in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ProofStatus>,
+    /// The proof that the newest policies did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<ProofStatus>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuardrailState {
+    #[default]
+    Unproven,
+    Proven,
+    Broken,
+}
+
+/// A proof of all claims.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProofStatus {
+    pub at: String,
+    pub took_ms: u64,
+    /// The digest of the policies that were proven.
+    pub policies: String,
+    /// Each claim, with its counterexample where it is broken.
+    pub claims: serde_json::Value,
+}
+
+impl GuardrailStatus {
+    /// A verdict on the policies in use.
+    pub(super) fn now(&mut self, state: GuardrailState, verdict: &Verdict) {
+        let proof = Some(ProofStatus::of(verdict));
+        (self.state, self.proof, self.refused, self.proving) = (state, proof, None, false);
+    }
+
+    /// A verdict that kept policies from coming into use.
+    pub(super) fn refused(&mut self, verdict: &Verdict) {
+        (self.refused, self.proving) = (Some(ProofStatus::of(verdict)), false);
+    }
+}
+
+impl ProofStatus {
+    fn of(verdict: &Verdict) -> Self {
+        Self {
+            at: timestamp(SystemTime::now()),
+            took_ms: u64::try_from(verdict.took.as_millis()).unwrap_or(u64::MAX),
+            policies: verdict.policies.clone(),
+            claims: verdict.findings.claims.clone(),
+        }
+    }
 }
 
 /// A fault, as data.
@@ -115,6 +181,7 @@ impl TrackStatus {
 pub(super) struct Board {
     started: SystemTime,
     tracks: ArcSwap<Tracks>,
+    guardrails: ArcSwap<GuardrailStatus>,
     last_warning: AtomicU64,
     watched: AtomicBool,
 }
@@ -168,6 +235,7 @@ impl Board {
         Self {
             started: SystemTime::now(),
             tracks: ArcSwap::from_pointee(tracks),
+            guardrails: ArcSwap::default(),
             last_warning: AtomicU64::new(0),
             watched: AtomicBool::new(true),
         }
@@ -179,6 +247,13 @@ impl Board {
 
     pub fn write(&self, tracks: Tracks) {
         self.tracks.store(Arc::new(tracks));
+    }
+
+    /// Changes what is known of the guardrails; only the writer does.
+    pub fn guardrails(&self, change: impl FnOnce(&mut GuardrailStatus)) {
+        let mut guardrails = GuardrailStatus::clone(&self.guardrails.load());
+        change(&mut guardrails);
+        self.guardrails.store(Arc::new(guardrails));
     }
 
     pub fn read(&self, snapshot: &Snapshot) -> Status {
@@ -208,6 +283,7 @@ impl Board {
                 snapshot.entities().len(),
                 &tracks.entities,
             ),
+            guardrails: GuardrailStatus::clone(&self.guardrails.load()),
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::entity_files::EntityFiles;
 use super::policy_files::{PolicyFiles, PolicyTexts};
 use crate::authz::Snapshot;
+use crate::authz::digest::Digest;
 use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
 use crate::authz::schema::Schema;
@@ -31,6 +32,7 @@ pub struct Loader {
     policies: PolicyFiles,
     entities: EntityFiles,
     terms: Terms,
+    guardrails: Vec<Arc<SourceText>>,
 }
 
 /// Policies without entities, with the texts of the guardrails that stand beside them.
@@ -56,13 +58,52 @@ impl PolicyFolder {
     }
 }
 
-/// What a look at one track brought.
+/// What a look at the entities brought.
 #[derive(Debug, Default)]
 pub struct Looked {
     /// The next snapshot, if there is one.
     pub snapshot: Option<Snapshot>,
     /// What became of a change; `None` if the folder certainly holds what is in use.
     pub result: Option<TrackResult>,
+}
+
+/// What a look at the policies saw in their folder.
+#[derive(Debug)]
+pub enum Seen {
+    /// What is in use.
+    InUse,
+    /// The candidate that waits already.
+    Waiting,
+    /// Something that cannot be used.
+    Refused(Faults),
+    /// Something that can be used, as far as it shows in itself. It may be what is in use.
+    Candidate(Box<Candidate>),
+}
+
+/// Content of the policy folder that was checked by itself and is not in use.
+#[derive(Debug)]
+pub struct Candidate {
+    pub policies: Arc<Policies>,
+    texts: PolicyTexts,
+    warnings: Faults,
+}
+
+impl Candidate {
+    /// The claims that stand beside the policies.
+    pub fn guardrails(&self) -> &[Arc<SourceText>] {
+        &self.texts.guardrails
+    }
+
+    /// The same for the same policies, schema and claims.
+    pub fn digest(&self) -> Digest {
+        digest(&self.policies, &self.texts.guardrails)
+    }
+}
+
+/// The digest of policies with their schema and the claims about them.
+fn digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
+    let claims = Digest::of(guardrails.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
+    Digest::of([policies.digest(), policies.schema().digest(), &claims].map(Digest::as_bytes))
 }
 
 /// Accepted, or refused whole, with everything that is wrong.
@@ -82,6 +123,7 @@ impl Loader {
             policies: PolicyFiles::new(&locations.policies),
             entities: EntityFiles::new(&locations.entities),
             terms: locations.terms.clone(),
+            guardrails: Vec::new(),
         }
     }
 
@@ -100,7 +142,7 @@ impl Loader {
                 return Err(faults);
             }
         };
-        let snapshot = self.world(policies, texts).map_err(|mut faults| {
+        let snapshot = self.world(Arc::new(policies), texts).map_err(|mut faults| {
             faults.extend(std::mem::take(&mut warnings));
             faults
         })?;
@@ -122,8 +164,8 @@ impl Loader {
     }
 
     /// A snapshot of policies with a schema of their own: all entities are read by it.
-    fn world(&mut self, policies: Policies, texts: PolicyTexts) -> Result<Snapshot, Faults> {
-        let snapshot = Snapshot::new(Arc::new(policies), &self.terms)?;
+    fn world(&mut self, policies: Arc<Policies>, texts: PolicyTexts) -> Result<Snapshot, Faults> {
+        let snapshot = Snapshot::new(policies, &self.terms)?;
         let mut files = self.entities.afresh();
         let snapshot = match files.change(snapshot.schema(), true)? {
             Some(mut change) => {
@@ -133,42 +175,69 @@ impl Loader {
             }
             None => snapshot,
         };
-        self.policies.applied(texts);
+        self.applied(texts);
         self.entities = files;
         Ok(snapshot)
     }
 
-    /// Looks for a change of policies or schema. With `force`, every file is read again, whatever its
-    /// metadata say. A new schema takes the entities along.
-    pub fn look_at_policies(&mut self, current: &Snapshot, force: bool) -> Looked {
-        let mut looked = Looked::default();
-        looked.result = match self.policies.read_if_changed(force) {
-            Ok(None) => None,
-            Ok(Some(texts)) => Some(self.next_policies(texts, current, &mut looked.snapshot)),
-            Err(faults) => Some(Err(faults)),
+    /// Looks for a change of policies, schema or guardrails, where one candidate may be waiting. With
+    /// `force`, every file is read again, whatever its metadata say.
+    pub fn look_at_policies(&self, current: &Snapshot, waiting: Option<&Candidate>, force: bool) -> Seen {
+        let texts = match self.policies.read_if_changed(force) {
+            Ok(None) => return Seen::InUse,
+            Ok(Some(texts)) if waiting.is_some_and(|waiting| waiting.texts.same_as(&texts)) => {
+                return Seen::Waiting;
+            }
+            Ok(Some(texts)) => texts,
+            Err(faults) => return Seen::Refused(faults),
         };
-        looked
+        let parsed =
+            texts.parse_schema(Some(current.policies().schema())).and_then(|(schema, mut warnings)| {
+                let (policies, more) = texts.parse(schema)?;
+                warnings.extend(more);
+                Ok((Arc::new(policies), warnings))
+            });
+        match parsed {
+            Ok((policies, warnings)) => Seen::Candidate(Box::new(Candidate { policies, texts, warnings })),
+            Err(faults) => Seen::Refused(faults),
+        }
     }
 
-    fn next_policies(
+    /// Whether a candidate is what is in use.
+    pub fn uses(&self, candidate: &Candidate, current: &Snapshot) -> bool {
+        digest(current.policies(), &self.guardrails) == candidate.digest()
+    }
+
+    /// Takes a candidate, and gives the next snapshot if it makes another. A new schema takes the
+    /// entities along.
+    ///
+    /// # Errors
+    /// The entities do not fit a new schema.
+    pub fn accept(
         &mut self,
-        texts: PolicyTexts,
+        candidate: Candidate,
         current: &Snapshot,
-        next: &mut Option<Snapshot>,
-    ) -> TrackResult {
-        let (schema, mut warnings) = texts.parse_schema(Some(current.policies().schema()))?;
-        let (policies, more) = texts.parse(schema)?;
-        warnings.extend(more);
+    ) -> Result<(Option<Snapshot>, Accepted), Faults> {
+        let changed = !self.uses(&candidate, current);
+        let Candidate { policies, texts, warnings } = candidate;
+        let accepted = Accepted { changed, warnings };
         if policies.schema().digest() != current.schema().digest() {
-            *next = Some(self.world(policies, texts)?);
-            return Ok(Accepted { changed: true, warnings });
+            return Ok((Some(self.world(policies, texts)?), accepted));
         }
-        let changed = policies.digest() != current.policies().digest();
-        if changed {
-            *next = Some(current.with_policies(Arc::new(policies))?);
-        }
+        let same = policies.digest() == current.policies().digest();
+        let next = if same { None } else { Some(current.with_policies(policies)?) };
+        self.applied(texts);
+        Ok((next, accepted))
+    }
+
+    fn applied(&mut self, texts: PolicyTexts) {
+        self.guardrails.clone_from(&texts.guardrails);
         self.policies.applied(texts);
-        Ok(Accepted { changed, warnings })
+    }
+
+    /// The claims that stand beside the policies in use.
+    pub fn guardrails(&self) -> &[Arc<SourceText>] {
+        &self.guardrails
     }
 
     /// Looks for a change of entities, by the schema in use.

@@ -24,6 +24,7 @@ pub(super) struct PolicyFiles {
 }
 
 /// The folder's content at one moment.
+#[derive(Debug)]
 pub(super) struct PolicyTexts {
     pub schema: Result<Arc<SourceText>, Faults>,
     pub policies: Vec<Arc<SourceText>>,
@@ -89,6 +90,14 @@ impl PolicyFiles {
 }
 
 impl PolicyTexts {
+    /// Whether these are the same texts.
+    pub fn same_as(&self, other: &Self) -> bool {
+        let schema = |texts: &Self| texts.schema.as_ref().ok().cloned();
+        schema(self) == schema(other)
+            && self.policies == other.policies
+            && self.guardrails == other.guardrails
+    }
+
     /// Parses the schema, or takes the one in use if it is the same.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mandate::authz::snapshot::Terms;
-use mandate::source::loader::{Loader, Locations};
+use mandate::source::loader::{Loader, Locations, Seen};
 use serde_json::{Value, json};
 
 use crate::support::{Content, Sidecar, copy_folder, pack, register, until};
@@ -30,7 +30,7 @@ fn trey() -> Value {
 const FORBID_ALL: &str = r#"@id("closed") @reason("Closed.") forbid (principal, action, resource);"#;
 
 /// What revokes Fabrikam's consent in the sample store's `customers.json`.
-const CONSENT_EDGE: &str = r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#;
+pub const CONSENT_EDGE: &str = r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#;
 
 fn started(content: &Content) -> Sidecar {
     // A poll so rare that only events can have told.
@@ -529,14 +529,22 @@ fn each_track_is_read_by_itself() {
     let (mut snapshot, _) = loader.load().unwrap();
     let mut step = |edit: &dyn Fn()| {
         until("the files are older than the clock's tick", || {
-            let policies = loader.look_at_policies(&snapshot, false);
-            policies.result.is_none() && loader.look_at_entities(&snapshot, false).result.is_none()
+            let policies = loader.look_at_policies(&snapshot, None, false);
+            let settled = matches!(policies, Seen::InUse);
+            if let Seen::Candidate(candidate) = policies {
+                assert!(!loader.accept(*candidate, &snapshot).unwrap().1.changed);
+            }
+            settled && loader.look_at_entities(&snapshot, false).result.is_none()
         });
         edit();
-        let policies = loader.look_at_policies(&snapshot, false);
+        let policies = loader.look_at_policies(&snapshot, None, false);
         let entities = loader.look_at_entities(&snapshot, false);
-        let read = (policies.result.is_some(), entities.result.is_some());
-        snapshot = policies.snapshot.or(entities.snapshot).unwrap();
+        let read = (!matches!(policies, Seen::InUse), entities.result.is_some());
+        let accepted = match policies {
+            Seen::Candidate(candidate) => loader.accept(*candidate, &snapshot).unwrap().0,
+            _ => None,
+        };
+        snapshot = accepted.or(entities.snapshot).unwrap();
         read
     };
     assert_eq!(step(&|| content.write("policies/closed.cedar", FORBID_ALL)), (true, false));

@@ -1,0 +1,58 @@
+//! The gate before new policies: the decision point knows when to prove, the assurance how.
+
+use std::ops::ControlFlow;
+
+use super::Failure;
+use super::config::{Guard, ServeConfig};
+use crate::assurance::guardrails::Guardrails;
+use crate::assurance::proof_report::ProofReport;
+use crate::assurance::prove::{self, Proof, prove};
+use crate::assurance::solver::{Solver, SolverOptions};
+use crate::authz::fault::{Fault, Faults};
+use crate::pdp::gate::{Findings, Gate, Mode, Prover, Subject};
+
+/// The gate that the configuration asks for; without a word, claims are enforced where they can be
+/// proven.
+///
+/// # Errors
+/// Claims are to be enforced, and there is no solver.
+pub fn of(config: &ServeConfig) -> Result<Gate, Failure> {
+    let mode = match (config.guardrails, &config.solver) {
+        (Some(Guard::Off), _) => return Ok(Gate::open()),
+        (Some(Guard::Enforce), Err(missing)) => {
+            return Err(Failure::message(format!("guardrails cannot be enforced: {missing}")));
+        }
+        (Some(Guard::Enforce) | None, Ok(_)) => Mode::Enforce,
+        (Some(Guard::Warn), _) | (None, Err(_)) => Mode::Warn,
+    };
+    let prover = config.solver.as_ref().map(|options| prover(options.clone())).map_err(ToString::to_string);
+    Ok(Gate { mode, prover })
+}
+
+fn prover(options: SolverOptions) -> Prover {
+    Box::new(move |subject, go_on| findings(subject, go_on, &options))
+}
+
+fn findings(subject: &Subject, go_on: &dyn Fn() -> ControlFlow<()>, options: &SolverOptions) -> Findings {
+    let nothing = |faults: Faults| Findings { proven: Err(faults), claims: serde_json::Value::Null };
+    let schema = subject.policies.schema();
+    let guardrails = match Guardrails::parse(&subject.guardrails, schema) {
+        Ok(guardrails) => guardrails,
+        Err(faults) => return nothing(faults),
+    };
+    let mut solver = match Solver::start(options) {
+        Ok(solver) => solver,
+        Err(error) => return nothing(Fault::error(error.to_string()).into()),
+    };
+    let proofs = prove(&subject.policies, &guardrails, &mut solver, &mut |_| go_on());
+    let mut faults = prove::faults(&proofs, schema);
+    if proofs.len() < guardrails.claims().len() && !faults.has_errors() {
+        faults.push(Fault::error("not every guardrail was proven"));
+    }
+    let claims: Vec<ProofReport> =
+        proofs.iter().map(|proof: &Proof| ProofReport::of(proof, schema)).collect();
+    Findings {
+        proven: faults.into_result().map(|_| ()),
+        claims: serde_json::to_value(claims).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,191 @@
+//! How new policies come into use: where guardrails are enforced, not before they are proven. Meanwhile
+//! the last good serve on, and entities change as ever.
+
+use super::Pdp;
+use super::gate::{Gatekeeper, Mode, Subject, Verdict};
+use super::status::GuardrailState;
+use crate::authz::digest::Digest;
+use crate::authz::fault::{Fault, Faults};
+use crate::source::loader::{Accepted, Candidate, Loader, Seen, TrackResult};
+
+/// The policies' part of a look.
+pub(super) struct PolicyTrack {
+    pdp: Pdp,
+    keeper: Gatekeeper,
+    /// What waits for its verdict.
+    waiting: Option<Box<Candidate>>,
+    /// What did not pass, so that it is not proven again at each look.
+    refused: Option<(Digest, Faults)>,
+}
+
+impl PolicyTrack {
+    /// Begins with policies that are in use, and what was proven of them, if anything was.
+    pub fn start(pdp: Pdp, keeper: Gatekeeper, verdict: Option<&Verdict>, loader: &Loader) -> Self {
+        let track = Self { pdp, keeper, waiting: None, refused: None };
+        track.pdp.guarded(track.keeper.mode, track.keeper.why_not.as_deref());
+        if let Some(verdict) = verdict {
+            track.pdp.proven(verdict);
+        } else {
+            let policies = track.pdp.0.snapshot.load().policies().clone();
+            track.prove(Subject { policies, guardrails: loader.guardrails().to_vec() });
+        }
+        track
+    }
+
+    /// Looks for new policies, and for a verdict on what waits.
+    pub fn look(&mut self, loader: &mut Loader, force: bool) -> Option<TrackResult> {
+        if let Some(result) = self.keeper.verdict().and_then(|verdict| self.judged(&verdict, loader)) {
+            return Some(result);
+        }
+        let current = self.pdp.0.snapshot.load_full();
+        match loader.look_at_policies(&current, self.waiting.as_deref(), force) {
+            Seen::Waiting => None,
+            Seen::InUse => {
+                self.settle();
+                None
+            }
+            Seen::Refused(faults) => {
+                self.drop_waiting();
+                Some(Err(faults))
+            }
+            Seen::Candidate(candidate) if loader.uses(&candidate, &current) => {
+                self.settle();
+                Some(self.accept(*candidate, loader))
+            }
+            Seen::Candidate(candidate) => self.consider(candidate, loader, force),
+        }
+    }
+
+    /// A candidate that may have to be proven before it is used.
+    fn consider(
+        &mut self,
+        candidate: Box<Candidate>,
+        loader: &mut Loader,
+        force: bool,
+    ) -> Option<TrackResult> {
+        let subject =
+            Subject { policies: candidate.policies.clone(), guardrails: candidate.guardrails().to_vec() };
+        if !self.keeper.enforces() {
+            let result = self.accept(*candidate, loader);
+            if result.is_ok() {
+                self.prove(subject);
+            }
+            return Some(result);
+        }
+        let before = self.refused.as_ref().filter(|(digest, _)| !force && *digest == candidate.digest());
+        if let Some((_, faults)) = before {
+            return Some(Err(faults.clone()));
+        }
+        tracing::info!("proving the guardrails of new policies");
+        self.pdp.proving();
+        self.keeper.ask(subject);
+        self.waiting = Some(candidate);
+        None
+    }
+
+    /// Proves what is in use already, where that tells operators something.
+    fn prove(&self, subject: Subject) {
+        if self.keeper.mode == Mode::Warn {
+            self.pdp.unproven();
+            if self.keeper.ask(subject) {
+                self.pdp.proving();
+            }
+        }
+    }
+
+    fn drop_waiting(&mut self) {
+        if self.waiting.take().is_some() {
+            self.keeper.forget();
+            self.pdp.not_proving();
+        }
+    }
+
+    /// What is in use is what there is: nothing waits, and nothing is refused any more.
+    fn settle(&mut self) {
+        self.drop_waiting();
+        if self.refused.take().is_some() {
+            self.pdp.0.status.guardrails(|guardrails| guardrails.refused = None);
+        }
+    }
+
+    /// What a verdict makes of what waited for it.
+    fn judged(&mut self, verdict: &Verdict, loader: &mut Loader) -> Option<TrackResult> {
+        let Some(candidate) = self.waiting.take() else {
+            self.pdp.proven(verdict);
+            return None;
+        };
+        match &verdict.findings.proven {
+            Ok(()) => {
+                let result = self.accept(*candidate, loader);
+                match &result {
+                    Ok(_) => self.pdp.proven(verdict),
+                    Err(_) => self.pdp.not_proving(),
+                }
+                Some(result)
+            }
+            Err(faults) => {
+                self.refused = Some((candidate.digest(), faults.clone()));
+                self.pdp.disproven(verdict);
+                Some(Err(faults.clone()))
+            }
+        }
+    }
+
+    fn accept(&mut self, candidate: Candidate, loader: &mut Loader) -> TrackResult {
+        let current = self.pdp.0.snapshot.load_full();
+        let (next, accepted): (_, Accepted) = loader.accept(candidate, &current)?;
+        if let Some(snapshot) = next {
+            self.pdp.swap(snapshot);
+        }
+        Ok(accepted)
+    }
+}
+
+impl Pdp {
+    fn guarded(&self, mode: Mode, why_not: Option<&str>) {
+        self.0.metrics.guarded(mode.as_str());
+        if let Some(why) = why_not.filter(|_| mode != Mode::Off) {
+            tracing::warn!(mode = mode.as_str(), "the guardrails are not proven: {why}");
+        }
+        let why = why_not.map(ToOwned::to_owned);
+        self.0.status.guardrails(|guardrails| (guardrails.mode, guardrails.why) = (mode.as_str(), why));
+    }
+
+    /// What is in use was proven, or at least tried.
+    fn proven(&self, verdict: &Verdict) {
+        let proven = verdict.findings.proven.is_ok();
+        self.0.metrics.proven(proven);
+        self.0.metrics.proof(proven);
+        let state = if proven { GuardrailState::Proven } else { GuardrailState::Broken };
+        self.0.status.guardrails(|guardrails| guardrails.now(state, verdict));
+        for fault in verdict.findings.proven.as_ref().err().into_iter().flat_map(Faults::iter) {
+            warn(fault);
+        }
+    }
+
+    /// A candidate did not pass; what is in use is what it was.
+    fn disproven(&self, verdict: &Verdict) {
+        self.0.metrics.proof(false);
+        self.0.status.guardrails(|guardrails| guardrails.refused(verdict));
+    }
+
+    /// Other policies came into use before anything was proven of them.
+    fn unproven(&self) {
+        self.0.metrics.proven(false);
+        self.0.status.guardrails(|guardrails| {
+            (guardrails.state, guardrails.proof) = (GuardrailState::Unproven, None);
+        });
+    }
+
+    fn proving(&self) {
+        self.0.status.guardrails(|guardrails| guardrails.proving = true);
+    }
+
+    fn not_proving(&self) {
+        self.0.status.guardrails(|guardrails| guardrails.proving = false);
+    }
+}
+
+fn warn(fault: &Fault) {
+    tracing::warn!("a guardrail is not proven: {fault}");
+}

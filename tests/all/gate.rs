@@ -1,0 +1,283 @@
+//! The gate before new policies: what breaks a claim never serves, and nobody waits for a proof.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::reload::CONSENT_EDGE;
+use crate::support::{Content, Sidecar, question, register, solver, until};
+
+const REGISTRATION: &str = "policies/registration.cedar";
+
+/// Breaks `no-consent-no-registration`.
+const NEEDED: &str = "  resource in principal &&\n  [";
+
+fn relecloud() -> Value {
+    register(("DirectBillPartner", "fabrikam"), "relecloud", "partner-center-api")
+}
+
+fn contoso() -> Value {
+    register(("DirectBillPartner", "fabrikam"), "contoso", "partner-center-api")
+}
+
+fn outcome(sidecar: &Sidecar) -> Value {
+    sidecar.status()["policies"]["last_reload"]["outcome"].clone()
+}
+
+/// What a start that fails says.
+fn start(content: &Content, args: &[&str]) -> Output {
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    content.command("serve").args(ports).args(args).output().unwrap()
+}
+
+/// A solver that waits as long as a file is there.
+fn held_solver(content: &Content) -> String {
+    let path = content.path("solver");
+    let hold = content.path("hold");
+    let real = std::env::var("CVC5").unwrap_or_else(|_| "cvc5".to_owned());
+    let script =
+        format!("#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.01; done\nexec {real} \"$@\"\n", hold.display());
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn hold(content: &Content) {
+    content.write("hold", "");
+}
+
+fn release(content: &Content) {
+    fs::remove_file(content.path("hold")).unwrap();
+}
+
+#[test]
+fn a_start_with_broken_promises_is_refused() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    content.edit(REGISTRATION, NEEDED, "  [");
+    for args in [&[][..], &["--guardrails", "enforce"]] {
+        let output = start(&content, args);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("the claim `no-consent-no-registration` is broken"), "{said}");
+        assert!(said.contains("permitted by direct-bill-registers"), "{said}");
+        assert!(!String::from_utf8(output.stdout).unwrap().contains("decisions on"));
+    }
+}
+
+#[test]
+fn an_edit_that_breaks_a_promise_never_serves() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let sidecar = content.serve_with(&["--guardrails", "enforce"]);
+    let before = sidecar.revision();
+    assert_eq!(sidecar.status()["guardrails"]["state"], "proven");
+    assert!((sidecar.metric("mandate_guardrails_proven") - 1.0).abs() < f64::EPSILON);
+
+    content.edit(REGISTRATION, NEEDED, "  [");
+    until("the edit is refused", || outcome(&sidecar) == "refused");
+    assert!(!sidecar.permits(&relecloud()));
+    assert_eq!(sidecar.revision(), before);
+    let status = sidecar.status();
+    let errors = status["policies"]["last_reload"]["errors"].as_array().unwrap();
+    let message = errors[0]["message"].as_str().unwrap();
+    assert!(message.starts_with("the claim `no-consent-no-registration` is broken: A partner registers"));
+    assert!(errors[0]["file"].as_str().unwrap().ends_with("guardrails/registration.cedar"), "{errors:?}");
+    let claims = status["guardrails"]["refused"]["claims"].as_array().unwrap();
+    let broken: Vec<&Value> = claims.iter().filter(|claim| claim["result"] == "broken").collect();
+    assert_eq!(broken.len(), 1, "{status}");
+    assert_eq!(broken[0]["counterexample"]["action"], "registerDevice");
+    assert_eq!(
+        broken[0]["counterexample"]["decided"],
+        json!({ "decision": true, "policies": ["direct-bill-registers"] })
+    );
+    assert_eq!(status["guardrails"]["state"], "proven", "of what is in use");
+    assert!((sidecar.metric("mandate_proofs_total{result=\"not_proven\"}") - 1.0).abs() < f64::EPSILON);
+
+    content.edit(REGISTRATION, "  principal.active &&\n  [", &format!("  principal.active &&\n{NEEDED}"));
+    until("the edit is taken back", || outcome(&sidecar) == "accepted");
+    assert_eq!(sidecar.status()["guardrails"]["refused"], Value::Null);
+    assert_eq!(sidecar.revision(), before);
+}
+
+#[test]
+fn an_edit_that_keeps_every_promise_serves() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let sidecar = content.serve_with(&["--guardrails", "enforce"]);
+    content.edit(
+        "policies/consent.cedar",
+        "when { principal.active };",
+        "when { principal.active && !context.delegatedAdministration };",
+    );
+    let asked = json!({ "delegatedAdministration": true });
+    let asked = question(("DirectBillPartner", "fabrikam"), "requestConsent", ("Customer", "contoso"), asked);
+    until("the edit serves", || !sidecar.permits(&asked));
+    let status = sidecar.status();
+    assert_eq!(status["guardrails"]["state"], "proven");
+    assert_eq!(status["guardrails"]["proof"]["policies"], status["policies"]["digest"]);
+}
+
+/// A claim more is an edit like any other.
+#[test]
+fn guardrails_are_edited_like_policies() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let sidecar = content.serve_with(&["--guardrails", "enforce"]);
+    let claim = "@id(\"nobody-views\") @claim(\"never\") @because(\"Nobody looks.\") forbid (principal, action == Autopilot::Action::\"viewCustomer\", resource);";
+    content.write("policies/guardrails/more.cedar", claim);
+    until("the claim is refused", || outcome(&sidecar) == "refused");
+    content.write("policies/guardrails/more.cedar", "forbid (principal, action, resource");
+    until("the claim does not parse", || {
+        sidecar.status()["policies"]["last_reload"]["errors"].to_string().contains("more.cedar")
+            && !sidecar.status()["policies"]["last_reload"]["errors"].to_string().contains("nobody-views")
+    });
+    fs::remove_file(content.path("policies/guardrails/more.cedar")).unwrap();
+    until("the claim is gone", || outcome(&sidecar) == "accepted");
+}
+
+#[test]
+fn a_proof_holds_up_no_revoked_consent() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let program = held_solver(&content);
+    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    let before = sidecar.revision();
+    hold(&content);
+    content.edit(
+        "policies/consent.cedar",
+        "@reason(\"An active partner may send",
+        "@reason(\"An active partner can send",
+    );
+    until("the edit is being proven", || sidecar.status()["guardrails"]["proving"] == true);
+    assert!(sidecar.permits(&contoso()));
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    until("the consent is revoked", || !sidecar.permits(&contoso()));
+    assert_eq!(sidecar.status()["guardrails"]["proving"], true);
+    let revoked = sidecar.revision();
+    assert_ne!(revoked, before);
+    release(&content);
+    until("the edit serves", || sidecar.revision() != revoked);
+    assert!(!sidecar.permits(&contoso()), "the consent stays revoked");
+    assert_eq!(sidecar.status()["guardrails"]["proving"], false);
+}
+
+/// Only the newest edit counts, whatever is being proven when it comes.
+#[test]
+fn a_newer_edit_takes_the_place_of_one_that_waits() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let program = held_solver(&content);
+    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    hold(&content);
+    let original = content.read("policies/consent.cedar");
+    content
+        .write("policies/consent.cedar", &original.replace("An active partner may", "First, a partner may"));
+    until("the edit is being proven", || sidecar.status()["guardrails"]["proving"] == true);
+    content
+        .write("policies/consent.cedar", &original.replace("An active partner may", "Then, a partner may"));
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    until("both edits were looked at", || !sidecar.permits(&contoso()));
+    release(&content);
+    let expected = Content::of_pack();
+    expected.write("policies/consent.cedar", &content.read("policies/consent.cedar"));
+    let wanted = expected.serve().status()["policies"]["digest"].clone();
+    until("the newer edit serves", || sidecar.status()["policies"]["digest"] == wanted);
+    assert!(
+        (sidecar.metric("mandate_reloads_total{track=\"policies\",result=\"accepted\"}") - 1.0).abs()
+            < f64::EPSILON
+    );
+}
+
+#[test]
+fn warnings_refuse_nothing() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let sidecar = content.serve_with(&["--guardrails", "warn"]);
+    until("the start is proven", || sidecar.status()["guardrails"]["state"] == "proven");
+    content.edit(REGISTRATION, NEEDED, "  [");
+    until("the edit serves", || sidecar.permits(&relecloud()));
+    until("the claim is seen to be broken", || sidecar.status()["guardrails"]["state"] == "broken");
+    assert!(sidecar.metric("mandate_guardrails_proven").abs() < f64::EPSILON);
+    assert!(sidecar.log().contains("a guardrail is not proven"), "{}", sidecar.log());
+}
+
+#[test]
+fn without_a_solver_guardrails_warn() {
+    let content = Content::of_pack();
+    content.edit(REGISTRATION, NEEDED, "  [");
+    let listen = ["--guardrails", "warn", "--solver", "/no/such/solver"];
+    let sidecar = content.serve_with(&listen);
+    let guardrails = sidecar.status()["guardrails"].clone();
+    assert_eq!((&guardrails["mode"], &guardrails["state"]), (&json!("warn"), &json!("unproven")));
+    assert!(guardrails["why"].as_str().unwrap().contains("install cvc5"), "{guardrails}");
+    assert!(sidecar.log().contains("the guardrails are not proven"), "{}", sidecar.log());
+    assert!((sidecar.metric("mandate_guardrails{mode=\"warn\"}") - 1.0).abs() < f64::EPSILON);
+
+    let output = start(&content, &["--guardrails", "enforce", "--solver", "/no/such/solver"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("guardrails cannot be enforced: there is no solver"), "{said}");
+}
+
+/// What `serve` does when it is told nothing of guardrails.
+#[test]
+fn the_default_is_to_enforce_what_can_be_proven() {
+    #[track_caller]
+    fn check(solver: &Path, mode: &str) {
+        let content = Content::of_pack();
+        let config = content.path("mandate.toml");
+        fs::write(&config, format!("solver = {:?}\n", solver.to_str().unwrap())).unwrap();
+        let mut process = content
+            .command("serve")
+            .env_remove("CVC5")
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"])
+            .arg(&config)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(process.stdout.take().unwrap()));
+        let admin = lines.next().unwrap().unwrap().replace("admin on ", "");
+        assert!(lines.next().unwrap().unwrap().starts_with("decisions on "));
+        let status = crate::support::get(&format!("{admin}/status")).json();
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert_eq!(status["guardrails"]["mode"], mode);
+    }
+    check(Path::new("/no/such/solver"), "warn");
+    if solver() {
+        let real = std::env::var("CVC5").unwrap_or_else(|_| "cvc5".to_owned());
+        check(Path::new(&real), "enforce");
+    }
+}
+
+#[test]
+fn check_reads_the_guardrails() {
+    let content = Content::of_pack();
+    content.write(
+        "policies/guardrails/more.cedar",
+        "@id(\"x\") @claim(\"never\") forbid (principal, action, resource);",
+    );
+    let output = content.mandate("check", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("the claim `x` has no `@because`"), "{said}");
+}
