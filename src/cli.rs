@@ -6,6 +6,7 @@
 mod check;
 mod config;
 mod decide;
+mod diff;
 mod gate;
 mod proofs;
 mod prove;
@@ -40,6 +41,8 @@ enum Verb {
     Test(test::Arguments),
     /// Prove the guardrails for all requests and entities; exit 1 if one is not proven
     Prove(prove::Arguments),
+    /// Show what an edit of policies changes, for all requests and entities, with examples
+    Diff(diff::Arguments),
 }
 
 /// What a verb ends with: an exit code, or a sentence for the user.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Verb::Decide(arguments) => with_room(|| decide::run(arguments)),
         Verb::Test(arguments) => with_room(|| test::run(arguments)),
         Verb::Prove(arguments) => with_room(|| prove::run(arguments)),
+        Verb::Diff(arguments) => with_room(|| diff::run(arguments)),
     };
     outcome.unwrap_or_else(|failure| {
         report::failure(&failure);

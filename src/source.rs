@@ -2,6 +2,7 @@
 //! Nothing here decides or serves.
 
 pub mod folder;
+pub mod git;
 pub mod loader;
 pub mod watch;
 

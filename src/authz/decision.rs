@@ -35,6 +35,11 @@ pub struct PolicyError {
 }
 
 impl Decision {
+    /// The decision of no policies.
+    pub fn nothing_permits() -> Self {
+        Self { outcome: Outcome::NotPermitted(Vec::new()), errors: Vec::new() }
+    }
+
     /// About how many bytes the decision takes; policies are shared.
     pub fn size(&self) -> usize {
         size_of::<Self>() + size_of_val(self.explaining()) + size_of_val(&*self.errors)

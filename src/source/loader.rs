@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::entity_files::EntityFiles;
-use super::policy_files::{PolicyFiles, PolicyTexts};
+use super::git;
+use super::policy_files::{PolicyFiles, PolicyTexts, Sorted};
 use crate::authz::Snapshot;
 use crate::authz::digest::Digest;
 use crate::authz::fault::{Fault, Faults, SourceText};
@@ -49,12 +50,56 @@ impl PolicyFolder {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(root: &Path) -> Result<Self, Faults> {
+        Self::of(&Self::texts(root)?, None)
+    }
+
+    /// Loads two states of a policy folder, both by the schema of the second; with the schema of the first.
+    ///
+    /// # Errors
+    /// Everything that is wrong with either, or with the first by the second's schema.
+    pub fn load_both(first: &Version<'_>, second: &Version<'_>) -> Result<(Self, Self, Arc<Schema>), Faults> {
+        let (first, second) = (first.texts()?, second.texts()?);
+        let second = Self::of(&second, None)?;
+        let schema = Self::of(&first, None)?.policies.schema().clone();
+        Ok((Self::of(&first, Some(second.policies.schema()))?, second, schema))
+    }
+
+    fn texts(root: &Path) -> Result<Sorted, Faults> {
         let texts = PolicyFiles::new(root).read_if_changed(true)?;
-        let texts = texts.ok_or_else(|| Fault::error(format!("cannot read `{}`", root.display())))?;
-        let (schema, mut warnings) = texts.parse_schema(None)?;
+        texts
+            .map(|texts| texts.sorted)
+            .ok_or_else(|| Fault::error(format!("cannot read `{}`", root.display())).into())
+    }
+
+    fn of(texts: &Sorted, schema: Option<&Arc<Schema>>) -> Result<Self, Faults> {
+        let (schema, mut warnings) = match schema {
+            Some(schema) => (Arc::clone(schema), Faults::default()),
+            None => texts.parse_schema(None)?,
+        };
         let (policies, more) = texts.parse(schema)?;
         warnings.extend(more);
-        Ok(Self { policies: Arc::new(policies), guardrails: texts.guardrails, warnings })
+        Ok(Self { policies: Arc::new(policies), guardrails: texts.guardrails.clone(), warnings })
+    }
+}
+
+/// A state of a policy folder.
+#[derive(Debug)]
+pub enum Version<'a> {
+    /// A folder as it is.
+    Folder(&'a Path),
+    /// A folder as it was at a revision of git.
+    Revision(&'a Path, &'a str),
+}
+
+impl Version<'_> {
+    fn texts(&self) -> Result<Sorted, Faults> {
+        match self {
+            Self::Folder(root) => PolicyFolder::texts(root),
+            Self::Revision(folder, revision) => {
+                let name = format!("{revision}:{}", folder.display());
+                Ok(Sorted::of_any(git::files(folder, revision)?, &name))
+            }
+        }
     }
 }
 
@@ -91,12 +136,12 @@ pub struct Candidate {
 impl Candidate {
     /// The claims that stand beside the policies.
     pub fn guardrails(&self) -> &[Arc<SourceText>] {
-        &self.texts.guardrails
+        &self.texts.sorted.guardrails
     }
 
     /// The same for the same policies, schema and claims.
     pub fn digest(&self) -> Digest {
-        digest(&self.policies, &self.texts.guardrails)
+        digest(&self.policies, &self.texts.sorted.guardrails)
     }
 }
 
@@ -153,8 +198,8 @@ impl Loader {
     fn load_policies(&self) -> Result<(Policies, PolicyTexts, Faults), (Option<Arc<Schema>>, Faults)> {
         let texts = self.policies.read_if_changed(true).map_err(|faults| (None, faults))?;
         let texts = texts.ok_or((None, Faults::default()))?;
-        let (schema, mut warnings) = texts.parse_schema(None).map_err(|faults| (None, faults))?;
-        match texts.parse(Arc::clone(&schema)) {
+        let (schema, mut warnings) = texts.sorted.parse_schema(None).map_err(|faults| (None, faults))?;
+        match texts.sorted.parse(Arc::clone(&schema)) {
             Ok((policies, more)) => {
                 warnings.extend(more);
                 Ok((policies, texts, warnings))
@@ -191,12 +236,13 @@ impl Loader {
             Ok(Some(texts)) => texts,
             Err(faults) => return Seen::Refused(faults),
         };
-        let parsed =
-            texts.parse_schema(Some(current.policies().schema())).and_then(|(schema, mut warnings)| {
-                let (policies, more) = texts.parse(schema)?;
+        let parsed = texts.sorted.parse_schema(Some(current.policies().schema())).and_then(
+            |(schema, mut warnings)| {
+                let (policies, more) = texts.sorted.parse(schema)?;
                 warnings.extend(more);
                 Ok((Arc::new(policies), warnings))
-            });
+            },
+        );
         match parsed {
             Ok((policies, warnings)) => Seen::Candidate(Box::new(Candidate { policies, texts, warnings })),
             Err(faults) => Seen::Refused(faults),
@@ -231,7 +277,7 @@ impl Loader {
     }
 
     fn applied(&mut self, texts: PolicyTexts) {
-        self.guardrails.clone_from(&texts.guardrails);
+        self.guardrails.clone_from(&texts.sorted.guardrails);
         self.policies.applied(texts);
     }
 

@@ -6,13 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::folder::{Folder, Listing, POLICY_EXTENSIONS, not_emptied};
+use super::folder::{Folder, Listing, POLICY_EXTENSIONS, has_extension, not_emptied};
 use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
 use crate::authz::schema::Schema;
 
 /// The folder of claims, in the policy folder.
 const GUARDRAILS: &str = "guardrails";
+
+/// The folder of test suites, in the policy folder.
+const TESTS: &str = "tests";
 
 /// The policy folder, and what of it is in use.
 pub(super) struct PolicyFiles {
@@ -26,20 +29,22 @@ pub(super) struct PolicyFiles {
 /// The folder's content at one moment.
 #[derive(Debug)]
 pub(super) struct PolicyTexts {
-    pub schema: Result<Arc<SourceText>, Faults>,
-    pub policies: Vec<Arc<SourceText>>,
-    pub guardrails: Vec<Arc<SourceText>>,
+    pub sorted: Sorted,
     listing: Listing,
     settled: bool,
 }
 
+/// Texts by what they are.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    pub schema: Result<Arc<SourceText>, Faults>,
+    pub policies: Vec<Arc<SourceText>>,
+    pub guardrails: Vec<Arc<SourceText>>,
+}
+
 impl PolicyFiles {
     pub fn new(root: &Path) -> Self {
-        Self {
-            folder: Folder::new(root, POLICY_EXTENSIONS, &["tests"]),
-            applied: None,
-            held: BTreeSet::new(),
-        }
+        Self { folder: Folder::new(root, POLICY_EXTENSIONS, &[TESTS]), applied: None, held: BTreeSet::new() }
     }
 
     /// Reads the folder, unless it is certainly what is in use already.
@@ -58,44 +63,37 @@ impl PolicyFiles {
         for text in texts.iter().filter(|text| self.held.contains(&text.name)) {
             not_emptied(text)?;
         }
-        let (guardrails, texts): (Vec<_>, Vec<_>) =
-            texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
-        let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
-        Ok(Some(PolicyTexts { schema: self.only(schemas), policies, guardrails, listing, settled }))
+        let sorted = Sorted::of(texts, &self.folder.root().display().to_string());
+        Ok(Some(PolicyTexts { sorted, listing, settled }))
     }
 
     /// Remembers that this content is in use.
     pub fn applied(&mut self, texts: PolicyTexts) {
-        let all = texts.schema.iter().chain(&texts.policies).chain(&texts.guardrails);
+        let Sorted { schema, policies, guardrails } = &texts.sorted;
+        let all = schema.iter().chain(policies).chain(guardrails);
         let holds = all.filter(|text| !text.text.trim().is_empty());
         self.held = holds.map(|text| text.name.clone()).collect();
         self.applied = Some((texts.listing, texts.settled));
     }
-
-    fn only(&self, mut schemas: Vec<Arc<SourceText>>) -> Result<Arc<SourceText>, Faults> {
-        match (schemas.pop(), schemas.pop()) {
-            (Some(schema), None) => Ok(schema),
-            (None, _) => {
-                let message = format!("there is no schema in `{}`", self.folder.root().display());
-                Err(Fault::error(message).help("put one there as `schema.cedarschema`").into())
-            }
-            (Some(one), Some(other)) => {
-                let message = format!("there are several schemas: `{}` and `{}`", other.path, one.path);
-                Err(Fault::error(message)
-                    .help("keep one `.cedarschema` file; it can hold several namespaces")
-                    .into())
-            }
-        }
-    }
 }
 
-impl PolicyTexts {
-    /// Whether these are the same texts.
-    pub fn same_as(&self, other: &Self) -> bool {
-        let schema = |texts: &Self| texts.schema.as_ref().ok().cloned();
-        schema(self) == schema(other)
-            && self.policies == other.policies
-            && self.guardrails == other.guardrails
+impl Sorted {
+    /// Sorts the texts of a policy folder by what they are.
+    pub fn of(texts: Vec<Arc<SourceText>>, folder: &str) -> Self {
+        let (guardrails, texts): (Vec<_>, Vec<_>) =
+            texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
+        let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
+        Self { schema: only(schemas, folder), policies, guardrails }
+    }
+
+    /// Sorts texts that may be of any kind, as a folder would pick them.
+    pub fn of_any(mut texts: Vec<Arc<SourceText>>, folder: &str) -> Self {
+        texts.retain(|text| {
+            let path = Path::new(&text.name);
+            let hidden = path.iter().any(|part| part.as_encoded_bytes().first() == Some(&b'.'));
+            has_extension(path, POLICY_EXTENSIONS) && !hidden && !path.starts_with(TESTS)
+        });
+        Self::of(texts, folder)
     }
 
     /// Parses the schema, or takes the one in use if it is the same.
@@ -120,6 +118,32 @@ impl PolicyTexts {
     /// Everything that is wrong with the policies.
     pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Faults), Faults> {
         Policies::parse(&self.policies, schema)
+    }
+}
+
+fn only(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceText>, Faults> {
+    match (schemas.pop(), schemas.pop()) {
+        (Some(schema), None) => Ok(schema),
+        (None, _) => {
+            let message = format!("there is no schema in `{folder}`");
+            Err(Fault::error(message).help("put one there as `schema.cedarschema`").into())
+        }
+        (Some(one), Some(other)) => {
+            let message = format!("there are several schemas: `{}` and `{}`", other.path, one.path);
+            Err(Fault::error(message)
+                .help("keep one `.cedarschema` file; it can hold several namespaces")
+                .into())
+        }
+    }
+}
+
+impl PolicyTexts {
+    /// Whether these are the same texts.
+    pub fn same_as(&self, other: &Self) -> bool {
+        let (one, other) = (&self.sorted, &other.sorted);
+        one.schema.as_ref().ok() == other.schema.as_ref().ok()
+            && one.policies == other.policies
+            && one.guardrails == other.guardrails
     }
 }
 

@@ -1,0 +1,181 @@
+//! What an edit of policies changes: for each request environment whether more is permitted, or less,
+//! for all requests and all entities, with an example of each.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cedar_policy::Policy;
+use cedar_policy_symcc::implies_asserts;
+
+use super::solver::{Answer, Solver};
+use super::symbolic::{RequestEnvironment, compile, environments, relevant};
+use super::witness::Witness;
+use crate::authz::Snapshot;
+use crate::authz::decision::Decision;
+use crate::authz::policies::{Environment, Policies};
+use crate::authz::schema::Schema;
+use crate::authz::snapshot::Terms;
+
+/// Two sets of policies, both by the schema of the newer.
+pub struct Pair {
+    pub old: Arc<Policies>,
+    pub new: Arc<Policies>,
+    /// The schema that the older were written for.
+    pub old_schema: Arc<Schema>,
+}
+
+/// What changes in one request environment.
+#[derive(Debug)]
+pub struct Difference {
+    pub environment: Environment,
+    /// A request that only the newer policies permit.
+    pub wider: Found,
+    /// A request that only the older policies permit.
+    pub narrower: Found,
+}
+
+/// Whether there is a request that is decided otherwise.
+#[derive(Debug)]
+pub enum Found {
+    /// There is none.
+    None,
+    /// Such as this.
+    Example(Box<Example>),
+    /// Nobody knows, and why.
+    Unknown(String),
+}
+
+/// A request with its entities, and both decisions on it.
+#[derive(Debug)]
+pub struct Example {
+    pub witness: Witness,
+    /// The decisions of the older and the newer policies. `None` if no sidecar could load such entities,
+    /// so that only the solver says so.
+    pub decisions: Option<(Decision, Decision)>,
+}
+
+impl Difference {
+    pub fn is_none(&self) -> bool {
+        matches!((&self.wider, &self.narrower), (Found::None, Found::None))
+    }
+
+    pub fn is_unknown(&self) -> bool {
+        [&self.wider, &self.narrower].into_iter().any(|found| matches!(found, Found::Unknown(_)))
+    }
+
+    /// The change in a word.
+    pub fn word(&self) -> &'static str {
+        match (&self.wider, &self.narrower) {
+            (Found::Unknown(_), _) | (_, Found::Unknown(_)) => "unknown",
+            (Found::None, Found::None) => "same",
+            (Found::Example(_), Found::None) => "wider",
+            (Found::None, Found::Example(_)) => "narrower",
+            (Found::Example(_), Found::Example(_)) => "both",
+        }
+    }
+}
+
+impl Pair {
+    /// Request environments that the older schema had and the newer has not, in words.
+    pub fn gone(&self) -> Vec<String> {
+        let left = names(self.new.schema());
+        names(&self.old_schema).into_iter().filter(|name| !left.contains(name)).collect()
+    }
+
+    /// Compares every request environment of the newer schema.
+    ///
+    /// # Errors
+    /// A defect of this program: the policies do not fit their schema.
+    pub fn compare(&self, solver: &mut Solver) -> Result<Vec<Difference>, String> {
+        let known = names(&self.old_schema);
+        let differences = environments(self.new.schema()).into_iter().map(|environment| {
+            // What could not be asked before was permitted to nobody.
+            let asked = known.contains(&words(environment.index, self.new.schema()));
+            let old = if asked { relevant(&self.old, environment.index) } else { Vec::new() };
+            let new = relevant(&self.new, environment.index);
+            let mut find = |wider| self.find(&environment, &old, &new, wider, solver);
+            Ok(Difference { environment: environment.index, wider: find(true)?, narrower: find(false)? })
+        });
+        differences.collect()
+    }
+
+    /// Finds a request that only the newer policies permit, or only the older.
+    fn find(
+        &self,
+        environment: &RequestEnvironment,
+        old: &[Policy],
+        new: &[Policy],
+        wider: bool,
+        solver: &mut Solver,
+    ) -> Result<Found, String> {
+        if same(old, new) {
+            return Ok(Found::None);
+        }
+        let schema = self.new.schema();
+        let compiled = |policies| compile(policies, environment, schema);
+        let (old_set, new_set) = match (compiled(old), compiled(new)) {
+            (Ok(old), Ok(new)) => (old, new),
+            (Err(why), _) | (_, Err(why)) => return Ok(Found::Unknown(why)),
+        };
+        let (more, less) = if wider { (&new_set, &old_set) } else { (&old_set, &new_set) };
+        let found = match solver.ask(&implies_asserts(more, less)) {
+            Answer::Holds => return Ok(Found::None),
+            Answer::Unknown(why) => return Ok(Found::Unknown(why)),
+            Answer::Fails(found) => found,
+        };
+        let witness = Witness::found(&found, schema).ok_or("the solver's example is not of this schema")?;
+        let replay = Replay::new(self, old.is_empty())?;
+        let differs =
+            |(old, new): &(Decision, Decision)| (new.is_permit(), old.is_permit()) == (wider, !wider);
+        let decided = |witness: &Witness| replay.decide(witness).filter(differs);
+        let legible = witness.legible(schema, |witness| decided(witness).is_some());
+        let decisions = legible.as_ref().and_then(decided);
+        Ok(Found::Example(Box::new(Example { witness: legible.unwrap_or(witness), decisions })))
+    }
+}
+
+/// Whether two lists hold the same policies; those of one environment are sorted.
+fn same(old: &[Policy], new: &[Policy]) -> bool {
+    let meaning = |policy: &Policy| (policy.effect(), policy.as_ref().condition());
+    old.len() == new.len()
+        && old.iter().zip(new).all(|(old, new)| {
+            let ((old_effect, old), (new_effect, new)) = (meaning(old), meaning(new));
+            old_effect == new_effect && old.eq_shape(&new)
+        })
+}
+
+/// Both sets of policies, on no entities.
+struct Replay {
+    old: Option<Snapshot>,
+    new: Snapshot,
+}
+
+impl Replay {
+    fn new(pair: &Pair, nothing_before: bool) -> Result<Self, String> {
+        let empty = |policies: &Arc<Policies>| {
+            Snapshot::new(Arc::clone(policies), &Terms::default()).map_err(|faults| faults.to_string())
+        };
+        let old = if nothing_before { None } else { Some(empty(&pair.old)?) };
+        Ok(Self { old, new: empty(&pair.new)? })
+    }
+
+    fn decide(&self, witness: &Witness) -> Option<(Decision, Decision)> {
+        let loaded = witness.loaded(&self.new).ok()?;
+        let new = witness.decide(&loaded)?;
+        let old = match &self.old {
+            Some(old) => witness.decide(&loaded.with_policies(Arc::clone(old.policies())).ok()?)?,
+            None => Decision::nothing_permits(),
+        };
+        Some((old, new))
+    }
+}
+
+/// A request environment in words: principal type, action, resource type.
+pub fn words((action, principal, resource): Environment, schema: &Schema) -> String {
+    let [principal, resource] = [principal, resource].map(|kind| &schema.kind(kind).name);
+    format!("{principal} {} {resource}", schema.action(action).uid)
+}
+
+fn names(schema: &Schema) -> BTreeSet<String> {
+    environments(schema).iter().map(|environment| words(environment.index, schema)).collect()
+}

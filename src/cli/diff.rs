@@ -1,0 +1,294 @@
+//! `mandate diff`: what an edit of policies changes, for all requests and all entities.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::config::{ContentArguments, SolverArguments};
+use super::report::{self, counted};
+use super::{Failure, Outcome, proofs};
+use crate::assurance::diff::{Difference, Example, Found, Pair};
+use crate::assurance::names;
+use crate::assurance::proof_report::Decided;
+use crate::assurance::witness::WitnessReport;
+use crate::authz::decision::Decision;
+use crate::authz::policies::Environment;
+use crate::authz::schema::Schema;
+use crate::source::loader::{PolicyFolder, Version};
+
+#[derive(Args)]
+#[command(
+    after_help = "OLD and NEW are folders, or revisions of git for the folder of the policies. Exit 0 if all could be compared, 1 if not, or if there is what --fail-on names."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    content: ContentArguments,
+    #[command(flatten)]
+    solver: SolverArguments,
+    /// The older policies: a folder, or a revision
+    #[arg(value_name = "OLD", required_unless_present = "against")]
+    old: Option<String>,
+    /// The newer policies: a folder, or a revision [default: the folder of the policies, as it is]
+    #[arg(value_name = "NEW", conflicts_with = "against")]
+    new: Option<String>,
+    /// Compare the folder of the policies with what it was at this revision
+    #[arg(long, value_name = "REV", conflicts_with = "old")]
+    against: Option<String>,
+    /// Form of the result
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// Fail if anything becomes wider, narrower, or either
+    #[arg(long, value_name = "CHANGE")]
+    fail_on: Option<FailOn>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+    /// To paste into a pull request
+    Markdown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Something is permitted that was not
+    Wider,
+    /// Something is no longer permitted
+    Narrower,
+    /// Either
+    Any,
+}
+
+pub fn run(arguments: Arguments) -> Outcome {
+    let folder = arguments.content.policies()?;
+    let old = arguments.against.map(Side::Revision).or(arguments.old.map(Side::of));
+    let old = old.ok_or_else(|| Failure::message("name what to compare with: OLD or --against"))?;
+    let new = arguments.new.map_or_else(|| Side::Folder(folder.clone()), Side::of);
+    let (old, new, old_schema) =
+        PolicyFolder::load_both(&old.version(&folder), &new.version(&folder)).map_err(Failure::Faults)?;
+    let pair = Pair { old: old.policies, new: new.policies, old_schema };
+    let mut solver = arguments.solver.start()?;
+    let differences = pair.compare(&mut solver).map_err(Failure::message)?;
+    let result = Compared { schema: pair.new.schema(), gone: pair.gone(), differences: &differences };
+    let text = match arguments.format {
+        Format::Text => result.as_text(),
+        Format::Markdown => result.as_markdown(),
+        Format::Json => result.as_json()?,
+    };
+    report::print(&text)?;
+    let failed =
+        differences.iter().any(|it| it.is_unknown() || arguments.fail_on.is_some_and(|on| on.names(it)));
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// What is compared: a folder, or the folder of the policies as it was.
+enum Side {
+    Folder(PathBuf),
+    Revision(String),
+}
+
+impl Side {
+    fn of(text: String) -> Self {
+        if Path::new(&text).is_dir() { Self::Folder(text.into()) } else { Self::Revision(text) }
+    }
+
+    fn version<'a>(&'a self, folder: &'a Path) -> Version<'a> {
+        match self {
+            Self::Folder(folder) => Version::Folder(folder),
+            Self::Revision(revision) => Version::Revision(folder, revision),
+        }
+    }
+}
+
+impl FailOn {
+    fn names(self, difference: &Difference) -> bool {
+        let [wider, narrower] =
+            [&difference.wider, &difference.narrower].map(|found| matches!(found, Found::Example(_)));
+        match self {
+            Self::Wider => wider,
+            Self::Narrower => narrower,
+            Self::Any => wider || narrower,
+        }
+    }
+}
+
+/// A comparison, to be shown.
+struct Compared<'a> {
+    schema: &'a Arc<Schema>,
+    gone: Vec<String>,
+    differences: &'a [Difference],
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    environments: Vec<EnvironmentReport<'a>>,
+    /// What could be asked before and cannot any more.
+    gone: &'a [String],
+}
+
+#[derive(Serialize)]
+struct EnvironmentReport<'a> {
+    principal: &'a str,
+    action: &'a str,
+    resource: &'a str,
+    change: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wider: Option<ExampleReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    narrower: Option<ExampleReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ExampleReport {
+    #[serde(flatten)]
+    witness: WitnessReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Decided>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Decided>,
+}
+
+impl Compared<'_> {
+    fn names(&self, (action, principal, resource): Environment) -> [&str; 3] {
+        let kind = |kind| names::kind_name(kind, self.schema);
+        [kind(principal), names::action(action, self.schema), kind(resource)]
+    }
+
+    fn changed(&self) -> impl Iterator<Item = &Difference> {
+        self.differences.iter().filter(|difference| !difference.is_none())
+    }
+
+    fn as_text(&self) -> String {
+        let mut text = String::new();
+        for difference in self.changed() {
+            let [principal, action, resource] = self.names(difference.environment);
+            let _ = writeln!(text, "{:8}  {principal} {action} {resource}", difference.word());
+            for (what, found) in [("wider", &difference.wider), ("narrower", &difference.narrower)] {
+                match found {
+                    Found::None => {}
+                    Found::Unknown(why) => {
+                        let _ = writeln!(text, "  whether it is {what}, nobody knows: {why}");
+                    }
+                    Found::Example(example) => {
+                        let _ = writeln!(text, "{}", indented(&sentences(example), "  "));
+                        text += &proofs::witness(&example.witness, self.schema);
+                    }
+                }
+            }
+        }
+        for gone in &self.gone {
+            let _ = writeln!(text, "gone      {gone}");
+        }
+        let (all, changed) = (self.differences.len(), self.changed().count());
+        let _ = writeln!(
+            text,
+            "{} compared: {} the same, {changed} not",
+            counted(all, "environment"),
+            all - changed
+        );
+        text
+    }
+
+    fn as_markdown(&self) -> String {
+        if self.changed().next().is_none() && self.gone.is_empty() {
+            return format!(
+                "**No decision changes**, in any of {}, for any entities.\n",
+                counted(self.differences.len(), "request environment")
+            );
+        }
+        let mut text = String::from("| principal | action | resource | change |\n|---|---|---|---|\n");
+        for difference in self.changed() {
+            let [principal, action, resource] = self.names(difference.environment);
+            let _ = writeln!(text, "| {principal} | {action} | {resource} | **{}** |", difference.word());
+        }
+        for gone in &self.gone {
+            let _ = writeln!(text, "| {} | **gone** |", gone.splitn(3, ' ').collect::<Vec<_>>().join(" | "));
+        }
+        let same = self.differences.len() - self.changed().count();
+        let _ = writeln!(
+            text,
+            "\n{} stay the same, for all requests and all entities.",
+            counted(same, "request environment")
+        );
+        for difference in self.changed() {
+            let title = self.names(difference.environment).join(" ");
+            for (what, found) in [("wider", &difference.wider), ("narrower", &difference.narrower)] {
+                let body = match found {
+                    Found::None => continue,
+                    Found::Unknown(why) => format!("Nobody knows: {why}\n"),
+                    Found::Example(example) => format!(
+                        "{}\n\n```text\n{}```\n",
+                        sentences(example),
+                        proofs::witness(&example.witness, self.schema)
+                    ),
+                };
+                let _ = write!(text, "\n<details><summary>{what}: {title}</summary>\n\n{body}\n</details>\n");
+            }
+        }
+        text
+    }
+
+    fn as_json(&self) -> Result<String, Failure> {
+        let environments = self.differences.iter().map(|difference| {
+            let [principal, action, resource] = self.names(difference.environment);
+            EnvironmentReport {
+                principal,
+                action,
+                resource,
+                change: difference.word(),
+                wider: self.example(&difference.wider),
+                narrower: self.example(&difference.narrower),
+                unknown: [&difference.wider, &difference.narrower].into_iter().filter_map(unknown).collect(),
+            }
+        });
+        let report = Report { environments: environments.collect(), gone: &self.gone };
+        serde_json::to_string_pretty(&report)
+            .map(|text| text + "\n")
+            .map_err(|error| Failure::message(error.to_string()))
+    }
+
+    fn example(&self, found: &Found) -> Option<ExampleReport> {
+        let Found::Example(example) = found else { return None };
+        let (before, after) =
+            example.decisions.as_ref().map(|(old, new)| (Decided::of(old), Decided::of(new))).unzip();
+        Some(ExampleReport { witness: example.witness.report(self.schema), before, after })
+    }
+}
+
+fn unknown(found: &Found) -> Option<&str> {
+    match found {
+        Found::Unknown(why) => Some(why),
+        Found::None | Found::Example(_) => None,
+    }
+}
+
+/// How an example was decided, and how it is.
+fn sentences(example: &Example) -> String {
+    match &example.decisions {
+        None => "Only with entities that the rules of the schema keep from being loaded:".to_owned(),
+        Some((old, new)) => format!("before: {}\nnow: {}", decided(old), decided(new)),
+    }
+}
+
+fn decided(decision: &Decision) -> String {
+    let policies: Vec<&str> = decision.determining().iter().map(|policy| policy.id.as_str()).collect();
+    match (decision.is_permit(), policies.is_empty()) {
+        (true, _) => format!("permitted by {}", policies.join(", ")),
+        (false, false) => format!("forbidden by {}", policies.join(", ")),
+        (false, true) => "no policy permits it".to_owned(),
+    }
+}
+
+fn indented(text: &str, by: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("{by}{line}")).collect();
+    lines.join("\n")
+}
