@@ -9,6 +9,7 @@ pub mod digest;
 pub mod entities;
 pub mod fault;
 mod findings;
+pub mod format;
 pub mod json;
 mod parallel;
 pub mod policies;

@@ -6,6 +6,7 @@
 mod check;
 mod config;
 mod decide;
+mod fmt;
 mod report;
 mod serve;
 mod telemetry;
@@ -35,6 +36,8 @@ enum Verb {
     Decide(decide::Arguments),
     /// Run policy test suites; exit 1 if a case fails
     Test(test::Arguments),
+    /// Format policy files (`*.cedar`; Cedar has no form for schemas); exit 1 if one cannot be
+    Fmt(fmt::Arguments),
 }
 
 /// What a verb ends with: an exit code, or a sentence for the user.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Verb::Check(arguments) => with_room(|| check::run(arguments)),
         Verb::Decide(arguments) => with_room(|| decide::run(arguments)),
         Verb::Test(arguments) => with_room(|| test::run(arguments)),
+        Verb::Fmt(arguments) => with_room(|| fmt::run(arguments)),
     };
     outcome.unwrap_or_else(|failure| {
         report::failure(&failure);
