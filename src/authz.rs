@@ -2,6 +2,7 @@
 //! becomes another one by a change; that is all that can happen.
 
 mod cedar;
+pub mod clauses;
 pub mod decide;
 pub mod decision;
 mod depth;

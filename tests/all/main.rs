@@ -16,6 +16,7 @@ mod support;
 
 mod authzen;
 mod cli;
+mod coverage;
 mod entity_format;
 mod fmt;
 mod house;

@@ -35,6 +35,16 @@ impl Content {
         content
     }
 
+    /// These files and no others.
+    pub fn of(files: &[(&str, &str)]) -> Self {
+        let content = Self { folder: TempDir::new().unwrap() };
+        for (inside, text) in files {
+            fs::create_dir_all(content.path(inside).parent().unwrap()).unwrap();
+            content.write(inside, text);
+        }
+        content
+    }
+
     pub fn path(&self, inside: &str) -> PathBuf {
         self.folder.path().join(inside)
     }
