@@ -152,6 +152,7 @@ fn same_place(whole: &Expr, part: &Expr) -> bool {
     span(whole).is_some() && span(whole) == span(part)
 }
 
+/// The bytes of an expression in the text that it was parsed from.
 pub fn span(expr: &Expr) -> Option<Range<usize>> {
     expr.source_loc().map(|loc| loc.start()..loc.end())
 }
