@@ -1,5 +1,5 @@
 # Everything that has to hold before a commit.
-check: fmt clippy test doc deny
+check: fmt clippy pack test doc deny
 
 fmt:
     cargo fmt --all --check
@@ -16,6 +16,13 @@ doc:
 # Licences, duplicate and unknown sources; needs cargo-deny.
 deny:
     cargo deny check licenses bans sources
+
+# The pack as its users would hold theirs.
+pack:
+    cargo build --locked
+    target/debug/mandate fmt --check
+    target/debug/mandate check
+    target/debug/mandate test --min 100
 
 # The pack's scenarios against a sidecar of their own.
 scenarios:

@@ -1,5 +1,6 @@
 //! What tests and proves policies, apart from any running decision point.
 
+pub mod coverage;
 pub mod diff;
 pub mod guardrails;
 pub mod names;

@@ -2,6 +2,7 @@
 //! becomes another one by a change; that is all that can happen.
 
 mod cedar;
+pub mod clauses;
 pub mod decide;
 pub mod decision;
 mod depth;
@@ -10,6 +11,7 @@ pub mod entities;
 pub mod expression;
 pub mod fault;
 mod findings;
+pub mod format;
 pub mod json;
 mod parallel;
 pub mod policies;

@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod decide;
 mod diff;
+mod fmt;
 mod gate;
 mod proofs;
 mod prove;
@@ -43,6 +44,8 @@ enum Verb {
     Prove(prove::Arguments),
     /// Show what an edit of policies changes, for all requests and entities, with examples
     Diff(diff::Arguments),
+    /// Format policy files (`*.cedar`; Cedar has no form for schemas); exit 1 if one cannot be
+    Fmt(fmt::Arguments),
 }
 
 /// What a verb ends with: an exit code, or a sentence for the user.
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Verb::Test(arguments) => with_room(|| test::run(arguments)),
         Verb::Prove(arguments) => with_room(|| prove::run(arguments)),
         Verb::Diff(arguments) => with_room(|| diff::run(arguments)),
+        Verb::Fmt(arguments) => with_room(|| fmt::run(arguments)),
     };
     outcome.unwrap_or_else(|failure| {
         report::failure(&failure);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use super::coverage::Coverage;
 use super::given::{self, Given};
 use super::names;
 use super::suite_file::{Context, Entry, Expect, Expectation, SuiteFile, Verdict};
@@ -136,15 +137,24 @@ fn place(source: &Arc<SourceText>, line: u64) -> Place {
 impl Case {
     /// Asks the case's question and compares.
     pub fn run(&self, snapshot: &Snapshot) -> CaseResult {
+        self.run_covering(snapshot, None)
+    }
+
+    /// Like [`Case::run`], and counts what the case decided.
+    pub fn run_covering(&self, snapshot: &Snapshot, coverage: Option<&mut Coverage>) -> CaseResult {
         let started = Instant::now();
-        let failure = match self.answer(snapshot) {
+        let failure = match self.answer(snapshot, coverage) {
             Ok(answer) => self.difference(&answer),
             Err(message) => Some(format!("the case cannot be asked: {message}")),
         };
         CaseResult { failure, took: started.elapsed() }
     }
 
-    fn answer(&self, snapshot: &Snapshot) -> Result<Result<Decision, RequestError>, String> {
+    fn answer(
+        &self,
+        snapshot: &Snapshot,
+        coverage: Option<&mut Coverage>,
+    ) -> Result<Result<Decision, RequestError>, String> {
         let snapshot = given::apply(snapshot, &self.given)?;
         let context = serde_json::to_value(&self.context).map_err(|error| error.to_string())?;
         let context = Json::deserialize(&context).map_err(|error| error.to_string())?;
@@ -161,6 +171,9 @@ impl Case {
             Err(error) => return Ok(Err(error)),
         };
         let slice = snapshot.gather(&request);
+        if let Some(coverage) = coverage {
+            coverage.add(&snapshot.try_policies(&request, &slice).map_err(|error| error.to_string())?);
+        }
         snapshot.decide(&request, &slice).map(Ok).map_err(|error| error.to_string())
     }
 

@@ -12,8 +12,9 @@ use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 
 use super::cedar;
+use super::clauses::{self, Trial, Truth};
 use super::decision::{Decision, Outcome, PolicyError};
-use super::policies::{Policies, PolicyInfo};
+use super::policies::{Candidate, Policies, PolicyInfo};
 use super::request::Request;
 use super::schema::{Name, Schema};
 use super::slice::{Loaded, Slice};
@@ -40,14 +41,11 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
     if let Some(outcome) = unknown(schema, request, slice) {
         return Ok(Decision { outcome, errors: Vec::new() });
     }
-    let candidates = policies.candidates(request.environment()).ok_or(DecideError::Environment)?;
     let cedar_request = cedar_request(request, schema)?;
     let entities = cedar_entities(request, slice, schema)?;
     let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
     let mut results = Results::default();
-    let [principal, resource] = [request.principal.name(), request.resource.name()];
-    let [above_principal, above_resource] = [principal, resource].map(|name| ancestors(slice, name));
-    for candidate in candidates.of((principal, above_principal), (resource, above_resource)) {
+    for candidate in candidates(policies, request, slice)? {
         let policy = Arc::clone(&candidate.info);
         match candidate.condition.as_ref().map_or(Ok(true), |condition| holds(condition, &evaluator)) {
             Ok(true) => results.met.push(policy),
@@ -56,6 +54,49 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
         }
     }
     Ok(results.decision())
+}
+
+/// Evaluates like [`decide`], but the policies as they are written, and shows how their clauses came
+/// out. Nothing, where principal or resource do not exist: then no policy is asked.
+///
+/// # Errors
+/// Like [`decide`].
+pub fn try_policies(
+    policies: &Policies,
+    request: &Request,
+    slice: &Slice<'_>,
+) -> Result<Vec<Trial>, DecideError> {
+    let schema = policies.schema();
+    if unknown(schema, request, slice).is_some() {
+        return Ok(Vec::new());
+    }
+    let cedar_request = cedar_request(request, schema)?;
+    let entities = cedar_entities(request, slice, schema)?;
+    let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
+    let trials = candidates(policies, request, slice)?.map(|candidate| {
+        let mut clauses = Vec::new();
+        let mut ask = |clause| {
+            let truth = holds(clause, &evaluator).map_or(Truth::NEITHER, Truth::of);
+            clauses.extend(clauses::span(clause).map(|span| (span, truth)));
+            truth
+        };
+        let conditions = policies.conditions(&candidate.info);
+        let met = conditions.map_or(Truth::of(true), |conditions| clauses::walk(conditions, &mut ask));
+        Trial { policy: Arc::clone(&candidate.info), met, clauses }
+    });
+    Ok(trials.collect())
+}
+
+/// The policies whose scope takes the request.
+fn candidates<'a>(
+    policies: &'a Policies,
+    request: &'a Request,
+    slice: &'a Slice<'a>,
+) -> Result<impl Iterator<Item = &'a Arc<Candidate>>, DecideError> {
+    let candidates = policies.candidates(request.environment()).ok_or(DecideError::Environment)?;
+    let [principal, resource] = [request.principal.name(), request.resource.name()];
+    let [above_principal, above_resource] = [principal, resource].map(|name| ancestors(slice, name));
+    Ok(candidates.of((principal, above_principal), (resource, above_resource)))
 }
 
 fn holds(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, String> {

@@ -25,6 +25,22 @@ pub fn of_schema(source: &Arc<SourceText>) -> Faults {
     Scan::new(source, "([{<", ")]}>").run()
 }
 
+/// The comments of a Cedar text, from their slashes to the end of the line, with their offsets.
+pub fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            at += text.get(at..)?.find(['"', '/'])?;
+            let (start, rest) = (at, text.get(at..)?);
+            let comment = comment(rest);
+            at += if rest.starts_with('"') { string(rest) } else { comment.max(1) };
+            if comment > 0 {
+                return text.get(start..at).map(|comment| (start, comment));
+            }
+        }
+    })
+}
+
 struct Scan<'a> {
     source: &'a Arc<SourceText>,
     open: &'static str,
@@ -48,8 +64,7 @@ impl<'a> Scan<'a> {
             let rest = text.get(at..).unwrap_or_default();
             let length = match c {
                 '"' => string(rest),
-                // Cedar ends a comment at either.
-                '/' if rest.starts_with("//") => rest.find(['\n', '\r']).unwrap_or(rest.len()),
+                '/' if rest.starts_with("//") => comment(rest),
                 c if c.is_alphabetic() || c == '_' => self.word(at, rest),
                 c => self.sign(at, c, before),
             };
@@ -117,6 +132,11 @@ impl<'a> Scan<'a> {
         let fault = Fault::error(message).help("split the policy, or write it with less nesting");
         self.faults.push(fault.at(Place::new(self.source, at, 1)));
     }
+}
+
+/// The length of the comment that a text begins with, if it does. Cedar ends one at either character.
+fn comment(rest: &str) -> usize {
+    if rest.starts_with("//") { rest.find(['\n', '\r']).unwrap_or(rest.len()) } else { 0 }
 }
 
 /// The length of a string with its quotes, or of the rest if it does not close.

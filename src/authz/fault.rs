@@ -2,6 +2,7 @@
 //! A fault is data; how it is shown (terminal, JSON, annotations) is the caller's choice.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A text that faults point into.
@@ -39,6 +40,11 @@ impl Place {
         let offset = text.floor_char_boundary(offset.min(text.len()));
         let end = text.ceil_char_boundary(offset.saturating_add(length).min(text.len()));
         Self { source: Arc::clone(source), offset, length: end - offset }
+    }
+
+    /// Its bytes.
+    pub fn span(&self) -> Range<usize> {
+        self.offset..self.offset + self.length
     }
 
     /// Line and column, both counted from 1; columns count characters.

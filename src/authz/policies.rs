@@ -8,9 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationError, ValidationMode, Validator};
+use cedar_policy_core::ast::Expr;
 pub use index::{Candidate, Candidates, Environment};
 use smol_str::{SmolStr, format_smolstr};
 
+use super::clauses::{self, Clause};
 use super::depth;
 use super::digest::Digest;
 use super::fault::{Fault, Faults, Place, Severity, SourceText};
@@ -122,6 +124,17 @@ impl Policies {
 
     pub fn info(&self, id: &PolicyId) -> Option<&Arc<PolicyInfo>> {
         self.infos.get(id)
+    }
+
+    /// A policy's conditions as they are written, with their places; `None` if it has none.
+    pub fn conditions(&self, policy: &PolicyInfo) -> Option<&Expr> {
+        self.set.policy(&PolicyId::new(&policy.id))?.as_ref().non_scope_constraints()
+    }
+
+    /// The clauses of a policy's conditions, in the order of the text.
+    pub fn clauses(&self, policy: &PolicyInfo) -> Vec<Clause> {
+        let found = self.conditions(policy).zip(policy.place.as_ref());
+        found.map_or_else(Vec::new, |(conditions, place)| clauses::clauses(conditions, place))
     }
 
     /// All policies, by id.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::decide::{DecideError, decide};
+use super::clauses::Trial;
+use super::decide::{DecideError, decide, try_policies};
 use super::decision::Decision;
 use super::digest::Digest;
 use super::entities::{Change, Entities};
@@ -134,6 +135,14 @@ impl Snapshot {
     /// A defect of this program; see [`DecideError`].
     pub fn decide(&self, request: &Request, slice: &Slice<'_>) -> Result<Decision, DecideError> {
         decide(&self.policies, request, slice)
+    }
+
+    /// What each policy whose scope takes the request makes of it, clause by clause.
+    ///
+    /// # Errors
+    /// A defect of this program; see [`DecideError`].
+    pub fn try_policies(&self, request: &Request, slice: &Slice<'_>) -> Result<Vec<Trial>, DecideError> {
+        try_policies(&self.policies, request, slice)
     }
 }
 

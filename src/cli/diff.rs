@@ -179,7 +179,7 @@ impl Compared<'_> {
                         let _ = writeln!(text, "  whether it is {what}, nobody knows: {why}");
                     }
                     Found::Example(example) => {
-                        let _ = writeln!(text, "{}", indented(&sentences(example), "  "));
+                        let _ = writeln!(text, "  {what}\n{}", indented(&sentences(example), "    "));
                         text += &proofs::witness(&example.witness, self.schema);
                     }
                 }

@@ -27,8 +27,7 @@ pub fn failure(failure: &Failure) {
 
 /// Faults with excerpts of the texts they are in, and a closing line that counts them.
 pub fn for_people(faults: &Faults, colour: bool) -> String {
-    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_context_lines(1);
+    let handler = handler(colour);
     let mut text = String::new();
     for fault in faults.iter() {
         if handler.render_report(&mut text, &Shown::new(fault)).is_err() {
@@ -45,6 +44,12 @@ pub fn for_people(faults: &Faults, colour: bool) -> String {
     let (errors, warnings) = (faults.error_count(), faults.len() - faults.error_count());
     let _ = writeln!(text, "{}, {}", counted(errors, "error"), counted(warnings, "warning"));
     text
+}
+
+/// Renders excerpts of texts.
+pub fn handler(colour: bool) -> GraphicalReportHandler {
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    GraphicalReportHandler::new_themed(theme).with_links(false).with_context_lines(1)
 }
 
 /// Faults as GitHub's annotations, a line each.
@@ -137,11 +142,15 @@ impl Diagnostic for Shown<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let place = self.fault.place.as_ref().filter(|_| self.text.is_some())?;
-        // A span over many lines would show them all; the first says where.
-        let text = place.source.text.get(place.offset..place.offset + place.length).unwrap_or_default();
-        let length = text.lines().next().map_or(0, str::len);
-        Some(Box::new(std::iter::once(LabeledSpan::new(None, place.offset, length))))
+        let (offset, length) = first_line(place);
+        Some(Box::new(std::iter::once(LabeledSpan::new(None, offset, length))))
     }
+}
+
+/// Offset and length of a place's first line: a span over many would show them all, and it says where.
+pub fn first_line(place: &Place) -> (usize, usize) {
+    let text = place.source.text.get(place.span()).unwrap_or_default();
+    (place.offset, text.lines().next().map_or(0, str::len))
 }
 
 fn fits_a_screen(place: &Place) -> bool {
@@ -155,7 +164,7 @@ fn fits_a_screen(place: &Place) -> bool {
 }
 
 /// A source text under its path, without a copy.
-struct NamedText<'a>(&'a SourceText);
+pub struct NamedText<'a>(pub &'a SourceText);
 
 impl SourceCode for NamedText<'_> {
     fn read_span<'a>(

@@ -1,5 +1,10 @@
 //! `mandate test`: runs policy test suites against the policies and entities.
 
+mod coverage;
+mod junit;
+mod lcov;
+mod watch;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,20 +12,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::config::ContentArguments;
+use super::config::{ContentArguments, colour};
 use super::report::{self, counted};
 use super::{Failure, Outcome};
+use crate::assurance::coverage::Coverage;
 use crate::assurance::suite::{self, Case, CaseResult};
 use crate::authz::fault::{Faults, SourceText};
 use crate::source::folder::Folder;
 use crate::source::loader::{Loader, Locations};
 
+/// The files of a folder of suites that count.
+const SUITE_EXTENSIONS: &[&str] = &["yaml", "yml"];
+
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
     content: ContentArguments,
+    #[command(flatten)]
+    run: RunArguments,
+    /// Run again whenever policies, entities or suites change
+    #[arg(long)]
+    watch: bool,
+}
+
+/// What to run, and what to say about it.
+#[derive(Args)]
+struct RunArguments {
     /// Suite files or folders of them [default: `tests` in the folder of the policies]
     #[arg(value_name = "PATH")]
     suites: Vec<PathBuf>,
@@ -30,12 +48,30 @@ pub struct Arguments {
     /// Write a JUnit report as well
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Show which policies, and which clauses of their conditions, the cases decided
+    #[arg(long)]
+    coverage: bool,
+    /// Fail if less is covered than this; implies --coverage
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    min: Option<f64>,
+    /// Write the coverage as an LCOV file as well
+    #[arg(long, value_name = "FILE")]
+    lcov: Option<PathBuf>,
 }
 
 pub fn run(arguments: Arguments) -> Outcome {
-    let locations = arguments.content.locations()?;
-    let (snapshot, _) = Loader::new(&locations).load().map_err(Failure::Faults)?;
-    let mut cases = read_cases(&arguments.suites, &locations)?;
+    let Arguments { content, mut run, watch } = arguments;
+    let locations = content.locations()?;
+    if run.suites.is_empty() {
+        run.suites.push(locations.policies.join("tests"));
+    }
+    if watch { watch::follow(&run, &locations) } else { once(&run, &locations) }
+}
+
+/// Loads everything, runs the cases and says what came of it.
+fn once(arguments: &RunArguments, locations: &Locations) -> Outcome {
+    let (snapshot, _) = Loader::new(locations).load().map_err(Failure::Faults)?;
+    let mut cases = read_cases(&arguments.suites)?;
     let all = cases.len();
     if let Some(filter) = &arguments.filter {
         cases.retain(|case| case.name.contains(filter));
@@ -45,24 +81,54 @@ pub fn run(arguments: Arguments) -> Outcome {
             if all == 0 { "there is no case to run" } else { "no case has a name that contains the filter" };
         return Err(Failure::message(why));
     }
-    let results: Vec<(Case, CaseResult)> = cases
-        .into_iter()
-        .map(|case| {
-            let result = case.run(&snapshot);
-            (case, result)
-        })
-        .collect();
+    let mut coverage = arguments.covers().then(|| Coverage::of(snapshot.policies()));
+    let results = cases.into_iter().map(|case| {
+        let result = case.run_covering(&snapshot, coverage.as_mut());
+        (case, result)
+    });
+    let results: Vec<(Case, CaseResult)> = results.collect();
     if let Some(path) = &arguments.junit {
-        write_junit(path, &results)?;
+        junit::write(path, &results)?;
     }
     report::print(&summary(&results, all))?;
+    let enough = coverage.map_or(Ok(true), |coverage| arguments.show(&coverage))?;
     let failed = results.iter().any(|(_, result)| result.failure.is_some());
-    Ok(ExitCode::from(u8::from(failed)))
+    Ok(ExitCode::from(u8::from(failed || !enough)))
 }
 
-fn read_cases(paths: &[PathBuf], locations: &Locations) -> Result<Vec<Case>, Failure> {
-    let default = [locations.policies.join("tests")];
-    let paths = if paths.is_empty() { default.as_slice() } else { paths };
+impl RunArguments {
+    fn covers(&self) -> bool {
+        self.coverage || self.min.is_some() || self.lcov.is_some()
+    }
+
+    /// Shows the coverage where that was asked for; whether it is enough.
+    fn show(&self, coverage: &Coverage) -> Result<bool, Failure> {
+        if let Some(path) = &self.lcov {
+            let written = std::fs::write(path, lcov::lcov(coverage));
+            written.map_err(|error| {
+                Failure::because(format_args!("cannot write `{}`", path.display()), &error)
+            })?;
+        }
+        if self.coverage || self.min.is_some() {
+            report::print(&coverage::for_people(coverage, colour(&std::io::stdout())))?;
+        }
+        let covered = coverage.totals().percent();
+        let missed = self.min.filter(|min| covered < *min);
+        if let Some(min) = missed {
+            let covered = coverage::shown_percent(covered);
+            let message = format!("{covered} is covered, less than the {min} % of `--min`");
+            report::failure(&Failure::Message(message));
+        }
+        Ok(missed.is_none())
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.trim_end_matches('%').trim_end().parse().ok();
+    percent.filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| "has to be 0 to 100".to_owned())
+}
+
+fn read_cases(paths: &[PathBuf]) -> Result<Vec<Case>, Failure> {
     let mut cases = Vec::new();
     let mut faults = Faults::default();
     for source in sources(paths)? {
@@ -78,7 +144,7 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Arc<SourceText>>, Failure> {
     let mut sources = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let folder = Folder::new(path, &["yaml", "yml"], &[]);
+            let folder = Folder::new(path, SUITE_EXTENSIONS, &[]);
             sources.extend(folder.read(|_, _| true).map_err(Failure::Faults)?.1);
         } else {
             let text = std::fs::read_to_string(path)
@@ -110,36 +176,4 @@ fn summary(results: &[(Case, CaseResult)], all: usize) -> String {
         took.as_secs_f64() * 1e3
     );
     text
-}
-
-fn write_junit(path: &PathBuf, results: &[(Case, CaseResult)]) -> Result<(), Failure> {
-    let mut report = Report::new("mandate test");
-    let mut files: Vec<&str> = results.iter().map(|(case, _)| case.file.as_str()).collect();
-    files.dedup();
-    for file in files {
-        let mut suite = TestSuite::new(file);
-        for (case, result) in results.iter().filter(|(case, _)| case.file == file) {
-            suite.add_test_case(junit_case(case, result));
-        }
-        report.add_test_suite(suite);
-    }
-    let write = |error: &dyn std::fmt::Display| {
-        Failure::message(format!("cannot write `{}`: {error}", path.display()))
-    };
-    let file = std::fs::File::create(path).map_err(|error| write(&error))?;
-    report.serialize(file).map_err(|error| write(&error))
-}
-
-fn junit_case(case: &Case, result: &CaseResult) -> TestCase {
-    let status = match &result.failure {
-        None => TestCaseStatus::success(),
-        Some(failure) => {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message(failure.lines().last().unwrap_or_default()).set_description(failure.as_str());
-            status
-        }
-    };
-    let mut junit = TestCase::new(case.name.as_str(), status);
-    junit.set_time(result.took).set_classname(case.file.as_str());
-    junit
 }

@@ -13,7 +13,7 @@ use crate::support::{Content, Sidecar, question, register, solver, until};
 const REGISTRATION: &str = "policies/registration.cedar";
 
 /// Breaks `no-consent-no-registration`.
-const NEEDED: &str = "  resource in principal &&\n  [";
+const NEEDED: &str = "  resource in principal &&\n  (";
 
 fn relecloud() -> Value {
     register(("DirectBillPartner", "fabrikam"), "relecloud", "partner-center-api")
@@ -59,7 +59,7 @@ fn a_start_with_broken_promises_is_refused() {
         return;
     }
     let content = Content::of_pack();
-    content.edit(REGISTRATION, NEEDED, "  [");
+    content.edit(REGISTRATION, NEEDED, "  (");
     for args in [&[][..], &["--guardrails", "enforce"]] {
         let output = start(&content, args);
         assert_eq!(output.status.code(), Some(1));
@@ -81,7 +81,7 @@ fn an_edit_that_breaks_a_promise_never_serves() {
     assert_eq!(sidecar.status()["guardrails"]["state"], "proven");
     assert!((sidecar.metric("mandate_guardrails_proven") - 1.0).abs() < f64::EPSILON);
 
-    content.edit(REGISTRATION, NEEDED, "  [");
+    content.edit(REGISTRATION, NEEDED, "  (");
     until("the edit is refused", || outcome(&sidecar) == "refused");
     assert!(!sidecar.permits(&relecloud()));
     assert_eq!(sidecar.revision(), before);
@@ -101,7 +101,7 @@ fn an_edit_that_breaks_a_promise_never_serves() {
     assert_eq!(status["guardrails"]["state"], "proven", "of what is in use");
     assert!((sidecar.metric("mandate_proofs_total{result=\"not_proven\"}") - 1.0).abs() < f64::EPSILON);
 
-    content.edit(REGISTRATION, "  principal.active &&\n  [", &format!("  principal.active &&\n{NEEDED}"));
+    content.edit(REGISTRATION, "  principal.active &&\n  (", &format!("  principal.active &&\n{NEEDED}"));
     until("the edit is taken back", || outcome(&sidecar) == "accepted");
     assert_eq!(sidecar.status()["guardrails"]["refused"], Value::Null);
     assert_eq!(sidecar.revision(), before);
@@ -212,7 +212,7 @@ fn warnings_refuse_nothing() {
     let content = Content::of_pack();
     let sidecar = content.serve_with(&["--guardrails", "warn"]);
     until("the start is proven", || sidecar.status()["guardrails"]["state"] == "proven");
-    content.edit(REGISTRATION, NEEDED, "  [");
+    content.edit(REGISTRATION, NEEDED, "  (");
     until("the edit serves", || sidecar.permits(&relecloud()));
     until("the claim is seen to be broken", || sidecar.status()["guardrails"]["state"] == "broken");
     assert!(sidecar.metric("mandate_guardrails_proven").abs() < f64::EPSILON);
@@ -222,7 +222,7 @@ fn warnings_refuse_nothing() {
 #[test]
 fn without_a_solver_guardrails_warn() {
     let content = Content::of_pack();
-    content.edit(REGISTRATION, NEEDED, "  [");
+    content.edit(REGISTRATION, NEEDED, "  (");
     let listen = ["--guardrails", "warn", "--solver", "/no/such/solver"];
     let sidecar = content.serve_with(&listen);
     let guardrails = sidecar.status()["guardrails"].clone();

@@ -16,7 +16,9 @@ mod support;
 
 mod authzen;
 mod cli;
+mod coverage;
 mod entity_format;
+mod fmt;
 mod gate;
 mod house;
 mod properties;

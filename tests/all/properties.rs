@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Entities as CedarEntities, EntityUid};
 use mandate::authz::Snapshot;
+use mandate::authz::clauses::Truth;
 use mandate::authz::decision::{Decision, Outcome};
 use mandate::authz::entities::{Change, Description, Entities, Entity, Incoming};
 use mandate::authz::json::Json;
@@ -84,6 +85,31 @@ proptest! {
                 Outcome::Permitted(policies) | Outcome::Forbidden(policies) => prop_assert_eq!(ids(policies), reasons),
                 Outcome::NotPermitted(_) => prop_assert!(reasons.is_empty()),
                 Outcome::ForbidFailed(_) | Outcome::UnknownPrincipal | Outcome::UnknownResource => {}
+            }
+        }
+    }
+
+    /// Clause by clause, conditions come to what they come to as a whole.
+    #[test]
+    fn clauses_make_up_the_decision(world in world::world(), asks in prop::collection::vec(world::ask(), 1..12)) {
+        let snapshot = snapshot_of(&world);
+        for ask in &asks {
+            let (context, decision) = (ask.context(), decide(&snapshot, ask));
+            let request = snapshot.read(&ask.question(&context)).unwrap();
+            let trials = snapshot.try_policies(&request, &snapshot.gather(&request)).unwrap();
+            let that = |met: Truth, forbids: bool| {
+                let found = trials.iter().filter(|trial| trial.met == met && trial.policy.forbids == forbids);
+                let mut ids: Vec<String> = found.map(|trial| trial.policy.id.to_string()).collect();
+                ids.sort();
+                ids
+            };
+            let mut failed = [that(Truth::NEITHER, true), that(Truth::NEITHER, false)].concat();
+            failed.sort();
+            prop_assert_eq!(failed, decision.errors.iter().map(|error| error.policy.id.to_string()).collect::<Vec<_>>());
+            match &decision.outcome {
+                Outcome::Permitted(policies) => prop_assert_eq!(ids(policies), that(Truth::of(true), false)),
+                Outcome::Forbidden(policies) => prop_assert_eq!(ids(policies), that(Truth::of(true), true)),
+                _ => prop_assert!(that(Truth::of(true), true).is_empty() && that(Truth::of(true), false).is_empty() || !decision.errors.is_empty()),
             }
         }
     }

@@ -85,7 +85,7 @@ const CONSENT: &str = "consent.cedar";
 
 #[test]
 fn no_consent_no_registration() {
-    check("no-consent-no-registration", &[(REGISTRATION, "resource in principal &&\n  [", "true &&\n  [")]);
+    check("no-consent-no-registration", &[(REGISTRATION, "resource in principal &&\n  (", "true &&\n  (")]);
 }
 
 #[test]
@@ -101,9 +101,9 @@ fn oems_use_their_api_alone() {
 
 #[test]
 fn the_oem_api_is_for_oems() {
-    let more = "[Autopilot::Channel::\"oem-api\", Autopilot::Channel::\"partner-center-api\"";
-    let from = "[Autopilot::Channel::\"partner-center-api\"";
-    check("the-oem-api-is-for-oems", &[(REGISTRATION, from, more)]);
+    let from = "(context.channel == Autopilot::Channel::\"partner-center-api\"";
+    let more = format!("(context.channel == Autopilot::Channel::\"oem-api\" || {}", &from[1..]);
+    check("the-oem-api-is-for-oems", &[(REGISTRATION, from, &more)]);
 }
 
 const INTUNE: &str = "  principal.roles.contains(Autopilot::Role::\"intune-administrator\") &&\n";
@@ -207,7 +207,7 @@ fn never_errors() {
     let output = prove(&content, &[]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
-    assert!(shown.contains("A policy fails on this request: partner-views-customer: "), "{shown}");
+    assert!(shown.contains("On this request a policy fails, partner-views-customer ("), "{shown}");
     assert!(shown.contains("overflow"), "{shown}");
 }
 

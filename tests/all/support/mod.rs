@@ -35,6 +35,16 @@ impl Content {
         content
     }
 
+    /// These files and no others.
+    pub fn of(files: &[(&str, &str)]) -> Self {
+        let content = Self { folder: TempDir::new().unwrap() };
+        for (inside, text) in files {
+            fs::create_dir_all(content.path(inside).parent().unwrap()).unwrap();
+            content.write(inside, text);
+        }
+        content
+    }
+
     pub fn path(&self, inside: &str) -> PathBuf {
         self.folder.path().join(inside)
     }
@@ -53,6 +63,12 @@ impl Content {
 
     pub fn write(&self, inside: &str, text: &str) {
         fs::write(self.path(inside), text).unwrap();
+    }
+
+    /// Puts a file in its place whole, as an editor does that writes beside it first.
+    pub fn place(&self, inside: &str, text: &str) {
+        self.write("placed", text);
+        fs::rename(self.path("placed"), self.path(inside)).unwrap();
     }
 
     /// Replaces a text in a file; the text has to be there.

@@ -1,0 +1,102 @@
+//! `mandate fmt`: policy files in Cedar's standard form.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use similar::TextDiff;
+
+use super::config::ContentArguments;
+use super::report::{self, counted};
+use super::{Failure, Outcome};
+use crate::authz::fault::{Fault, Faults, SourceText};
+use crate::authz::format::formatted;
+use crate::source::folder::Folder;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    content: ContentArguments,
+    /// Policy files or folders of them [default: the folder of the policies, guardrails included]
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Change nothing; show what would change, and exit 1 if anything would
+    #[arg(long)]
+    check: bool,
+}
+
+pub fn run(arguments: Arguments) -> Outcome {
+    let policies = arguments.content.locations()?.policies;
+    let paths = if arguments.paths.is_empty() { vec![policies] } else { arguments.paths };
+    let files = files(&paths)?;
+    let (mut text, mut faults, mut differing) = (String::new(), Faults::default(), 0);
+    for path in &files {
+        match one(path, arguments.check) {
+            Ok(None) => {}
+            Ok(Some(shown)) => {
+                differing += 1;
+                text += &shown;
+            }
+            Err(found) => faults.extend(found),
+        }
+    }
+    let what = if arguments.check { "not in standard form" } else { "formatted" };
+    report::print(&format!("{text}{}: {differing} {what}\n", counted(files.len(), "policy file")))?;
+    if faults.has_errors() {
+        report::failure(&Failure::Faults(faults));
+        return Ok(ExitCode::from(1));
+    }
+    Ok(ExitCode::from(u8::from(arguments.check && differing > 0)))
+}
+
+/// Formats a file, or shows how it would change. `None` if it is in standard form already.
+fn one(path: &Path, check: bool) -> Result<Option<String>, Faults> {
+    let failed = |what: &str, error: &std::io::Error| {
+        Faults::from(Fault::error(format!("cannot {what} `{}`: {error}", path.display())))
+    };
+    let before = fs::read_to_string(path).map_err(|error| failed("read", &error))?;
+    let source = SourceText::new(path.to_string_lossy(), before);
+    let after = formatted(&source)?;
+    if after == source.text {
+        return Ok(None);
+    }
+    if check {
+        let diff = TextDiff::from_lines(&source.text, &after);
+        let header = (&*source.path, &*format!("{} formatted", source.path));
+        return Ok(Some(diff.unified_diff().header(header.0, header.1).to_string()));
+    }
+    replace(path, &after).map_err(|error| failed("write", &error))?;
+    Ok(Some(format!("formatted {}\n", path.display())))
+}
+
+/// Replaces a file's content at once, so that nobody reads a part of it. What a link leads to is
+/// replaced, not the link.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // A name that begins with a dot is never read as a policy file.
+    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let written = fs::write(&beside, text)
+        .and_then(|()| fs::set_permissions(&beside, fs::metadata(&path)?.permissions()))
+        .and_then(|()| fs::File::open(&beside)?.sync_all())
+        .and_then(|()| fs::rename(&beside, &path));
+    if written.is_err() {
+        // What failed is worth more than what could not be cleaned up after it.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let listing = Folder::new(path, &["cedar"], &[]).list().map_err(Failure::Faults)?;
+            files.extend(listing.into_keys().map(|name| path.join(name)));
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}

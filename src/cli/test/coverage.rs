@@ -1,0 +1,125 @@
+//! Coverage for people: the clauses that the cases left open, in the text that they stand in.
+
+use std::fmt::{self, Write as _};
+
+use miette::{Diagnostic, LabeledSpan, SourceCode};
+
+use crate::assurance::coverage::{ClauseCoverage, Coverage, PolicyCoverage, Totals};
+use crate::authz::clauses::Truth;
+use crate::cli::report::{NamedText, counted, first_line, handler};
+
+/// A line for each policy, the text of what is not covered, and the totals.
+pub fn for_people(coverage: &Coverage, colour: bool) -> String {
+    let handler = handler(colour);
+    let mut text = String::new();
+    let mut file = "";
+    for policy in coverage.policies() {
+        if file != policy.place.source.path {
+            file = &policy.place.source.path;
+            let _ = writeln!(text, "{file}");
+        }
+        let open = Open { policy, text: NamedText(&policy.place.source) };
+        let shown = !policy.is_complete() && policy.asked > 0;
+        if !shown || handler.render_report(&mut text, &open).is_err() {
+            let _ = writeln!(text, "  {} {open}", if policy.is_complete() { '✓' } else { '⚠' });
+        }
+    }
+    text + &closing(coverage.totals())
+}
+
+/// A policy in a line.
+fn line(policy: &PolicyCoverage) -> String {
+    let id = &policy.info.id;
+    if policy.asked == 0 {
+        return format!("{id}, line {}: no case asks about it", policy.place.line_column().0);
+    }
+    let (outcomes, seen) = policy.outcomes();
+    let seen =
+        if outcomes == 0 { String::new() } else { format!(", {seen} of {}", counted(outcomes, "outcome")) };
+    let failed =
+        if policy.came.failed == 0 { String::new() } else { format!(", failed {}", policy.came.failed) };
+    let never = match (policy.came.yes, policy.came.no) {
+        (0, _) => ", never met",
+        (_, 0) if outcomes > 0 => ", never unmet",
+        _ => "",
+    };
+    format!("{id}: met {}, unmet {}{failed}{seen}{never}", policy.came.yes, policy.came.no)
+}
+
+fn closing(totals: Totals) -> String {
+    format!(
+        "coverage: {} of {} met, {} of {} of clauses seen, {}\n",
+        totals.policies_met,
+        counted(totals.policies, "policy"),
+        totals.outcomes_seen,
+        counted(totals.outcomes, "outcome"),
+        shown_percent(totals.percent()),
+    )
+}
+
+/// Rounded down, so that 100 is all.
+pub fn shown_percent(percent: f64) -> String {
+    format!("{:.1} %", (percent * 10.0).floor() / 10.0)
+}
+
+/// What is left open of a policy, in the form that the graphical renderer takes.
+struct Open<'a> {
+    policy: &'a PolicyCoverage,
+    text: NamedText<'a>,
+}
+
+impl Open<'_> {
+    fn labels(&self) -> Vec<LabeledSpan> {
+        let label = |place, text: String| {
+            let (offset, length) = first_line(place);
+            LabeledSpan::new(Some(text), offset, length)
+        };
+        let open = self.policy.clauses.iter().filter_map(|clause| Some((clause, never(clause)?)));
+        let mut labels: Vec<_> = open.map(|(clause, never)| label(&clause.clause.place, never)).collect();
+        if labels.is_empty() {
+            labels.push(label(&self.policy.place, "never met".to_owned()));
+        }
+        labels
+    }
+}
+
+/// What a clause never was; `None` if it was all that it can be.
+fn never(clause: &ClauseCoverage) -> Option<String> {
+    let never = match clause.unseen() {
+        Truth::NEITHER => return None,
+        _ if clause.came.all() == 0 => "never evaluated",
+        Truth { yes: true, no: true } => "never true or false",
+        Truth { yes: true, .. } => "never true",
+        Truth { no: true, .. } => "never false",
+    };
+    let failed = clause.came.failed;
+    Some(if failed == 0 { never.to_owned() } else { format!("{never}, failed {failed}") })
+}
+
+impl fmt::Debug for Open<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.policy, f)
+    }
+}
+
+impl fmt::Display for Open<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&line(self.policy))
+    }
+}
+
+impl std::error::Error for Open<'_> {}
+
+impl Diagnostic for Open<'_> {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(miette::Severity::Warning)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.text)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(Open::labels(self).into_iter()))
+    }
+}

@@ -1,0 +1,44 @@
+//! The results of suites as a JUnit report.
+
+use std::path::Path;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use crate::assurance::suite::{Case, CaseResult};
+use crate::cli::Failure;
+
+/// Writes the report.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(path: &Path, results: &[(Case, CaseResult)]) -> Result<(), Failure> {
+    let mut report = Report::new("mandate test");
+    let mut files: Vec<&str> = results.iter().map(|(case, _)| case.file.as_str()).collect();
+    files.dedup();
+    for file in files {
+        let mut suite = TestSuite::new(file);
+        for (case, result) in results.iter().filter(|(case, _)| case.file == file) {
+            suite.add_test_case(junit_case(case, result));
+        }
+        report.add_test_suite(suite);
+    }
+    let write = |error: &dyn std::fmt::Display| {
+        Failure::message(format!("cannot write `{}`: {error}", path.display()))
+    };
+    let file = std::fs::File::create(path).map_err(|error| write(&error))?;
+    report.serialize(file).map_err(|error| write(&error))
+}
+
+fn junit_case(case: &Case, result: &CaseResult) -> TestCase {
+    let status = match &result.failure {
+        None => TestCaseStatus::success(),
+        Some(failure) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message(failure.lines().last().unwrap_or_default()).set_description(failure.as_str());
+            status
+        }
+    };
+    let mut junit = TestCase::new(case.name.as_str(), status);
+    junit.set_time(result.took).set_classname(case.file.as_str());
+    junit
+}

@@ -1,0 +1,70 @@
+//! Coverage as an LCOV file: policies are its functions, clauses its lines and branches.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::assurance::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
+
+/// The whole coverage; each file under the path that faults name it by.
+pub fn lcov(coverage: &Coverage) -> String {
+    let mut files: BTreeMap<&str, Vec<&PolicyCoverage>> = BTreeMap::new();
+    for policy in coverage.policies() {
+        files.entry(&policy.place.source.path).or_default().push(policy);
+    }
+    files.into_iter().fold("TN:\n".to_owned(), |text, (path, policies)| text + &record(path, &policies))
+}
+
+fn record(path: &str, policies: &[&PolicyCoverage]) -> String {
+    let mut text = format!("SF:{path}\n");
+    for policy in policies {
+        let _ = writeln!(text, "FN:{},{}", policy.place.line_column().0, policy.info.id);
+    }
+    for policy in policies {
+        let _ = writeln!(text, "FNDA:{},{}", policy.came.yes, policy.info.id);
+    }
+    found_and_hit(&mut text, "FN", policies.iter().map(|policy| policy.came.yes));
+    let clauses = || policies.iter().flat_map(|policy| &policy.clauses);
+    for (block, clause) in clauses().enumerate() {
+        let line = clause.clause.place.line_column().0;
+        for (branch, count) in branches(clause) {
+            let taken = if clause.came.all() == 0 { "-".to_owned() } else { count.to_string() };
+            let _ = writeln!(text, "BRDA:{line},{block},{branch},{taken}");
+        }
+    }
+    found_and_hit(&mut text, "BR", clauses().flat_map(branches).map(|(_, count)| count));
+    let lines = lines(policies);
+    for (line, count) in &lines {
+        let _ = writeln!(text, "DA:{line},{count}");
+    }
+    found_and_hit(&mut text, "L", lines.into_values());
+    text + "end_of_record\n"
+}
+
+/// Whether it came out true is branch 0, whether false branch 1; a literal has one of them only.
+fn branches(clause: &ClauseCoverage) -> impl Iterator<Item = (usize, u64)> {
+    let can_be = [clause.clause.can_be.yes, clause.clause.can_be.no];
+    let counts = [clause.came.yes, clause.came.no].into_iter().enumerate();
+    counts.zip(can_be).filter(|(_, can_be)| *can_be).map(|(branch, _)| branch)
+}
+
+/// The line that a policy begins on, with how often the policy was asked, and the lines that clauses
+/// begin on, with how often the one that was most was evaluated.
+fn lines(policies: &[&PolicyCoverage]) -> BTreeMap<usize, u64> {
+    let mut lines = BTreeMap::new();
+    let mut count = |line, n: u64| {
+        let most: &mut u64 = lines.entry(line).or_default();
+        *most = n.max(*most);
+    };
+    for policy in policies {
+        count(policy.place.line_column().0, policy.asked);
+        for clause in &policy.clauses {
+            count(clause.clause.place.line_column().0, clause.came.all());
+        }
+    }
+    lines
+}
+
+fn found_and_hit(text: &mut String, what: &str, counts: impl Iterator<Item = u64>) {
+    let (found, hit) = counts.fold((0, 0), |(found, hit), count| (found + 1, hit + usize::from(count > 0)));
+    let _ = write!(text, "{what}F:{found}\n{what}H:{hit}\n");
+}

@@ -1,0 +1,251 @@
+//! `test --coverage`: which clauses a run of cases decided; `test --watch`.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use crate::support::{Content, until};
+
+const SCHEMA: &str = "entity User, Doc;
+action view appliesTo { principal: User, resource: Doc, context: { a: Bool, b: Bool, c: Bool, n: Long } };";
+const ENTITIES: &str = r#"[{ "uid": { "type": "User", "id": "u" }, "attrs": {}, "parents": [] },
+{ "uid": { "type": "Doc", "id": "d" }, "attrs": {}, "parents": [] }]"#;
+
+/// A policy with these conditions, and a case for each of these contexts: the names of what is true
+/// or 1 in it. All cases expect a denial.
+fn tiny(conditions: &str, contexts: &[&str]) -> Content {
+    Content::of(&[
+        ("policies/schema.cedarschema", SCHEMA),
+        ("policies/p.cedar", &format!("@id(\"p\")\npermit (principal, action, resource)\n{conditions};\n")),
+        ("policies/tests/suite.yaml", &suite(contexts)),
+        ("entities/e.json", ENTITIES),
+    ])
+}
+
+fn suite(contexts: &[&str]) -> String {
+    contexts.iter().fold("cases:\n".to_owned(), |mut text, context| {
+        let has = |name| context.contains(name);
+        let _ = writeln!(
+            text,
+            "  - {{ name: with {context}, principal: User::u, action: view, resource: Doc::d, expect: deny,\n      \
+             context: {{ a: {}, b: {}, c: {}, n: {} }} }}",
+            has('a'),
+            has('b'),
+            has('c'),
+            u8::from(has('n')),
+        );
+        text
+    })
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn lcov(content: &Content) -> String {
+    content.mandate("test", &["--lcov", content.path("lcov.info").to_str().unwrap()]);
+    content.read("lcov.info")
+}
+
+/// The clauses of the conditions, in the order of the text, came out true and false so often: `2/1`;
+/// `-` for one that was never evaluated, and one number for a literal.
+#[track_caller]
+fn check(conditions: &str, contexts: &[&str], expected: &str) {
+    let lcov = lcov(&tiny(conditions, contexts));
+    let mut clauses: Vec<(&str, Vec<&str>)> = Vec::new();
+    for branch in lcov.lines().filter_map(|line| line.strip_prefix("BRDA:")) {
+        let fields: Vec<&str> = branch.split(',').collect();
+        match clauses.last_mut() {
+            Some((block, counts)) if *block == fields[1] => counts.push(fields[3]),
+            _ => clauses.push((fields[1], vec![fields[3]])),
+        }
+    }
+    let counts: Vec<String> = clauses.iter().map(|(_, counts)| counts.join("/")).collect();
+    assert_eq!(counts.join(" "), expected, "{lcov}");
+}
+
+#[test]
+fn only_what_was_evaluated_counts() {
+    check("when { context.a && context.b }", &["", "b"], "0/2 -/-");
+    check("when { context.a && context.b }", &["a", "ab"], "2/0 1/1");
+    check("when { context.a && context.b && context.c }", &["ab", "a"], "2/0 1/1 0/1");
+    check("when { context.a || context.b }", &["a", "ab"], "2/0 -/-");
+    check("when { context.a || context.b }", &["b", ""], "0/2 1/1");
+    check("when { context.a || context.b && context.c }", &["b", "a"], "1/1 1/0 0/1");
+    check("when { (context.a || context.b) && context.c }", &["b"], "0/1 1/0 0/1");
+    check("when { if context.a then context.b else context.c }", &["a", "ab"], "2/0 1/1 -/-");
+    check("when { if context.a then context.b else context.c }", &["b"], "0/1 -/- 0/1");
+}
+
+#[test]
+fn clauses_are_counted_as_they_are_written() {
+    check("unless { context.a }", &["a", "a", ""], "2/1");
+    check("when { context.a } unless { context.b }", &["", "a", "ab"], "2/1 1/1");
+    check("when { !context.a && !(context.b || context.c) }", &["", "a", "c"], "1/2 0/2 1/1");
+    check("when { context.n != 1 }", &["n", "n", ""], "1/2");
+    check("when { context.n > 0 && context.n >= 2 }", &["n", ""], "1/1 0/1");
+    check("when { principal is User in User::\"u\" }", &["n"], "1/0");
+    check("", &["n"], "");
+}
+
+#[test]
+fn clauses_in_values() {
+    check("when { (if context.a then 1 else 2) == context.n }", &["an", "n"], "1/1 1/1");
+    check("when { [context.a && context.b].contains(context.c) }", &["a"], "1/0 1/0 0/1");
+}
+
+#[test]
+fn what_fails_is_neither() {
+    let overflow = "when { context.n + 9223372036854775807 > 0 && context.a }";
+    check(overflow, &["n"], "0/0 -/-");
+    check(overflow, &["n", "a"], "1/0 1/0");
+    let output = tiny(overflow, &["n"]).mandate("test", &["--coverage"]);
+    for part in ["met 0, unmet 0, failed 1, 0 of 4 outcomes, never met", "never true or false, failed 1"] {
+        assert!(printed(&output).contains(part), "`{part}` is not in:\n{}", printed(&output));
+    }
+}
+
+#[test]
+fn literals_have_one_outcome() {
+    check("when { true && context.a }", &["a", ""], "2 1/1");
+    check("when { context.a || false }", &["a", ""], "1/1 1");
+}
+
+/// What people see, line by line without the pictures.
+#[track_caller]
+fn check_text(conditions: &str, contexts: &[&str], expected: &[&str]) {
+    let output = tiny(conditions, contexts).mandate("test", &["--coverage"]);
+    let printed = printed(&output);
+    for part in expected {
+        assert!(printed.contains(part), "`{part}` is not in:\n{printed}");
+    }
+}
+
+#[test]
+fn the_text_marks_what_is_open() {
+    check_text(
+        "when\n{\n  context.a &&\n  context.b &&\n  context.c\n}",
+        &["a"],
+        &[
+            "⚠ p: met 0, unmet 1, 2 of 6 outcomes, never met",
+            "p.cedar:5:3]",
+            "5 │   context.a &&\n   ·   ────┬────\n   ·       ╰── never false",
+            "6 │   context.b &&\n   ·   ────┬────\n   ·       ╰── never true",
+            "7 │   context.c\n   ·   ────┬────\n   ·       ╰── never evaluated",
+            "coverage: 0 of 1 policy met, 2 of 6 outcomes of clauses seen, 28.5 %",
+        ],
+    );
+    check_text("unless { context.a }", &["a", ""], &["✓ p: met 1, unmet 1, 2 of 2 outcomes\n", "100.0 %"]);
+    check_text("", &["a"], &["✓ p: met 1, unmet 0\n", "0 of 0 outcomes of clauses seen, 100.0 %"]);
+    let other = "when { context.a };\n@id(\"q\")\npermit (principal == User::\"x\", action, resource)";
+    check_text(other, &["a", ""], &["✓ p: met 1", "⚠ q, line 4: no case asks about it", "75.0 %"]);
+}
+
+/// Cases that cannot be asked, and principals that do not exist, reach no policy.
+#[test]
+fn nobody_unknown_covers_anything() {
+    let content = tiny("when { context.a }", &["a"]);
+    content.edit("policies/tests/suite.yaml", "User::u", "User::nobody");
+    assert!(lcov(&content).contains("BRDA:3,0,0,-\nBRDA:3,0,1,-\n"));
+}
+
+#[test]
+fn lcov_has_policies_lines_and_branches() {
+    let content = tiny("when { context.a &&\n  context.b || context.c }", &["a", ""]);
+    let path = content.path("policies/p.cedar");
+    assert_eq!(
+        lcov(&content),
+        format!(
+            "TN:\nSF:{}\nFN:1,p\nFNDA:0,p\nFNF:1\nFNH:0\nBRDA:3,0,0,1\nBRDA:3,0,1,1\nBRDA:4,1,0,0\nBRDA:4,1,1,1\n\
+             BRDA:4,2,0,0\nBRDA:4,2,1,2\nBRF:6\nBRH:4\nDA:1,2\nDA:3,2\nDA:4,2\nLF:3\nLH:3\nend_of_record\n",
+            path.display()
+        )
+    );
+}
+
+#[test]
+fn a_minimum_that_is_missed_fails() {
+    let check = |min: &str, code: i32, says: &str| {
+        // One of three: the policy is never met, and its clause never true.
+        let output = tiny("when { context.a }", &[""]).mandate("test", &["--min", min]);
+        assert_eq!(output.status.code(), Some(code), "{}", printed(&output));
+        assert!(printed(&output).contains(says), "{}", printed(&output));
+    };
+    check("33", 0, "33.3 %");
+    check("33.4%", 1, "error: 33.3 % is covered, less than the 33.4 % of `--min`");
+    check("101", 1, "has to be 0 to 100");
+    let failing = tiny("when { context.a }", &["", "a"]).mandate("test", &["--min", "100"]);
+    assert_eq!(failing.status.code(), Some(1), "a case fails, whatever is covered");
+}
+
+#[test]
+fn the_pack_is_covered() {
+    let output = Content::of_pack().mandate("test", &["--min", "100"]);
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+}
+
+/// A process that watches, ended when dropped, and what it has said so far.
+struct Watching {
+    process: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Watching {
+    fn start(content: &Content) -> Self {
+        let mut command = content.command("test");
+        command.arg("--watch").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(process.stdout.take().unwrap()), Box::new(process.stderr.take().unwrap())];
+        for output in outputs {
+            let said = Arc::clone(&said);
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    *said.lock().unwrap() += &(line + "\n");
+                }
+            });
+        }
+        Self { process, said }
+    }
+
+    /// Waits until this was said, and that it watches again, and forgets all that was said so far.
+    #[track_caller]
+    fn says(&self, what: &str) {
+        until(what, || {
+            let mut said = self.said.lock().unwrap();
+            let done = said.contains(what) && said.contains("watching for changes\n");
+            if done {
+                said.clear();
+            }
+            done
+        });
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn watching_runs_again_after_each_change() {
+    let content = tiny("when { context.a }", &["", "b"]);
+    let watching = Watching::start(&content);
+    watching.says("2 cases: 2 passed, 0 failed");
+    content.edit("policies/p.cedar", "context.a", "context.b");
+    watching.says("2 cases: 1 passed, 1 failed");
+    content.edit("policies/p.cedar", "permit", "permt");
+    watching.says("permt");
+    content.edit("policies/p.cedar", "permt", "forbid");
+    watching.says("2 cases: 2 passed, 0 failed");
+    content.write("policies/tests/suite.yaml", &suite(&["a", "b", "c"]));
+    watching.says("3 cases: 3 passed, 0 failed");
+    content.write("entities/e.json", "[");
+    watching.says("e.json:1:");
+    content.write("entities/e.json", ENTITIES);
+    watching.says("3 cases: 3 passed, 0 failed");
+}
