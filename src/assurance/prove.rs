@@ -61,18 +61,18 @@ impl Proof {
     }
 }
 
-/// Proves every claim, one after the other. `next` is told of each claim before its turn, and can end
-/// the work; what is not proven by then is not in the result.
+/// Proves every claim, one after the other. `next` is told of each claim before its turn, and of the
+/// proofs so far, and can end the work; what is not proven by then is not in the result.
 pub fn prove(
     policies: &Arc<Policies>,
     guardrails: &Guardrails,
     solver: &mut Solver,
-    next: &mut dyn FnMut(&Claim) -> ControlFlow<()>,
+    next: &mut dyn FnMut(&Claim, &[Proof]) -> ControlFlow<()>,
 ) -> Vec<Proof> {
     let mut prover = Prover::new(policies, guardrails, solver);
     let mut proofs = Vec::new();
     for claim in guardrails.claims() {
-        if next(claim).is_break() {
+        if next(claim, &proofs).is_break() {
             break;
         }
         let started = Instant::now();

@@ -178,9 +178,8 @@ impl Compared<'_> {
                     Found::Unknown(why) => {
                         let _ = writeln!(text, "  whether it is {what}, nobody knows: {why}");
                     }
-                    Found::Example(example) => {
-                        let _ = writeln!(text, "  {what}\n{}", indented(&sentences(example), "    "));
-                        text += &proofs::witness(&example.witness, self.schema);
+                    Found::Example(found) => {
+                        let _ = write!(text, "  {what}\n{}", example(found, self.schema));
                     }
                 }
             }
@@ -262,6 +261,11 @@ impl Compared<'_> {
             example.decisions.as_ref().map(|(old, new)| (Decided::of(old), Decided::of(new))).unzip();
         Some(ExampleReport { witness: example.witness.report(self.schema), before, after })
     }
+}
+
+/// An example for people: how it was decided and how it is, the request and its entities.
+pub fn example(example: &Example, schema: &Schema) -> String {
+    format!("{}\n{}", indented(&sentences(example), "    "), proofs::witness(&example.witness, schema))
 }
 
 fn unknown(found: &Found) -> Option<&str> {
