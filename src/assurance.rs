@@ -11,6 +11,7 @@ pub mod solver;
 pub mod suite;
 pub mod witness;
 
+mod bounds;
 mod complete;
 mod given;
 mod suite_file;
