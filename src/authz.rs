@@ -7,6 +7,7 @@ pub mod decision;
 mod depth;
 pub mod digest;
 pub mod entities;
+pub mod explain;
 pub mod fault;
 mod findings;
 pub mod json;

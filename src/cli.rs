@@ -6,6 +6,7 @@
 mod check;
 mod config;
 mod decide;
+mod explain;
 mod report;
 mod serve;
 mod telemetry;

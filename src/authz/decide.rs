@@ -46,7 +46,7 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
     let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
     let mut results = Results::default();
     let [principal, resource] = [request.principal.name(), request.resource.name()];
-    let [above_principal, above_resource] = [principal, resource].map(|name| ancestors(slice, name));
+    let [above_principal, above_resource] = [principal, resource].map(|name| slice.above(name));
     for candidate in candidates.of((principal, above_principal), (resource, above_resource)) {
         let policy = Arc::clone(&candidate.info);
         match candidate.condition.as_ref().map_or(Ok(true), |condition| holds(condition, &evaluator)) {
@@ -58,6 +58,22 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
     Ok(results.decision())
 }
 
+/// Reads expressions as a decision on the request does; what cannot be evaluated is `None`.
+///
+/// # Errors
+/// As for [`decide`].
+pub(super) fn reading<T>(
+    schema: &Schema,
+    request: &Request,
+    slice: &Slice<'_>,
+    read: impl FnOnce(&dyn Fn(&Expr) -> Option<ast::Value>) -> T,
+) -> Result<T, DecideError> {
+    let cedar_request = cedar_request(request, schema)?;
+    let entities = cedar_entities(request, slice, schema)?;
+    let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
+    Ok(read(&|expr| evaluator.interpret(expr, &SlotEnv::new()).ok()))
+}
+
 fn holds(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, String> {
     // A policy without slots has no values for them.
     let value = evaluator.interpret(condition, &SlotEnv::new()).map_err(|error| error.to_string())?;
@@ -65,11 +81,6 @@ fn holds(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, String> {
         ValueKind::Lit(Literal::Bool(holds)) => Ok(holds),
         _ => Err("the condition is no boolean".to_owned()),
     }
-}
-
-fn ancestors<'s, 'a>(slice: &'s Slice<'a>, name: Name<'_>) -> &'s [Name<'a>] {
-    let loaded = slice.asked().iter().find(|loaded| loaded.name == name);
-    loaded.map_or(&[], |loaded| slice.ancestors(loaded))
 }
 
 /// Principal and resource have to exist: stored, enumerated by the schema, or described by a caller

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationError, ValidationMode, Validator};
-pub use index::{Candidate, Candidates, Environment};
+pub use index::{Candidate, Candidates, Environment, Part};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::depth;

@@ -9,6 +9,7 @@ use super::decide::{DecideError, decide};
 use super::decision::Decision;
 use super::digest::Digest;
 use super::entities::{Change, Entities};
+use super::explain::{Budget, Explanation, explain};
 use super::fault::{Fault, Faults};
 use super::policies::Policies;
 use super::request::{Question, Reading, Request, RequestError};
@@ -134,6 +135,19 @@ impl Snapshot {
     /// A defect of this program; see [`DecideError`].
     pub fn decide(&self, request: &Request, slice: &Slice<'_>) -> Result<Decision, DecideError> {
         decide(&self.policies, request, slice)
+    }
+
+    /// Explains what was decided on a request, within what the budget still has.
+    ///
+    /// # Errors
+    /// A defect of this program; see [`DecideError`].
+    pub fn explain(
+        &self,
+        request: &Request,
+        decision: &Decision,
+        budget: &mut Budget,
+    ) -> Result<Explanation, DecideError> {
+        explain(&self.policies, &self.entities, request, decision, budget)
     }
 }
 
