@@ -160,7 +160,8 @@ fn for_people(answered: &Answered, snapshot: &Snapshot) -> String {
     for error in &decision.errors {
         let _ = writeln!(text, "  failed: {}: {}", error.policy.id, error.message);
     }
-    if let Some(explanation) = &answered.explanation {
+    let known = !matches!(decision.outcome, Decided::UnknownPrincipal | Decided::UnknownResource);
+    if let Some(explanation) = answered.explanation.as_ref().filter(|_| known) {
         explain::show(&mut text, explanation, snapshot.schema());
     }
     let _ = writeln!(text, "  revision {}", snapshot.revision());

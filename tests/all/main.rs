@@ -17,6 +17,7 @@ mod support;
 mod authzen;
 mod cli;
 mod entity_format;
+mod explain;
 mod house;
 mod properties;
 mod readme;

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, Pattern, PatternElem, ValueKind, Var};
 
 use super::fact::{Change, Facts, Holder, Place, Spot};
-use super::hierarchy::cuts;
+use super::hierarchy::{cuts, with_all_above};
 use super::ways::Reader;
 use crate::authz::cedar;
-use crate::authz::schema::{EntityRef, Name, Schema, Type};
+use crate::authz::schema::{EntityRef, Schema, Type};
 use crate::authz::value::Value;
 
 impl Reader<'_> {
@@ -120,18 +120,9 @@ impl Reader<'_> {
             }
             _ => return Vec::new(),
         };
-        let mut named: Vec<EntityRef> = vec![entity.clone()];
-        let mut next = 0;
-        while let Some(at) = named.get(next).cloned() {
-            next += 1;
-            let stored = self.world.entities.get(at.name());
-            let parents = stored.into_iter().flat_map(|stored| stored.entity.parents());
-            let parents: Vec<EntityRef> = parents.map(Name::to_owned).collect();
-            for parent in parents {
-                if self.meter.spend(1) && !named.contains(&parent) {
-                    named.push(parent);
-                }
-            }
+        let named = with_all_above(&self.world.entities, entity.name());
+        if !self.meter.spend(u32::try_from(named.len()).unwrap_or(u32::MAX)) {
+            return Vec::new();
         }
         let named = named.into_iter().filter(|named| named.kind == kind).map(Value::Entity);
         named

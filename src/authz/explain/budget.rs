@@ -14,7 +14,7 @@ pub const MOST_SETS: usize = 8;
 const MOST_WAYS: usize = 64;
 
 /// What one explanation may cost, in steps.
-const EACH: u32 = 20_000;
+const EACH: u32 = 50_000;
 
 /// What explanations may still cost together, in steps: a step looks at one operator of a condition,
 /// or joins two sets of facts.
@@ -46,6 +46,8 @@ impl Budget {
 /// Counts what one explanation costs, and notes if anything was left out of it.
 pub struct Meter {
     left: Cell<u32>,
+    /// What is kept for later.
+    kept: Cell<u32>,
     complete: Cell<bool>,
 }
 
@@ -53,7 +55,7 @@ impl Meter {
     /// Runs one explanation on a budget.
     pub fn run<T>(budget: &mut Budget, explain: impl FnOnce(&Self) -> T) -> T {
         let allowed = budget.left.min(budget.each);
-        let meter = Self { left: Cell::new(allowed), complete: Cell::new(true) };
+        let meter = Self { left: Cell::new(allowed), kept: Cell::new(0), complete: Cell::new(true) };
         let explained = explain(&meter);
         budget.left -= allowed - meter.left.get();
         explained
@@ -61,17 +63,20 @@ impl Meter {
 
     /// Whether so many steps may still be made; if so, they are.
     pub fn spend(&self, steps: u32) -> bool {
-        let left = self.left.get().checked_sub(steps);
-        self.left.set(left.unwrap_or(0));
-        if left.is_none() {
-            self.cut_off();
+        let left = self.left.get().checked_sub(steps).filter(|left| *left >= self.kept.get());
+        match left {
+            Some(left) => self.left.set(left),
+            None => self.cut_off(),
         }
-        self.left.get() > 0
+        left.is_some()
     }
 
-    /// Whether no step is left.
-    pub fn is_spent(&self) -> bool {
-        self.left.get() == 0
+    /// Reads with half of what is left, so that what was read can still be decided on.
+    pub fn by_half<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.kept.set(self.left.get() / 2);
+        let result = read();
+        self.kept.set(0);
+        result
     }
 
     /// Whether a set may have so many facts.

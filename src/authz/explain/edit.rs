@@ -39,10 +39,11 @@ pub fn with(
     Ok(Record::new(others.chain(value.map(|value| (name.clone(), value)))))
 }
 
-/// What stands at a place after a change, if anything does.
+/// What stands at a place after a change, if anything does. Of values that will do, it is the one of
+/// the number.
 pub fn edited(
-    place: &Place,
-    change: &Change,
+    (place, change): (&Place, &Change),
+    number: usize,
     ty: &Type,
     there: Option<&Value>,
     schema: &Schema,
@@ -50,7 +51,7 @@ pub fn edited(
     match (place, change) {
         (_, Change::Is(value)) => Ok(Some(value.clone())),
         (_, Change::Absent) => Ok(None),
-        (_, Change::NoneOf(not)) => example(ty, not, schema).map(Some).ok_or(Impossible),
+        (_, Change::NoneOf(not)) => example(ty, not, number, schema).map(Some).ok_or(Impossible),
         (Place::Element(_, element), Change::Comes | Change::Goes) => {
             let comes = *change == Change::Comes;
             let mut items: BTreeSet<Value> = match there {
@@ -65,9 +66,10 @@ pub fn edited(
     }
 }
 
-/// Some value of a type that is none of these.
-fn example(ty: &Type, not: &BTreeSet<Value>, schema: &Schema) -> Option<Value> {
-    (0..=not.len()).find_map(|n| nth_example(ty, n, schema).filter(|value| !not.contains(value)))
+/// Some value of a type that is none of these, by its number among them; of few, the last.
+fn example(ty: &Type, not: &BTreeSet<Value>, number: usize, schema: &Schema) -> Option<Value> {
+    let all = (0..=not.len() + number).filter_map(|n| nth_example(ty, n, schema));
+    all.filter(|value| !not.contains(value)).take(number + 1).last()
 }
 
 fn nth_example(ty: &Type, n: usize, schema: &Schema) -> Option<Value> {
@@ -86,9 +88,10 @@ fn nth_example(ty: &Type, n: usize, schema: &Schema) -> Option<Value> {
         Type::Record(record) => {
             let required = record.iter().filter(|(_, attribute)| attribute.required);
             let member = |(name, attribute): (&SmolStr, &Attribute)| {
-                Some((name.clone(), nth_example(&attribute.ty, 0, schema)?))
+                let value = nth_example(&attribute.ty, n, schema);
+                Some((name.clone(), value.or_else(|| nth_example(&attribute.ty, 0, schema))?))
             };
-            (n == 0).then(|| required.map(member).collect::<Option<_>>().map(Value::Record)).flatten()
+            required.map(member).collect::<Option<_>>().map(Value::Record)
         }
         Type::Extension(extension) => {
             let text = match extension {

@@ -80,6 +80,11 @@ impl Facts {
         self.0.iter()
     }
 
+    /// Whether there is more than one way to make them so.
+    pub fn leave_open(&self) -> bool {
+        self.0.values().any(|change| matches!(change, Change::NoneOf(_)))
+    }
+
     pub fn includes(&self, other: &Self) -> bool {
         other.iter().all(|(place, change)| self.0.get(place) == Some(change))
     }

@@ -6,6 +6,7 @@ use super::budget::Meter;
 use super::fact::{Change, Facts, Place};
 use crate::authz::entities::Entities;
 use crate::authz::schema::{EntityRef, Kind, Name, Schema};
+use crate::authz::seen::Seen;
 
 /// The shortest chain of direct memberships from one entity to another of these, both ends included.
 /// An entity that is one of them itself is a chain of one.
@@ -65,11 +66,23 @@ fn shortest<T: Copy + Eq + std::hash::Hash>(
     None
 }
 
+/// An entity and all that it is in.
+pub fn with_all_above(entities: &Entities, entity: Name<'_>) -> Vec<EntityRef> {
+    let (mut all, mut seen, mut next) = (vec![entity.to_owned()], Seen::default(), 0);
+    while let Some(at) = all.get(next).cloned() {
+        next += 1;
+        let parents = entities.get(at.name()).into_iter().flat_map(|stored| stored.entity.parents());
+        all.extend(parents.map(Name::to_owned).filter(|parent| seen.insert(parent.clone())));
+    }
+    all
+}
+
 /// The ways to take an entity out of all of these, each by dropping direct memberships.
 pub fn cuts(entities: &Entities, from: Name<'_>, of: &[EntityRef], meter: &Meter) -> Vec<Facts> {
     let (mut cuts, mut open) = (Vec::new(), vec![Facts::default()]);
+    let cost = u32::try_from(with_all_above(entities, from).len()).unwrap_or(u32::MAX);
     while let Some(without) = open.pop() {
-        if !meter.spend(1) {
+        if !meter.spend(cost) {
             break;
         }
         match chain(entities, from, of, &without) {

@@ -4,65 +4,70 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::budget::{MOST_SETS, Meter};
+use smol_str::SmolStr;
+
+use super::budget::{MOST_FACTS, MOST_SETS, Meter};
 use super::fact::Facts;
+use super::ways::Reader;
 use super::world::World;
 use crate::authz::decide::DecideError;
 use crate::authz::policies::{Candidate, Part};
-use crate::authz::schema::EntityRef;
+
+/// How many changes may lead to a set: a fact that was found first can have to be another, as two
+/// policies want different numbers in one place, and that could go on without end.
+const MOST_CHANGES: usize = MOST_FACTS + 3;
 
 /// The smallest sets of facts that would make a denial a permit: each decided, and none of it too much.
 ///
 /// # Errors
 /// A defect of this program; see [`DecideError`].
 pub fn missing(world: &World<'_>, meter: &Meter) -> Result<Vec<Facts>, DecideError> {
-    let cost = world.read(meter, |reader| reader.matching().map(|policy| cost(policy)).sum())?;
-    let mut search = Search { world, meter, cost, decided: HashMap::new(), found: BTreeSet::new() };
-    let mut open = BTreeMap::from([(Facts::default(), permits(world))]);
-    let mut seen = HashSet::new();
-    while let Some((facts, permits)) = open.pop_first() {
-        if search.found.len() == MOST_SETS || meter.is_spent() {
+    let (cost, permits) = world.read(meter, |reader| (cost(reader), permits(world, reader)))?;
+    // As it is, it is a denial.
+    let decided = HashMap::from([(Facts::default(), false)]);
+    let mut search = Search { world, meter, cost, decided, found: BTreeSet::new(), seen: HashSet::new() };
+    let mut open = BTreeMap::new();
+    if !permits.is_empty() {
+        open.insert((0, Facts::default()), permits);
+    }
+    while let Some(((changes, facts), permits)) = open.pop_first() {
+        if search.found.len() == MOST_SETS {
             meter.cut_off();
             break;
         }
         if search.found.iter().any(|found| facts.includes(found)) {
             continue;
         }
-        if search.permits(&facts)? {
-            let smallest = search.smallest(facts)?;
-            search.found.extend(smallest);
-            continue;
-        }
-        for (permit, way) in search.ways(&facts, &permits)? {
-            let next = facts.then(&way);
-            if meter.fits(next.len()) && seen.insert((next.clone(), &permit.info.id)) {
-                open.entry(next).or_insert_with(Vec::new).push(permit);
-            }
+        match search.permits(&facts)? {
+            None => break,
+            Some(true) => search.find(facts)?,
+            Some(false) => search.follow(changes, &facts, &permits, &mut open)?,
         }
     }
     Ok(search.found.into_iter().collect())
 }
 
-/// The permits that could be met, by id.
-fn permits<'a>(world: &World<'a>) -> Vec<&'a Candidate> {
-    let asked = [&world.request.principal, &world.request.resource];
+/// The permits that could be met, by id; first those whose scope takes the request already.
+fn permits<'a>(world: &World<'a>, reader: &Reader<'_>) -> Vec<&'a Candidate> {
     // Who asks, and on what, is no fact that could be another.
-    let other = |part: &Part, entity: &EntityRef| matches!(part, Part::Is(named) if named != entity);
-    let possible = |policy: &Candidate| {
-        let parts = [&policy.principal, &policy.resource];
-        !policy.info.forbids && !parts.into_iter().zip(asked).any(|(part, entity)| other(part, entity))
-    };
-    let all = world.candidates.all().map(Arc::as_ref);
-    let mut permits: Vec<&Candidate> = all.filter(|policy| possible(policy)).collect();
-    permits.sort_by(|a, b| a.info.id.cmp(&b.info.id));
-    permits
+    let open = |(part, takes): (&Part, bool)| takes || matches!(part, Part::In(..));
+    let all = world.candidates.all().map(Arc::as_ref).filter(|policy| !policy.info.forbids);
+    let all = all.map(|policy| (policy, reader.scope(policy)));
+    let mut permits: Vec<_> = all.filter(|(_, scope)| scope.iter().copied().all(open)).collect();
+    permits.sort_by_key(|(policy, scope)| (scope.iter().any(|(_, takes)| !takes), &policy.info.id));
+    permits.into_iter().map(|(policy, _)| policy).collect()
 }
 
-/// About what it costs to decide by a policy, in steps.
-fn cost(policy: &Candidate) -> u32 {
-    let operators = policy.condition.as_ref().map_or(0, |condition| condition.subexpressions().count());
-    u32::try_from(operators / 4).unwrap_or(u32::MAX).saturating_add(1)
+/// About what a decision costs, in steps.
+fn cost(reader: &Reader<'_>) -> u32 {
+    let operators =
+        |policy: &Candidate| policy.condition.as_ref().map_or(0, |it| it.subexpressions().count());
+    let policies = reader.matching().map(|policy| 1 + operators(policy) / 8).sum::<usize>();
+    u32::try_from(16 + policies + reader.slice.stamps().len()).unwrap_or(u32::MAX)
 }
+
+/// Sets that are to be tried, by how many changes led to them, each with the permits that it is to meet.
+type Open<'a> = BTreeMap<(usize, Facts), Vec<&'a Candidate>>;
 
 struct Search<'a> {
     world: &'a World<'a>,
@@ -71,30 +76,76 @@ struct Search<'a> {
     cost: u32,
     decided: HashMap<Facts, bool>,
     found: BTreeSet<Facts>,
+    /// What was to be tried at some time, with the permits' ids.
+    seen: HashSet<(Facts, SmolStr)>,
 }
 
 impl Search<'_> {
-    /// Whether the facts make it a permit. Out of steps, they do not.
-    fn permits(&mut self, facts: &Facts) -> Result<bool, DecideError> {
+    /// Whether the facts make it a permit; `None` if no steps are left to tell.
+    fn permits(&mut self, facts: &Facts) -> Result<Option<bool>, DecideError> {
         if let Some(permits) = self.decided.get(facts) {
-            return Ok(*permits);
+            return Ok(Some(*permits));
         }
-        let affordable = self.meter.spend(self.cost.saturating_add(16));
-        let world = self.world.supposing(facts).filter(|_| affordable);
-        let permits = world.map_or(Ok(false), |world| world.is_permit())?;
+        let mut permits = true;
+        // Where any value will do, one that only happens to do must not be taken for it.
+        for number in 0..=usize::from(facts.leave_open()) {
+            if !self.meter.spend(self.cost) {
+                return Ok(None);
+            }
+            permits &= match self.world.supposing(facts, number) {
+                Some(world) => self.is_permit(&world)?,
+                None => false,
+            };
+        }
         self.decided.insert(facts.clone(), permits);
-        Ok(permits)
+        Ok(Some(permits))
     }
 
-    /// The smallest part of the facts that does it as well, or all of them; `None` if that cannot be
-    /// told any more.
-    fn smallest(&mut self, facts: Facts) -> Result<Option<Facts>, DecideError> {
+    fn is_permit(&self, world: &World<'_>) -> Result<bool, DecideError> {
+        let decision = world.decide()?;
+        if !decision.errors.is_empty() {
+            // What failed might have permitted.
+            self.meter.cut_off();
+        }
+        Ok(decision.is_permit())
+    }
+
+    /// Keeps the smallest part of the facts that does it as well, if steps are left to find it.
+    fn find(&mut self, facts: Facts) -> Result<(), DecideError> {
         for part in facts.parts() {
-            if self.permits(&part)? {
-                return Ok(Some(part));
+            match self.permits(&part)? {
+                Some(false) => {}
+                Some(true) => {
+                    self.found.insert(part);
+                    return Ok(());
+                }
+                None => return Ok(()),
             }
         }
-        Ok((!self.meter.is_spent()).then_some(facts))
+        self.found.insert(facts);
+        Ok(())
+    }
+
+    /// Opens the sets that these facts lead to.
+    fn follow<'p>(
+        &mut self,
+        changes: usize,
+        facts: &Facts,
+        permits: &[&'p Candidate],
+        open: &mut Open<'p>,
+    ) -> Result<(), DecideError> {
+        for (permit, way) in self.ways(facts, permits)? {
+            let (changes, next) = (changes + way.len(), facts.then(&way));
+            if !self.meter.fits(next.len()) || !self.seen.insert((next.clone(), permit.info.id.clone())) {
+                continue;
+            }
+            if changes > MOST_CHANGES {
+                self.meter.cut_off();
+            } else {
+                open.entry((changes, next)).or_default().push(permit);
+            }
+        }
+        Ok(())
     }
 
     /// What could make one of the permits met, and every forbid that is met unmet, in the world of
@@ -104,8 +155,9 @@ impl Search<'_> {
         facts: &Facts,
         permits: &[&'p Candidate],
     ) -> Result<Vec<(&'p Candidate, Facts)>, DecideError> {
-        let Some(world) = self.world.supposing(facts) else { return Ok(Vec::new()) };
-        world.read(self.meter, |reader| {
+        let world = self.world.supposing(facts, 0).filter(|_| self.meter.spend(self.cost));
+        let Some(world) = world else { return Ok(Vec::new()) };
+        let read = |reader: &Reader<'_>| {
             let forbids = reader.matching().filter(|policy| policy.info.forbids);
             let unmet = forbids.fold(vec![Facts::default()], |ways, forbid| {
                 self.meter.both(&ways, &reader.policy(forbid).to_false)
@@ -113,6 +165,7 @@ impl Search<'_> {
             let met = |permit: &Candidate| self.meter.both(&reader.policy(permit).to_true, &unmet);
             let permits = permits.iter().filter(|_| !unmet.is_empty());
             permits.flat_map(|permit| met(permit).into_iter().map(|way| (*permit, way))).collect()
-        })
+        };
+        self.meter.by_half(|| world.read(self.meter, read))
     }
 }

@@ -52,12 +52,11 @@ impl Ways {
         Self { value, to_true, to_false: meter.either(self.to_false, second_false) }.settled()
     }
 
-    /// What makes this true, and then these. As long as this is false, the other may not be readable,
-    /// and shows only in a world where this is true.
+    /// What makes this true, and then these. What this guards may not be readable as long as this is
+    /// false, and shows only in a world where it is true.
     fn guarding(&self, then: &[Facts], value: Option<bool>, meter: &Meter) -> Vec<Facts> {
-        let both = meter.both(&self.to_true, then);
-        let guards = self.value != Some(true) && value.is_none();
-        if guards { meter.either(both, self.to_true.clone()) } else { both }
+        let unread = self.value != Some(true) && value.is_none() && then.is_empty();
+        if unread { self.to_true.clone() } else { meter.both(&self.to_true, then) }
     }
 
     fn or(self, other: Self, meter: &Meter) -> Self {
@@ -84,6 +83,13 @@ impl Ways {
 }
 
 impl<'a> Reader<'a> {
+    /// What a policy's scope says about principal and resource, and whether it takes them.
+    pub fn scope<'p>(&self, policy: &'p Candidate) -> [(&'p Part, bool); 2] {
+        let request = &self.world.request;
+        [(&policy.principal, &request.principal), (&policy.resource, &request.resource)]
+            .map(|(part, entity)| (part, part.takes(entity.name(), self.slice.above(entity.name()))))
+    }
+
     /// The policies whose scope takes the request.
     pub fn matching(&self) -> impl Iterator<Item = &'a Arc<Candidate>> {
         let [principal, resource] = [&self.world.request.principal, &self.world.request.resource];
@@ -93,8 +99,10 @@ impl<'a> Reader<'a> {
 
     /// The chains behind each `in` of a policy that is true.
     pub fn chains(&self, policy: &Candidate) -> Vec<Vec<EntityRef>> {
+        let cost = u32::try_from(self.slice.stamps().len()).unwrap_or(u32::MAX);
         let chain = |from: &EntityRef, to: &[EntityRef]| {
-            chain(&self.world.entities, from.name(), to, &Facts::default())
+            let affordable = self.meter.spend(cost);
+            affordable.then(|| chain(&self.world.entities, from.name(), to, &Facts::default()))?
         };
         let request = &self.world.request;
         let scope = [(&request.principal, &policy.principal), (&request.resource, &policy.resource)];

@@ -9,6 +9,7 @@ use super::fact::{Change, Facts, Holder, Place, Spot};
 use super::hierarchy::chain;
 use super::ways::Reader;
 use crate::authz::decide::{DecideError, decide, reading};
+use crate::authz::decision::Decision;
 use crate::authz::entities::{Description, Entities, Entity, Origin};
 use crate::authz::policies::{Candidates, Policies};
 use crate::authz::request::Request;
@@ -75,8 +76,8 @@ impl<'a> World<'a> {
 
     /// # Errors
     /// As for [`decide`].
-    pub fn is_permit(&self) -> Result<bool, DecideError> {
-        Ok(decide(self.policies, &self.request, &self.slice())?.is_permit())
+    pub fn decide(&self) -> Result<Decision, DecideError> {
+        decide(self.policies, &self.request, &self.slice())
     }
 
     pub fn is_in(&self, entity: &EntityRef, of: &[EntityRef]) -> bool {
@@ -101,8 +102,10 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The world in which these facts hold as well; `None` if no entities that load could be so.
-    pub fn supposing(&self, facts: &Facts) -> Option<Self> {
+    /// The world in which these facts hold as well, with one of the values that will do where facts
+    /// leave it open; `None` if no entities that load could be so.
+    pub fn supposing(&self, facts: &Facts, number: usize) -> Option<Self> {
+        let schema = self.schema();
         let mut request = self.request.clone();
         let mut changed = BTreeMap::new();
         for (place, change) in facts.iter() {
@@ -117,7 +120,7 @@ impl<'a> World<'a> {
                         Holder::Entity(entity) => &mut self.drafted(entity, &mut changed)?.attributes,
                     };
                     let edit =
-                        |ty: &Type, there: Option<&Value>| edited(place, change, ty, there, self.schema());
+                        |ty: &Type, there: Option<&Value>| edited((place, change), number, ty, there, schema);
                     *record = with(record, &spot.path, self.record_type(&spot.holder), &edit).ok()?;
                 }
             }
@@ -127,7 +130,7 @@ impl<'a> World<'a> {
         };
         request.principal_described = described(&request.principal, request.principal_described.take());
         request.resource_described = described(&request.resource, request.resource_described.take());
-        let pack = |draft: &Description| Entity::pack(draft, Origin::default(), self.schema());
+        let pack = |draft: &Description| Entity::pack(draft, Origin::default(), schema);
         let entities = self.entities.supposing(changed.values().map(pack));
         let world = Self { entities, request, open_to: self.open_to.clone(), ..*self };
         facts.iter().all(|(place, change)| world.could_be(place, change, self)).then_some(world)
