@@ -313,6 +313,74 @@ fn a_batch_shares_one_budget() {
     assert_eq!(explanation(999)["policies"], json!(["many", "oem-registers"]));
 }
 
+/// A user who is denied by a condition alone is told these lines.
+#[track_caller]
+fn turns(condition: &str, lines: &[&str]) {
+    let content = Content::of_pack();
+    std::fs::remove_dir_all(content.policies()).unwrap();
+    std::fs::remove_dir_all(content.entities()).unwrap();
+    std::fs::create_dir_all(content.policies()).unwrap();
+    std::fs::create_dir_all(content.entities()).unwrap();
+    content.write(
+        "policies/s.cedarschema",
+        "entity Group; entity Thing;
+         entity User in [Group] = {
+           level: Long, mail: String, nick?: String, boss?: User, words: Set<String>, groups: Set<Group>,
+           home: { floor?: Long, group: Group },
+         };
+         action see appliesTo { principal: User, resource: Thing, context: { n: Long, ip?: ipaddr } };",
+    );
+    content.write(
+        "policies/p.cedar",
+        &format!("@id(\"p\") permit (principal, action, resource) when {{ {condition} }};"),
+    );
+    let group = |id| json!({ "type": "Group", "id": id });
+    let entity = |uid, attrs, parents| json!({ "uid": uid, "attrs": attrs, "parents": parents });
+    let user = json!({ "level": 1, "mail": "u@x", "nick": "n", "words": ["a"], "groups": [], "home": { "group": group("g2") } });
+    let entities = json!([
+        entity(group("g1"), json!({}), json!([])),
+        entity(group("g2"), json!({}), json!([])),
+        entity(json!({ "type": "Thing", "id": "t" }), json!({}), json!([])),
+        entity(json!({ "type": "User", "id": "u" }), user, json!([group("g1")])),
+    ]);
+    content.write("entities/e.json", &entities.to_string());
+    let question =
+        ["--principal", "User::u", "--action", "see", "--resource", "Thing::t", "--context", "n=0"];
+    let output = content.mandate("decide", &[&["--explain"][..], &question].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let shown: Vec<&str> =
+        text.lines().skip_while(|line| !line.contains("missing") && !line.contains("nothing")).collect();
+    let shown: Vec<&str> =
+        shown.iter().skip(1).map(|line| line.trim()).filter(|line| !line.starts_with("revision")).collect();
+    assert_eq!(shown, lines, "{condition}\n{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn every_kind_of_test_is_turned() {
+    turns("principal.level > 3", &["- User::u.level = 4"]);
+    turns("principal.level != 1", &["- User::u.level other than 1"]);
+    turns("3 <= context.n && context.n != 3", &["- context.n = 4", "(not every way was tried)"]);
+    turns("principal.mail like \"*@y\"", &["- User::u.mail = \"@y\""]);
+    turns("principal.home has floor && principal.home.floor > 2", &["- User::u.home.floor = 3"]);
+    turns("principal has boss", &["- User::u.boss present"]);
+    turns("!(principal has nick)", &["- User::u.nick absent"]);
+    turns("principal.words.contains(\"b\")", &["- User::u.words with \"b\""]);
+    turns("!principal.words.contains(\"a\")", &["- User::u.words without \"a\""]);
+    turns(
+        "principal.words.containsAll([\"b\", \"c\"])",
+        &["- User::u.words with \"b\"", "and User::u.words with \"c\""],
+    );
+    turns("!(principal in Group::\"g1\")", &["- User::u no longer in Group::g1"]);
+    turns(
+        "principal in principal.home.group",
+        &["- User::u in Group::g2", "- User::u.home.group = Group::g1"],
+    );
+    turns("principal in principal.groups", &["- User::u.groups with Group::g1"]);
+    turns("if context.n == 0 then false else true", &["- context.n other than 0"]);
+    turns("principal == User::\"v\"", &[]);
+    turns("context has ip && context.ip.isLoopback()", &[]);
+}
+
 /// `mandate decide --explain` prints these lines, and ends with this code.
 #[track_caller]
 fn prints(arguments: &str, code: i32, lines: &[&str]) {

@@ -39,7 +39,7 @@ impl Reader<'_> {
     fn compared(&self, op: BinaryOp, left: &Expr, right: &Expr, wanted: bool) -> Option<Vec<Facts>> {
         match op {
             BinaryOp::Eq if wanted => self.sides(left, right, |spot, value| self.is(spot, value)),
-            BinaryOp::Eq => self.sides(left, right, |spot, value| self.other_than(spot, [value].into())),
+            BinaryOp::Eq => self.sides(left, right, |spot, value| self.other_than(&spot, [value].into())),
             BinaryOp::Less | BinaryOp::LessEq => {
                 // By how much the left is less than the right at least, or more at least.
                 let gap = i64::from((op == BinaryOp::Less) == wanted);
@@ -110,26 +110,17 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// The ways in which a reference or a set of them names an entity, or one that it is in.
+    /// The ways in which a reference, or a set of them, names an entity or one that it is in.
     fn naming(&self, spot: &Spot, entity: &EntityRef) -> Vec<Facts> {
-        let kind = match self.world.attribute(spot).map(|attribute| &attribute.ty) {
-            Some(Type::Entity(kind)) => *kind,
-            Some(Type::Set(element)) if matches!(**element, Type::Entity(_)) => {
-                let Type::Entity(kind) = **element else { return Vec::new() };
-                kind
-            }
-            _ => return Vec::new(),
-        };
-        let named = with_all_above(&self.world.entities, entity.name());
-        if !self.meter.spend(u32::try_from(named.len()).unwrap_or(u32::MAX)) {
+        let all = with_all_above(&self.world.entities, entity.name());
+        if !self.meter.spend(u32::try_from(all.len()).unwrap_or(u32::MAX)) {
             return Vec::new();
         }
-        let named = named.into_iter().filter(|named| named.kind == kind).map(Value::Entity);
+        // What does not fit the type of what stands there, gives no way.
+        let set = matches!(self.world.attribute(spot).map(|it| &it.ty), Some(Type::Set(_)));
+        let named = all.into_iter().map(Value::Entity);
         named
-            .flat_map(|named| match self.world.attribute(spot).map(|attribute| &attribute.ty) {
-                Some(Type::Set(_)) => self.element(spot, &named, true),
-                _ => self.is(spot.clone(), named),
-            })
+            .flat_map(|it| if set { self.element(spot, &it, true) } else { self.is(spot.clone(), it) })
             .collect()
     }
 
@@ -139,7 +130,7 @@ impl Reader<'_> {
         let by_element = || {
             let (spot, Value::Set(items)) = (self.spot(element)?, self.value(set)?) else { return None };
             if !wanted {
-                return Some(self.other_than(spot, items.iter().cloned().collect()));
+                return Some(self.other_than(&spot, items.iter().cloned().collect()));
             }
             Some(items.iter().flat_map(|item| self.is(spot.clone(), item.clone())).collect())
         };
@@ -165,8 +156,8 @@ impl Reader<'_> {
     }
 
     /// The ways in which a value is none of these: any other, or each other where there are few.
-    fn other_than(&self, spot: Spot, not: BTreeSet<Value>) -> Vec<Facts> {
-        let few: Vec<Value> = match self.world.attribute(&spot).map(|attribute| &attribute.ty) {
+    fn other_than(&self, spot: &Spot, not: BTreeSet<Value>) -> Vec<Facts> {
+        let few: Vec<Value> = match self.world.attribute(spot).map(|attribute| &attribute.ty) {
             Some(Type::Bool) => vec![Value::Bool(false), Value::Bool(true)],
             Some(Type::Entity(kind)) => {
                 let ids = self.world.schema().kind(*kind).enumerated.iter().flatten();
@@ -175,7 +166,15 @@ impl Reader<'_> {
             _ => Vec::new(),
         };
         if few.is_empty() {
-            return vec![Facts::one(Place::Value(spot), Change::NoneOf(not))];
+            // Of numbers, the next ones may be what other conditions leave.
+            let numbers = not.iter().filter_map(|value| match value {
+                Value::Long(number) => Some([number.checked_add(1), number.checked_sub(1)]),
+                _ => None,
+            });
+            let next: Vec<i64> = numbers.flatten().flatten().collect();
+            let any = Facts::one(Place::Value(spot.clone()), Change::NoneOf(not));
+            let next = next.into_iter().flat_map(|number| self.is(spot.clone(), Value::Long(number)));
+            return next.chain([any]).collect();
         }
         let others = few.into_iter().filter(|value| !not.contains(value));
         others.flat_map(|value| self.is(spot.clone(), value)).collect()

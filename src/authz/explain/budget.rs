@@ -34,7 +34,7 @@ impl Budget {
 
     /// For all explanations of a batch; one takes no more of it than [`Budget::single`] has.
     pub fn batch() -> Self {
-        Self { left: 5 * EACH, ..Self::single() }
+        Self { left: 2 * EACH, ..Self::single() }
     }
 
     /// For somebody who waits for the explanation.

@@ -106,6 +106,21 @@ impl Facts {
         facts
     }
 
+    /// Whether these say no more than others do: a value is left open here that is a certain one there.
+    pub fn cover(&self, other: &Self) -> bool {
+        let covered = |place, change: &Change| other.0.get(place).is_some_and(|it| change.covers(it));
+        self.len() == other.len() && self.iter().all(|(place, change)| covered(place, change))
+    }
+
+    /// Whether later facts put something else in the place of a value of which there are too many to
+    /// try each.
+    pub fn guessed_wrong(&self, later: &Self) -> bool {
+        later.iter().any(|(place, change)| {
+            let before = self.0.get(place).filter(|before| before.and(change).is_none());
+            before.is_some_and(|before| before.is_one_of_many() || change.is_one_of_many())
+        })
+    }
+
     /// All proper parts, the smaller first.
     pub fn parts(&self) -> Vec<Self> {
         let mut parts = vec![Self::default()];
@@ -131,5 +146,17 @@ impl Change {
             (Self::NoneOf(a), Self::NoneOf(b)) => Some(Self::NoneOf(a | b)),
             _ => None,
         }
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::NoneOf(not), Self::Is(value)) => !not.contains(value),
+            (Self::NoneOf(few), Self::NoneOf(more)) => few.is_subset(more),
+            _ => self == other,
+        }
+    }
+
+    fn is_one_of_many(&self) -> bool {
+        matches!(self, Self::NoneOf(_) | Self::Is(Value::Long(_) | Value::String(_)))
     }
 }

@@ -112,18 +112,25 @@ impl Search<'_> {
 
     /// Keeps the smallest part of the facts that does it as well, if steps are left to find it.
     fn find(&mut self, facts: Facts) -> Result<(), DecideError> {
-        for part in facts.parts() {
+        for part in facts.parts().into_iter().chain([facts]) {
             match self.permits(&part)? {
                 Some(false) => {}
                 Some(true) => {
-                    self.found.insert(part);
-                    return Ok(());
+                    self.keep(part);
+                    break;
                 }
-                None => return Ok(()),
+                None => break,
             }
         }
-        self.found.insert(facts);
         Ok(())
+    }
+
+    /// Keeps a set, unless another says the same with less; such as say the same with more go.
+    fn keep(&mut self, facts: Facts) {
+        if !self.found.iter().any(|found| found.cover(&facts)) {
+            self.found.retain(|found| !facts.cover(found));
+            self.found.insert(facts);
+        }
     }
 
     /// Opens the sets that these facts lead to.
@@ -139,9 +146,10 @@ impl Search<'_> {
             if !self.meter.fits(next.len()) || !self.seen.insert((next.clone(), permit.info.id.clone())) {
                 continue;
             }
-            if changes > MOST_CHANGES {
+            if changes > MOST_CHANGES || facts.guessed_wrong(&way) {
                 self.meter.cut_off();
-            } else {
+            }
+            if changes <= MOST_CHANGES {
                 open.entry((changes, next)).or_default().push(permit);
             }
         }
