@@ -244,6 +244,21 @@ fn the_packs_denials_say_what_is_missing() {
     check(register(("Oem", "trey"), "nobody", "oem-api"), "unknown_resource", json!([]));
 }
 
+/// What a caller says of a principal is what counts, and what would have to be other.
+#[test]
+fn what_callers_describe_can_be_missing() {
+    let sidecar = Sidecar::of_pack(&["--described-by-callers", "DirectBillPartner"]);
+    for id in ["fabrikam", "nobody"] {
+        let mut question =
+            question(("DirectBillPartner", id), "requestConsent", ("Customer", "contoso"), json!({}));
+        question["context"] = json!({ "delegatedAdministration": false });
+        question["subject"]["properties"] = json!({ "active": false });
+        let partner = name("DirectBillPartner", id);
+        let active = json!({ "fact": "attribute", "entity": partner, "path": "active", "value": true });
+        missing(&sidecar, question, "not_permitted", json!([[active]]));
+    }
+}
+
 #[test]
 fn a_permit_says_what_it_rests_on() {
     let sidecar = Sidecar::of_pack(&[]);
