@@ -57,7 +57,7 @@ impl Bounds<'_> {
         forbids: &[Policy],
         bound: &CompiledPolicySet,
     ) -> Result<Answer, String> {
-        let with = |forbids: &[Policy]| [&[permit.clone()], forbids].concat();
+        let with = |forbids: &[Policy]| [std::slice::from_ref(permit), forbids].concat();
         if matches!(self.disjoint(&with(&[]), bound)?, Answer::Holds) {
             return Ok(Answer::Holds);
         }

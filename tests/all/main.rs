@@ -18,6 +18,7 @@ mod authzen;
 mod cli;
 mod coverage;
 mod entity_format;
+mod explain;
 mod fmt;
 mod gate;
 mod house;
