@@ -440,7 +440,7 @@ fn decide_explains_to_people() {
         &[
             "missing for a permit",
             "- context.channel = intune",
-            "  and TenantUser::user@contoso.roles with Role::intune-administrator",
+            "  and TenantUser::user@contoso.roles with intune-administrator",
         ],
     );
     prints(
