@@ -53,7 +53,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     let mut solver = arguments.solver.start()?;
     let started = Instant::now();
     let mut progress = Progress { started, total: guardrails.claims().len(), shown: false };
-    let proofs = prove(&folder.policies, &guardrails, &mut solver, &mut |claim, _| progress.next(claim));
+    let proofs = prove(&folder.policies, &guardrails, &mut solver, &mut |claim, done| progress.next(claim, done.len() + 1));
     progress.done();
     let schema = folder.policies.schema();
     let text = match arguments.format {
@@ -73,10 +73,10 @@ struct Progress {
 }
 
 impl Progress {
-    fn next(&mut self, claim: &Claim) -> ControlFlow<()> {
+    fn next(&mut self, claim: &Claim, nth: usize) -> ControlFlow<()> {
         if self.started.elapsed() > SILENCE && std::io::stderr().is_terminal() {
             // A line that cannot be shown is not worth failing for.
-            let _ = write!(std::io::stderr(), "\r\x1b[Kproving {} of {} claims", claim.id, self.total);
+            let _ = write!(std::io::stderr(), "\r\x1b[Kproving {nth} of {}: {}", self.total, claim.id);
             self.shown = true;
         }
         ControlFlow::Continue(())
