@@ -40,6 +40,8 @@ pub struct Loader {
 #[derive(Debug)]
 pub struct PolicyFolder {
     pub policies: Arc<Policies>,
+    /// The text of the folder's schema.
+    pub schema: Arc<SourceText>,
     pub guardrails: Vec<Arc<SourceText>>,
     pub warnings: Faults,
 }
@@ -78,7 +80,8 @@ impl PolicyFolder {
         };
         let (policies, more) = texts.parse(schema)?;
         warnings.extend(more);
-        Ok(Self { policies: Arc::new(policies), guardrails: texts.guardrails.clone(), warnings })
+        let (policies, schema) = (Arc::new(policies), texts.schema.clone()?);
+        Ok(Self { policies, schema, guardrails: texts.guardrails.clone(), warnings })
     }
 }
 

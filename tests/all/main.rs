@@ -21,6 +21,7 @@ mod entity_format;
 mod fmt;
 mod gate;
 mod house;
+mod lint;
 mod properties;
 mod prove;
 mod readme;
