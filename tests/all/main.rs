@@ -17,6 +17,7 @@ mod support;
 mod authzen;
 mod cli;
 mod coverage;
+mod diff;
 mod entity_format;
 mod fmt;
 mod gate;
