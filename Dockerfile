@@ -7,6 +7,8 @@ COPY bench ./bench
 RUN cargo build --profile dist --locked
 
 FROM debian:bookworm-slim
+# The solver, so that guardrails are enforced.
+RUN apt-get update && apt-get install -y --no-install-recommends cvc5 && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --no-create-home --uid 10001 mandate
 COPY --from=build /src/target/dist/mandate /usr/local/bin/mandate
 COPY policies /etc/mandate/policies

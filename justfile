@@ -23,7 +23,8 @@ pack:
     target/debug/mandate fmt --check
     target/debug/mandate check
     target/debug/mandate lint
-    target/debug/mandate test --min 100
+    target/debug/mandate test --min 100 --mutate
+    target/debug/mandate prove
 
 # The pack's scenarios against a sidecar of their own.
 scenarios:

@@ -4,6 +4,7 @@ pub mod coverage;
 pub mod diff;
 pub mod guardrails;
 pub mod lint;
+pub mod mutation;
 pub mod names;
 pub mod proof_report;
 pub mod prove;
@@ -11,6 +12,7 @@ pub mod solver;
 pub mod suite;
 pub mod witness;
 
+mod bounds;
 mod complete;
 mod given;
 mod suite_file;

@@ -8,6 +8,7 @@ pub mod decision;
 mod depth;
 pub mod digest;
 pub mod entities;
+pub mod explain;
 pub mod expression;
 pub mod fault;
 mod findings;

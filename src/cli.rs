@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod decide;
 mod diff;
+mod explain;
 mod fmt;
 mod gate;
 mod lint;

@@ -15,6 +15,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::authz::Snapshot;
 use crate::authz::decide::DecideError;
 use crate::authz::decision::{Decision, Outcome};
+use crate::authz::explain::{Budget, Explanation};
 use crate::authz::request::{Question, Request, RequestError};
 use crate::authz::slice::Slice;
 use crate::authz::snapshot::Revision;
@@ -101,6 +102,21 @@ impl View<'_> {
             Err(refusal) => self.refused(refusal),
         }
         answer
+    }
+
+    /// Explains what was decided on a question in this view, within what the budget still has.
+    ///
+    /// # Errors
+    /// As for [`Self::decide`].
+    pub fn explain(
+        &self,
+        question: &Question<'_>,
+        decision: &Decision,
+        budget: &mut Budget,
+    ) -> Result<Explanation, Refusal> {
+        let request = self.snapshot.read(question)?;
+        let explanation = self.snapshot.explain(&request, decision, budget).map_err(Refusal::from);
+        explanation.inspect_err(|refusal| self.refused(refusal))
     }
 
     fn answer(&self, question: &Question<'_>) -> Result<Arc<Decision>, Refusal> {

@@ -101,6 +101,9 @@ impl Setup {
         let mut command = Command::new(&self.mandate);
         command.args(["serve", "--admin-listen", "127.0.0.1:0", "--listen", &format!("127.0.0.1:{port}")]);
         command.arg("--policies").arg(policies).arg("--entities").arg(entities).args(options);
+        if !options.contains(&"--guardrails") {
+            command.args(["--guardrails", "off"]);
+        }
         self.start(&mut command, name, port)
     }
 

@@ -2,6 +2,7 @@
 //! servers to ask. Nothing here is part of the sidecar.
 
 pub mod bars;
+pub mod busy;
 pub mod grpc;
 pub mod http;
 pub mod inside;

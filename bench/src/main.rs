@@ -83,6 +83,15 @@ enum Verb {
         /// Write results and plots to docs/performance, and the tables into docs/performance.md
         #[arg(long)]
         write: bool,
+        /// Measure only the parts whose name contains this
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true,
+            conflicts_with = "write"
+        )]
+        only: String,
     },
 }
 
@@ -127,7 +136,7 @@ fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
             Ok(())
         }
         Verb::Plot { folder } => Ok(plot::from_results(&folder)?),
-        Verb::Http { quick, mandate, write } => http(quick, mandate, write),
+        Verb::Http { quick, mandate, write, only } => http(quick, mandate, write, &only),
         Verb::Peers { quick, mandate } => {
             let folder = tempfile::tempdir()?;
             print(&peers::run(&setup(folder.path(), mandate, quick), &say)?);
@@ -136,10 +145,10 @@ fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-fn http(quick: bool, mandate: PathBuf, write: bool) -> Result<(), Box<dyn std::error::Error>> {
+fn http(quick: bool, mandate: PathBuf, write: bool, only: &str) -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let setup = setup(folder.path(), mandate, quick);
-    let mut results = suite::run(&setup, &|what| say(&format!("… {what}")))?;
+    let mut results = suite::run(&setup, only, &|what| say(&format!("… {what}")))?;
     results.describe_machine(&setup.mandate);
     print(&results.tables());
     if write {

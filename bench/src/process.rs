@@ -109,3 +109,9 @@ impl Drop for Server {
         let _ = self.child.wait();
     }
 }
+
+/// Whether the solver is where the sidecar looks for it.
+pub fn has_solver() -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join("cvc5").is_file())
+}

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::bars::{Bar, Bound, median, number, ratio};
+use crate::busy;
 use crate::grpc::{self, Check};
 use crate::http::{Sample, Samples, Setup, Target, for_the_limit, questions, random_questions};
 use crate::inside;
@@ -16,43 +17,46 @@ use crate::report::{Point, Results};
 use crate::world::{self, World, mix};
 
 /// How answers are known to be right.
-const CHECKED: &str = "every answer is checked";
+pub const CHECKED: &str = "every answer is checked";
 
 /// Customers of the small world.
-const FEW: u64 = 1_000;
+pub const FEW: u64 = 1_000;
 
-/// Measures everything.
+type Part = (&'static str, fn(&Setup, &mut Results) -> io::Result<()>);
+
+const PARTS: &[Part] = &[
+    ("load and memory", large),
+    ("hits and misses, by policies and by customers", throughput),
+    ("over gRPC", over_grpc),
+    ("while entities change", busy::changes),
+    ("while policies reload", busy::reloads),
+    ("while guardrails are proven", busy::proofs),
+    ("batches", batch),
+    ("in process", in_process),
+    ("size and start", start),
+    ("series for the plots", series),
+];
+
+/// Measures every part, or those whose name contains `only`.
 ///
 /// # Errors
 /// A server does not start, or what it should do cannot be asked of it.
-pub fn run(setup: &Setup, say: &dyn Fn(&str)) -> io::Result<Results> {
+pub fn run(setup: &Setup, only: &str, say: &dyn Fn(&str)) -> io::Result<Results> {
     let mut results = Results::default();
-    say("load and memory");
-    large(setup, &mut results)?;
-    say("hits and misses, by policies and by customers");
-    throughput(setup, &mut results)?;
-    say("over gRPC");
-    over_grpc(setup, &mut results)?;
-    say("while entities change");
-    changes(setup, &mut results)?;
-    say("while policies reload");
-    reloads(setup, &mut results)?;
-    say("batches");
-    batch(setup, &mut results)?;
-    say("in process");
-    in_process(setup, &mut results)?;
-    say("size and start");
-    start(setup, &mut results)?;
-    say("series for the plots");
-    series(setup, &mut results)?;
+    for (name, part) in PARTS.iter().filter(|(name, _)| name.contains(only)) {
+        say(name);
+        part(setup, &mut results)?;
+    }
     Ok(results)
 }
 
-fn rates(samples: &[Sample]) -> Vec<f64> {
+/// Requests a second.
+pub fn rates(samples: &[Sample]) -> Vec<f64> {
     samples.iter().map(|sample| sample.rate).collect()
 }
 
-fn p99s(samples: &[Sample]) -> Vec<f64> {
+/// In microseconds.
+pub fn p99s(samples: &[Sample]) -> Vec<f64> {
     samples.iter().map(|sample| sample.p99_micros).collect()
 }
 
@@ -71,7 +75,7 @@ fn large(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let port = process::free_port()?;
     let mut command = std::process::Command::new(&setup.mandate);
     command.args(["serve", "--admin-listen", "127.0.0.1:0", "--listen", &format!("127.0.0.1:{port}")]);
-    command.arg("--policies").arg(&policies).arg("--entities").arg(&entities);
+    command.arg("--policies").arg(&policies).arg("--entities").arg(&entities).args(["--guardrails", "off"]);
     let server = Server::start(&mut command, port, &setup.folder.join("large.log"), Duration::from_mins(10))?;
     let mebibytes = |name| crate::http::float(server.memory(name)) / 1024.0 / 1024.0;
     let size = format!(
@@ -225,69 +229,6 @@ fn over_grpc(setup: &Setup, results: &mut Results) -> io::Result<()> {
     Ok(())
 }
 
-/// A thousand changed entities a second: a hundred consents of customers that are asked about, ten
-/// times a second.
-fn changes(setup: &Setup, results: &mut Results) -> io::Result<()> {
-    let entities = setup.folder.join("entities-changing");
-    World { customers: FEW }.write(&entities)?;
-    // A hundred of the world's customers move to a file of their own, which then changes.
-    let file = entities.join("customers.ndjson");
-    let text = fs::read_to_string(&file)?;
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let (moved, stay) = lines.split_at(300.min(lines.len()));
-    fs::write(&file, stay.concat())?;
-    let changing = entities.join("changing.ndjson");
-    fs::write(&changing, moved.concat())?;
-    let server = setup.mandate("changing", &setup.policies(0)?, &entities, &[])?;
-    let target = Target { name: "changing".to_owned(), server, shots: questions(FEW) };
-    let work = |step: u64| {
-        let text: String = (0..100).map(|n| world::lines_of(n, step.is_multiple_of(2))).collect();
-        let written = changing.with_extension("new");
-        fs::write(&written, text)?;
-        fs::rename(written, &changing)
-    };
-    let (quiet, busy) = setup.measure_while(&target, work, Duration::from_millis(100))?;
-    let note = "100 consents in one file, 10 times a second; of its own quiet throughput; 16 connections";
-    results.bar(
-        "while 1,000 entities a second change",
-        ratio(&rates(&busy), &rates(&quiet)),
-        "",
-        Bound::AtLeast(0.85),
-        note,
-    );
-    results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), CHECKED);
-    Ok(())
-}
-
-fn wrong(samples: &[Sample]) -> f64 {
-    samples.iter().map(|sample| crate::http::float(sample.wrong + sample.failed)).sum()
-}
-
-/// Another version of the policies every second.
-fn reloads(setup: &Setup, results: &mut Results) -> io::Result<()> {
-    let policies = setup.folder.join("policies-changing");
-    world::write_policies(&setup.pack, &policies, 0)?;
-    let server = setup.mandate("reloading", &policies, &setup.entities(FEW)?, &[])?;
-    let target = Target { name: "reloading".to_owned(), server, shots: questions(FEW) };
-    let work = |step: u64| {
-        let written = policies.join("others.new");
-        fs::write(&written, format!("// version {step}\n"))?;
-        fs::rename(written, policies.join("others.cedar"))
-    };
-    let (quiet, busy) = setup.measure_while(&target, work, Duration::from_secs(1))?;
-    let note = "of its own quiet throughput; 16 connections";
-    results.bar(
-        "while policies reload every second",
-        ratio(&rates(&busy), &rates(&quiet)),
-        "",
-        Bound::AtLeast(0.85),
-        note,
-    );
-    results.bar("p99 meanwhile, of quiet", ratio(&p99s(&busy), &p99s(&quiet)), " ×", Bound::AtMost(2.0), "");
-    results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), CHECKED);
-    Ok(())
-}
-
 /// One batch of 1,000 questions after the other.
 fn batch(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let server = setup.mandate("batch", &setup.policies(0)?, &setup.entities(FEW)?, &[])?;
@@ -375,8 +316,17 @@ fn start(setup: &Setup, results: &mut Results) -> io::Result<()> {
         median(&times),
         " ms",
         Bound::AtMost(50.0),
-        "one core; median of 11",
+        "one core, guardrails off; median of 11",
     );
+    if process::has_solver() {
+        let mut times = Vec::new();
+        for _ in 0..11 {
+            let server = setup.mandate("start", &setup.pack, &entities, &["--guardrails", "enforce"])?;
+            times.push(server.ready_after.as_secs_f64() * 1e3);
+        }
+        let note = "the 16 claims of the pack; one core, shared with the solver; median of 11";
+        results.bar("the same, guardrails proven first", median(&times), " ms", Bound::AtMost(1_000.0), note);
+    }
     Ok(())
 }
 
@@ -410,7 +360,8 @@ fn point(setup: &Setup, policies: u64, customers: u64) -> io::Result<Point> {
 }
 
 impl Results {
-    fn bar(&mut self, what: &str, measured: f64, unit: &'static str, bound: Bound, note: &str) {
+    /// A line of the table.
+    pub fn bar(&mut self, what: &str, measured: f64, unit: &'static str, bound: Bound, note: &str) {
         self.bars.push(Bar { what: what.to_owned(), measured, unit, bound, note: note.to_owned() });
     }
 }

@@ -1,18 +1,15 @@
 //! Proofs: does every claim hold, for all requests and all entities? What does not comes with a
 //! counterexample that the engine itself has decided.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cedar_policy::{Effect, Policy};
 use cedar_policy_core::ast::Expr;
-use cedar_policy_symcc::{
-    CompiledPolicySet, Env, disjoint_asserts, equivalent_asserts, implies_asserts, never_errors_asserts,
-    never_matches_asserts,
-};
+use cedar_policy_symcc::{Env, equivalent_asserts, never_errors_asserts, never_matches_asserts};
 
+use super::bounds::Bounds;
 use super::guardrails::{Claim, Form, Guardrails};
 use super::solver::{Answer, Solver};
 use super::symbolic::{self, RequestEnvironment, compile, compile_one, conditions, environments, variant};
@@ -61,18 +58,18 @@ impl Proof {
     }
 }
 
-/// Proves every claim, one after the other. `next` is told of each claim before its turn, and can end
-/// the work; what is not proven by then is not in the result.
+/// Proves every claim, one after the other. `next` is told of each claim before its turn, and of the
+/// proofs so far, and can end the work; what is not proven by then is not in the result.
 pub fn prove(
     policies: &Arc<Policies>,
     guardrails: &Guardrails,
     solver: &mut Solver,
-    next: &mut dyn FnMut(&Claim) -> ControlFlow<()>,
+    next: &mut dyn FnMut(&Claim, &[Proof]) -> ControlFlow<()>,
 ) -> Vec<Proof> {
     let mut prover = Prover::new(policies, guardrails, solver);
     let mut proofs = Vec::new();
     for claim in guardrails.claims() {
-        if next(claim).is_break() {
+        if next(claim, &proofs).is_break() {
             break;
         }
         let started = Instant::now();
@@ -133,21 +130,18 @@ struct Prover<'a> {
     guardrails: &'a Guardrails,
     solver: &'a mut Solver,
     environments: Vec<RequestEnvironment>,
-    /// The policies as the solver takes them, of each environment that was needed.
-    compiled: BTreeMap<usize, CompiledPolicySet>,
 }
 
 impl<'a> Prover<'a> {
     fn new(policies: &'a Arc<Policies>, guardrails: &'a Guardrails, solver: &'a mut Solver) -> Self {
         let environments = environments(policies.schema());
-        Self { policies, guardrails, solver, environments, compiled: BTreeMap::new() }
+        Self { policies, guardrails, solver, environments }
     }
 
     /// Ok if the claim holds; else what keeps it from that.
     fn prove(&mut self, claim: &Claim) -> Result<(), Proven> {
         let mut claims_something = claim.form == Form::NeverErrors;
-        for n in 0..self.environments.len() {
-            let Some(environment) = self.environments.get(n).cloned() else { break };
+        for environment in self.environments.clone() {
             if claim.form == Form::NeverErrors {
                 self.never_errors(claim, &environment)?;
                 continue;
@@ -160,7 +154,7 @@ impl<'a> Prover<'a> {
                 }
                 form => {
                     let matched = matched(form, &written).map_err(Proven::Unknown)?;
-                    self.bounded(claim, &matched, n, &environment)?;
+                    self.bounded(claim, &matched, &environment)?;
                     claims_something = claims_something || self.matches_any(&matched, &environment)?;
                 }
             }
@@ -178,22 +172,21 @@ impl<'a> Prover<'a> {
         &mut self,
         claim: &Claim,
         matched: &Policy,
-        n: usize,
         environment: &RequestEnvironment,
     ) -> Result<(), Proven> {
         let schema = self.policies.schema();
         let bound = compile(std::slice::from_ref(matched), environment, schema).map_err(Proven::Unknown)?;
-        if !self.compiled.contains_key(&n) {
-            let relevant = symbolic::relevant(self.policies, environment.index);
-            self.compiled.insert(n, compile(&relevant, environment, schema).map_err(Proven::Unknown)?);
-        }
-        let Some(policies) = self.compiled.get(&n) else { return Ok(()) };
-        let answer = if claim.form == Form::Floor {
-            self.solver.ask(&implies_asserts(&bound, policies))
-        } else {
-            self.solver.ask(&disjoint_asserts(policies, &bound))
+        let relevant = symbolic::relevant(self.policies, environment.index);
+        let policies = self.policies;
+        let real = |found: &Env| {
+            let replay = Replay::new(claim, policies, matched).ok();
+            let breaks = |witness: &Witness| replay.as_ref().is_some_and(|it| it.breaks(witness).is_some());
+            Witness::found(found, schema).is_some_and(|found| found.completed(schema, breaks).is_some())
         };
-        self.settle(claim, answer, matched)
+        let solver = &mut *self.solver;
+        let mut bounds = Bounds { policies: &relevant, environment, schema, solver, real: &real };
+        let answer = if claim.form == Form::Floor { bounds.always(&bound) } else { bounds.never(&bound) };
+        self.settle(claim, answer.map_err(Proven::Unknown)?, matched)
     }
 
     /// Whether any request matches, so that the claim says something.
@@ -214,6 +207,11 @@ impl<'a> Prover<'a> {
         environment: &RequestEnvironment,
     ) -> Result<(), Proven> {
         let relevant = symbolic::relevant(self.policies, environment.index);
+        let mentions =
+            |policy: &Policy| conditions(policy).is_some_and(|expr| symbolic::mentions(&expr, attribute));
+        if !relevant.iter().any(mentions) {
+            return Ok(());
+        }
         let fence = fence(written).map_err(Proven::Unknown)?;
         let compiled = |policies: Vec<Policy>| {
             let fenced: Vec<Policy> = policies.into_iter().chain([fence.clone()]).collect();

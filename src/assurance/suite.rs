@@ -13,7 +13,7 @@ use crate::authz::Snapshot;
 use crate::authz::decision::Decision;
 use crate::authz::fault::{Fault, Faults, Place, SourceText};
 use crate::authz::json::Json;
-use crate::authz::request::{Named, Part, Question, RequestError};
+use crate::authz::request::{Named, Part, Question, Request, RequestError};
 
 /// One case of a suite, with everything it needs.
 #[derive(Debug, Clone)]
@@ -29,6 +29,14 @@ pub struct Case {
     context: Context,
     given: Vec<Given>,
     expect: Expect,
+}
+
+/// A case's question, ready to be decided.
+#[derive(Debug)]
+pub struct Asked {
+    /// With what the case changes.
+    pub snapshot: Snapshot,
+    pub request: Request,
 }
 
 /// What became of a case.
@@ -155,6 +163,22 @@ impl Case {
         snapshot: &Snapshot,
         coverage: Option<&mut Coverage>,
     ) -> Result<Result<Decision, RequestError>, String> {
+        let Asked { snapshot, request } = match self.ask(snapshot)? {
+            Ok(asked) => asked,
+            Err(error) => return Ok(Err(error)),
+        };
+        let slice = snapshot.gather(&request);
+        if let Some(coverage) = coverage {
+            coverage.add(&snapshot.try_policies(&request, &slice).map_err(|error| error.to_string())?);
+        }
+        snapshot.decide(&request, &slice).map(Ok).map_err(|error| error.to_string())
+    }
+
+    /// The case's question, on the snapshot with the case's changes.
+    ///
+    /// # Errors
+    /// Why the case cannot be asked; inside, what is wrong with its question by the schema.
+    pub fn ask(&self, snapshot: &Snapshot) -> Result<Result<Asked, RequestError>, String> {
         let snapshot = given::apply(snapshot, &self.given)?;
         let context = serde_json::to_value(&self.context).map_err(|error| error.to_string())?;
         let context = Json::deserialize(&context).map_err(|error| error.to_string())?;
@@ -166,15 +190,13 @@ impl Case {
             resource: named(&self.resource)?,
             context: context.as_object(),
         };
-        let request = match snapshot.read(&question) {
-            Ok(request) => request,
-            Err(error) => return Ok(Err(error)),
-        };
-        let slice = snapshot.gather(&request);
-        if let Some(coverage) = coverage {
-            coverage.add(&snapshot.try_policies(&request, &slice).map_err(|error| error.to_string())?);
-        }
-        snapshot.decide(&request, &slice).map(Ok).map_err(|error| error.to_string())
+        let request = snapshot.read(&question);
+        Ok(request.map(|request| Asked { snapshot, request }))
+    }
+
+    /// Whether the case expects this decision.
+    pub fn accepts(&self, decision: &Decision) -> bool {
+        self.difference(&Ok(decision.clone())).is_none()
     }
 
     /// How the answer differs from what was expected, line by line; `None` if it does not.

@@ -99,3 +99,9 @@ pub fn fixed(expr: &Expr, attribute: &str, value: bool) -> Expr {
         _ => with_parts(expr, |part| fixed(part, attribute, value)),
     }
 }
+
+/// Whether an attribute of this name is read anywhere.
+pub fn mentions(expr: &Expr, attribute: &str) -> bool {
+    let reads = |part: &Expr| matches!(part.expr_kind(), ExprKind::GetAttr { attr, .. } if attr == attribute);
+    expr.subexpressions().any(reads)
+}

@@ -77,11 +77,16 @@ impl Witness {
     /// The nearest to what the solver found that can be loaded and still `holds`, with as few entities,
     /// edges and attributes as that takes, under names that people can read.
     pub fn legible(&self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Option<Self> {
-        let mut witness = completions(self, schema).into_iter().find(|witness| holds(witness))?;
+        let mut witness = self.completed(schema, &holds)?;
         while let Some(simpler) = witness.simpler(schema).into_iter().find(|simpler| holds(simpler)) {
             witness = simpler;
         }
         Some(witness.named(schema, holds))
+    }
+
+    /// What the solver found, with what it takes to be loaded, if it still `holds` then.
+    pub fn completed(&self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Option<Self> {
+        completions(self, schema).into_iter().find(|witness| holds(witness))
     }
 
     /// The snapshot with these entities.

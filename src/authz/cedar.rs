@@ -7,12 +7,14 @@
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy_core::ast::{self, Context, EntityUID, Literal, Name, PartialValue, RestrictedExpr};
+use cedar_policy_core::ast::{
+    self, Context, EntityUID, Literal, Name, PartialValue, RestrictedExpr, ValueKind,
+};
 use cedar_policy_core::evaluator::{EvaluationError, RestrictedEvaluator};
 use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
-use super::schema::{Extension, Schema};
+use super::schema::{EntityRef, Extension, Schema};
 use super::value::{Record, Value};
 
 type Result<T> = std::result::Result<T, Box<EvaluationError>>;
@@ -37,11 +39,38 @@ pub fn value(value: &Value, schema: &Schema) -> Result<ast::Value> {
 }
 
 fn literal(literal: Literal) -> ast::Value {
-    ast::Value { value: ast::ValueKind::Lit(literal), loc: None }
+    ast::Value { value: ValueKind::Lit(literal), loc: None }
 }
 
 fn members(record: &Record, schema: &Schema) -> Result<Vec<(SmolStr, ast::Value)>> {
     record.iter().map(|(name, value)| Ok((name.clone(), self::value(value, schema)?))).collect()
+}
+
+/// The value that a Cedar value is; `None` for one of an extension type, whose text Cedar does not keep.
+pub fn read(value: &ast::Value, schema: &Schema) -> Option<Value> {
+    Some(match &value.value {
+        ValueKind::Lit(Literal::Bool(bool)) => Value::Bool(*bool),
+        ValueKind::Lit(Literal::Long(long)) => Value::Long(*long),
+        ValueKind::Lit(Literal::String(text)) => Value::String(text.clone()),
+        ValueKind::Lit(Literal::EntityUID(uid)) => Value::Entity(name(uid, schema)?),
+        ValueKind::Set(items) => {
+            let mut items = items.iter().map(|item| read(item, schema)).collect::<Option<Vec<_>>>()?;
+            items.sort();
+            Value::Set(items.into())
+        }
+        ValueKind::Record(record) => {
+            let members = record.iter().map(|(name, value)| Some((name.clone(), read(value, schema)?)));
+            Value::Record(Record::new(members.collect::<Option<Vec<_>>>()?))
+        }
+        ValueKind::ExtensionValue(_) => return None,
+    })
+}
+
+/// The entity that a Cedar name names; actions are none.
+pub fn name(uid: &EntityUID, schema: &Schema) -> Option<EntityRef> {
+    let kind = schema.kind_of_full_name(&uid.entity_type().to_string())?;
+    let id: &str = uid.eid().as_ref();
+    Some(EntityRef { kind, id: id.into() })
 }
 
 /// The context of a request.

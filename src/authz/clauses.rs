@@ -148,7 +148,7 @@ fn operands(expr: &Expr) -> Vec<&Expr> {
 
 /// Whether a part stands where the whole stands: `a != b` is parsed as `!(a == b)`, `a > b` as
 /// `!(a <= b)`, and `a is T in b` as `a is T && a in b`, but each is one clause as it is written.
-fn same_place(whole: &Expr, part: &Expr) -> bool {
+pub fn same_place(whole: &Expr, part: &Expr) -> bool {
     span(whole).is_some() && span(whole) == span(part)
 }
 

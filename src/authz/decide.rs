@@ -95,8 +95,24 @@ fn candidates<'a>(
 ) -> Result<impl Iterator<Item = &'a Arc<Candidate>>, DecideError> {
     let candidates = policies.candidates(request.environment()).ok_or(DecideError::Environment)?;
     let [principal, resource] = [request.principal.name(), request.resource.name()];
-    let [above_principal, above_resource] = [principal, resource].map(|name| ancestors(slice, name));
+    let [above_principal, above_resource] = [principal, resource].map(|name| slice.above(name));
     Ok(candidates.of((principal, above_principal), (resource, above_resource)))
+}
+
+/// Reads expressions as a decision on the request does; what cannot be evaluated is `None`.
+///
+/// # Errors
+/// As for [`decide`].
+pub(super) fn reading<T>(
+    schema: &Schema,
+    request: &Request,
+    slice: &Slice<'_>,
+    read: impl FnOnce(&dyn Fn(&Expr) -> Option<ast::Value>) -> T,
+) -> Result<T, DecideError> {
+    let cedar_request = cedar_request(request, schema)?;
+    let entities = cedar_entities(request, slice, schema)?;
+    let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
+    Ok(read(&|expr| evaluator.interpret(expr, &SlotEnv::new()).ok()))
 }
 
 fn holds(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, String> {
@@ -106,11 +122,6 @@ fn holds(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, String> {
         ValueKind::Lit(Literal::Bool(holds)) => Ok(holds),
         _ => Err("the condition is no boolean".to_owned()),
     }
-}
-
-fn ancestors<'s, 'a>(slice: &'s Slice<'a>, name: Name<'_>) -> &'s [Name<'a>] {
-    let loaded = slice.asked().iter().find(|loaded| loaded.name == name);
-    loaded.map_or(&[], |loaded| slice.ancestors(loaded))
 }
 
 /// Principal and resource have to exist: stored, enumerated by the schema, or described by a caller

@@ -14,7 +14,7 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 
 use draft::Draft;
-use index::Index;
+use index::{Edit, Index};
 pub use packed::{Description, Entity};
 pub use read::{Progress, describe_json, read_file};
 
@@ -94,6 +94,15 @@ impl Entities {
     /// The digest of all entities, whatever files and order they came in.
     pub fn digest(&self) -> Digest {
         self.digest.digest()
+    }
+
+    /// These entities, but with some as they are given, whatever the rules say: to ask what would be.
+    pub(super) fn supposing(&self, entities: impl Iterator<Item = Entity>) -> Self {
+        let put = |entity: Entity| {
+            let tag = self.tag(entity.name());
+            Edit::Put(Stored::new(entity, tag, Stamp::fresh()))
+        };
+        Self { index: self.index.edited(entities.map(put).collect()), ..self.clone() }
     }
 
     /// The entities with a change. Entities that the change leaves as they were keep their stamp.

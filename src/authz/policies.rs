@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationError, ValidationMode, Validator};
 use cedar_policy_core::ast::Expr;
-pub use index::{Candidate, Candidates, Environment};
+pub use index::{Candidate, Candidates, Environment, Part};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::clauses::{self, Clause};

@@ -45,6 +45,12 @@ impl<'a> Slice<'a> {
         self.loaded.get(..2).unwrap_or(&self.loaded)
     }
 
+    /// All that the principal or the resource is in, directly or not.
+    pub(super) fn above(&self, name: Name<'_>) -> &[Name<'a>] {
+        let loaded = self.asked().iter().find(|loaded| loaded.name == name);
+        loaded.map_or(&[], |loaded| self.ancestors(loaded))
+    }
+
     /// All that a loaded entity is in, directly or not.
     pub(super) fn ancestors(&self, of: &Loaded<'_>) -> &[Name<'a>] {
         self.ancestors.get(of.ancestors.clone()).unwrap_or_default()

@@ -10,6 +10,7 @@ use super::decide::{DecideError, decide, try_policies};
 use super::decision::Decision;
 use super::digest::Digest;
 use super::entities::{Change, Entities};
+use super::explain::{Budget, Explanation, explain};
 use super::fault::{Fault, Faults};
 use super::policies::Policies;
 use super::request::{Question, Reading, Request, RequestError};
@@ -143,6 +144,19 @@ impl Snapshot {
     /// A defect of this program; see [`DecideError`].
     pub fn try_policies(&self, request: &Request, slice: &Slice<'_>) -> Result<Vec<Trial>, DecideError> {
         try_policies(&self.policies, request, slice)
+    }
+
+    /// Explains what was decided on a request, within what the budget still has.
+    ///
+    /// # Errors
+    /// A defect of this program; see [`DecideError`].
+    pub fn explain(
+        &self,
+        request: &Request,
+        decision: &Decision,
+        budget: &mut Budget,
+    ) -> Result<Explanation, DecideError> {
+        explain(&self.policies, &self.entities, request, decision, budget)
     }
 }
 

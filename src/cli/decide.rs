@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::config::ContentArguments;
-use super::report;
 use super::{Failure, Outcome};
+use super::{explain, report};
 use crate::assurance::names;
 use crate::authz::Snapshot;
+use crate::authz::decide::DecideError;
 use crate::authz::decision::{Decision, Outcome as Decided};
+use crate::authz::explain::{Budget, Explanation};
 use crate::authz::json::Json;
 use crate::authz::policies::PolicyInfo;
 use crate::authz::request::{Named, Question};
@@ -40,6 +42,9 @@ pub struct Arguments {
     /// A value of the context, such as channel=partner-center-api; JSON, or else a string
     #[arg(long, value_name = "NAME=VALUE", requires = "principal")]
     context: Vec<String>,
+    /// Show what is missing for a permit, or what the permit rests on
+    #[arg(long)]
+    explain: bool,
     /// Form of the answer
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -57,7 +62,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     let (principal, action, resource) = (arguments.principal, arguments.action, arguments.resource);
     let locations = arguments.content.locations()?;
     let (snapshot, _) = Loader::new(&locations).load().map_err(Failure::Faults)?;
-    let decision = match (&principal, &action, &resource) {
+    let answered = match (&principal, &action, &resource) {
         (Some(principal), Some(action), Some(resource)) => {
             let context = context(&arguments.context)?;
             let context =
@@ -68,22 +73,25 @@ pub fn run(arguments: Arguments) -> Outcome {
             };
             let (principal, resource) = (named(principal)?, named(resource)?);
             let context = context.as_object();
-            decide(&snapshot, &Question { principal, action, action_properties: None, resource, context })?
+            let question = Question { principal, action, action_properties: None, resource, context };
+            answer(&snapshot, &question, arguments.explain)?
         }
-        _ => decide_stdin(&snapshot)?,
+        _ => answer_stdin(&snapshot, arguments.explain)?,
     };
-    let text = match arguments.format {
-        Format::Text => for_people(&decision, &snapshot),
-        Format::Json => {
-            let answer = Answer::with_context(&decision, snapshot.revision().as_str(), true);
-            serde_json::to_string_pretty(&answer).map_err(|error| Failure::message(error.to_string()))? + "\n"
-        }
-    };
-    report::print(&text)?;
-    Ok(ExitCode::from(if decision.is_permit() { 0 } else { 2 }))
+    report::print(&match arguments.format {
+        Format::Text => for_people(&answered, &snapshot),
+        Format::Json => for_programs(&answered, &snapshot)?,
+    })?;
+    Ok(ExitCode::from(if answered.decision.is_permit() { 0 } else { 2 }))
 }
 
-fn decide_stdin(snapshot: &Snapshot) -> Result<Decision, Failure> {
+/// A decision, and why it is so where that was asked.
+struct Answered {
+    decision: Decision,
+    explanation: Option<Explanation>,
+}
+
+fn answer_stdin(snapshot: &Snapshot, explain: bool) -> Result<Answered, Failure> {
     if std::io::stdin().is_terminal() {
         let message = "give --principal, --action and --resource, or an AuthZEN request on standard input";
         return Err(Failure::message(message));
@@ -98,13 +106,16 @@ fn decide_stdin(snapshot: &Snapshot) -> Result<Decision, Failure> {
     })?;
     let object = json.as_object().ok_or_else(|| Failure::message("the request has to be a JSON object"))?;
     let question = Parts::of(object).question().map_err(Failure::message)?;
-    decide(snapshot, &question)
+    answer(snapshot, &question, explain)
 }
 
-fn decide(snapshot: &Snapshot, question: &Question<'_>) -> Result<Decision, Failure> {
+fn answer(snapshot: &Snapshot, question: &Question<'_>, explain: bool) -> Result<Answered, Failure> {
     let request = snapshot.read(question).map_err(|error| Failure::message(sentence(&error)))?;
-    let slice = snapshot.gather(&request);
-    snapshot.decide(&request, &slice).map_err(|error| Failure::message(error.to_string()))
+    let defect = |error: DecideError| Failure::message(error.to_string());
+    let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
+    let budget = explain.then(Budget::patient);
+    let explanation = budget.map(|mut budget| snapshot.explain(&request, &decision, &mut budget));
+    Ok(Answered { explanation: explanation.transpose().map_err(defect)?, decision })
 }
 
 /// The context as JSON, from `name=value` pairs.
@@ -122,7 +133,17 @@ fn context(pairs: &[String]) -> Result<String, Failure> {
     Ok(serde_json::Value::Object(object).to_string())
 }
 
-fn for_people(decision: &Decision, snapshot: &Snapshot) -> String {
+fn for_programs(answered: &Answered, snapshot: &Snapshot) -> Result<String, Failure> {
+    let (decision, revision) = (&answered.decision, snapshot.revision().as_str());
+    let answer = match &answered.explanation {
+        Some(explanation) => Answer::explained(decision, revision, explanation, snapshot.schema()),
+        None => Answer::with_context(decision, revision, true),
+    };
+    Ok(serde_json::to_string_pretty(&answer).map_err(|error| Failure::message(error.to_string()))? + "\n")
+}
+
+fn for_people(answered: &Answered, snapshot: &Snapshot) -> String {
+    let decision = &answered.decision;
     let (verdict, why) = match &decision.outcome {
         Decided::Permitted(_) => ("permit", "permitted by"),
         Decided::Forbidden(_) => ("deny", "forbidden by"),
@@ -138,6 +159,10 @@ fn for_people(decision: &Decision, snapshot: &Snapshot) -> String {
     }
     for error in &decision.errors {
         let _ = writeln!(text, "  failed: {}: {}", error.policy.id, error.message);
+    }
+    let known = !matches!(decision.outcome, Decided::UnknownPrincipal | Decided::UnknownResource);
+    if let Some(explanation) = answered.explanation.as_ref().filter(|_| known) {
+        explain::show(&mut text, explanation, snapshot.schema());
     }
     let _ = writeln!(text, "  revision {}", snapshot.revision());
     text

@@ -184,14 +184,11 @@ impl Compared<'_> {
             match found {
                 Found::None => {}
                 Found::Unknown(why) => {
-                    let _ = writeln!(text, "unknown   {title}\n  whether it is {what}, nobody knows: {why}");
+                    let _ =
+                        writeln!(text, "unknown   {title}\n    whether it is {what}, nobody knows: {why}");
                 }
-                Found::Example(example) => {
-                    let _ = writeln!(text, "{what:8}  {title}");
-                    for sentence in sentences(example) {
-                        let _ = writeln!(text, "  {sentence}");
-                    }
-                    text += &proofs::witness(&example.witness, self.schema);
+                Found::Example(found) => {
+                    let _ = write!(text, "{what:8}  {title}\n{}", example(found, self.schema));
                 }
             }
         }
@@ -274,6 +271,12 @@ impl Compared<'_> {
             example.decisions.as_ref().map(|(old, new)| (Decided::of(old), Decided::of(new))).unzip();
         Some(ExampleReport { witness: example.witness.report(self.schema), before, after })
     }
+}
+
+/// An example for people: how it was decided and how it is, the request and its entities.
+pub fn example(example: &Example, schema: &Schema) -> String {
+    let sentences = sentences(example).into_iter().map(|sentence| format!("    {sentence}\n"));
+    sentences.collect::<String>() + &proofs::witness(&example.witness, schema)
 }
 
 fn unknown(found: &Found) -> Option<&str> {

@@ -44,7 +44,7 @@ fn findings(subject: &Subject, go_on: &dyn Fn() -> ControlFlow<()>, options: &So
         Ok(solver) => solver,
         Err(error) => return nothing(Fault::error(error.to_string()).into()),
     };
-    let proofs = prove(&subject.policies, &guardrails, &mut solver, &mut |_| go_on());
+    let proofs = prove(&subject.policies, &guardrails, &mut solver, &mut |_, _| go_on());
     let mut faults = prove::faults(&proofs, schema);
     if proofs.len() < guardrails.claims().len() && !faults.has_errors() {
         faults.push(Fault::error("not every guardrail was proven"));

@@ -53,7 +53,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     let mut solver = arguments.solver.start()?;
     let started = Instant::now();
     let mut progress = Progress { started, total: guardrails.claims().len(), shown: false };
-    let proofs = prove(&folder.policies, &guardrails, &mut solver, &mut |claim| progress.next(claim));
+    let proofs = prove(&folder.policies, &guardrails, &mut solver, &mut |claim, _| progress.next(claim));
     progress.done();
     let schema = folder.policies.schema();
     let text = match arguments.format {

@@ -3,6 +3,7 @@
 mod coverage;
 mod junit;
 mod lcov;
+mod mutate;
 mod watch;
 
 use std::fmt::Write as _;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::config::{ContentArguments, colour};
+use super::config::{ContentArguments, SolverArguments, colour};
 use super::report::{self, counted};
 use super::{Failure, Outcome};
 use crate::assurance::coverage::Coverage;
@@ -57,6 +58,11 @@ struct RunArguments {
     /// Write the coverage as an LCOV file as well
     #[arg(long, value_name = "FILE")]
     lcov: Option<PathBuf>,
+    /// Try wrong edits of the policies, and fail if one is noticed by no case and no guardrail
+    #[arg(long)]
+    mutate: bool,
+    #[command(flatten)]
+    solver: SolverArguments,
 }
 
 pub fn run(arguments: Arguments) -> Outcome {
@@ -70,7 +76,8 @@ pub fn run(arguments: Arguments) -> Outcome {
 
 /// Loads everything, runs the cases and says what came of it.
 fn once(arguments: &RunArguments, locations: &Locations) -> Outcome {
-    let (snapshot, _) = Loader::new(locations).load().map_err(Failure::Faults)?;
+    let mut loader = Loader::new(locations);
+    let (snapshot, _) = loader.load().map_err(Failure::Faults)?;
     let mut cases = read_cases(&arguments.suites)?;
     let all = cases.len();
     if let Some(filter) = &arguments.filter {
@@ -93,7 +100,13 @@ fn once(arguments: &RunArguments, locations: &Locations) -> Outcome {
     report::print(&summary(&results, all))?;
     let enough = coverage.map_or(Ok(true), |coverage| arguments.show(&coverage))?;
     let failed = results.iter().any(|(_, result)| result.failure.is_some());
-    Ok(ExitCode::from(u8::from(failed || !enough)))
+    if arguments.mutate && failed {
+        return Err(Failure::message("the cases have to pass before mutants are tried"));
+    }
+    let cases: Vec<Case> = results.into_iter().map(|(case, _)| case).collect();
+    let noticed =
+        !arguments.mutate || mutate::run(&snapshot, &cases, loader.guardrails(), &arguments.solver)?;
+    Ok(ExitCode::from(u8::from(failed || !enough || !noticed)))
 }
 
 impl RunArguments {

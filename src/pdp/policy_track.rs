@@ -56,6 +56,11 @@ impl PolicyTrack {
         }
     }
 
+    /// Whether something waits for its verdict, so that nothing can be said of it yet.
+    pub fn waits(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// A candidate that may have to be proven before it is used.
     fn consider(
         &mut self,

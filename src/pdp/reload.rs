@@ -203,10 +203,11 @@ impl Writer {
         // A new schema read the entities too, and took them.
         let accepted = Accepted { changed: true, ..Accepted::default() };
         let entities = if new_schema { Some(Ok(accepted)) } else { entities.result };
-        let refused = [
-            self.pdp.note(TrackName::Entities, entities.as_ref(), entities_took),
-            self.pdp.note(TrackName::Policies, policies.as_ref(), started.elapsed()),
-        ];
+        let entities_refused = self.pdp.note(TrackName::Entities, entities.as_ref(), entities_took);
+        // Of what is being proven, nothing can be said yet.
+        let policies_refused = !self.policies.waits()
+            && self.pdp.note(TrackName::Policies, policies.as_ref(), started.elapsed());
+        let refused = [entities_refused, policies_refused];
         self.retry = if refused.contains(&true) { (self.retry * 2).min(self.poll) } else { RETRY };
         self.refused = refused.contains(&true);
     }

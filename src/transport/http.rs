@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod authzen;
+pub mod explanation;
 pub mod server;
 
 pub mod wire;

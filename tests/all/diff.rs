@@ -243,8 +243,8 @@ fn for_people() {
     let shown = text(&diff(&[WIDER[0]], &[]).stdout);
     let example = "\
 wider     Oem viewCustomer Customer
-  before: no policy permits it
-  now: permitted by partner-views-customer
+    before: no policy permits it
+    now: permitted by partner-views-customer
     principal  Oem::oem
     action     viewCustomer
     resource   Customer::customer
@@ -334,8 +334,9 @@ fn what_the_solver_does_not_know() {
     }
     let shown = text(&compare(&[]).stdout);
     assert!(
-        shown
-            .contains("unknown   Oem viewCustomer Customer\n  whether it is wider, nobody knows: the solver"),
+        shown.contains(
+            "unknown   Oem viewCustomer Customer\n    whether it is wider, nobody knows: the solver"
+        ),
         "{shown}"
     );
     let shown = text(&compare(&["--format", "markdown"]).stdout);

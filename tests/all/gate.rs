@@ -175,6 +175,28 @@ fn a_proof_holds_up_no_revoked_consent() {
     assert_eq!(sidecar.status()["guardrails"]["proving"], false);
 }
 
+/// What was refused before stays so in the status, until there is a verdict on what came after.
+#[test]
+fn nothing_is_said_before_the_verdict() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let program = held_solver(&content);
+    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    hold(&content);
+    let original = content.read("policies/consent.cedar");
+    content.place("policies/consent.cedar", &original.replace("permit (", "permit "));
+    until("the edit is refused", || outcome(&sidecar) == "refused");
+    content.place("policies/consent.cedar", &original.replace("An active partner may", "A partner may"));
+    until("the next is being proven", || sidecar.status()["guardrails"]["proving"] == true);
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    until("it was looked at again", || !sidecar.permits(&contoso()));
+    assert_eq!(outcome(&sidecar), "refused");
+    release(&content);
+    until("the next serves", || outcome(&sidecar) == "accepted");
+}
+
 /// Only the newest edit counts, whatever is being proven when it comes.
 #[test]
 fn a_newer_edit_takes_the_place_of_one_that_waits() {

@@ -29,8 +29,8 @@ pub struct Candidate {
     pub level: u32,
     /// What its scope says about the principal and the resource: it is found by one that it names, and
     /// may name the other as well.
-    principal: Part,
-    resource: Part,
+    pub principal: Part,
+    pub resource: Part,
 }
 
 /// The policies that requests of one environment can match.
@@ -67,11 +67,10 @@ impl Candidates {
         self.any.iter().chain(named)
     }
 
-    /// All of them, whatever entities a request names.
+    /// All of them, also those whose scope names other entities than the request's; in no order.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Candidate>> {
-        let names = [&self.principal, &self.resource];
-        let lists = names.into_iter().flat_map(|named| named.is.values().chain(named.within.values()));
-        self.any.iter().chain(lists.flat_map(HashMap::values).flatten())
+        let named = [&self.principal, &self.resource].into_iter().flat_map(|it| [&it.is, &it.within]);
+        self.any.iter().chain(named.flat_map(HashMap::values).flat_map(HashMap::values).flatten())
     }
 
     fn add(&mut self, candidate: &Arc<Candidate>, scope: &Scope) {
@@ -167,7 +166,7 @@ struct Scope {
 
 /// What a scope says about the principal or the resource.
 #[derive(Debug, Clone)]
-enum Part {
+pub enum Part {
     Any,
     OfType(Kind),
     Is(EntityRef),
@@ -243,7 +242,7 @@ impl Part {
     }
 
     /// Whether an entity that fits is the one that is named, or in it.
-    fn takes(&self, name: Name<'_>, ancestors: &[Name<'_>]) -> bool {
+    pub fn takes(&self, name: Name<'_>, ancestors: &[Name<'_>]) -> bool {
         match self {
             Self::Any | Self::OfType(_) | Self::Unclear => true,
             Self::Is(entity) => entity.name() == name,

@@ -16,7 +16,9 @@ use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
 use super::wire::{Answer, Parts, optional, sentence};
 use crate::authz::decision::Decision;
+use crate::authz::explain::{Budget, Explanation};
 use crate::authz::json::{Json, Object, quoted};
+use crate::authz::request::Question;
 use crate::pdp::{Pdp, Refusal, View};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -186,8 +188,8 @@ fn single(api: &Api, object: &Object<'_>) -> Result<Vec<u8>, Problem> {
     let options = Options::read(object)?;
     let question = Parts::of(object).question().map_err(Problem::bad)?;
     let view = api.pdp.view();
-    let decision = view.decide(&question)?;
-    written(&Answer::with_context(&decision, view.revision().as_str(), options.explain))
+    let answered = Answered::to(&question, &view, options.explain.then(Budget::single).as_mut())?;
+    written(&answered.with_context(&view))
 }
 
 fn batch(api: &Api, object: &Object<'_>) -> Result<Vec<u8>, Problem> {
@@ -235,13 +237,12 @@ impl Serialize for Evaluations<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Batch { api, view, items, defaults, options } = self.0;
         let mut answers = serializer.serialize_seq(None)?;
+        let mut budget = Budget::batch();
         for item in *items {
-            let decided = decide_item(view, item, *defaults);
-            let answer = match &decided {
-                Ok(decision) if options.explain => {
-                    Answer::with_context(decision, view.revision().as_str(), true)
-                }
-                Ok(decision) => Answer::bare(decision),
+            let answered = answer_item(view, item, *defaults, options.explain, &mut budget);
+            let answer = match &answered {
+                Ok(answered) if answered.explanation.is_some() => answered.with_context(view),
+                Ok(answered) => Answer::bare(&answered.decision),
                 Err(Problem(status, message)) => {
                     if status.is_client_error() {
                         api.pdp.count_bad_request();
@@ -258,12 +259,42 @@ impl Serialize for Evaluations<'_, '_> {
     }
 }
 
-fn decide_item(view: &View<'_>, item: &Json<'_>, defaults: Parts<'_>) -> Result<Arc<Decision>, Problem> {
+fn answer_item(
+    view: &View<'_>,
+    item: &Json<'_>,
+    defaults: Parts<'_>,
+    explain: bool,
+    budget: &mut Budget,
+) -> Result<Answered, Problem> {
     let Json::Object(object) = item else {
         return Err(Problem::bad(format!("an evaluation has to be an object, found {}", item.kind())));
     };
+    let explain = Options::explain(object)?.unwrap_or(explain);
     let question = Parts::of(object).or(defaults).question().map_err(Problem::bad)?;
-    Ok(view.decide(&question)?)
+    Answered::to(&question, view, explain.then_some(budget))
+}
+
+/// What a question came to.
+struct Answered {
+    decision: Arc<Decision>,
+    explanation: Option<Explanation>,
+}
+
+impl Answered {
+    /// Decides on a question, and explains the decision if there is a budget for it.
+    fn to(question: &Question<'_>, view: &View<'_>, budget: Option<&mut Budget>) -> Result<Self, Problem> {
+        let decision = view.decide(question)?;
+        let explanation = budget.map(|budget| view.explain(question, &decision, budget)).transpose()?;
+        Ok(Self { decision, explanation })
+    }
+
+    fn with_context<'a>(&'a self, view: &'a View<'_>) -> Answer<'a> {
+        let (decision, revision) = (&self.decision, view.revision().as_str());
+        match &self.explanation {
+            Some(explanation) => Answer::explained(decision, revision, explanation, view.snapshot().schema()),
+            None => Answer::with_context(decision, revision, false),
+        }
+    }
 }
 
 /// How a batch goes on after an answer.
@@ -299,17 +330,19 @@ impl Options {
             Some(Json::String(name)) => semantic(name)?,
             Some(_) => return Err(unknown_semantic("it")),
         };
-        let explain = match option("explain") {
-            None => false,
-            Some(Json::Bool(explain)) => *explain,
+        Ok(Self { semantic, explain: Self::explain(object)?.unwrap_or(false) })
+    }
+
+    /// Whether a request or an item of a batch wants to be explained, if it says so.
+    fn explain(object: &Object<'_>) -> Result<Option<bool>, Problem> {
+        let options = optional(object.get("options"), "options").map_err(Problem::bad)?;
+        match options.and_then(|options| options.get("explain")) {
+            None => Ok(None),
+            Some(Json::Bool(explain)) => Ok(Some(*explain)),
             Some(other) => {
-                return Err(Problem::bad(format!(
-                    "options.explain: has to be a boolean, found {}",
-                    other.kind()
-                )));
+                Err(Problem::bad(format!("options.explain: has to be a boolean, found {}", other.kind())))
             }
-        };
-        Ok(Self { semantic, explain })
+        }
     }
 }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use super::explanation::Explained;
 use crate::authz::decision::{Decision, Outcome};
+use crate::authz::explain::Explanation;
 use crate::authz::json::{Json, Object};
 use crate::authz::policies::PolicyInfo;
 use crate::authz::request::{Named, Part, Question, RequestError};
+use crate::authz::schema::Schema;
 use crate::authz::value::MOST_MEMBERS;
 
 /// Where the four parts of a question stand: in an item, or in the defaults around it.
@@ -142,6 +145,8 @@ pub struct AnswerContext<'d> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason_user: Option<UserReason<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explained<'d>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ItemError>,
 }
 
@@ -155,7 +160,7 @@ pub struct AdminReason<'d> {
     pub errors: Vec<String>,
 }
 
-fn ids<S: Serializer>(policies: &[Arc<PolicyInfo>], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn ids<S: Serializer>(policies: &[Arc<PolicyInfo>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(policies.iter().map(|policy| policy.id.as_str()))
 }
 
@@ -185,9 +190,23 @@ impl<'d> Answer<'d> {
             revision: Some(revision),
             reason_admin: (explain || !permit).then(|| admin_reason(decision)),
             reason_user: (!permit).then(|| UserReason { en: user_reason(decision) }),
-            error: None,
+            ..AnswerContext::default()
         };
         Self { decision: permit, context: Some(context) }
+    }
+
+    /// A decision with its reasons and what explains it.
+    pub fn explained(
+        decision: &'d Decision,
+        revision: &'d str,
+        explanation: &Explanation,
+        schema: &Schema,
+    ) -> Self {
+        let mut answer = Self::with_context(decision, revision, true);
+        if let Some(context) = &mut answer.context {
+            context.explanation = Some(Explained::new(decision, explanation, schema));
+        }
+        answer
     }
 
     /// What stands in a batch for an item that is no question.

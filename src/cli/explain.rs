@@ -1,0 +1,111 @@
+//! Explanations for people: what is missing for a permit, and what a permit rests on.
+
+use std::fmt::Write as _;
+
+use crate::authz::explain::{Change, Explanation, Facts, Holder, Place, Spot, through};
+use crate::authz::schema::{EntityRef, Kind, Schema};
+use crate::authz::value::Value;
+
+/// Appends an explanation, indented.
+pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
+    match explanation {
+        Explanation::Permit { chains } => {
+            text.push_str(if chains.is_empty() { "" } else { "  by the memberships\n" });
+            for chain in chains {
+                let names: Vec<String> = chain.iter().map(|it| name(it, schema)).collect();
+                let _ = writeln!(text, "    {}", names.join(" in "));
+            }
+        }
+        Explanation::Denial { missing, complete } => {
+            text.push_str(match (missing.as_slice(), complete) {
+                ([], true) => "  nothing that could be changed would permit it\n",
+                ([], false) => "  nothing was found that would permit it; not every way was tried\n",
+                ([_], _) => "  missing for a permit\n",
+                _ => "  missing for a permit: any one of these\n",
+            });
+            for facts in missing {
+                set(text, facts, schema);
+            }
+            text.push_str(if missing.is_empty() || *complete {
+                ""
+            } else {
+                "    (not every way was tried)\n"
+            });
+        }
+    }
+}
+
+fn set(text: &mut String, facts: &Facts, schema: &Schema) {
+    for (n, (place, change)) in facts.iter().enumerate() {
+        let lead = if n == 0 { "-" } else { "  and" };
+        let _ = writeln!(text, "    {lead} {}", fact(place, change, schema));
+    }
+}
+
+fn fact(place: &Place, change: &Change, schema: &Schema) -> String {
+    match (place, change) {
+        (Place::Membership(entity, of), Change::Goes) => {
+            format!("{} no longer in {}", name(entity, schema), name(of, schema))
+        }
+        (Place::Membership(entity, of), _) => {
+            let kinds = through(schema, entity.kind, of.kind).into_iter();
+            let kinds: Vec<String> = kinds.map(|kind| format!("a {}", short(kind, schema))).collect();
+            let by =
+                if kinds.is_empty() { String::new() } else { format!(", through {}", kinds.join(" and ")) };
+            format!("{} in {}{by}", name(entity, schema), name(of, schema))
+        }
+        (Place::Value(at), Change::Is(to)) => format!("{} = {}", spot(at, schema), value(to, schema)),
+        (Place::Value(at), Change::NoneOf(not)) if not.is_empty() => format!("{} present", spot(at, schema)),
+        (Place::Value(at), Change::NoneOf(not)) => {
+            let not: Vec<String> = not.iter().map(|it| value(it, schema)).collect();
+            format!("{} other than {}", spot(at, schema), not.join(" and "))
+        }
+        (Place::Value(at), _) => format!("{} absent", spot(at, schema)),
+        (Place::Element(at, element), change) => {
+            let verb = if *change == Change::Goes { "without" } else { "with" };
+            format!("{} {verb} {}", spot(at, schema), value(element, schema))
+        }
+    }
+}
+
+fn spot(spot: &Spot, schema: &Schema) -> String {
+    let holder = match &spot.holder {
+        Holder::Context => "context".to_owned(),
+        Holder::Entity(entity) => name(entity, schema),
+    };
+    format!("{holder}.{}", spot.path.join("."))
+}
+
+/// The entity as `--principal` takes it.
+fn name(entity: &EntityRef, schema: &Schema) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_.@".contains(c);
+    let kind = short(entity.kind, schema);
+    if !entity.id.is_empty() && entity.id.chars().all(plain) {
+        return format!("{kind}::{}", entity.id);
+    }
+    format!("{kind}::{:?}", entity.id.as_str())
+}
+
+/// The type's name, without its namespace if that is clear.
+fn short(kind: Kind, schema: &Schema) -> &str {
+    let full = schema.kind(kind).name.as_str();
+    let short = full.rsplit("::").next().unwrap_or(full);
+    if schema.kind_named(short) == Ok(kind) { short } else { full }
+}
+
+fn value(of: &Value, schema: &Schema) -> String {
+    match of {
+        Value::Bool(bool) => bool.to_string(),
+        Value::Long(long) => long.to_string(),
+        Value::String(text) | Value::Extension(_, text) => format!("{:?}", text.as_str()),
+        Value::Entity(entity) => name(entity, schema),
+        Value::Set(items) => {
+            let items: Vec<String> = items.iter().map(|item| value(item, schema)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Record(record) => {
+            let members = record.iter().map(|(name, member)| format!("{name}: {}", value(member, schema)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `mandate test --mutate`: which wrong edits of the policies would nobody notice?
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+use similar::TextDiff;
+
+use super::super::config::SolverArguments;
+use super::super::report::{self, counted};
+use super::super::{Failure, diff};
+use crate::assurance::guardrails::Guardrails;
+use crate::assurance::mutation::{Fate, Mutant, Operator, Survivor, Trials, mutants};
+use crate::assurance::suite::Case;
+use crate::authz::Snapshot;
+use crate::authz::fault::SourceText;
+use crate::authz::schema::Schema;
+
+/// Tries every mutant, and says which survive; whether none does.
+pub fn run(
+    snapshot: &Snapshot,
+    cases: &[Case],
+    guardrails: &[Arc<SourceText>],
+    solver: &SolverArguments,
+) -> Result<bool, Failure> {
+    let guardrails = Guardrails::parse(guardrails, snapshot.policies().schema()).map_err(Failure::Faults)?;
+    let mut solver = solver.start();
+    let trials = Trials::new(snapshot, cases);
+    let mutants = mutants(snapshot.policies());
+    let mut progress = Progress { total: mutants.len(), shown: std::io::stderr().is_terminal() };
+    let mut tried = Vec::with_capacity(mutants.len());
+    for (n, mutant) in mutants.into_iter().enumerate() {
+        progress.at(n);
+        let fate = trials.test(&mutant).unwrap_or_else(|mutated| match &mut solver {
+            Ok(solver) => trials.prove(mutated, &guardrails, solver),
+            Err(missing) => Fate::Survived(Survivor::Unproven(missing.to_string())),
+        });
+        tried.push((mutant, fate));
+    }
+    progress.done();
+    report::print(&summary(&tried, snapshot.schema()))?;
+    if let Err(missing) = &solver {
+        let message = format!("guardrails and equivalent mutants were not proven: {missing}");
+        report::failure(&Failure::Message(message));
+    }
+    Ok(!tried.iter().any(|(_, fate)| matches!(fate, Fate::Survived(_))))
+}
+
+/// A line on a terminal that says how far it is.
+struct Progress {
+    total: usize,
+    shown: bool,
+}
+
+impl Progress {
+    fn at(&mut self, n: usize) {
+        if self.shown {
+            // A line that cannot be shown is not worth failing for.
+            let _ = write!(std::io::stderr(), "\r\x1b[Kmutant {n} of {}", self.total);
+        }
+    }
+
+    fn done(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn summary(tried: &[(Mutant, Fate)], schema: &Schema) -> String {
+    let mut text = String::new();
+    for (mutant, fate) in tried {
+        if let Fate::Survived(survivor) = fate {
+            text += &described(mutant, survivor, schema);
+        }
+    }
+    let mut operators: BTreeMap<Operator, [usize; 5]> = BTreeMap::new();
+    let mut total = [0; 5];
+    for (mutant, fate) in tried {
+        let counts = operators.entry(mutant.operator).or_default();
+        for counts in [counts, &mut total] {
+            if let Some(count) = counts.get_mut(column(fate)) {
+                *count += 1;
+            }
+        }
+    }
+    let _ = writeln!(
+        text,
+        "{:24} {:>7} {:>7} {:>10} {:>7} {:>9}",
+        "", "tests", "claims", "equivalent", "invalid", "survivors"
+    );
+    for (operator, counts) in &operators {
+        text += &row(operator.describe(), counts);
+    }
+    text += &row("all", &total);
+    let [tested, guarded, equivalent, invalid, survived] = total;
+    let (caught, counted_ones) = (tested + guarded, tested + guarded + survived);
+    let percent = if counted_ones == 0 { 100.0 } else { percent(caught, counted_ones) };
+    let _ = writeln!(
+        text,
+        "{}: {caught} of {counted_ones} caught, {percent:.1} % ({equivalent} equivalent, {invalid} invalid)",
+        counted(tried.len(), "mutant")
+    );
+    text
+}
+
+fn column(fate: &Fate) -> usize {
+    match fate {
+        Fate::Tested(_) => 0,
+        Fate::Guarded(_) => 1,
+        Fate::Equivalent => 2,
+        Fate::Invalid => 3,
+        Fate::Survived(_) => 4,
+    }
+}
+
+fn row(name: &str, [tests, claims, equivalent, invalid, survivors]: &[usize; 5]) -> String {
+    format!("{name:24} {tests:7} {claims:7} {equivalent:10} {invalid:7} {survivors:9}\n")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are fewer mutants than that")]
+fn percent(caught: usize, of: usize) -> f64 {
+    caught as f64 / of as f64 * 100.0
+}
+
+/// The edit that nobody notices, and the request that a test should ask.
+fn described(mutant: &Mutant, survivor: &Survivor, schema: &Schema) -> String {
+    let source = &mutant.place.source;
+    let line = mutant.place.line_column().0;
+    let what = mutant.operator.describe();
+    let mut text = format!("SURVIVED {}:{line}: {}: {what}\n", source.path, mutant.policy);
+    let after = mutant.text();
+    let lines = TextDiff::from_lines(&source.text, &after);
+    for line in lines.unified_diff().context_radius(1).to_string().lines() {
+        let _ = writeln!(text, "  {line}");
+    }
+    match survivor {
+        Survivor::Untested(example) => {
+            let _ = writeln!(text, "  no case asks this, and no claim rules it out:");
+            text += &diff::example(example, schema);
+        }
+        Survivor::Unproven(why) => {
+            let _ = writeln!(text, "  whether it changes anything was not proven: {why}");
+        }
+    }
+    text.push('\n');
+    text
+}

@@ -1,0 +1,483 @@
+//! Explanations: held to brute force on small worlds, and to the pack's stories.
+
+mod small;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mandate::authz::explain::{Budget, Explanation, Facts, MOST_FACTS};
+use mandate::authz::policies::Policies;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+
+use crate::support::{Content, Sidecar, question, register};
+use small::{Edit, Small, small};
+
+/// Some facts that make it a permit, of those that are tried and fewer than so many; at most three.
+fn fewer(world: &Small, policies: &Arc<Policies>, than: usize) -> Option<Vec<Edit>> {
+    let universe = world.universe();
+    let all = || 0..universe.len();
+    let one = all().map(|a| vec![a]);
+    let two = all().flat_map(|a| (0..a).map(move |b| vec![b, a]));
+    let three = all().flat_map(|a| (0..a).flat_map(move |b| (0..b).map(move |c| vec![c, b, a])));
+    let mut picked = one
+        .chain(two)
+        .chain(three)
+        .map(|picked| picked.iter().map(|n| universe[*n].clone()).collect::<Vec<_>>());
+    picked.find(|edits| {
+        edits.len() < than && world.weight(edits) < than && world.permits_after(edits, policies) == Some(true)
+    })
+}
+
+fn sound_and_minimal(
+    world: &Small,
+    policies: &Arc<Policies>,
+    missing: &[Facts],
+) -> Result<(), TestCaseError> {
+    for facts in missing {
+        let permits = |facts: &Facts| {
+            let mut world = world.clone();
+            let edits = world.edits_of(facts);
+            world.permits_after(&edits, policies)
+        };
+        prop_assert_eq!(permits(facts), Some(true), "{:?}", facts);
+        for part in facts.parts() {
+            prop_assert_ne!(permits(&part), Some(true), "{:?} is enough of {:?}", part, facts);
+        }
+    }
+    Ok(())
+}
+
+/// Every set permits and no part of it does, by entities that were loaded anew; and of the facts that
+/// are tried, no fewer do.
+#[test]
+fn explanations_are_what_brute_force_finds() {
+    let config = ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        max_shrink_iters: 500,
+        ..ProptestConfig::default()
+    };
+    let mut runner = TestRunner::new(config);
+    let (explained, all) = (Cell::new(0), Cell::new(0));
+    let result = runner.run(&small(), |world| {
+        let policies = world.policies();
+        let snapshot = world.snapshot(&policies).unwrap();
+        let (decision, explanation) = world.ask(&snapshot, Some(&mut Budget::single()));
+        let Some(Explanation::Denial { missing, complete }) = explanation else {
+            prop_assert!(decision.is_permit());
+            return Ok(());
+        };
+        prop_assert!(!decision.is_permit());
+        sound_and_minimal(&world, &policies, &missing)?;
+        let found = missing.first().map_or(MOST_FACTS + 1, Facts::len);
+        prop_assert_eq!(
+            fewer(&world, &policies, found).map(|edits| format!("{edits:?}")),
+            None,
+            "{:?}",
+            missing
+        );
+        explained.set(explained.get() + usize::from(!missing.is_empty()));
+        all.set(all.get() + usize::from(complete));
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    assert!(explained.get() > 5 && all.get() > 5, "{explained:?} explained, {all:?} completely");
+}
+
+/// Explains a denial by these policies alone, within a bound of time that only a search without bounds
+/// could miss.
+#[track_caller]
+fn bounded(policies: impl IntoIterator<Item = String>, found: usize, is_complete: bool) {
+    let mut runner = TestRunner::deterministic();
+    let world =
+        small().new_tree(&mut runner).unwrap().current().with_policies(policies.into_iter().collect());
+    let policies = world.policies();
+    let snapshot = world.snapshot(&policies).unwrap();
+    let started = Instant::now();
+    let Some(Explanation::Denial { missing, complete }) = world.ask(&snapshot, Some(&mut Budget::single())).1
+    else {
+        panic!("no denial");
+    };
+    assert_eq!((missing.len(), complete), (found, is_complete), "{policies:?}: {missing:?}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+/// So many times `principal in …`, joined by an operator.
+fn teams(of: &str, many: usize, operator: &str) -> String {
+    let terms: Vec<String> = (0..many).map(|n| format!("principal in Team::\"{of}-{n}\"")).collect();
+    format!("({})", terms.join(operator))
+}
+
+fn all_of(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(" && ")
+}
+
+/// Cedar evaluates long chains by recursion, which takes more stack where nothing is optimized.
+#[test]
+fn explanations_are_bounded() {
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(bounds).unwrap();
+    thread.join().unwrap();
+}
+
+fn bounds() {
+    let when = |condition: String| format!("permit (principal, action, resource) when {{ {condition} }};");
+    bounded([when(teams("x", 3, " || "))], 3, true);
+    bounded([when(teams("x", 5, " && "))], 1, true);
+    // More facts than a set may have.
+    bounded([when(teams("x", 6, " && "))], 0, false);
+    // More sets than are shown.
+    bounded([when(teams("x", 9, " || "))], 8, false);
+    bounded((0..40).map(|n| when(teams(&n.to_string(), 60, " || "))), 8, false);
+    // More ways than can be tried: thirty to the power of three, and to that of twelve.
+    bounded([when(all_of((0..3).map(|n| teams(&n.to_string(), 30, " || "))))], 8, false);
+    bounded([when(all_of((0..12).map(|n| teams(&n.to_string(), 30, " || "))))], 0, false);
+    let forbids = (0..40).map(|n| {
+        format!("forbid (principal, action, resource) unless {{ {} }};", teams(&n.to_string(), 40, " || "))
+    });
+    bounded(forbids.chain(["permit (principal, action, resource);".to_owned()]), 0, false);
+    // Many permits that nothing satisfies.
+    let unmet = |n| {
+        format!(
+            "permit (principal in Team::\"{n}\", action, resource) when {{ resource.secret && !resource.secret }};"
+        )
+    };
+    bounded((0..1_000).map(unmet), 0, false);
+}
+
+const EVALUATION: &str = "/access/v1/evaluation";
+const EVALUATIONS: &str = "/access/v1/evaluations";
+
+fn name(kind: &str, id: &str) -> Value {
+    json!({ "type": format!("Autopilot::{kind}"), "id": id })
+}
+
+fn channel(id: &str) -> Value {
+    json!({ "fact": "context", "path": "channel", "value": id })
+}
+
+fn member(entity: Value, of: Value, through: &[&str]) -> Value {
+    let through: Vec<String> = through.iter().map(|kind| format!("Autopilot::{kind}")).collect();
+    json!({ "fact": "member", "entity": entity, "of": of, "through": through })
+}
+
+fn explanation(sidecar: &Sidecar, mut question: Value) -> Value {
+    question["options"] = json!({ "explain": true });
+    sidecar.evaluate(&question)["context"]["explanation"].clone()
+}
+
+/// The explanation of a denial names exactly these sets, and all that there are.
+#[track_caller]
+fn missing(sidecar: &Sidecar, question: Value, outcome: &str, sets: Value) {
+    let explanation = explanation(sidecar, question);
+    assert_eq!(explanation["outcome"], outcome, "{explanation}");
+    assert_eq!((&explanation["missing"], &explanation["complete"]), (&sets, &json!(true)), "{explanation}");
+}
+
+#[test]
+fn the_packs_denials_say_what_is_missing() {
+    let sidecar = Sidecar::of_pack(&[]);
+    let check = |question, outcome, sets| missing(&sidecar, question, outcome, sets);
+    let (fabrikam, lucerne) = (("DirectBillPartner", "fabrikam"), ("DirectBillPartner", "lucerne"));
+    // A reseller never has the API.
+    check(
+        register(("IndirectReseller", "tailspin"), "northwind", "partner-center-api"),
+        "forbidden",
+        json!([[channel("partner-center-ui")]]),
+    );
+    // Nobody asked Relecloud, and its reseller has no provider there.
+    let relecloud = || name("Customer", "relecloud");
+    let consent = member(relecloud(), name("DirectBillPartner", "fabrikam"), &["CspConsent"]);
+    check(register(fabrikam, "relecloud", "partner-center-api"), "not_permitted", json!([[consent]]));
+    check(
+        register(("IndirectProvider", "wingtip"), "relecloud", "partner-center-ui"),
+        "not_permitted",
+        json!([[member(relecloud(), name("IndirectProvider", "wingtip"), &["CspConsent", "Partnership"])]]),
+    );
+    // A partner that is suspended, and in the second question over a wrong channel too.
+    let active = json!({ "fact": "attribute", "entity": name("DirectBillPartner", "lucerne"), "path": "active", "value": true });
+    check(register(lucerne, "margies-travel", "partner-center-api"), "not_permitted", json!([[active]]));
+    check(
+        register(lucerne, "margies-travel", "intune"),
+        "not_permitted",
+        json!([[channel("partner-center-api"), active], [channel("partner-center-ui"), active]]),
+    );
+    check(
+        register(fabrikam, "contoso", "oem-api"),
+        "not_permitted",
+        json!([[channel("partner-center-api")], [channel("partner-center-ui")]]),
+    );
+    // An OEM may ask for consent without delegated administration, and never administers.
+    check(
+        question(
+            ("Oem", "trey"),
+            "requestConsent",
+            ("Customer", "contoso"),
+            json!({ "delegatedAdministration": true }),
+        ),
+        "forbidden",
+        json!([[{ "fact": "context", "path": "delegatedAdministration", "value": false }]]),
+    );
+    let consent = ("CspConsent", "contoso--fabrikam");
+    check(question(("Oem", "trey"), "administer", consent, json!({})), "forbidden", json!([]));
+    check(
+        register(("TenantUser", "user@contoso"), "contoso", "intune"),
+        "not_permitted",
+        json!([[{ "fact": "attribute", "entity": name("TenantUser", "user@contoso"), "path": "roles", "includes": "intune-administrator" }]]),
+    );
+    // An attribute that has to be there, whatever it is.
+    let requested = || name("CspConsent", "margies-travel--fabrikam");
+    check(
+        question(fabrikam, "administer", ("CspConsent", "margies-travel--fabrikam"), json!({})),
+        "not_permitted",
+        json!([[
+            member(name("Customer", "margies-travel"), requested(), &[]),
+            { "fact": "attribute", "entity": requested(), "path": "acceptedBy", "present": true },
+        ]]),
+    );
+    check(register(("Oem", "nobody"), "contoso", "oem-api"), "unknown_principal", json!([]));
+    check(register(("Oem", "trey"), "nobody", "oem-api"), "unknown_resource", json!([]));
+}
+
+/// What a caller says of a principal is what counts, and what would have to be other.
+#[test]
+fn what_callers_describe_can_be_missing() {
+    let sidecar = Sidecar::of_pack(&["--described-by-callers", "DirectBillPartner"]);
+    for id in ["fabrikam", "nobody"] {
+        let mut question =
+            question(("DirectBillPartner", id), "requestConsent", ("Customer", "contoso"), json!({}));
+        question["context"] = json!({ "delegatedAdministration": false });
+        question["subject"]["properties"] = json!({ "active": false });
+        let partner = name("DirectBillPartner", id);
+        let active = json!({ "fact": "attribute", "entity": partner, "path": "active", "value": true });
+        missing(&sidecar, question, "not_permitted", json!([[active]]));
+    }
+}
+
+#[test]
+fn a_permit_says_what_it_rests_on() {
+    let sidecar = Sidecar::of_pack(&[]);
+    let chain = |partner, names: &[(&str, &str)]| {
+        let explained = explanation(&sidecar, register(partner, "northwind", "partner-center-ui"));
+        let names: Vec<Value> = names.iter().map(|(kind, id)| name(kind, id)).collect();
+        assert_eq!(explained["chains"], json!([names]), "{explained}");
+        assert_eq!(explained["outcome"], "permitted");
+        assert!(explained.get("missing").is_none(), "{explained}");
+    };
+    let northwind = ("Customer", "northwind");
+    let [tailspin, litware] = ["wingtip--tailspin", "proseware--litware"].map(|id| ("Partnership", id));
+    let [by_tailspin, by_litware] =
+        ["northwind--wingtip--tailspin", "northwind--proseware--litware"].map(|id| ("CspConsent", id));
+    let (wingtip, proseware) = (("IndirectProvider", "wingtip"), ("IndirectProvider", "proseware"));
+    chain(wingtip, &[northwind, by_tailspin, tailspin, wingtip]);
+    chain(proseware, &[northwind, by_litware, litware, proseware]);
+    // A permit that rests on no membership.
+    let own = explanation(&sidecar, register(("TenantUser", "intune@contoso"), "contoso", "intune"));
+    assert_eq!((&own["policies"], &own["chains"]), (&json!(["tenant-registers-its-own"]), &json!([])));
+}
+
+#[test]
+fn items_of_a_batch_explain_for_themselves() {
+    let sidecar = Sidecar::of_pack(&[]);
+    let explaining = |explain: Value| {
+        let mut question = register(("Oem", "trey"), "contoso", "intune");
+        question["options"] = json!({ "explain": explain, "colour": "blue" });
+        question
+    };
+    let plain = register(("Oem", "trey"), "contoso", "oem-api");
+    let batch = |items: Value, options: Value| {
+        let body = json!({ "evaluations": items, "options": options });
+        sidecar.post(EVALUATIONS, body.to_string()).json()["evaluations"].clone()
+    };
+    let answers = batch(json!([plain, explaining(json!(true)), explaining(json!("yes"))]), json!({}));
+    assert_eq!(answers[0], json!({ "decision": true }));
+    assert_eq!(answers[1]["context"]["explanation"]["missing"], json!([[channel("oem-api")]]));
+    assert_eq!(answers[2]["context"]["error"]["status"], 400);
+    let answers = batch(json!([plain, explaining(json!(false))]), json!({ "explain": true }));
+    assert_eq!(answers[0]["context"]["explanation"]["policies"], json!(["oem-registers"]));
+    assert_eq!(answers[1], json!({ "decision": false }));
+    let refused = sidecar.post(EVALUATION, explaining(json!(1)).to_string());
+    assert_eq!(
+        (refused.status, refused.body.as_str()),
+        (400, "options.explain: has to be a boolean, found a whole number")
+    );
+}
+
+/// Explanations of a batch cost no more together than a batch may; the decisions all stand.
+#[test]
+fn a_batch_shares_one_budget() {
+    let content = Content::of_pack();
+    let many =
+        (0..30).map(|n| format!("resource in Autopilot::Oem::\"{n}\"")).collect::<Vec<_>>().join(" || ");
+    content.write(
+        "policies/many.cedar",
+        &format!("@id(\"many\") permit (principal is Autopilot::Oem, action, resource is Autopilot::Customer) when {{ {many} }};"),
+    );
+    let sidecar = content.serve();
+    let items = vec![register(("Oem", "trey"), "relecloud", "intune"); 1_000];
+    let body = json!({ "evaluations": items, "options": { "explain": true } });
+    let answers = sidecar.post(EVALUATIONS, body.to_string()).json();
+    let explanation = |n: usize| &answers["evaluations"][n]["context"]["explanation"];
+    assert_eq!(explanation(0)["missing"].as_array().unwrap().len(), 8);
+    assert_eq!((&explanation(999)["missing"], &explanation(999)["complete"]), (&json!([]), &json!(false)));
+    assert_eq!(explanation(999)["policies"], json!(["many", "oem-registers"]));
+}
+
+/// A user who is denied by a condition alone is told these lines.
+#[track_caller]
+fn turns(condition: &str, lines: &[&str]) {
+    let content = Content::of_pack();
+    std::fs::remove_dir_all(content.policies()).unwrap();
+    std::fs::remove_dir_all(content.entities()).unwrap();
+    std::fs::create_dir_all(content.policies()).unwrap();
+    std::fs::create_dir_all(content.entities()).unwrap();
+    content.write(
+        "policies/s.cedarschema",
+        "entity Group; entity Thing;
+         entity User in [Group] = {
+           level: Long, mail: String, nick?: String, boss?: User, words: Set<String>, groups: Set<Group>,
+           home: { floor?: Long, group: Group },
+         };
+         action see appliesTo { principal: User, resource: Thing, context: { n: Long, ip?: ipaddr } };",
+    );
+    content.write(
+        "policies/p.cedar",
+        &format!("@id(\"p\") permit (principal, action, resource) when {{ {condition} }};"),
+    );
+    let group = |id| json!({ "type": "Group", "id": id });
+    let entity = |uid, attrs, parents| json!({ "uid": uid, "attrs": attrs, "parents": parents });
+    let user = json!({ "level": 1, "mail": "u@x", "nick": "n", "words": ["a"], "groups": [], "home": { "group": group("g2") } });
+    let entities = json!([
+        entity(group("g1"), json!({}), json!([])),
+        entity(group("g2"), json!({}), json!([])),
+        entity(json!({ "type": "Thing", "id": "t" }), json!({}), json!([])),
+        entity(json!({ "type": "User", "id": "u" }), user, json!([group("g1")])),
+    ]);
+    content.write("entities/e.json", &entities.to_string());
+    let question =
+        ["--principal", "User::u", "--action", "see", "--resource", "Thing::t", "--context", "n=0"];
+    let output = content.mandate("decide", &[&["--explain"][..], &question].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let shown: Vec<&str> =
+        text.lines().skip_while(|line| !line.contains("missing") && !line.contains("nothing")).collect();
+    let shown: Vec<&str> =
+        shown.iter().skip(1).map(|line| line.trim()).filter(|line| !line.starts_with("revision")).collect();
+    assert_eq!(shown, lines, "{condition}\n{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn every_kind_of_test_is_turned() {
+    turns("principal.level > 3", &["- User::u.level = 4"]);
+    turns("principal.level != 1", &["- User::u.level other than 1"]);
+    turns("3 <= context.n && context.n != 3", &["- context.n = 4", "(not every way was tried)"]);
+    turns("principal.mail like \"*@y\"", &["- User::u.mail = \"@y\""]);
+    turns("principal.home has floor && principal.home.floor > 2", &["- User::u.home.floor = 3"]);
+    turns("principal has boss", &["- User::u.boss present"]);
+    turns("!(principal has nick)", &["- User::u.nick absent"]);
+    turns("principal.words.contains(\"b\")", &["- User::u.words with \"b\""]);
+    turns("!principal.words.contains(\"a\")", &["- User::u.words without \"a\""]);
+    turns(
+        "principal.words.containsAll([\"b\", \"c\"])",
+        &["- User::u.words with \"b\"", "and User::u.words with \"c\""],
+    );
+    turns("!(principal in Group::\"g1\")", &["- User::u no longer in Group::g1"]);
+    turns(
+        "principal in principal.home.group",
+        &["- User::u in Group::g2", "- User::u.home.group = Group::g1"],
+    );
+    turns("principal in principal.groups", &["- User::u.groups with Group::g1"]);
+    turns("if context.n == 0 then false else true", &["- context.n other than 0"]);
+    turns("principal == User::\"v\"", &[]);
+    turns("context has ip && context.ip.isLoopback()", &[]);
+}
+
+/// `mandate decide --explain` prints these lines, and ends with this code.
+#[track_caller]
+fn prints(arguments: &str, code: i32, lines: &[&str]) {
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let names = ["--principal", "--action", "--resource", "--context"];
+    let arguments: Vec<&str> =
+        names.into_iter().zip(arguments).flat_map(|(name, value)| [name, value]).collect();
+    let output = Content::of_pack().mandate("decide", &[&["--explain"][..], &arguments].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(&format!("  {}\n  revision", lines.join("\n    "))), "{text}");
+}
+
+#[test]
+fn decide_explains_to_people() {
+    prints(
+        "IndirectReseller::tailspin registerDevice Customer::northwind channel=partner-center-api",
+        2,
+        &["missing for a permit", "- context.channel = Channel::partner-center-ui"],
+    );
+    prints(
+        "DirectBillPartner::fabrikam registerDevice Customer::relecloud channel=partner-center-ui",
+        2,
+        &[
+            "missing for a permit",
+            "- Customer::relecloud in DirectBillPartner::fabrikam, through a CspConsent",
+        ],
+    );
+    // A consent that was requested is found among the entities.
+    prints(
+        "DirectBillPartner::fabrikam registerDevice Customer::margies-travel channel=partner-center-ui",
+        2,
+        &[
+            "missing for a permit: any one of these",
+            "- Customer::margies-travel in CspConsent::margies-travel--fabrikam",
+            "- Customer::margies-travel in DirectBillPartner::fabrikam, through a CspConsent",
+        ],
+    );
+    prints(
+        "TenantUser::user@contoso registerDevice Customer::contoso channel=oem-api",
+        2,
+        &[
+            "missing for a permit",
+            "- context.channel = Channel::intune",
+            "  and TenantUser::user@contoso.roles with Role::intune-administrator",
+        ],
+    );
+    prints(
+        "Oem::trey administer CspConsent::contoso--fabrikam",
+        2,
+        &["nothing that could be changed would permit it"],
+    );
+    prints("Oem::nobody viewCustomer Customer::contoso", 2, &["the principal is not known"]);
+    prints(
+        "IndirectProvider::wingtip registerDevice Customer::northwind channel=partner-center-ui",
+        0,
+        &[
+            "by the memberships",
+            "Customer::northwind in CspConsent::northwind--wingtip--tailspin in Partnership::wingtip--tailspin in IndirectProvider::wingtip",
+        ],
+    );
+}
+
+#[test]
+fn decide_explains_to_programs() {
+    let arguments = [
+        "--principal",
+        "Oem::trey",
+        "--action",
+        "registerDevice",
+        "--resource",
+        "Customer::contoso",
+        "--context",
+        "channel=intune",
+        "--format",
+        "json",
+    ];
+    let answer = |more: &[&str]| -> Value {
+        let output = Content::of_pack().mandate("decide", &[&arguments[..], more].concat());
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let explained = json!({ "outcome": "not_permitted", "policies": ["oem-registers"], "missing": [[channel("oem-api")]], "complete": true });
+    assert_eq!(answer(&["--explain"])["context"]["explanation"], explained);
+    assert!(answer(&[])["context"].get("explanation").is_none());
+}

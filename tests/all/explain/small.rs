@@ -1,0 +1,424 @@
+//! Small worlds in which every set of a few facts can be tried: some entities, policies at random, and
+//! one question. What a fact changes is written into the files, and loaded by the rules of loading.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use mandate::authz::Snapshot;
+use mandate::authz::decision::Decision;
+use mandate::authz::entities::{Change as EntityChange, Origin, Progress, read_file};
+use mandate::authz::explain::{Budget, Change, Explanation, Facts, Holder, Place, Spot, through};
+use mandate::authz::fault::SourceText;
+use mandate::authz::json::Json;
+use mandate::authz::policies::Policies;
+use mandate::authz::request::{Named, Question};
+use mandate::authz::schema::{EntityRef, Schema};
+use mandate::authz::snapshot::Terms;
+use mandate::authz::value::Value as Stored;
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const SCHEMA: &str = r#"
+entity Channel enum ["api", "ui", "mail"];
+entity Role enum ["admin", "guest"];
+entity Company;
+entity Club;
+@member_of_one("Company")
+entity Team in [Company, Team];
+@only_member("invited")
+entity Invitation in [Team] = { invited: User };
+entity User in [Team, Invitation, Club] = { active: Bool, level: Long, roles: Set<Role>, home: Team, boss?: User };
+entity Doc in [Team, User, Club] = { owner: User, secret: Bool, label?: String };
+action read appliesTo { principal: User, resource: Doc, context: { channel: Channel, urgent: Bool, for_?: User } };
+"#;
+
+/// Entities by type and id, with their attributes and parents, and the context of the question.
+#[derive(Debug, Clone)]
+pub struct Small {
+    policies: Vec<String>,
+    entities: BTreeMap<Uid, (Value, Vec<Uid>)>,
+    context: Value,
+}
+
+type Uid = (String, String);
+
+/// A fact as the files say it.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    Comes(Uid, Uid),
+    Goes(Uid, Uid),
+    /// An attribute of an entity, or of the context, or none.
+    Set(Option<Uid>, String, Option<Value>),
+}
+
+pub fn uid(kind: &str, id: &str) -> Uid {
+    (kind.to_owned(), id.to_owned())
+}
+
+fn reference((kind, id): &Uid) -> Value {
+    json!({ "type": kind, "id": id })
+}
+
+fn schema() -> Arc<Schema> {
+    static SHARED: OnceLock<Arc<Schema>> = OnceLock::new();
+    let parse = || Arc::new(Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0);
+    Arc::clone(SHARED.get_or_init(parse))
+}
+
+impl Small {
+    pub fn with_policies(self, policies: Vec<String>) -> Self {
+        Self { policies, ..self }
+    }
+
+    pub fn policies(&self) -> Arc<Policies> {
+        let files = self.policies.iter().enumerate();
+        let files =
+            files.map(|(n, text)| SourceText::new(format!("{n}.cedar"), format!("@id(\"p{n}\") {text}")));
+        let valid = |file: &Arc<SourceText>| Policies::parse(std::slice::from_ref(file), schema()).is_ok();
+        let files: Vec<_> = files.filter(valid).collect();
+        Arc::new(Policies::parse(&files, schema()).unwrap().0)
+    }
+
+    /// The snapshot of these entities, if they keep the rules.
+    pub fn snapshot(&self, policies: &Arc<Policies>) -> Option<Snapshot> {
+        let entities = self.entities.iter().map(|(uid, (attrs, parents))| {
+            let parents: Vec<Value> = parents.iter().map(reference).collect();
+            json!({ "uid": reference(uid), "attrs": attrs, "parents": parents })
+        });
+        let file = SourceText::new("entities.json", entities.collect::<Value>().to_string());
+        let upsert = read_file(&file, Origin(0), &schema(), &Progress::default()).unwrap();
+        let empty = Snapshot::new(Arc::clone(policies), &Terms::default()).unwrap();
+        empty.apply(&EntityChange { upsert, remove: Vec::new() }).ok()
+    }
+
+    /// May user `u0` read document `d0`? And, if anybody asks, why.
+    pub fn ask(&self, snapshot: &Snapshot, budget: Option<&mut Budget>) -> (Decision, Option<Explanation>) {
+        let context = Json::deserialize(&self.context).unwrap();
+        let named = |kind, id| Named { kind, id, properties: None };
+        let question = Question {
+            principal: named("User", "u0"),
+            action: "read",
+            action_properties: None,
+            resource: named("Doc", "d0"),
+            context: context.as_object(),
+        };
+        let request = snapshot.read(&question).unwrap();
+        let decision = snapshot.decide(&request, &snapshot.gather(&request)).unwrap();
+        let explanation = budget.map(|budget| snapshot.explain(&request, &decision, budget).unwrap());
+        (decision, explanation)
+    }
+
+    /// Whether the question is permitted after some edits; `None` if no such entities can be loaded.
+    pub fn permits_after(&self, edits: &[Edit], policies: &Arc<Policies>) -> Option<bool> {
+        let mut world = self.clone();
+        for edit in edits {
+            world.edit(edit);
+        }
+        Some(world.ask(&world.snapshot(policies)?, None).0.is_permit())
+    }
+
+    fn edit(&mut self, edit: &Edit) {
+        match edit {
+            Edit::Comes(child, parent) => {
+                // Of a team's companies there is one.
+                let one = child.0 == "Team" && parent.0 == "Company";
+                let parents = &mut self.entities.get_mut(child).unwrap().1;
+                parents.retain(|it| !(one && it.0 == "Company"));
+                parents.push(parent.clone());
+            }
+            Edit::Goes(child, parent) => {
+                self.entities.get_mut(child).unwrap().1.retain(|it| it != parent);
+            }
+            Edit::Set(holder, name, value) => {
+                let attrs = match holder {
+                    Some(uid) => &mut self.entities.get_mut(uid).unwrap().0,
+                    None => &mut self.context,
+                };
+                match value {
+                    Some(value) => attrs[name] = value.clone(),
+                    None => drop(attrs.as_object_mut().unwrap().remove(name)),
+                }
+            }
+        }
+    }
+
+    /// Every single fact that could be otherwise, of the kinds that are tried.
+    pub fn universe(&self) -> Vec<Edit> {
+        let mut universe = Vec::new();
+        let allowed =
+            [("User", "Team"), ("User", "Invitation"), ("Doc", "Team"), ("Doc", "User"), ("Team", "Team")];
+        for (child, (_, parents)) in &self.entities {
+            let of_kinds = |parent: &&Uid| allowed.contains(&(child.0.as_str(), parent.0.as_str()));
+            for parent in self.entities.keys().filter(of_kinds).filter(|parent| *parent != child) {
+                let there = parents.contains(parent);
+                let edit = if there { Edit::Goes } else { Edit::Comes };
+                universe.push(edit(child.clone(), parent.clone()));
+            }
+        }
+        let set = |holder: Option<&Uid>, name: &str, value| {
+            Edit::Set(holder.cloned(), name.to_owned(), Some(value))
+        };
+        for (uid, (attrs, _)) in &self.entities {
+            for name in ["active", "secret"] {
+                universe.extend(attrs[name].as_bool().map(|value| set(Some(uid), name, json!(!value))));
+            }
+        }
+        universe.push(set(None, "urgent", json!(!self.context["urgent"].as_bool().unwrap())));
+        let channels =
+            ["api", "ui", "mail"].into_iter().filter(|channel| self.context["channel"] != *channel);
+        universe.extend(channels.map(|channel| set(None, "channel", json!(channel))));
+        universe
+    }
+
+    /// How many facts some edits are: one brings as many memberships as users and documents come to be
+    /// in something by it.
+    pub fn weight(&self, edits: &[Edit]) -> usize {
+        let mut after = self.clone();
+        for edit in edits {
+            after.edit(edit);
+        }
+        let gained = after.memberships().difference(&self.memberships()).count();
+        let others = edits.iter().filter(|edit| !matches!(edit, Edit::Comes(..)));
+        others.count() + gained
+    }
+
+    fn memberships(&self) -> BTreeSet<(&Uid, &Uid)> {
+        let mut all = BTreeSet::new();
+        for member in self.entities.keys().filter(|uid| uid.0 == "User" || uid.0 == "Doc") {
+            let mut open = vec![member];
+            while let Some(at) = open.pop() {
+                let parents = &self.entities.get(at).unwrap().1;
+                open.extend(parents.iter().filter(|parent| all.insert((member, *parent))));
+            }
+        }
+        all
+    }
+
+    /// An explained set, as the files say it; what lies between an entity and what it is to be in, is
+    /// made for the purpose.
+    pub fn edits_of(&mut self, facts: &Facts) -> Vec<Edit> {
+        let mut edits: Vec<Edit> = Vec::new();
+        let mut sets: BTreeMap<(Option<Uid>, String), Value> = BTreeMap::new();
+        for (place, change) in facts.iter() {
+            match place {
+                Place::Membership(child, parent) => edits.extend(self.membership(child, parent, change)),
+                Place::Value(spot) => {
+                    let (holder, name) = at(spot);
+                    let value = match change {
+                        Change::Is(value) => Some(written(value)),
+                        Change::Absent => None,
+                        // What is asked for in these worlds, but with another value.
+                        _ => Some(match name.as_str() {
+                            "label" => json!("zebra"),
+                            "level" => json!(-17),
+                            "home" => json!({ "type": "Team", "id": "nobody" }),
+                            _ => json!({ "type": "User", "id": "nobody" }),
+                        }),
+                    };
+                    edits.push(Edit::Set(holder, name, value));
+                }
+                Place::Element(spot, element) => {
+                    let (holder, name) = at(spot);
+                    let now = || self.entities[holder.as_ref().unwrap()].0[&name].clone();
+                    let set = sets.entry((holder.clone(), name.clone())).or_insert_with(now);
+                    let set = set.as_array_mut().unwrap();
+                    match change {
+                        Change::Comes => set.push(written(element)),
+                        _ => set.retain(|it| *it != written(element)),
+                    }
+                }
+            }
+        }
+        edits.extend(sets.into_iter().map(|((holder, name), value)| Edit::Set(holder, name, Some(value))));
+        edits
+    }
+
+    fn membership(&mut self, child: &EntityRef, parent: &EntityRef, change: &Change) -> Vec<Edit> {
+        let schema = schema();
+        let (mut at, parent_uid) = (uid_of(child), uid_of(parent));
+        if *change == Change::Goes {
+            return vec![Edit::Goes(at, parent_uid)];
+        }
+        let mut edits = Vec::new();
+        for kind in through(&schema, child.kind, parent.kind) {
+            let between = uid(&schema.kind(kind).name, &format!("between-{}", self.entities.len()));
+            // A team of its own has to be in some company, until it is in another.
+            let company = ("Company".to_owned(), "c0".to_owned());
+            self.entities.insert(between.clone(), (json!({}), vec![company]));
+            edits.push(Edit::Comes(at, between.clone()));
+            at = between;
+        }
+        edits.push(Edit::Comes(at, parent_uid));
+        edits
+    }
+}
+
+fn uid_of(entity: &EntityRef) -> Uid {
+    uid(&schema().kind(entity.kind).name, &entity.id)
+}
+
+fn at(spot: &Spot) -> (Option<Uid>, String) {
+    let [name] = spot.path.as_slice() else { panic!("no records here: {spot:?}") };
+    let holder = match &spot.holder {
+        Holder::Context => None,
+        Holder::Entity(entity) => Some(uid_of(entity)),
+    };
+    (holder, name.to_string())
+}
+
+fn written(value: &Stored) -> Value {
+    match value {
+        Stored::Bool(bool) => json!(bool),
+        Stored::Long(long) => json!(long),
+        Stored::String(text) => json!(text.as_str()),
+        Stored::Entity(entity) => reference(&uid_of(entity)),
+        other => panic!("not in these worlds: {other:?}"),
+    }
+}
+
+/// Two of each kind, in what they may be in.
+pub fn small() -> impl Strategy<Value = Small> {
+    let team = |n: usize| prop::sample::subsequence(if n == 0 { vec!["t1"] } else { Vec::new() }, 0..=1 - n);
+    let user = || {
+        (
+            any::<bool>(),
+            0..4_i64,
+            groups(),
+            prop::sample::subsequence(vec!["admin", "guest"], 0..=2),
+            0..2_u8,
+            prop::option::of(0..2_u8),
+        )
+    };
+    let doc = (
+        0..2_u8,
+        any::<bool>(),
+        groups(),
+        prop::sample::subsequence(vec!["u0", "u1"], 0..=1),
+        prop::option::of("[ab]"),
+    );
+    let context = (prop::sample::select(vec!["api", "ui", "mail"]), any::<bool>(), prop::option::of(0..2_u8));
+    let policies = prop::collection::vec(policy(), 1..5);
+    (policies, team(0), user(), user(), doc, context).prop_map(
+        |(policies, team, u0, u1, doc, (channel, urgent, on))| {
+            let user_ref = |n: u8| reference(&uid("User", &format!("u{n}")));
+            let mut entities = BTreeMap::new();
+            let mut put = |kind: &str, id: &str, attrs: Value, parents: Vec<Uid>| {
+                entities.insert(uid(kind, id), (attrs, parents))
+            };
+            put("Club", "k0", json!({}), Vec::new());
+            put("Club", "k1", json!({}), Vec::new());
+            put("Company", "c0", json!({}), Vec::new());
+            put("Company", "c1", json!({}), Vec::new());
+            put("Team", "t1", json!({}), vec![uid("Company", "c1")]);
+            put(
+                "Team",
+                "t0",
+                json!({}),
+                team.iter().map(|id| uid("Team", id)).chain([uid("Company", "c0")]).collect(),
+            );
+            put("Invitation", "i0", json!({ "invited": user_ref(0) }), vec![uid("Team", "t1")]);
+            for (id, (active, level, groups, roles, home, boss)) in [("u0", u0), ("u1", u1)] {
+                let roles: Vec<Value> = roles.iter().map(|role| reference(&uid("Role", role))).collect();
+                let home = reference(&uid("Team", &format!("t{home}")));
+                let mut attrs = json!({ "active": active, "level": level, "roles": roles, "home": home });
+                if let Some(boss) = boss {
+                    attrs["boss"] = user_ref(boss);
+                }
+                put("User", id, attrs, groups.iter().map(|(kind, id)| uid(kind, id)).collect());
+            }
+            let (owner, secret, groups, users, label) = doc;
+            let mut attrs = json!({ "owner": user_ref(owner), "secret": secret });
+            if let Some(label) = label {
+                attrs["label"] = json!(label);
+            }
+            let parents =
+                groups.iter().map(|(kind, id)| uid(kind, id)).chain(users.iter().map(|id| uid("User", id)));
+            put("Doc", "d0", attrs, parents.collect());
+            let mut context = json!({ "channel": channel, "urgent": urgent });
+            if let Some(on) = on {
+                context["for_"] = user_ref(on);
+            }
+            Small { policies, entities, context }
+        },
+    )
+}
+
+fn groups() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    prop::sample::subsequence(vec![("Team", "t0"), ("Team", "t1"), ("Club", "k0"), ("Club", "k1")], 0..=3)
+}
+
+/// A policy over these worlds; few do not validate.
+fn policy() -> impl Strategy<Value = String> {
+    let principals = vec![
+        "principal",
+        "principal",
+        "principal in Team::\"t1\"",
+        "principal == User::\"u1\"",
+        "principal in Company::\"c1\"",
+    ];
+    let resources = vec![
+        "resource",
+        "resource",
+        "resource in Team::\"t0\"",
+        "resource in Company::\"c1\"",
+        "resource == Doc::\"d0\"",
+    ];
+    let effect = prop_oneof![3 => Just("permit"), 2 => Just("forbid")];
+    let conditions = prop::collection::vec((any::<bool>(), condition()), 1..3);
+    (effect, prop::sample::select(principals), prop::sample::select(resources), conditions).prop_map(
+        |(effect, principal, resource, conditions)| {
+            let clause = |(when, text): (bool, String)| {
+                format!("{} {{ {text} }}", if when { "when" } else { "unless" })
+            };
+            let clauses: Vec<String> = conditions.into_iter().map(clause).collect();
+            format!("{effect} ({principal}, action == Action::\"read\", {resource}) {};", clauses.join(" "))
+        },
+    )
+}
+
+fn condition() -> impl Strategy<Value = String> {
+    let term = prop::sample::select(vec![
+        "principal.active",
+        "resource.owner.active",
+        "resource.secret",
+        "context.urgent",
+        "context.channel == Channel::\"ui\"",
+        "[Channel::\"ui\", Channel::\"api\"].contains(context.channel)",
+        "context.channel != Channel::\"api\"",
+        "resource in principal",
+        "principal in resource.owner.home",
+        "resource in principal.home",
+        "principal in Team::\"t1\"",
+        "principal in [Team::\"t0\", Company::\"c1\"]",
+        "resource.owner == principal",
+        "resource.owner in Team::\"t0\"",
+        "principal.roles.contains(Role::\"admin\")",
+        "principal.roles.containsAll([Role::\"admin\", Role::\"guest\"])",
+        "principal.roles.containsAny([Role::\"admin\", Role::\"guest\"])",
+        "principal.level > 1",
+        "principal.level <= resource.owner.level",
+        "principal.level < 3 && principal.level > 1",
+        "principal has boss",
+        "principal has boss && principal.boss == resource.owner",
+        "principal has boss && principal.boss.active",
+        "resource has label && resource.label like \"a*\"",
+        "resource has label && resource.label != \"b\"",
+        "context has for_ && context.for_ in Team::\"t1\"",
+        "context has for_ && context.for_ == resource.owner",
+        "resource in Company::\"c0\"",
+        "principal.active == resource.secret",
+        "principal in Club::\"k0\"",
+        "principal in [Club::\"k0\", Club::\"k1\"]",
+        "resource in Club::\"k1\"",
+        "resource.owner in Club::\"k0\"",
+    ]);
+    term.prop_map(|term| format!("({term})")).prop_recursive(2, 5, 3, |inner| {
+        prop_oneof![
+            2 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} && {b})")),
+            2 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} || {b})")),
+            1 => inner.clone().prop_map(|a| format!("!{a}")),
+            1 => (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("(if {a} then {b} else {c})")),
+        ]
+    })
+}

@@ -1,0 +1,160 @@
+//! Mutants: each wrong edit is noticed by a case or a claim, proven to change nothing, or shown.
+
+use std::process::Output;
+
+use crate::support::{Content, solver};
+
+const SCHEMA: &str = "
+entity Level enum [\"low\", \"high\"];
+entity User = { admin: Bool, level: Level };
+entity Doc = { public: Bool };
+action view appliesTo { principal: User, resource: Doc };
+";
+
+const POLICY: &str = "@id(\"view\")
+permit (
+  principal is User,
+  action == Action::\"view\",
+  resource is Doc
+)
+when { principal.admin && principal.level == Level::\"high\" }
+unless { !resource.public };
+";
+
+/// Ada is an admin of the high level, Bob is none, Cy is one of the low level.
+const ENTITIES: &str = r#"[
+    {"uid": {"type": "User", "id": "ada"}, "attrs": {"admin": true, "level": {"__entity": {"type": "Level", "id": "high"}}}, "parents": []},
+    {"uid": {"type": "User", "id": "bob"}, "attrs": {"admin": false, "level": {"__entity": {"type": "Level", "id": "high"}}}, "parents": []},
+    {"uid": {"type": "User", "id": "cy"}, "attrs": {"admin": true, "level": {"__entity": {"type": "Level", "id": "low"}}}, "parents": []},
+    {"uid": {"type": "Doc", "id": "open"}, "attrs": {"public": true}, "parents": []},
+    {"uid": {"type": "Doc", "id": "closed"}, "attrs": {"public": false}, "parents": []}
+]"#;
+
+const CASES: &[(&str, &str, &str)] = &[
+    ("ada", "open", "{ permit: [view] }"),
+    ("ada", "closed", "deny"),
+    ("bob", "open", "deny"),
+    ("cy", "open", "deny"),
+];
+
+fn content(policy: &str, cases: &[(&str, &str, &str)]) -> Content {
+    let content = Content::of_pack();
+    std::fs::remove_dir_all(content.policies()).unwrap();
+    std::fs::remove_dir_all(content.entities()).unwrap();
+    std::fs::create_dir_all(content.path("policies/tests")).unwrap();
+    std::fs::create_dir_all(content.path("policies/guardrails")).unwrap();
+    std::fs::create_dir_all(content.entities()).unwrap();
+    content.write("policies/schema.cedarschema", SCHEMA);
+    content.write("policies/view.cedar", policy);
+    content.write("entities/all.json", ENTITIES);
+    let cases: Vec<String> = cases
+        .iter()
+        .map(|(user, doc, expect)| format!("  - {{ name: {user} {doc}, principal: \"User::{user}\", action: view, resource: \"Doc::{doc}\", expect: {expect} }}\n"))
+        .collect();
+    content.write("policies/tests/cases.yaml", &format!("cases:\n{}", cases.concat()));
+    content
+}
+
+fn mutate(content: &Content, args: &[&str]) -> (Output, String) {
+    let output = content.mandate("test", &[&["--mutate"], args].concat());
+    let shown = String::from_utf8(output.stdout.clone()).unwrap();
+    (output, shown)
+}
+
+/// The lines of what survives.
+fn survivors(shown: &str) -> Vec<String> {
+    let lines = shown.lines().filter_map(|line| line.strip_prefix("SURVIVED "));
+    lines.map(|line| line.rsplit_once("view.cedar:").unwrap().1.to_owned()).collect()
+}
+
+#[track_caller]
+fn check(policy: &str, cases: &[(&str, &str, &str)], survive: &[&str]) -> String {
+    if !solver() {
+        return String::new();
+    }
+    let (output, shown) = mutate(&content(policy, cases), &[]);
+    assert_eq!(survivors(&shown), survive, "{shown}");
+    assert_eq!(output.status.code(), Some(i32::from(!survive.is_empty())), "{shown}");
+    shown
+}
+
+#[test]
+fn a_suite_that_says_everything() {
+    let shown = check(POLICY, CASES, &[]);
+    if !shown.is_empty() {
+        assert!(shown.contains("caught, 100.0 %"), "{shown}");
+    }
+}
+
+/// Each case that is taken away lets those mutants live that only it noticed.
+#[test]
+fn a_case_that_is_missing() {
+    let without = |user: &str, doc: &str| -> Vec<_> {
+        CASES.iter().filter(|case| (case.0, case.1) != (user, doc)).copied().collect()
+    };
+    let shown = check(POLICY, &without("bob", "open"), &["7: view: drop a clause"]);
+    if !shown.is_empty() {
+        assert!(shown.contains("-when { principal.admin && "), "{shown}");
+        assert!(shown.contains("+when { true && "), "{shown}");
+        assert!(shown.contains("before: no policy permits it\n    now: permitted by view"), "{shown}");
+    }
+    check(POLICY, &without("cy", "open"), &["7: view: drop a clause"]);
+    check(POLICY, &without("ada", "closed"), &["8: view: drop a clause"]);
+}
+
+/// What changes no decision for any request is not counted, and does not have to be noticed.
+#[test]
+fn what_changes_nothing() {
+    let twice =
+        POLICY.replace("principal.admin &&", "principal.admin && (principal.admin || principal.admin) &&");
+    check(&twice, CASES, &[]);
+}
+
+/// A claim notices as well as a case.
+#[test]
+fn a_claim_instead_of_a_case() {
+    if !solver() {
+        return;
+    }
+    let content = content(POLICY, &CASES[..2]);
+    let claim = "@id(\"admins\") @claim(\"ceiling\") @because(\"Admins of the high level only.\")\npermit (principal, action, resource) when { principal.admin && principal.level == Level::\"high\" };";
+    content.write("policies/guardrails/admins.cedar", claim);
+    let (output, shown) = mutate(&content, &[]);
+    assert_eq!(survivors(&shown), [""; 0], "{shown}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn operators_of_if_and_or_and_scopes() {
+    let policy = "@id(\"view\") permit (principal is User, action, resource)
+when { if principal.admin then (resource.public || principal.level == Level::\"high\") else false };";
+    let cases = [
+        ("ada", "open", "permit"),
+        ("ada", "closed", "permit"),
+        ("bob", "open", "deny"),
+        ("cy", "open", "permit"),
+        ("cy", "closed", "deny"),
+    ];
+    check(policy, &cases, &[]);
+    let open: Vec<_> = cases.iter().filter(|case| case.1 == "open").copied().collect();
+    let survive = ["2: view: drop a clause", "2: view: negate a clause", "2: view: swap an enumerated value"];
+    check(policy, &open, &survive);
+}
+
+#[test]
+fn without_a_solver_nothing_is_proven() {
+    let (output, shown) = mutate(&content(POLICY, &CASES[..2]), &["--solver", "/no/such/solver"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(shown.contains("whether it changes anything was not proven"), "{shown}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("guardrails and equivalent mutants were not proven: there is no solver"), "{said}");
+}
+
+#[test]
+fn cases_have_to_pass_first() {
+    let (output, shown) = mutate(&content(POLICY, &[("bob", "open", "permit")]), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!shown.contains("mutants"), "{shown}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the cases have to pass before mutants are tried"), "{said}");
+}
