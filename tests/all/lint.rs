@@ -117,6 +117,20 @@ fn redundant_policies() {
     check_more(matters, &[]);
 }
 
+/// What the scopes keep apart says nothing of each other; what they do not, does.
+#[test]
+fn redundant_policies_by_their_scopes() {
+    let of = |id: &str, principal: &str| {
+        format!(
+            "@id(\"{id}\") @reason(\"r\") permit (principal == User::\"{principal}\", action, resource) when {{ principal.age > 3 }};\n"
+        )
+    };
+    check_more(&(of("x", "a") + &of("y", "b")), &[]);
+    check_more(&(of("x", "a") + &of("y", "a")), &["redundant a.cedar:3", "redundant a.cedar:4"]);
+    let all = "@id(\"z\") @reason(\"r\") permit (principal, action, resource) when { principal.age > 2 };";
+    check_more(&(of("x", "a") + all), &["redundant a.cedar:3"]);
+}
+
 /// Whoever removes both of two equal policies changes a decision, so each names the other.
 #[test]
 fn redundant_policies_name_each_other() {

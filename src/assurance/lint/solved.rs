@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Effect, Policy};
+use cedar_policy::{Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use cedar_policy_symcc::{
     always_denies_asserts, equivalent_asserts, matches_disjoint_asserts, never_errors_asserts,
     never_matches_asserts,
@@ -64,7 +64,7 @@ impl Asking<'_> {
 
     fn ask(&mut self, rule: Rule, environment: &RequestEnvironment) -> Result<Answer, String> {
         let (policy, schema) = (self.subject.policy, self.policies.schema());
-        let all = relevant(self.policies, environment.index);
+        let all = self.beside(environment);
         let others = all.iter().filter(|other| other.id() != policy.id()).cloned();
         match rule {
             Rule::Shadowed => {
@@ -85,6 +85,14 @@ impl Asking<'_> {
                 self.and_never_fails(never, environment)
             }
         }
+    }
+
+    /// The policies that one request may match together with this one, and itself: of requests that it
+    /// does not match it says nothing.
+    fn beside(&self, environment: &RequestEnvironment) -> Vec<Policy> {
+        let mut policies = relevant(self.policies, environment.index);
+        policies.retain(|other| !apart(self.subject.policy, other));
+        policies
     }
 
     /// A forbid that fails denies, so one that can fail is not without effect.
@@ -136,7 +144,7 @@ impl Asking<'_> {
     fn overlapping(&mut self, effect: Effect) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for environment in &self.subject.environments {
-            for other in relevant(self.policies, environment.index) {
+            for other in self.beside(environment) {
                 let id = other.id().to_string();
                 let counts = other.effect() == effect && other.id() != self.subject.policy.id();
                 if counts && !found.contains(&id) && self.overlaps(&other, environment) {
@@ -157,6 +165,22 @@ impl Asking<'_> {
             _ => true,
         }
     }
+}
+
+/// Whether two policies are about different principals or resources by their scopes alone, as
+/// agreements with thousands of parties are.
+fn apart(one: &Policy, other: &Policy) -> bool {
+    let principals = [one, other].map(|policy| match policy.principal_constraint() {
+        PrincipalConstraint::Eq(uid) => Some(uid),
+        _ => None,
+    });
+    let resources = [one, other].map(|policy| match policy.resource_constraint() {
+        ResourceConstraint::Eq(uid) => Some(uid),
+        _ => None,
+    });
+    let differ =
+        |[one, other]: [Option<EntityUid>; 2]| one.zip(other).is_some_and(|(one, other)| one != other);
+    differ(principals) || differ(resources)
 }
 
 fn unknown(rule: Rule, info: &PolicyInfo, why: &str) -> Finding {
