@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::assurance::names::{kind_name, value, written};
 use crate::authz::explain::{Change, Explanation, Facts, Holder, Place, Spot, through};
-use crate::authz::schema::{EntityRef, Kind, Schema};
-use crate::authz::value::Value;
+use crate::authz::schema::Schema;
 
 /// Appends an explanation, indented.
 pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
@@ -12,7 +12,7 @@ pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
         Explanation::Permit { chains } => {
             text.push_str(if chains.is_empty() { "" } else { "  by the memberships\n" });
             for chain in chains {
-                let names: Vec<String> = chain.iter().map(|it| name(it, schema)).collect();
+                let names: Vec<String> = chain.iter().map(|it| written(it.name(), schema)).collect();
                 let _ = writeln!(text, "    {}", names.join(" in "));
             }
         }
@@ -45,14 +45,14 @@ fn set(text: &mut String, facts: &Facts, schema: &Schema) {
 fn fact(place: &Place, change: &Change, schema: &Schema) -> String {
     match (place, change) {
         (Place::Membership(entity, of), Change::Goes) => {
-            format!("{} no longer in {}", name(entity, schema), name(of, schema))
+            format!("{} no longer in {}", written(entity.name(), schema), written(of.name(), schema))
         }
         (Place::Membership(entity, of), _) => {
             let kinds = through(schema, entity.kind, of.kind).into_iter();
-            let kinds: Vec<String> = kinds.map(|kind| format!("a {}", short(kind, schema))).collect();
+            let kinds: Vec<String> = kinds.map(|kind| format!("a {}", kind_name(kind, schema))).collect();
             let by =
                 if kinds.is_empty() { String::new() } else { format!(", through {}", kinds.join(" and ")) };
-            format!("{} in {}{by}", name(entity, schema), name(of, schema))
+            format!("{} in {}{by}", written(entity.name(), schema), written(of.name(), schema))
         }
         (Place::Value(at), Change::Is(to)) => format!("{} = {}", spot(at, schema), value(to, schema)),
         (Place::Value(at), Change::NoneOf(not)) if not.is_empty() => format!("{} present", spot(at, schema)),
@@ -71,41 +71,7 @@ fn fact(place: &Place, change: &Change, schema: &Schema) -> String {
 fn spot(spot: &Spot, schema: &Schema) -> String {
     let holder = match &spot.holder {
         Holder::Context => "context".to_owned(),
-        Holder::Entity(entity) => name(entity, schema),
+        Holder::Entity(entity) => written(entity.name(), schema),
     };
     format!("{holder}.{}", spot.path.join("."))
-}
-
-/// The entity as `--principal` takes it.
-fn name(entity: &EntityRef, schema: &Schema) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_.@".contains(c);
-    let kind = short(entity.kind, schema);
-    if !entity.id.is_empty() && entity.id.chars().all(plain) {
-        return format!("{kind}::{}", entity.id);
-    }
-    format!("{kind}::{:?}", entity.id.as_str())
-}
-
-/// The type's name, without its namespace if that is clear.
-fn short(kind: Kind, schema: &Schema) -> &str {
-    let full = schema.kind(kind).name.as_str();
-    let short = full.rsplit("::").next().unwrap_or(full);
-    if schema.kind_named(short) == Ok(kind) { short } else { full }
-}
-
-fn value(of: &Value, schema: &Schema) -> String {
-    match of {
-        Value::Bool(bool) => bool.to_string(),
-        Value::Long(long) => long.to_string(),
-        Value::String(text) | Value::Extension(_, text) => format!("{:?}", text.as_str()),
-        Value::Entity(entity) => name(entity, schema),
-        Value::Set(items) => {
-            let items: Vec<String> = items.iter().map(|item| value(item, schema)).collect();
-            format!("[{}]", items.join(", "))
-        }
-        Value::Record(record) => {
-            let members = record.iter().map(|(name, member)| format!("{name}: {}", value(member, schema)));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
-        }
-    }
 }

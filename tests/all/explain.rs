@@ -414,7 +414,7 @@ fn decide_explains_to_people() {
     prints(
         "IndirectReseller::tailspin registerDevice Customer::northwind channel=partner-center-api",
         2,
-        &["missing for a permit", "- context.channel = Channel::partner-center-ui"],
+        &["missing for a permit", "- context.channel = partner-center-ui"],
     );
     prints(
         "DirectBillPartner::fabrikam registerDevice Customer::relecloud channel=partner-center-ui",
@@ -439,8 +439,8 @@ fn decide_explains_to_people() {
         2,
         &[
             "missing for a permit",
-            "- context.channel = Channel::intune",
-            "  and TenantUser::user@contoso.roles with Role::intune-administrator",
+            "- context.channel = intune",
+            "  and TenantUser::user@contoso.roles with intune-administrator",
         ],
     );
     prints(
