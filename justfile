@@ -22,6 +22,7 @@ pack:
     cargo build --locked
     target/debug/mandate fmt --check
     target/debug/mandate check
+    target/debug/mandate lint
     target/debug/mandate test --min 100 --mutate
     target/debug/mandate prove
 

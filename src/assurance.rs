@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod diff;
 pub mod guardrails;
+pub mod lint;
 pub mod mutation;
 pub mod names;
 pub mod proof_report;

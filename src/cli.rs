@@ -10,6 +10,7 @@ mod diff;
 mod explain;
 mod fmt;
 mod gate;
+mod lint;
 mod proofs;
 mod prove;
 mod report;
@@ -45,6 +46,8 @@ enum Verb {
     Prove(prove::Arguments),
     /// Show what an edit of policies changes, for all requests and entities, with examples
     Diff(diff::Arguments),
+    /// Find policies that do nothing, types and actions that nothing uses; exit 1 if there are any
+    Lint(lint::Arguments),
     /// Format policy files (`*.cedar`; Cedar has no form for schemas); exit 1 if one cannot be
     Fmt(fmt::Arguments),
 }
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Verb::Test(arguments) => with_room(|| test::run(arguments)),
         Verb::Prove(arguments) => with_room(|| prove::run(arguments)),
         Verb::Diff(arguments) => with_room(|| diff::run(arguments)),
+        Verb::Lint(arguments) => with_room(|| lint::run(arguments)),
         Verb::Fmt(arguments) => with_room(|| fmt::run(arguments)),
     };
     outcome.unwrap_or_else(|failure| {

@@ -2,6 +2,7 @@
 //! It is read from Cedar's own resolved form, so that what a type means is Cedar's word, not ours.
 //! The rules that Cedar's schema language cannot say (see [`Rules`]) are read from annotations.
 
+mod declarations;
 mod expansion;
 mod resolved;
 
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID};
+pub use declarations::Declarations;
 use smol_str::SmolStr;
 
 use super::digest::Digest;

@@ -60,7 +60,7 @@ enum Format {
 enum FailOn {
     /// Something is permitted that was not
     Wider,
-    /// Something is no longer permitted
+    /// Something is no longer permitted, or cannot be asked any more
     Narrower,
     /// Either
     Any,
@@ -83,8 +83,8 @@ pub fn run(arguments: Arguments) -> Outcome {
         Format::Json => result.as_json()?,
     };
     report::print(&text)?;
-    let failed =
-        differences.iter().any(|it| it.is_unknown() || arguments.fail_on.is_some_and(|on| on.names(it)));
+    let unknown = differences.iter().any(Difference::is_unknown);
+    let failed = unknown || arguments.fail_on.is_some_and(|on| result.has(on));
     Ok(ExitCode::from(u8::from(failed)))
 }
 
@@ -103,18 +103,6 @@ impl Side {
         match self {
             Self::Folder(folder) => Version::Folder(folder),
             Self::Revision(revision) => Version::Revision(folder, revision),
-        }
-    }
-}
-
-impl FailOn {
-    fn names(self, difference: &Difference) -> bool {
-        let [wider, narrower] =
-            [&difference.wider, &difference.narrower].map(|found| matches!(found, Found::Example(_)));
-        match self {
-            Self::Wider => wider,
-            Self::Narrower => narrower,
-            Self::Any => wider || narrower,
         }
     }
 }
@@ -163,24 +151,44 @@ impl Compared<'_> {
         [kind(principal), names::action(action, self.schema), kind(resource)]
     }
 
+    fn has(&self, change: FailOn) -> bool {
+        let any = |of: fn(&Difference) -> &Found| {
+            self.differences.iter().any(|difference| matches!(of(difference), Found::Example(_)))
+        };
+        let wider = any(|it| &it.wider);
+        let narrower = any(|it| &it.narrower) || !self.gone.is_empty();
+        match change {
+            FailOn::Wider => wider,
+            FailOn::Narrower => narrower,
+            FailOn::Any => wider || narrower,
+        }
+    }
+
     fn changed(&self) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(|difference| !difference.is_none())
     }
 
+    /// What was found of each difference, with the word for it.
+    fn found(&self) -> impl Iterator<Item = (&Difference, &'static str, &Found)> {
+        self.changed().flat_map(|difference| {
+            let found = [("wider", &difference.wider), ("narrower", &difference.narrower)];
+            let found = found.into_iter().filter(|(_, found)| !matches!(found, Found::None));
+            found.map(move |(what, found)| (difference, what, found))
+        })
+    }
+
     fn as_text(&self) -> String {
         let mut text = String::new();
-        for difference in self.changed() {
-            let [principal, action, resource] = self.names(difference.environment);
-            let _ = writeln!(text, "{:8}  {principal} {action} {resource}", difference.word());
-            for (what, found) in [("wider", &difference.wider), ("narrower", &difference.narrower)] {
-                match found {
-                    Found::None => {}
-                    Found::Unknown(why) => {
-                        let _ = writeln!(text, "  whether it is {what}, nobody knows: {why}");
-                    }
-                    Found::Example(found) => {
-                        let _ = write!(text, "  {what}\n{}", example(found, self.schema));
-                    }
+        for (difference, what, found) in self.found() {
+            let title = self.names(difference.environment).join(" ");
+            match found {
+                Found::None => {}
+                Found::Unknown(why) => {
+                    let _ =
+                        writeln!(text, "unknown   {title}\n    whether it is {what}, nobody knows: {why}");
+                }
+                Found::Example(found) => {
+                    let _ = write!(text, "{what:8}  {title}\n{}", example(found, self.schema));
                 }
             }
         }
@@ -188,9 +196,10 @@ impl Compared<'_> {
             let _ = writeln!(text, "gone      {gone}");
         }
         let (all, changed) = (self.differences.len(), self.changed().count());
+        let gone = if self.gone.is_empty() { String::new() } else { format!("; {} gone", self.gone.len()) };
         let _ = writeln!(
             text,
-            "{} compared: {} the same, {changed} not",
+            "{} compared: {} the same, {changed} not{gone}",
             counted(all, "environment"),
             all - changed
         );
@@ -206,32 +215,33 @@ impl Compared<'_> {
         }
         let mut text = String::from("| principal | action | resource | change |\n|---|---|---|---|\n");
         for difference in self.changed() {
-            let [principal, action, resource] = self.names(difference.environment);
-            let _ = writeln!(text, "| {principal} | {action} | {resource} | **{}** |", difference.word());
+            let names = self.names(difference.environment).map(escaped).join(" | ");
+            let _ = writeln!(text, "| {names} | **{}** |", difference.word());
         }
         for gone in &self.gone {
-            let _ = writeln!(text, "| {} | **gone** |", gone.splitn(3, ' ').collect::<Vec<_>>().join(" | "));
+            let names: Vec<String> = gone.splitn(3, ' ').map(escaped).collect();
+            let _ = writeln!(text, "| {} | **gone** |", names.join(" | "));
         }
         let same = self.differences.len() - self.changed().count();
+        let stay = if same == 1 { "stays" } else { "stay" };
         let _ = writeln!(
             text,
-            "\n{} stay the same, for all requests and all entities.",
+            "\n{} {stay} the same, for all requests and all entities.",
             counted(same, "request environment")
         );
-        for difference in self.changed() {
-            let title = self.names(difference.environment).join(" ");
-            for (what, found) in [("wider", &difference.wider), ("narrower", &difference.narrower)] {
-                let body = match found {
-                    Found::None => continue,
-                    Found::Unknown(why) => format!("Nobody knows: {why}\n"),
-                    Found::Example(example) => format!(
-                        "{}\n\n```text\n{}```\n",
-                        sentences(example),
-                        proofs::witness(&example.witness, self.schema)
-                    ),
-                };
-                let _ = write!(text, "\n<details><summary>{what}: {title}</summary>\n\n{body}\n</details>\n");
-            }
+        for (difference, what, found) in self.found() {
+            let title = self.names(difference.environment).map(escaped).join(" ");
+            let body = match found {
+                Found::None => continue,
+                Found::Unknown(why) => format!("Nobody knows: {}\n", escaped(why)),
+                Found::Example(example) => {
+                    let sentences =
+                        sentences(example).into_iter().map(|text| format!("- {}\n", escaped(&text)));
+                    let witness = proofs::witness(&example.witness, self.schema);
+                    format!("{}\n```text\n{witness}```\n", sentences.collect::<String>())
+                }
+            };
+            let _ = write!(text, "\n<details><summary>{what}: {title}</summary>\n\n{body}\n</details>\n");
         }
         text
     }
@@ -265,7 +275,8 @@ impl Compared<'_> {
 
 /// An example for people: how it was decided and how it is, the request and its entities.
 pub fn example(example: &Example, schema: &Schema) -> String {
-    format!("{}\n{}", indented(&sentences(example), "    "), proofs::witness(&example.witness, schema))
+    let sentences = sentences(example).into_iter().map(|sentence| format!("    {sentence}\n"));
+    sentences.collect::<String>() + &proofs::witness(&example.witness, schema)
 }
 
 fn unknown(found: &Found) -> Option<&str> {
@@ -276,10 +287,10 @@ fn unknown(found: &Found) -> Option<&str> {
 }
 
 /// How an example was decided, and how it is.
-fn sentences(example: &Example) -> String {
+fn sentences(example: &Example) -> Vec<String> {
     match &example.decisions {
-        None => "Only with entities that the rules of the schema keep from being loaded:".to_owned(),
-        Some((old, new)) => format!("before: {}\nnow: {}", decided(old), decided(new)),
+        None => vec!["only with entities that the rules of the schema keep from being loaded".to_owned()],
+        Some((old, new)) => vec![format!("before: {}", decided(old)), format!("now: {}", decided(new))],
     }
 }
 
@@ -292,7 +303,16 @@ fn decided(decision: &Decision) -> String {
     }
 }
 
-fn indented(text: &str, by: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| format!("{by}{line}")).collect();
-    lines.join("\n")
+/// A text in Markdown that means nothing but itself.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '&' | '<' | '>' | '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' | '\n' => {
+                let _ = write!(escaped, "&#{};", u32::from(c));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }

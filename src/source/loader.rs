@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::entity_files::EntityFiles;
 use super::git;
-use super::policy_files::{PolicyFiles, PolicyTexts, Sorted};
+use super::policy_files::{PolicyFiles, PolicyTexts, Sorted, is_picked};
 use crate::authz::Snapshot;
 use crate::authz::digest::Digest;
 use crate::authz::fault::{Fault, Faults, SourceText};
@@ -40,6 +40,8 @@ pub struct Loader {
 #[derive(Debug)]
 pub struct PolicyFolder {
     pub policies: Arc<Policies>,
+    /// The text of the folder's schema.
+    pub schema: Arc<SourceText>,
     pub guardrails: Vec<Arc<SourceText>>,
     pub warnings: Faults,
 }
@@ -61,7 +63,15 @@ impl PolicyFolder {
         let (first, second) = (first.texts()?, second.texts()?);
         let second = Self::of(&second, None)?;
         let schema = Self::of(&first, None)?.policies.schema().clone();
-        Ok((Self::of(&first, Some(second.policies.schema()))?, second, schema))
+        let first = Self::of(&first, Some(second.policies.schema())).map_err(|found| {
+            let fault =
+                Fault::error("the older policies do not fit the newer schema, so nothing can be compared");
+            let help = "change the schema so that both fit it first, and compare in two steps";
+            let mut faults = Faults::from(fault.help(help));
+            faults.extend(found);
+            faults
+        })?;
+        Ok((first, second, schema))
     }
 
     fn texts(root: &Path) -> Result<Sorted, Faults> {
@@ -78,7 +88,8 @@ impl PolicyFolder {
         };
         let (policies, more) = texts.parse(schema)?;
         warnings.extend(more);
-        Ok(Self { policies: Arc::new(policies), guardrails: texts.guardrails.clone(), warnings })
+        let (policies, schema) = (Arc::new(policies), texts.schema.clone()?);
+        Ok(Self { policies, schema, guardrails: texts.guardrails.clone(), warnings })
     }
 }
 
@@ -97,7 +108,7 @@ impl Version<'_> {
             Self::Folder(root) => PolicyFolder::texts(root),
             Self::Revision(folder, revision) => {
                 let name = format!("{revision}:{}", folder.display());
-                Ok(Sorted::of_any(git::files(folder, revision)?, &name))
+                Ok(Sorted::of(git::files(folder, revision, is_picked)?, &name))
             }
         }
     }

@@ -86,16 +86,6 @@ impl Sorted {
         Self { schema: only(schemas, folder), policies, guardrails }
     }
 
-    /// Sorts texts that may be of any kind, as a folder would pick them.
-    pub fn of_any(mut texts: Vec<Arc<SourceText>>, folder: &str) -> Self {
-        texts.retain(|text| {
-            let path = Path::new(&text.name);
-            let hidden = path.iter().any(|part| part.as_encoded_bytes().first() == Some(&b'.'));
-            has_extension(path, POLICY_EXTENSIONS) && !hidden && !path.starts_with(TESTS)
-        });
-        Self::of(texts, folder)
-    }
-
     /// Parses the schema, or takes the one in use if it is the same.
     ///
     /// # Errors
@@ -119,6 +109,12 @@ impl Sorted {
     pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Faults), Faults> {
         Policies::parse(&self.policies, schema)
     }
+}
+
+/// Whether a file, by its name inside the policy folder, is one that the folder would pick.
+pub(super) fn is_picked(name: &Path) -> bool {
+    let hidden = name.iter().any(|part| part.as_encoded_bytes().first() == Some(&b'.'));
+    has_extension(name, POLICY_EXTENSIONS) && !hidden && !name.starts_with(TESTS)
 }
 
 fn only(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceText>, Faults> {

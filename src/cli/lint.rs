@@ -1,0 +1,103 @@
+//! `mandate lint`: what is in policies and their schema without effect.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::config::{ContentArguments, SolverArguments, colour, on_github};
+use super::report::{self, counted};
+use super::{Failure, Outcome};
+use crate::assurance::guardrails::Guardrails;
+use crate::assurance::lint::{Finding, Rule, lint};
+use crate::authz::fault::{Faults, Place};
+use crate::authz::policies::Policies;
+use crate::source::loader::PolicyFolder;
+
+#[derive(Args)]
+#[command(
+    after_help = "A policy accepts a finding with `@allow(\"RULE\")`, several separated by commas. Without a solver, what takes one is not checked, and a line on standard error says so. Exit 0 if nothing is found, 1 if anything is."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    content: ContentArguments,
+    #[command(flatten)]
+    solver: SolverArguments,
+    /// Form of what is found [default: text; annotations as well where GITHUB_ACTIONS is `true`]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: with the source, in colour on a terminal
+    Text,
+    /// An array of JSON objects
+    Json,
+    /// GitHub annotations
+    Github,
+}
+
+/// A finding as data; what has no place has no file.
+#[derive(Serialize)]
+struct Reported<'a> {
+    rule: Rule,
+    policy: Option<&'a str>,
+    file: Option<&'a str>,
+    line: Option<usize>,
+    column: Option<usize>,
+    message: &'a str,
+    help: &'a str,
+}
+
+pub fn run(arguments: Arguments) -> Outcome {
+    let folder = PolicyFolder::load(&arguments.content.policies()?).map_err(Failure::Faults)?;
+    Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(Failure::Faults)?;
+    let mut solver = arguments.solver.start().map_err(|missing| without_solver(&missing)).ok();
+    let findings = lint(&folder.policies, &folder.schema, solver.as_mut());
+    let mut faults = Faults::default();
+    for finding in &findings {
+        faults.push(finding.fault());
+    }
+    let text = match arguments.format {
+        Some(Format::Json) => as_json(&findings)?,
+        Some(Format::Github) => report::for_github(&faults),
+        None if on_github() => as_text(&faults, &folder.policies) + &report::for_github(&faults),
+        Some(Format::Text) | None => as_text(&faults, &folder.policies),
+    };
+    report::print(&text)?;
+    Ok(ExitCode::from(u8::from(!findings.is_empty())))
+}
+
+/// Says what is not checked where there is no solver.
+fn without_solver(missing: &Failure) {
+    let rules = Rule::SOLVED.map(Rule::name).join(", ");
+    // There is nowhere left to complain.
+    let _ = writeln!(std::io::stderr(), "not checked: {rules}: {missing}");
+}
+
+fn as_text(faults: &Faults, policies: &Policies) -> String {
+    if faults.is_empty() {
+        return format!("ok: nothing found in {}\n", counted(policies.len(), "policy"));
+    }
+    report::for_people(faults, colour(&std::io::stdout()))
+}
+
+fn as_json(findings: &[Finding]) -> Result<String, Failure> {
+    let reported = findings.iter().map(|finding| {
+        let (line, column) = finding.place.as_ref().map(Place::line_column).unzip();
+        Reported {
+            rule: finding.rule,
+            policy: finding.policy.as_deref(),
+            file: finding.place.as_ref().map(|place| place.source.path.as_str()),
+            line,
+            column,
+            message: &finding.message,
+            help: &finding.help,
+        }
+    });
+    serde_json::to_string_pretty(&reported.collect::<Vec<_>>())
+        .map(|text| text + "\n")
+        .map_err(|error| Failure::message(error.to_string()))
+}
