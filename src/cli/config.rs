@@ -15,12 +15,22 @@ use crate::authz::snapshot::Terms;
 use crate::source::loader::Locations;
 use crate::transport::http::authzen::Limits;
 
-/// Where the content is; every verb takes these.
+/// Where the policies are; every verb takes these.
 #[derive(Args)]
-pub struct ContentArguments {
+pub struct PolicyArguments {
     /// Folder of the schema and the policies [default: policies]
     #[arg(long, env = "MANDATE_POLICIES", value_name = "DIR")]
     policies: Option<PathBuf>,
+    /// Configuration file (TOML); its keys are the options' names
+    #[arg(long, env = "MANDATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Where the content is; every verb that decides takes these.
+#[derive(Args)]
+pub struct ContentArguments {
+    #[command(flatten)]
+    place: PolicyArguments,
     /// Folder of the entities [default: entities]
     #[arg(long, env = "MANDATE_ENTITIES", value_name = "DIR")]
     entities: Option<PathBuf>,
@@ -30,9 +40,6 @@ pub struct ContentArguments {
     /// Longest id of a subject or resource, in bytes [default: 512]
     #[arg(long, env = "MANDATE_MAX_ID_BYTES", value_name = "N")]
     max_id_bytes: Option<usize>,
-    /// Configuration file (TOML); its keys are the options' names
-    #[arg(long, env = "MANDATE_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 /// How to reach the solver; every verb that proves takes these.
@@ -155,13 +162,36 @@ pub struct ServeConfig {
     pub log_format: LogFormat,
 }
 
-impl ContentArguments {
-    /// The folder of the policies alone, from arguments, environment and file.
+impl PolicyArguments {
+    /// The folder of the policies, from arguments, environment and file.
     ///
     /// # Errors
     /// The configuration file cannot be read.
-    pub fn policies(self) -> Result<PathBuf, Failure> {
-        self.locations().map(|locations| locations.policies)
+    pub fn folder(self) -> Result<PathBuf, Failure> {
+        let file = File::read(self.config.as_deref())?;
+        Ok(self.over(&file))
+    }
+
+    fn over(self, file: &File) -> PathBuf {
+        self.policies.or_else(|| file.policies.clone()).unwrap_or_else(|| "policies".into())
+    }
+
+    /// How to reach the solver, with what the configuration file says of it.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn solver(&self, arguments: SolverArguments) -> Result<SolverArguments, Failure> {
+        Ok(arguments.over(&File::read(self.config.as_deref())?))
+    }
+}
+
+impl ContentArguments {
+    /// How to reach the solver, with what the configuration file says of it.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn solver(&self, arguments: SolverArguments) -> Result<SolverArguments, Failure> {
+        self.place.solver(arguments)
     }
 
     /// The locations, from arguments, environment and file.
@@ -169,13 +199,13 @@ impl ContentArguments {
     /// # Errors
     /// The configuration file cannot be read.
     pub fn locations(self) -> Result<Locations, Failure> {
-        let file = File::read(self.config.as_deref())?;
+        let file = File::read(self.place.config.as_deref())?;
         self.over(&file)
     }
 
     fn over(self, file: &File) -> Result<Locations, Failure> {
         Ok(Locations {
-            policies: self.policies.or_else(|| file.policies.clone()).unwrap_or_else(|| "policies".into()),
+            policies: self.place.over(file),
             entities: self.entities.or_else(|| file.entities.clone()).unwrap_or_else(|| "entities".into()),
             terms: Terms {
                 longest_id: at_least_one(
@@ -234,7 +264,7 @@ impl ServeArguments {
     /// # Errors
     /// The configuration file cannot be read.
     pub fn config(self) -> Result<ServeConfig, Failure> {
-        let file = File::read(self.content.config.as_deref())?;
+        let file = File::read(self.content.place.config.as_deref())?;
         let limits = Limits::default();
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (listen, admin_listen) = (self.listen.or(file.listen), self.admin_listen.or(file.admin_listen));

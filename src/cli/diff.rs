@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::config::{ContentArguments, SolverArguments};
+use super::config::{PolicyArguments, SolverArguments};
 use super::report::{self, counted};
 use super::{Failure, Outcome, proofs};
 use crate::assurance::diff::{Difference, Example, Found, Pair};
@@ -26,7 +26,7 @@ use crate::source::loader::{PolicyFolder, Version};
 )]
 pub struct Arguments {
     #[command(flatten)]
-    content: ContentArguments,
+    place: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
     /// The older policies: a folder, or a revision
@@ -67,14 +67,15 @@ enum FailOn {
 }
 
 pub fn run(arguments: Arguments) -> Outcome {
-    let folder = arguments.content.policies()?;
+    let solver = arguments.place.solver(arguments.solver)?;
+    let folder = arguments.place.folder()?;
     let old = arguments.against.map(Side::Revision).or(arguments.old.map(Side::of));
     let old = old.ok_or_else(|| Failure::message("name what to compare with: OLD or --against"))?;
     let new = arguments.new.map_or_else(|| Side::Folder(folder.clone()), Side::of);
     let (old, new, old_schema) =
         PolicyFolder::load_both(&old.version(&folder), &new.version(&folder)).map_err(Failure::Faults)?;
     let pair = Pair { old: old.policies, new: new.policies, old_schema };
-    let mut solver = arguments.solver.start()?;
+    let mut solver = solver.start()?;
     let differences = pair.compare(&mut solver).map_err(Failure::message)?;
     let result = Compared { schema: pair.new.schema(), gone: pair.gone(), differences: &differences };
     let text = match arguments.format {

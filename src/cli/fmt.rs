@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use similar::TextDiff;
 
-use super::config::ContentArguments;
+use super::config::PolicyArguments;
 use super::report::{self, counted};
 use super::{Failure, Outcome};
 use crate::authz::fault::{Fault, Faults, SourceText};
@@ -17,7 +17,7 @@ use crate::source::folder::Folder;
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
-    content: ContentArguments,
+    place: PolicyArguments,
     /// Policy files or folders of them [default: the folder of the policies, guardrails included]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -27,7 +27,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Outcome {
-    let policies = arguments.content.locations()?.policies;
+    let policies = arguments.place.folder()?;
     let paths = if arguments.paths.is_empty() { vec![policies] } else { arguments.paths };
     let files = files(&paths)?;
     let (mut text, mut faults, mut differing) = (String::new(), Faults::default(), 0);

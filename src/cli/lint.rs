@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::config::{ContentArguments, SolverArguments, colour, on_github};
+use super::config::{PolicyArguments, SolverArguments, colour, on_github};
 use super::report::{self, counted};
 use super::{Failure, Outcome};
 use crate::assurance::guardrails::Guardrails;
@@ -21,7 +21,7 @@ use crate::source::loader::PolicyFolder;
 )]
 pub struct Arguments {
     #[command(flatten)]
-    content: ContentArguments,
+    place: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
     /// Form of what is found [default: text; annotations as well where GITHUB_ACTIONS is `true`]
@@ -52,9 +52,10 @@ struct Reported<'a> {
 }
 
 pub fn run(arguments: Arguments) -> Outcome {
-    let folder = PolicyFolder::load(&arguments.content.policies()?).map_err(Failure::Faults)?;
+    let solver = arguments.place.solver(arguments.solver)?;
+    let folder = PolicyFolder::load(&arguments.place.folder()?).map_err(Failure::Faults)?;
     Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(Failure::Faults)?;
-    let mut solver = arguments.solver.start().map_err(|missing| without_solver(&missing)).ok();
+    let mut solver = solver.start().map_err(|missing| without_solver(&missing)).ok();
     let findings = lint(&folder.policies, &folder.schema, solver.as_mut());
     let mut faults = Faults::default();
     for finding in &findings {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::config::{ContentArguments, SolverArguments};
+use super::config::{PolicyArguments, SolverArguments};
 use super::report::{self, counted};
 use super::{Failure, Outcome, proofs};
 use crate::assurance::guardrails::{Claim, Guardrails};
@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 )]
 pub struct Arguments {
     #[command(flatten)]
-    content: ContentArguments,
+    place: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
     /// Form of the result
@@ -47,13 +47,16 @@ enum Format {
 }
 
 pub fn run(arguments: Arguments) -> Outcome {
-    let folder = PolicyFolder::load(&arguments.content.policies()?).map_err(Failure::Faults)?;
+    let solver = arguments.place.solver(arguments.solver)?;
+    let folder = PolicyFolder::load(&arguments.place.folder()?).map_err(Failure::Faults)?;
     let guardrails =
         Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(Failure::Faults)?;
-    let mut solver = arguments.solver.start()?;
+    let mut solver = solver.start()?;
     let started = Instant::now();
     let mut progress = Progress { started, total: guardrails.claims().len(), shown: false };
-    let proofs = prove(&folder.policies, &guardrails, &mut solver, &mut |claim, done| progress.next(claim, done.len() + 1));
+    let proofs = prove(&folder.policies, &guardrails, &mut solver, &mut |claim, done| {
+        progress.next(claim, done.len() + 1)
+    });
     progress.done();
     let schema = folder.policies.schema();
     let text = match arguments.format {

@@ -67,6 +67,7 @@ struct RunArguments {
 
 pub fn run(arguments: Arguments) -> Outcome {
     let Arguments { content, mut run, watch } = arguments;
+    run.solver = content.solver(run.solver)?;
     let locations = content.locations()?;
     if run.suites.is_empty() {
         run.suites.push(locations.policies.join("tests"));

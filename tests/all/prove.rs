@@ -307,6 +307,26 @@ fn a_solver_that_is_not_there() {
     assert!(said.contains("there is no solver `/no/such/solver`: install cvc5"), "{said}");
 }
 
+/// The configuration file says where the solver is, to every verb that needs it.
+#[test]
+fn the_configuration_file_names_the_solver() {
+    let content = Content::of_pack();
+    content.write("mandate.toml", "solver = \"/no/such/solver\"\n");
+    let config = content.path("mandate.toml");
+    for args in [&["prove"][..], &["diff", "policies"], &["lint"], &["test", "--mutate"]] {
+        let mut command = crate::support::mandate();
+        command
+            .args(args)
+            .env_remove("CVC5")
+            .arg("--config")
+            .arg(&config)
+            .current_dir(crate::support::pack("."));
+        let output = command.output().unwrap();
+        let said = text(&output.stderr);
+        assert!(said.contains("there is no solver `/no/such/solver`"), "{args:?}: {said}");
+    }
+}
+
 /// Runs a proof with a program in place of the solver.
 fn with_solver(script: &str) -> Output {
     let content = Content::of_pack();

@@ -85,7 +85,10 @@ impl Content {
 
     pub fn command(&self, verb: &str) -> Command {
         let mut command = mandate();
-        command.arg(verb).arg("--policies").arg(self.policies()).arg("--entities").arg(self.entities());
+        command.arg(verb).arg("--policies").arg(self.policies());
+        if ["serve", "check", "decide", "test"].contains(&verb) {
+            command.arg("--entities").arg(self.entities());
+        }
         command
     }
 
