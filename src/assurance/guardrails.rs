@@ -161,8 +161,16 @@ fn attribute(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Smol
         return Err((format!("the claim `{}` has no `@attribute`", info.id), help));
     }
     let records = schema.kinds().map(|(_, kind)| &kind.attributes);
-    let records = records.chain(schema.actions().map(|(_, action)| &action.context));
-    let found: Vec<_> = records.filter_map(|record| record.get(name)).collect();
+    let records: Vec<_> = records.chain(schema.actions().map(|(_, action)| &action.context)).collect();
+    let found: Vec<_> = records.iter().filter_map(|record| record.get(name)).collect();
+    let tags = schema.kinds().filter_map(|(_, kind)| kind.tags.as_ref());
+    let values = records.iter().flat_map(|record| record.iter().map(|(_, attribute)| &attribute.ty));
+    if values.chain(tags).any(|ty| holds(ty, name)) {
+        let message = format!("the claim `{}` is about `{name}`, which stands in a record", info.id);
+        let help =
+            "records are read as a whole as well; `independent` is for attributes of entities and contexts";
+        return Err((message, help.to_owned()));
+    }
     if found.is_empty() {
         let message = format!("the claim `{}` is about `{name}`, which nothing in the schema has", info.id);
         return Err((message, "correct `@attribute`".to_owned()));
@@ -172,4 +180,15 @@ fn attribute(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Smol
         return Err((message, "`independent` is for attributes of type `Bool` that are required".to_owned()));
     }
     Ok(name.into())
+}
+
+/// Whether a record in a value of this type has an attribute of this name.
+fn holds(ty: &Type, name: &str) -> bool {
+    match ty {
+        Type::Record(record) => {
+            record.get(name).is_some() || record.iter().any(|(_, attribute)| holds(&attribute.ty, name))
+        }
+        Type::Set(element) => holds(element, name),
+        Type::Bool | Type::Long | Type::String | Type::Entity(_) | Type::Extension(_) => false,
+    }
 }

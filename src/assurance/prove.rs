@@ -207,6 +207,13 @@ impl<'a> Prover<'a> {
         environment: &RequestEnvironment,
     ) -> Result<(), Proven> {
         let relevant = symbolic::relevant(self.policies, environment.index);
+        let whole =
+            |policy: &&Policy| conditions(policy).is_some_and(|expr| symbolic::takes_whole_context(&expr));
+        let (action, ..) = environment.index;
+        let in_context = self.policies.schema().action(action).context.get(attribute).is_some();
+        if let Some(policy) = relevant.iter().find(whole).filter(|_| in_context) {
+            return Err(Proven::Unknown(format!("`{}` reads the context as a whole", policy.id())));
+        }
         let mentions =
             |policy: &Policy| conditions(policy).is_some_and(|expr| symbolic::mentions(&expr, attribute));
         if !relevant.iter().any(mentions) {
@@ -319,7 +326,7 @@ impl<'a> Replay<'a> {
         let about = witness.decide(&loaded.with_policies(Arc::clone(&self.about)).ok()?)?;
         let decision = witness.decide(&loaded)?;
         if self.claim.form == Form::NeverErrors {
-            return (!about.errors.is_empty()).then_some((decision, None));
+            return (!about.errors.is_empty()).then_some((about, None));
         }
         if !about.is_permit() {
             return None;

@@ -2,7 +2,7 @@
 //! concerns.
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, RequestEnv};
-use cedar_policy_core::ast::{Expr, ExprKind, StaticPolicy};
+use cedar_policy_core::ast::{Expr, ExprKind, StaticPolicy, Var};
 use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet};
 
 use crate::authz::expression::with_parts;
@@ -104,4 +104,18 @@ pub fn fixed(expr: &Expr, attribute: &str, value: bool) -> Expr {
 pub fn mentions(expr: &Expr, attribute: &str) -> bool {
     let reads = |part: &Expr| matches!(part.expr_kind(), ExprKind::GetAttr { attr, .. } if attr == attribute);
     expr.subexpressions().any(reads)
+}
+
+/// Whether the context is read as a whole, so that any of its attributes may matter.
+pub fn takes_whole_context(expr: &Expr) -> bool {
+    let is_context = |part: &Expr| matches!(part.expr_kind(), ExprKind::Var(Var::Context));
+    // Each attribute that is read has the context as a part of its own.
+    let read = |part: &&Expr| match part.expr_kind() {
+        ExprKind::GetAttr { expr, .. }
+        | ExprKind::HasAttr { expr, .. }
+        | ExprKind::ExtHasAttr { expr, .. } => is_context(expr),
+        _ => false,
+    };
+    let all = expr.subexpressions().filter(|part| is_context(part)).count();
+    all > expr.subexpressions().filter(read).count()
 }

@@ -222,8 +222,32 @@ fn guardrails_never_fail() {
         "unless { principal.active }",
         "unless { principal.active && 9223372036854775807 + 1 > 0 }",
     )]);
-    let claim = claim(&json(&prove(&content, &["--format", "json"])), "never-errors");
-    assert_eq!(claim["result"], "broken", "{claim}");
+    let output = prove(&content, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("On this request a policy fails, suspended-partners-do-nothing ("), "{shown}");
+}
+
+/// An attribute that is read with others, all at once, may matter though nobody names it.
+#[test]
+fn independence_of_what_is_read_as_a_whole() {
+    let schema = |context: &str| {
+        ("schema.cedarschema", "context: { channel: Channel }", format!("context: {context}"))
+    };
+    let claim = |schema: &(&str, &str, String), policies: &[(&str, &str, &str)]| {
+        let (file, from, to) = schema;
+        prove(&edited(&[&[(*file, *from, to.as_str())], policies].concat()), &["--format", "json"])
+    };
+    let nested = claim(&schema("{ channel: Channel, consent: { delegatedAdministration: Bool } }"), &[]);
+    assert!(text(&nested.stderr).contains("which stands in a record"), "{nested:?}");
+    if solver() {
+        let whole = "  principal.active && context == context &&\n";
+        let own = schema("{ channel: Channel, delegatedAdministration: Bool }");
+        let output = claim(&own, &[(REGISTRATION, "  principal.active &&\n", whole)]);
+        let claim = self::claim(&json(&output), "registering-needs-no-delegated-administration");
+        assert_eq!(claim["result"], "unknown", "{claim}");
+        assert!(claim["why"].as_str().unwrap().contains("reads the context as a whole"), "{claim}");
+    }
 }
 
 /// A guardrail that is wrong, and what is said of it.
