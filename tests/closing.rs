@@ -14,7 +14,7 @@ fn main() {
     let named = program.components().count() > 1;
     let found = std::env::split_paths(&folders).any(|folder| folder.join(&program).is_file());
     if if named { program.is_file() } else { found } {
-        println!("\nEverything ran, the proofs as well: the solver is {}.", program.display());
+        println!("\nWhatever proves ran: the solver is {}.", program.display());
     } else {
         println!(
             "\nNOT RUN: whatever proves, because there is no solver `{}`. Install cvc5 (on Debian: apt-get install cvc5), or name it with CVC5.",

@@ -52,10 +52,10 @@ pub fn kind_name(kind: Kind, schema: &Schema) -> &str {
 }
 
 /// An action's name, without its namespace where no other has it.
-pub fn action(action: ActionId, schema: &Schema) -> &str {
+pub fn action(action: ActionId, schema: &Schema) -> String {
     let uid = &schema.action(action).uid;
     let short: &str = uid.eid().as_ref();
-    short
+    if schema.action_named(short) == Ok(action) { short.to_owned() } else { uid.to_string() }
 }
 
 /// An entity with what it is in and what is known of it.

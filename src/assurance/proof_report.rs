@@ -43,6 +43,9 @@ pub struct CounterexampleReport {
 pub struct Decided {
     pub decision: bool,
     pub policies: Vec<String>,
+    /// The policies that failed, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -88,7 +91,8 @@ impl CounterexampleReport {
 impl Decided {
     pub fn of(decision: &Decision) -> Self {
         let policies = decision.determining().iter().map(|policy| policy.id.to_string()).collect();
-        Self { decision: decision.is_permit(), policies }
+        let errors = decision.errors.iter().map(|error| format!("{}: {}", error.policy.id, error.message));
+        Self { decision: decision.is_permit(), policies, errors: errors.collect() }
     }
 }
 

@@ -1,23 +1,24 @@
 //! Proofs: does every claim hold, for all requests and all entities? What does not comes with a
 //! counterexample that the engine itself has decided.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cedar_policy::{Effect, Policy};
+use cedar_policy::{Effect, Policy, PolicyId};
 use cedar_policy_core::ast::Expr;
 use cedar_policy_symcc::{Env, equivalent_asserts, never_errors_asserts, never_matches_asserts};
 
 use super::bounds::Bounds;
-use super::guardrails::{Claim, Form, Guardrails};
+use super::guardrails::{Claim, Form, Guardrails, NEVER_ERRORS};
 use super::solver::{Answer, Solver};
 use super::symbolic::{self, RequestEnvironment, compile, compile_one, conditions, environments, variant};
 use super::witness::Witness;
 use crate::authz::Snapshot;
 use crate::authz::decision::Decision;
 use crate::authz::fault::{Fault, Faults, SourceText};
-use crate::authz::policies::Policies;
+use crate::authz::policies::{Environment, Policies};
 use crate::authz::schema::Schema;
 use crate::authz::snapshot::Terms;
 use crate::authz::value::{Record, Value};
@@ -55,6 +56,10 @@ pub struct Counterexample {
 impl Proof {
     pub fn holds(&self) -> bool {
         matches!(self.result, Proven::Holds)
+    }
+
+    pub fn is_broken(&self) -> bool {
+        matches!(self.result, Proven::Broken(_))
     }
 }
 
@@ -130,34 +135,40 @@ struct Prover<'a> {
     guardrails: &'a Guardrails,
     solver: &'a mut Solver,
     environments: Vec<RequestEnvironment>,
+    /// Policies and guardrails of which it is not proven that they never fail.
+    fallible: BTreeSet<(Environment, Which, PolicyId)>,
+}
+
+/// Policies and claims may have the same ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Which {
+    Policy,
+    Claim,
 }
 
 impl<'a> Prover<'a> {
     fn new(policies: &'a Arc<Policies>, guardrails: &'a Guardrails, solver: &'a mut Solver) -> Self {
         let environments = environments(policies.schema());
-        Self { policies, guardrails, solver, environments }
+        Self { policies, guardrails, solver, environments, fallible: BTreeSet::new() }
     }
 
     /// Ok if the claim holds; else what keeps it from that.
     fn prove(&mut self, claim: &Claim) -> Result<(), Proven> {
-        let mut claims_something = claim.form == Form::NeverErrors;
+        if claim.form == Form::NeverErrors {
+            return self.never_errors(claim);
+        }
+        let mut claims_something = false;
         for environment in self.environments.clone() {
-            if claim.form == Form::NeverErrors {
-                self.never_errors(claim, &environment)?;
-                continue;
-            }
             let Some(written) = self.guardrails.policy(claim, environment.index).cloned() else { continue };
+            let matched = matched(&claim.form, &written).map_err(Proven::Unknown)?;
             match &claim.form {
                 Form::Independent { attribute } => {
                     self.independent(claim, attribute, &written, &environment)?;
-                    claims_something = true;
                 }
-                form => {
-                    let matched = matched(form, &written).map_err(Proven::Unknown)?;
-                    self.bounded(claim, &matched, &environment)?;
-                    claims_something = claims_something || self.matches_any(&matched, &environment)?;
-                }
+                _ => self.bounded(claim, &matched, &environment)?,
             }
+            self.rests_on_no_failure(claim, &written, &environment)?;
+            claims_something = claims_something || self.matches_any(&matched, &environment)?;
         }
         if claims_something {
             return Ok(());
@@ -165,6 +176,27 @@ impl<'a> Prover<'a> {
         Err(Proven::Unknown(
             "no request could break it, so it claims nothing: correct its scope or conditions".into(),
         ))
+    }
+
+    /// A proof takes a policy that fails for one that does not match, but the engine denies where a forbid
+    /// fails, and a claim that fails claims less than it says. That more is denied breaks no `never` and no
+    /// `ceiling`.
+    fn rests_on_no_failure(
+        &self,
+        claim: &Claim,
+        written: &Policy,
+        environment: &RequestEnvironment,
+    ) -> Result<(), Proven> {
+        let only_less = matches!(claim.form, Form::Never | Form::Ceiling);
+        let matters = |which: Which, id: &PolicyId| match which {
+            Which::Claim => id == written.id(),
+            Which::Policy => !only_less,
+        };
+        let mut fallible = self.fallible.iter().filter(|(of, ..)| *of == environment.index);
+        match fallible.find(|(_, which, id)| matters(*which, id)) {
+            Some((.., id)) => Err(Proven::Unknown(format!("`{id}` may fail; see `{NEVER_ERRORS}`"))),
+            None => Ok(()),
+        }
     }
 
     /// `never`, `ceiling` and `floor`: what `matched` matches is never, or always, permitted.
@@ -236,17 +268,36 @@ impl<'a> Prover<'a> {
         Ok(())
     }
 
-    fn never_errors(&mut self, claim: &Claim, environment: &RequestEnvironment) -> Result<(), Proven> {
-        let mut policies = symbolic::relevant(self.policies, environment.index);
-        let guardrails = self.guardrails.policies();
-        policies.extend(guardrails.into_iter().flat_map(|it| symbolic::relevant(it, environment.index)));
-        for policy in policies {
-            let compiled =
-                compile_one(&policy, environment, self.policies.schema()).map_err(Proven::Unknown)?;
-            let answer = self.solver.ask(&never_errors_asserts(&compiled));
-            self.settle(claim, answer, &policy)?;
+    /// Asks of every policy and every claim, so that all are known on which no proof can rest.
+    fn never_errors(&mut self, claim: &Claim) -> Result<(), Proven> {
+        let mut first = Ok(());
+        for environment in self.environments.clone() {
+            let of = |policies: &Policies, which| {
+                let relevant = symbolic::relevant(policies, environment.index).into_iter();
+                relevant.map(move |policy| (which, policy))
+            };
+            let claims = self.guardrails.policies().into_iter().flat_map(|it| of(it, Which::Claim));
+            let all: Vec<_> = of(self.policies, Which::Policy).chain(claims).collect();
+            for (which, policy) in all {
+                let proven = self.never_fails(claim, &policy, &environment);
+                if proven.is_err() {
+                    self.fallible.insert((environment.index, which, policy.id().clone()));
+                    first = first.and(proven);
+                }
+            }
         }
-        Ok(())
+        first
+    }
+
+    fn never_fails(
+        &mut self,
+        claim: &Claim,
+        policy: &Policy,
+        environment: &RequestEnvironment,
+    ) -> Result<(), Proven> {
+        let compiled = compile_one(policy, environment, self.policies.schema()).map_err(Proven::Unknown)?;
+        let answer = self.solver.ask(&never_errors_asserts(&compiled));
+        self.settle(claim, answer, policy)
     }
 
     fn settle(&self, claim: &Claim, answer: Answer, about: &Policy) -> Result<(), Proven> {
@@ -288,11 +339,9 @@ fn fence(written: &Policy) -> Result<Policy, String> {
     let everything: Policy = "forbid (principal, action, resource);"
         .parse()
         .map_err(|error: cedar_policy::ParseErrors| error.to_string())?;
-    variant(
-        &everything.new_id(written.id().clone()),
-        Effect::Forbid,
-        Some(Expr::not(written.as_ref().condition())),
-    )
+    // No policy has such an id.
+    let id = PolicyId::new(format!("{}\u{1f}fence", written.id()));
+    variant(&everything.new_id(id), Effect::Forbid, Some(Expr::not(written.as_ref().condition())))
 }
 
 fn fixed(policy: &Policy, attribute: &str, value: bool) -> Result<Policy, String> {

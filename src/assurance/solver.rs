@@ -126,7 +126,8 @@ fn compiler(process: LocalSolver) -> Result<CedarSymCompiler<LocalSolver>, Solve
 /// Starts the process; it ends with this program, or when nobody asks it any more.
 fn spawn(options: &SolverOptions) -> Result<LocalSolver, SolverError> {
     let mut command = Command::new(&options.program);
-    command.args(["--lang", "smt", "--incremental"]);
+    // Some patterns of `like` take functions on strings that the solver keeps behind a flag.
+    command.args(["--lang", "smt", "--incremental", "--strings-exp"]);
     command.arg(format!("--tlimit-per={}", options.limit.as_millis()));
     command.kill_on_drop(true);
     LocalSolver::from_command(&mut command)

@@ -2,6 +2,7 @@
 //! it, a sidecar could load it, and a test can ask it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, UNIX_EPOCH};
 
 use cedar_policy_symcc::Env;
 use serde::{Deserialize, Serialize};
@@ -208,7 +209,7 @@ impl Witness {
     pub fn report(&self, schema: &Schema) -> WitnessReport {
         WitnessReport {
             principal: names::written(self.request.principal.name(), schema),
-            action: names::action(self.request.action, schema).to_owned(),
+            action: names::action(self.request.action, schema),
             resource: names::written(self.request.resource.name(), schema),
             context: names::caller_json(&self.request.context, schema),
             entities: self.entities.values().map(|entity| names::entity_json(entity, schema)).collect(),
@@ -223,7 +224,35 @@ fn ancestor(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<Enti
     }
 }
 
+/// A date and time in the form that it was computed in, as the literal that stands for it; `None` for one
+/// that no literal of four-digit years after 1970 can say.
+fn with_dates(json: &JsonValue) -> Option<JsonValue> {
+    match json {
+        JsonValue::Array(items) => {
+            items.iter().map(with_dates).collect::<Option<Vec<_>>>().map(JsonValue::Array)
+        }
+        JsonValue::Object(members) => {
+            let is_offset = json.pointer("/__extn/fn").is_some_and(|name| name == "offset");
+            if let Some(args) = json.pointer("/__extn/args").filter(|_| is_offset) {
+                let since = args.pointer("/1/__extn/arg")?.as_str()?.strip_suffix("ms")?.parse().ok()?;
+                let from = args.pointer("/0/__extn/arg")?.as_str().filter(|from| *from == "1970-01-01");
+                let at =
+                    from.filter(|_| since < LAST_DATE).map(|_| UNIX_EPOCH + Duration::from_millis(since))?;
+                let text = humantime::format_rfc3339_millis(at).to_string();
+                return Some(serde_json::json!({ "__extn": { "fn": "datetime", "arg": text } }));
+            }
+            let members = members.iter().map(|(name, value)| Some((name.clone(), with_dates(value)?)));
+            members.collect::<Option<_>>().map(JsonValue::Object)
+        }
+        json => Some(json.clone()),
+    }
+}
+
+/// The end of the year 9999, in milliseconds since 1970.
+const LAST_DATE: u64 = 253_402_300_800_000;
+
 fn record(json: &JsonValue, ty: &RecordType, schema: &Schema) -> Option<Record> {
+    let json = &with_dates(json)?;
     let json = Json::deserialize(json).ok()?;
     let mut reader = ValueReader::new(schema, Dialect::Stored, "");
     let record = reader.record(json.as_object()?, ty, Required::All);
@@ -232,6 +261,7 @@ fn record(json: &JsonValue, ty: &RecordType, schema: &Schema) -> Option<Record> 
 
 fn tags(json: Option<&JsonValue>, kind: Kind, schema: &Schema) -> Option<Record> {
     let (Some(json), Some(ty)) = (json, &schema.kind(kind).tags) else { return Some(Record::default()) };
+    let json = &with_dates(json)?;
     let json = Json::deserialize(json).ok()?;
     let mut reader = ValueReader::new(schema, Dialect::Stored, "");
     let tags = json.as_object()?.iter().map(|(tag, json)| Some((tag.to_smolstr(), reader.value(json, ty)?)));

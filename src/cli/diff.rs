@@ -124,9 +124,9 @@ struct Report<'a> {
 
 #[derive(Serialize)]
 struct EnvironmentReport<'a> {
-    principal: &'a str,
-    action: &'a str,
-    resource: &'a str,
+    principal: String,
+    action: String,
+    resource: String,
     change: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     wider: Option<ExampleReport>,
@@ -147,8 +147,8 @@ struct ExampleReport {
 }
 
 impl Compared<'_> {
-    fn names(&self, (action, principal, resource): Environment) -> [&str; 3] {
-        let kind = |kind| names::kind_name(kind, self.schema);
+    fn names(&self, (action, principal, resource): Environment) -> [String; 3] {
+        let kind = |kind| names::kind_name(kind, self.schema).to_owned();
         [kind(principal), names::action(action, self.schema), kind(resource)]
     }
 
@@ -216,7 +216,7 @@ impl Compared<'_> {
         }
         let mut text = String::from("| principal | action | resource | change |\n|---|---|---|---|\n");
         for difference in self.changed() {
-            let names = self.names(difference.environment).map(escaped).join(" | ");
+            let names = self.names(difference.environment).map(|name| escaped(&name)).join(" | ");
             let _ = writeln!(text, "| {names} | **{}** |", difference.word());
         }
         for gone in &self.gone {
@@ -231,7 +231,7 @@ impl Compared<'_> {
             counted(same, "request environment")
         );
         for (difference, what, found) in self.found() {
-            let title = self.names(difference.environment).map(escaped).join(" ");
+            let title = self.names(difference.environment).map(|name| escaped(&name)).join(" ");
             let body = match found {
                 Found::None => continue,
                 Found::Unknown(why) => format!("Nobody knows: {}\n", escaped(why)),

@@ -34,15 +34,16 @@ fn prover(options: SolverOptions) -> Prover {
 }
 
 fn findings(subject: &Subject, go_on: &dyn Fn() -> ControlFlow<()>, options: &SolverOptions) -> Findings {
-    let nothing = |faults: Faults| Findings { proven: Err(faults), claims: serde_json::Value::Null };
+    let nothing =
+        |faults: Faults, certain| Findings { proven: Err(faults), certain, claims: serde_json::Value::Null };
     let schema = subject.policies.schema();
     let guardrails = match Guardrails::parse(&subject.guardrails, schema) {
         Ok(guardrails) => guardrails,
-        Err(faults) => return nothing(faults),
+        Err(faults) => return nothing(faults, true),
     };
     let mut solver = match Solver::start(options) {
         Ok(solver) => solver,
-        Err(error) => return nothing(Fault::error(error.to_string()).into()),
+        Err(error) => return nothing(Fault::error(error.to_string()).into(), false),
     };
     let proofs = prove(&subject.policies, &guardrails, &mut solver, &mut |_, _| go_on());
     let mut faults = prove::faults(&proofs, schema);
@@ -53,6 +54,7 @@ fn findings(subject: &Subject, go_on: &dyn Fn() -> ControlFlow<()>, options: &So
         proofs.iter().map(|proof: &Proof| ProofReport::of(proof, schema)).collect();
     Findings {
         proven: faults.into_result().map(|_| ()),
+        certain: proofs.iter().all(Proof::holds) || proofs.iter().any(Proof::is_broken),
         claims: serde_json::to_value(claims).unwrap_or_default(),
     }
 }

@@ -54,7 +54,7 @@ pub fn witness(witness: &Witness, schema: &Schema) -> String {
     let mut text = String::new();
     let parts = [
         ("principal", names::written(request.principal.name(), schema)),
-        ("action", names::action(request.action, schema).to_owned()),
+        ("action", names::action(request.action, schema)),
         ("resource", names::written(request.resource.name(), schema)),
         ("context", names::record(&request.context, schema)),
     ];
@@ -94,9 +94,10 @@ pub fn as_suite(proofs: &[Proof], schema: &Schema) -> String {
 pub fn case(name: &str, why: &str, witness: &Witness, expect: &str, schema: &Schema) -> String {
     let request = &witness.request;
     let text = |text: &str| json!(text).to_string();
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut case = format!("  # {why}\n  - name: {}\n", text(name));
     let _ = writeln!(case, "    principal: {}", text(&names::written(request.principal.name(), schema)));
-    let _ = writeln!(case, "    action: {}", text(names::action(request.action, schema)));
+    let _ = writeln!(case, "    action: {}", text(&names::action(request.action, schema)));
     let _ = writeln!(case, "    resource: {}", text(&names::written(request.resource.name(), schema)));
     let context: Json = names::caller_json(&request.context, schema);
     if context.as_object().is_some_and(|context| !context.is_empty()) {

@@ -59,6 +59,8 @@ pub struct Subject {
 #[derive(Debug, Clone)]
 pub struct Findings {
     pub proven: Result<(), Faults>,
+    /// Whether proving again would come to the same.
+    pub certain: bool,
     pub claims: serde_json::Value,
 }
 
@@ -90,6 +92,7 @@ fn judge(prover: &mut Prover, subject: &Subject, go_on: &dyn Fn() -> ControlFlow
     let findings = std::panic::catch_unwind(AssertUnwindSafe(|| prover(subject, go_on)));
     let findings = findings.unwrap_or_else(|_| Findings {
         proven: Err(Fault::error("a defect of this program kept the guardrails from being proven").into()),
+        certain: false,
         claims: serde_json::Value::Null,
     });
     Verdict { findings, policies: subject.policies.digest().to_string(), took: started.elapsed() }

@@ -32,22 +32,24 @@ impl PolicyTrack {
         track
     }
 
-    /// Looks for new policies, and for a verdict on what waits.
+    /// Looks for new policies, and for a verdict on what waits. The folder is read first: a verdict on
+    /// what is no longer there counts for nothing.
     pub fn look(&mut self, loader: &mut Loader, force: bool) -> Option<TrackResult> {
-        if let Some(result) = self.keeper.verdict().and_then(|verdict| self.judged(&verdict, loader)) {
-            return Some(result);
-        }
         let current = self.pdp.0.snapshot.load_full();
-        match loader.look_at_policies(&current, self.waiting.as_deref(), force) {
-            Seen::Waiting => None,
+        let seen = loader.look_at_policies(&current, self.waiting.as_deref(), force);
+        if !matches!(seen, Seen::Waiting) {
+            self.drop_waiting();
+            if let Some(verdict) = self.keeper.verdict() {
+                self.pdp.proven(&verdict);
+            }
+        }
+        match seen {
+            Seen::Waiting => self.keeper.verdict().and_then(|verdict| self.judged(&verdict, loader)),
             Seen::InUse => {
                 self.settle();
                 None
             }
-            Seen::Refused(faults) => {
-                self.drop_waiting();
-                Some(Err(faults))
-            }
+            Seen::Refused(faults) => Some(Err(faults)),
             Seen::Candidate(candidate) if loader.uses(&candidate, &current) => {
                 self.settle();
                 Some(self.accept(*candidate, loader))
@@ -77,6 +79,11 @@ impl PolicyTrack {
             }
             return Some(result);
         }
+        if candidate.guardrails().is_empty() && !loader.guardrails().is_empty() {
+            let fault = Fault::error("there were guardrails, and there are none now");
+            let help = "bring them back; if nothing is to be proven any more, leave a file without claims in `guardrails/`, or serve with `--guardrails off`";
+            return Some(Err(fault.help(help).into()));
+        }
         let before = self.refused.as_ref().filter(|(digest, _)| !force && *digest == candidate.digest());
         if let Some((_, faults)) = before {
             return Some(Err(faults.clone()));
@@ -105,9 +112,8 @@ impl PolicyTrack {
         }
     }
 
-    /// What is in use is what there is: nothing waits, and nothing is refused any more.
+    /// What is in use is what there is: nothing is refused any more.
     fn settle(&mut self) {
-        self.drop_waiting();
         if self.refused.take().is_some() {
             self.pdp.0.status.guardrails(|guardrails| guardrails.refused = None);
         }
@@ -115,10 +121,7 @@ impl PolicyTrack {
 
     /// What a verdict makes of what waited for it.
     fn judged(&mut self, verdict: &Verdict, loader: &mut Loader) -> Option<TrackResult> {
-        let Some(candidate) = self.waiting.take() else {
-            self.pdp.proven(verdict);
-            return None;
-        };
+        let candidate = self.waiting.take()?;
         match &verdict.findings.proven {
             Ok(()) => {
                 let result = self.accept(*candidate, loader);
@@ -129,7 +132,9 @@ impl PolicyTrack {
                 Some(result)
             }
             Err(faults) => {
-                self.refused = Some((candidate.digest(), faults.clone()));
+                // What the solver did not know, it may know the next time.
+                let certain = verdict.findings.certain;
+                self.refused = certain.then(|| (candidate.digest(), faults.clone()));
                 self.pdp.disproven(verdict);
                 Some(Err(faults.clone()))
             }

@@ -208,7 +208,11 @@ impl Writer {
         let policies_refused = !self.policies.waits()
             && self.pdp.note(TrackName::Policies, policies.as_ref(), started.elapsed());
         let refused = [entities_refused, policies_refused];
-        self.retry = if refused.contains(&true) { (self.retry * 2).min(self.poll) } else { RETRY };
+        self.retry = match refused.contains(&true) {
+            true => (self.retry * 2).min(self.poll),
+            false if self.policies.waits() => self.retry,
+            false => RETRY,
+        };
         self.refused = refused.contains(&true);
     }
 }

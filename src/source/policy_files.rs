@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use cedar_policy::PolicyId;
+
 use super::folder::{Folder, Listing, POLICY_EXTENSIONS, has_extension, not_emptied};
 use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
@@ -107,8 +109,24 @@ impl Sorted {
     /// # Errors
     /// Everything that is wrong with the policies.
     pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Faults), Faults> {
-        Policies::parse(&self.policies, schema)
+        let (policies, warnings) = Policies::parse(&self.policies, schema)?;
+        no_claims(&policies).map(|()| (policies, warnings))
     }
+}
+
+/// A claim among the policies would grant what it was to bound.
+fn no_claims(policies: &Policies) -> Result<(), Faults> {
+    let mut faults = Faults::default();
+    for info in policies.infos() {
+        let policy = policies.set().policy(&PolicyId::new(&info.id));
+        if policy.is_some_and(|policy| policy.annotation("claim").is_some()) {
+            let fault = Fault::error(format!("`{}` is a claim, and stands among the policies", info.id));
+            let help =
+                format!("move it to `{GUARDRAILS}/` in the folder of the policies, or remove `@claim`");
+            faults.push(fault.help(help).at(info.place.clone()));
+        }
+    }
+    faults.into_result().map(|_| ())
 }
 
 /// Whether a file, by its name inside the policy folder, is one that the folder would pick.

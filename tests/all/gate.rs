@@ -197,6 +197,70 @@ fn nothing_is_said_before_the_verdict() {
     until("the next serves", || outcome(&sidecar) == "accepted");
 }
 
+/// An edit that was refused before takes the place of a better one that waits for its proof.
+#[test]
+fn what_comes_back_refused_stays_refused() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let program = held_solver(&content);
+    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    let (before, original) = (sidecar.revision(), content.read("policies/consent.cedar"));
+    let broken = format!("{original}\n@id(\"all\") permit (principal, action, resource);\n");
+    content.place("policies/consent.cedar", &broken);
+    until("the edit is refused", || outcome(&sidecar) == "refused");
+    hold(&content);
+    content.place("policies/consent.cedar", &original.replace("An active partner may", "A partner may"));
+    until("the better is being proven", || sidecar.status()["guardrails"]["proving"] == true);
+    content.place("policies/consent.cedar", &broken);
+    until("nothing is being proven", || sidecar.status()["guardrails"]["proving"] == false);
+    release(&content);
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    until("it was looked at again", || !sidecar.permits(&contoso()));
+    assert_eq!(outcome(&sidecar), "refused");
+    assert_eq!(sidecar.status()["policies"]["count"], 24);
+    assert_ne!(sidecar.revision(), before, "the entities changed");
+}
+
+/// Promises do not go away by a folder that is missing.
+#[test]
+fn guardrails_are_not_lost_in_silence() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let sidecar = content.serve_with(&["--guardrails", "enforce"]);
+    fs::rename(content.path("policies/guardrails"), content.path("elsewhere")).unwrap();
+    until("the loss is refused", || outcome(&sidecar) == "refused");
+    let errors = sidecar.status()["policies"]["last_reload"]["errors"].to_string();
+    assert!(errors.contains("there were guardrails, and there are none now"), "{errors}");
+    fs::create_dir(content.path("policies/guardrails")).unwrap();
+    content.place("policies/guardrails/none.cedar", "// No claims.\n");
+    until("a file without claims is accepted", || outcome(&sidecar) == "accepted");
+    let claims = sidecar.status()["guardrails"]["proof"]["claims"].as_array().unwrap().len();
+    assert_eq!(claims, 1, "but policies still must not fail");
+}
+
+/// What a solver did not know it is asked again.
+#[test]
+fn a_solver_that_failed_is_tried_again() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let program = held_solver(&content);
+    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    let original = content.read("solver");
+    content.place("solver", "#!/bin/sh\nexit 1\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    content.edit("policies/consent.cedar", "An active partner may", "A partner may");
+    until("the edit is refused", || outcome(&sidecar) == "refused");
+    content.place("solver", &original);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    until("the edit serves", || outcome(&sidecar) == "accepted");
+}
+
 /// Only the newest edit counts, whatever is being proven when it comes.
 #[test]
 fn a_newer_edit_takes_the_place_of_one_that_waits() {

@@ -331,6 +331,124 @@ fn a_solver_that_is_not_there() {
     assert!(said.contains("there is no solver `/no/such/solver`: install cvc5"), "{said}");
 }
 
+/// A small world of its own: a schema, policies and claims, and what is said of each claim.
+#[track_caller]
+fn check_claims(schema: &str, policies: &str, claims: &str, results: &[(&str, &str, &str)]) {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    fs::remove_dir_all(content.policies()).unwrap();
+    fs::create_dir_all(content.path("policies/guardrails")).unwrap();
+    content.write("policies/schema.cedarschema", schema);
+    content.write("policies/all.cedar", policies);
+    content.write("policies/guardrails/all.cedar", claims);
+    let result = json(&prove(&content, &["--format", "json"]));
+    for (id, wanted, why) in results {
+        let claim = claim(&result, id);
+        assert_eq!(claim["result"], *wanted, "{claim}");
+        assert!(claim.to_string().contains(why), "{claim}");
+    }
+}
+
+/// A forbid that fails denies, and a claim that fails claims less than it says.
+#[test]
+fn no_proof_rests_on_what_may_fail() {
+    let schema = "entity U = { n: Long }; entity D; action a appliesTo { principal: U, resource: D };";
+    let policies = "@id(\"p\") permit(principal, action, resource);
+        @id(\"f\") forbid(principal, action, resource) when { principal.n + 1 < -9223372036854775807 };";
+    let floor = "@id(\"floor\") @claim(\"floor\") @because(\"x\") permit(principal, action, resource);";
+    check_claims(
+        schema,
+        policies,
+        floor,
+        &[("never-errors", "broken", "U::u"), ("floor", "unknown", "`f` may fail")],
+    );
+    let permit = "@id(\"p\") permit(principal, action, resource) when { principal.n == 9223372036854775807 || principal.n < 2 };";
+    let ceiling = "@id(\"ceiling\") @claim(\"ceiling\") @because(\"x\") permit(principal, action, resource) when { principal.n + 1 < 6 };";
+    check_claims(schema, permit, ceiling, &[("ceiling", "unknown", "`ceiling` may fail")]);
+    let never = "@id(\"never\") @claim(\"never\") @because(\"x\") forbid(principal, action, resource) when { principal.n < 0 };";
+    let fails =
+        "@id(\"p\") permit(principal, action, resource) when { principal.n > 0 && principal.n + 1 > 1 };";
+    check_claims(schema, fails, never, &[("never-errors", "broken", "overflow"), ("never", "proven", "")]);
+}
+
+/// Patterns with several wildcards, dates, and lines in the sentence of a claim.
+#[test]
+fn values_of_every_kind() {
+    let schema =
+        "entity U = { at: datetime, s: String }; entity D; action a appliesTo { principal: U, resource: D };";
+    let policies = "@id(\"p\") permit(principal, action, resource)
+        when { principal.s like \"*foo*\" && principal.at > datetime(\"2024-01-01\") };";
+    let claims = "@id(\"never\") @claim(\"never\") @because(\"two\nlines\") forbid(principal, action, resource);
+        @id(\"p\") @claim(\"never\") @because(\"x\") forbid(principal, action, resource) unless { principal.s like \"*foo*\" };";
+    check_claims(
+        schema,
+        policies,
+        claims,
+        &[("never", "broken", "2024-01-01T00:00:00.001Z"), ("p", "proven", "")],
+    );
+}
+
+/// An independence that no request is about, and one with the name of a policy.
+#[test]
+fn independence_has_to_be_about_something() {
+    let schema =
+        "entity U = { b: Bool, c: Bool }; entity D; action a appliesTo { principal: U, resource: D };";
+    let policies = "@id(\"p\") permit(principal, action, resource) when { principal.b };";
+    let claims = "@id(\"p\") @claim(\"independent\") @attribute(\"c\") @because(\"x\") permit(principal, action, resource);
+        @id(\"q\") @claim(\"independent\") @attribute(\"b\") @because(\"x\") permit(principal, action, resource);
+        @id(\"r\") @claim(\"independent\") @attribute(\"b\") @because(\"x\") permit(principal, action, resource) when { principal.b && !principal.b };";
+    check_claims(
+        schema,
+        policies,
+        claims,
+        &[("p", "proven", ""), ("q", "broken", "otherwise"), ("r", "unknown", "claims nothing")],
+    );
+    let same = policies.replace("principal.b }", "principal.b && (principal.c || !principal.c) }");
+    check_claims(schema, &same, claims, &[("p", "proven", "")]);
+}
+
+/// Actions of one name in two namespaces are named in full, so that the case can be asked.
+#[test]
+fn actions_of_one_name() {
+    if !solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    fs::remove_dir_all(content.policies()).unwrap();
+    fs::remove_dir_all(content.entities()).unwrap();
+    fs::create_dir_all(content.path("policies/guardrails")).unwrap();
+    fs::create_dir_all(content.entities()).unwrap();
+    let types = "entity U; entity D; action a appliesTo { principal: U, resource: D };";
+    content.write(
+        "policies/schema.cedarschema",
+        &format!("namespace A {{ {types} }} namespace B {{ {types} }}"),
+    );
+    content.write("policies/all.cedar", "@id(\"p\") permit(principal, action, resource);");
+    content.write(
+        "policies/guardrails/all.cedar",
+        "@id(\"n\") @claim(\"never\") @because(\"two\nlines\") forbid(principal, action, resource);",
+    );
+    let suite = prove(&content, &["--emit-test"]);
+    content.write("suite.yaml", &text(&suite.stdout));
+    let output = content.mandate("test", &[content.path("suite.yaml").to_str().unwrap()]);
+    assert!(text(&output.stdout).contains("+ permit by p"), "{output:?}\n{}", text(&suite.stdout));
+}
+
+/// A claim among the policies would grant what it was to bound.
+#[test]
+fn claims_are_no_policies() {
+    let content = Content::of_pack();
+    fs::create_dir_all(content.path("policies/sub/guardrails")).unwrap();
+    let claim = "@id(\"c\") @claim(\"ceiling\") @because(\"x\") permit (principal, action, resource);";
+    content.write("policies/sub/guardrails/more.cedar", claim);
+    let output = content.mandate("check", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    assert!(said.contains("`c` is a claim, and stands among the policies"), "{said}");
+}
+
 /// The configuration file says where the solver is, to every verb that needs it.
 #[test]
 fn the_configuration_file_names_the_solver() {
