@@ -4,16 +4,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cedar_policy::Policy;
-use cedar_policy_symcc::implies_asserts;
+use cedar_policy::{Effect, Policy};
+use cedar_policy_symcc::{implies_asserts, never_errors_asserts};
 
 use super::solver::{Answer, Solver};
-use super::symbolic::{RequestEnvironment, compile, environments, relevant};
+use super::symbolic::{RequestEnvironment, compile, compile_one, environments, relevant};
 use super::witness::Witness;
 use crate::authz::Snapshot;
 use crate::authz::decision::Decision;
 use crate::authz::policies::{Environment, Policies};
-use crate::authz::schema::Schema;
+use crate::authz::schema::{ActionId, ActionInfo, Schema};
 use crate::authz::snapshot::Terms;
 
 /// Two sets of policies, both by the schema of the newer.
@@ -82,18 +82,38 @@ impl Pair {
         names(&self.old_schema).into_iter().filter(|name| !left.contains(name)).collect()
     }
 
+    /// Actions that are in other groups than they were: the older policies, read by the newer schema, would
+    /// match what they did not.
+    fn regrouped(&self) -> BTreeSet<ActionId> {
+        let groups = |action: &ActionInfo| -> BTreeSet<String> {
+            action.entities.iter().map(|entity| entity.uid().to_string()).collect()
+        };
+        let differs = self.new.schema().actions().filter(|(_, action)| {
+            let before = self.old_schema.actions().find(|(_, before)| before.uid == action.uid);
+            before.is_some_and(|(_, before)| groups(before) != groups(action))
+        });
+        differs.map(|(id, _)| id).collect()
+    }
+
     /// Compares every request environment of the newer schema.
     ///
     /// # Errors
     /// A defect of this program: the policies do not fit their schema.
     pub fn compare(&self, solver: &mut Solver) -> Result<Vec<Difference>, String> {
         let known = names(&self.old_schema);
+        let regrouped = self.regrouped();
         let differences = environments(self.new.schema()).into_iter().map(|environment| {
             // What could not be asked before was permitted to nobody.
             let asked = known.contains(&words(environment.index, self.new.schema()));
             let old = if asked { relevant(&self.old, environment.index) } else { Vec::new() };
             let new = relevant(&self.new, environment.index);
-            let mut find = |wider| self.find(&environment, &old, &new, wider, solver);
+            let mut find = |wider| {
+                if asked && regrouped.contains(&environment.index.0) {
+                    let why = "its action is in other groups by the newer schema";
+                    return Ok(Found::Unknown(why.to_owned()));
+                }
+                self.find(&environment, &old, &new, wider, solver)
+            };
             Ok(Difference { environment: environment.index, wider: find(true)?, narrower: find(false)? })
         });
         differences.collect()
@@ -117,13 +137,25 @@ impl Pair {
             (Ok(old), Ok(new)) => (old, new),
             (Err(why), _) | (_, Err(why)) => return Ok(Found::Unknown(why)),
         };
+        for forbid in old.iter().chain(new).filter(|policy| policy.effect() == Effect::Forbid) {
+            let compiled = match compile_one(forbid, environment, schema) {
+                Ok(compiled) => compiled,
+                Err(why) => return Ok(Found::Unknown(why)),
+            };
+            // A comparison takes it for one that does not match, and the engine denies.
+            if !matches!(solver.ask(&never_errors_asserts(&compiled)), Answer::Holds) {
+                return Ok(Found::Unknown(format!("`{}` may fail, and then denies", forbid.id())));
+            }
+        }
         let (more, less) = if wider { (&new_set, &old_set) } else { (&old_set, &new_set) };
         let found = match solver.ask(&implies_asserts(more, less)) {
             Answer::Holds => return Ok(Found::None),
             Answer::Unknown(why) => return Ok(Found::Unknown(why)),
             Answer::Fails(found) => found,
         };
-        let witness = Witness::found(&found, schema).ok_or("the solver's example is not of this schema")?;
+        let Some(witness) = Witness::found(&found, schema) else {
+            return Ok(Found::Unknown("there is a difference, but its example cannot be read".to_owned()));
+        };
         let replay = Replay::new(self, old.is_empty())?;
         let differs =
             |(old, new): &(Decision, Decision)| (new.is_permit(), old.is_permit()) == (wider, !wider);

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cedar_policy_symcc::err::Error;
-use cedar_policy_symcc::solver::LocalSolver;
-use cedar_policy_symcc::{CedarSymCompiler, Env, WellFormedAsserts};
+use cedar_policy_symcc::solver::{Decision, LocalSolver, Solver as _};
+use cedar_policy_symcc::{CedarSymCompiler, Env, SmtLibScript as _, WellFormedAsserts};
 use tokio::process::Command;
 use tokio::runtime::Runtime;
 
@@ -71,15 +71,11 @@ impl Solver {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| SolverError::Broken(error.to_string()))?;
         let mut process = runtime.block_on(async { spawn(options) })?;
-        let works = runtime.block_on(async {
-            tokio::time::timeout(
-                options.limit + GRACE,
-                cedar_policy_symcc::solver::Solver::check_sat(&mut process),
-            )
-            .await
-        });
+        let works = runtime
+            .block_on(async { tokio::time::timeout(options.limit + GRACE, is_solver(&mut process)).await });
         match works {
-            Ok(Ok(_)) => {}
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Err(SolverError::Broken("it gives wrong answers".to_owned())),
             Ok(Err(error)) => return Err(SolverError::Broken(error.to_string())),
             Err(_) => return Err(SolverError::Broken("it does not answer".to_owned())),
         }
@@ -117,6 +113,13 @@ impl Solver {
         }
         Answer::Unknown(why.to_owned())
     }
+}
+
+/// Whether it finds that nothing can hold, and that a contradiction cannot.
+async fn is_solver(process: &mut LocalSolver) -> Result<bool, cedar_policy_symcc::solver::SolverError> {
+    let nothing = process.check_sat().await?;
+    process.smtlib_input().assert("false").await?;
+    Ok(nothing == Decision::Sat && process.check_sat().await? == Decision::Unsat)
 }
 
 fn compiler(process: LocalSolver) -> Result<CedarSymCompiler<LocalSolver>, SolverError> {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Expr, ExprKind, Literal, UnaryOp};
+use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, UnaryOp};
 
 use super::fault::Place;
 use super::policies::PolicyInfo;
@@ -69,7 +69,7 @@ pub fn clauses(condition: &Expr, policy: &Place) -> Vec<Clause> {
 /// of the whole condition.
 pub fn walk<'e>(condition: &'e Expr, ask: &mut dyn FnMut(&'e Expr) -> Truth) -> Truth {
     match condition.expr_kind() {
-        ExprKind::And { left, right } if !same_place(condition, right) => {
+        ExprKind::And { left, right } if !is_membership(left, right) => {
             let left = walk(left, ask);
             let right = if left.yes { walk(right, ask) } else { Truth::NEITHER };
             Truth { yes: right.yes, no: left.no || right.no }
@@ -113,7 +113,7 @@ fn look_inside<'e>(value: &'e Expr, ask: &mut dyn FnMut(&'e Expr) -> Truth) {
                 look_inside(else_expr, ask);
             }
         }
-        ExprKind::And { right, .. } if !same_place(value, right) => {
+        ExprKind::And { left, right } if !is_membership(left, right) => {
             walk(value, ask);
         }
         ExprKind::Or { .. } => {
@@ -150,6 +150,17 @@ fn operands(expr: &Expr) -> Vec<&Expr> {
 /// `!(a <= b)`, and `a is T in b` as `a is T && a in b`, but each is one clause as it is written.
 pub fn same_place(whole: &Expr, part: &Expr) -> bool {
     span(whole).is_some() && span(whole) == span(part)
+}
+
+/// Whether two operands of `&&` are what `a is T in b` was parsed to. Places do not tell: those of several
+/// `when` and `unless` are the whole policy's.
+pub fn is_membership(left: &Expr, right: &Expr) -> bool {
+    match (left.expr_kind(), right.expr_kind()) {
+        (ExprKind::Is { expr, .. }, ExprKind::BinaryApp { op: BinaryOp::In, arg1, .. }) => {
+            same_place(left, right) && expr.eq_shape(arg1)
+        }
+        _ => false,
+    }
 }
 
 /// The bytes of an expression in the text that it was parsed from.

@@ -152,6 +152,8 @@ pub struct ServeConfig {
     /// What guards new policies, if anything.
     pub guardrails: Option<Guard>,
     pub solver: Result<SolverOptions, Failure>,
+    /// Whether somebody said which solver, or how long it has.
+    pub solver_named: bool,
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub poll: Duration,
@@ -275,9 +277,11 @@ impl ServeArguments {
                 "`listen` and `admin-listen` are the same address, {listen}"
             )));
         }
+        let solver = self.solver.over(&file);
         Ok(ServeConfig {
             guardrails: self.guardrails.or(file.guardrails),
-            solver: self.solver.over(&file).find(),
+            solver_named: solver.solver.is_some() || solver.solver_limit.is_some(),
+            solver: solver.find(),
             locations: self.content.over(&file)?,
             listen,
             admin_listen,

@@ -15,13 +15,14 @@ use crate::pdp::gate::{Findings, Gate, Mode, Prover, Subject};
 /// proven.
 ///
 /// # Errors
-/// Claims are to be enforced, and there is no solver.
+/// Claims are to be enforced, and there is no solver; or there is not the one that somebody named.
 pub fn of(config: &ServeConfig) -> Result<Gate, Failure> {
     let mode = match (config.guardrails, &config.solver) {
         (Some(Guard::Off), _) => return Ok(Gate::open()),
         (Some(Guard::Enforce), Err(missing)) => {
             return Err(Failure::message(format!("guardrails cannot be enforced: {missing}")));
         }
+        (None, Err(missing)) if config.solver_named => return Err(Failure::message(missing.to_string())),
         (Some(Guard::Enforce) | None, Ok(_)) => Mode::Enforce,
         (Some(Guard::Warn), _) | (None, Err(_)) => Mode::Warn,
     };

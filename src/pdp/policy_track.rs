@@ -16,12 +16,14 @@ pub(super) struct PolicyTrack {
     waiting: Option<Box<Candidate>>,
     /// What did not pass, so that it is not proven again at each look.
     refused: Option<(Digest, Faults)>,
+    /// What passed, and still could not be used: the entities may come to fit it.
+    passed: Option<(Digest, Verdict)>,
 }
 
 impl PolicyTrack {
     /// Begins with policies that are in use, and what was proven of them, if anything was.
     pub fn start(pdp: Pdp, keeper: Gatekeeper, verdict: Option<&Verdict>, loader: &Loader) -> Self {
-        let track = Self { pdp, keeper, waiting: None, refused: None };
+        let track = Self { pdp, keeper, waiting: None, refused: None, passed: None };
         track.pdp.guarded(track.keeper.mode, track.keeper.why_not.as_deref());
         if let Some(verdict) = verdict {
             track.pdp.proven(verdict);
@@ -46,12 +48,15 @@ impl PolicyTrack {
         match seen {
             Seen::Waiting => self.keeper.verdict().and_then(|verdict| self.judged(&verdict, loader)),
             Seen::InUse => {
-                self.settle();
+                self.forget_refused();
                 None
             }
-            Seen::Refused(faults) => Some(Err(faults)),
+            Seen::Refused(faults) => {
+                self.forget_refused();
+                Some(Err(faults))
+            }
             Seen::Candidate(candidate) if loader.uses(&candidate, &current) => {
-                self.settle();
+                self.forget_refused();
                 Some(self.accept(*candidate, loader))
             }
             Seen::Candidate(candidate) => self.consider(candidate, loader, force),
@@ -72,6 +77,10 @@ impl PolicyTrack {
     ) -> Option<TrackResult> {
         let subject =
             Subject { policies: candidate.policies.clone(), guardrails: candidate.guardrails().to_vec() };
+        let passed = self.passed.take_if(|(digest, _)| *digest == candidate.digest());
+        if let Some((_, verdict)) = passed {
+            return Some(self.accept_proven(*candidate, &verdict, loader));
+        }
         if !self.keeper.enforces() {
             let result = self.accept(*candidate, loader);
             if result.is_ok() {
@@ -112,8 +121,8 @@ impl PolicyTrack {
         }
     }
 
-    /// What is in use is what there is: nothing is refused any more.
-    fn settle(&mut self) {
+    /// What was refused before is not the newest any more.
+    fn forget_refused(&mut self) {
         if self.refused.take().is_some() {
             self.pdp.0.status.guardrails(|guardrails| guardrails.refused = None);
         }
@@ -122,23 +131,29 @@ impl PolicyTrack {
     /// What a verdict makes of what waited for it.
     fn judged(&mut self, verdict: &Verdict, loader: &mut Loader) -> Option<TrackResult> {
         let candidate = self.waiting.take()?;
+        let digest = candidate.digest();
         match &verdict.findings.proven {
-            Ok(()) => {
-                let result = self.accept(*candidate, loader);
-                match &result {
-                    Ok(_) => self.pdp.proven(verdict),
-                    Err(_) => self.pdp.not_proving(),
-                }
-                Some(result)
-            }
+            Ok(()) => Some(self.accept_proven(*candidate, verdict, loader)),
             Err(faults) => {
                 // What the solver did not know, it may know the next time.
                 let certain = verdict.findings.certain;
-                self.refused = certain.then(|| (candidate.digest(), faults.clone()));
+                self.refused = certain.then(|| (digest, faults.clone()));
                 self.pdp.disproven(verdict);
                 Some(Err(faults.clone()))
             }
         }
+    }
+
+    fn accept_proven(&mut self, candidate: Candidate, verdict: &Verdict, loader: &mut Loader) -> TrackResult {
+        let digest = candidate.digest();
+        let result = self.accept(candidate, loader);
+        if result.is_ok() {
+            self.pdp.proven(verdict);
+        } else {
+            self.passed = Some((digest, verdict.clone()));
+            self.pdp.not_proving();
+        }
+        result
     }
 
     fn accept(&mut self, candidate: Candidate, loader: &mut Loader) -> TrackResult {

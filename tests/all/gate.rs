@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value, json};
@@ -327,19 +326,17 @@ fn without_a_solver_guardrails_warn() {
 #[test]
 fn the_default_is_to_enforce_what_can_be_proven() {
     #[track_caller]
-    fn check(solver: &Path, mode: &str) {
+    fn check(solver: Option<&str>, mode: &str) {
         let content = Content::of_pack();
-        let config = content.path("mandate.toml");
-        fs::write(&config, format!("solver = {:?}\n", solver.to_str().unwrap())).unwrap();
-        let mut process = content
-            .command("serve")
-            .env_remove("CVC5")
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"])
-            .arg(&config)
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = content.command("serve");
+        command.env_remove("CVC5").args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        // Where there is no folder to look in, there is no solver.
+        match solver {
+            Some(solver) => command.args(["--solver", solver]),
+            None => command.env("PATH", "/no/such/folder"),
+        };
+        let (out, nothing) = (std::process::Stdio::piped(), std::process::Stdio::null());
+        let mut process = command.stdout(out).stderr(nothing).spawn().unwrap();
         let mut lines = std::io::BufRead::lines(std::io::BufReader::new(process.stdout.take().unwrap()));
         let admin = lines.next().unwrap().unwrap().replace("admin on ", "");
         assert!(lines.next().unwrap().unwrap().starts_with("decisions on "));
@@ -348,10 +345,19 @@ fn the_default_is_to_enforce_what_can_be_proven() {
         process.wait().unwrap();
         assert_eq!(status["guardrails"]["mode"], mode);
     }
-    check(Path::new("/no/such/solver"), "warn");
+    check(None, "warn");
     if solver() {
         let real = std::env::var("CVC5").unwrap_or_else(|_| "cvc5".to_owned());
-        check(Path::new(&real), "enforce");
+        check(Some(&real), "enforce");
+    }
+}
+
+/// Who names a solver wants proofs, and is not to go without by a mistake.
+#[test]
+fn a_solver_that_was_named_has_to_be_there() {
+    for args in [["--solver", "/no/such/solver"], ["--solver-limit", "0s"]] {
+        let output = start(&Content::of_pack(), &args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
     }
 }
 

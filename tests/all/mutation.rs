@@ -141,6 +141,32 @@ when { if principal.admin then (resource.public || principal.level == Level::\"h
     check(policy, &open, &survive);
 }
 
+/// Each of several `when` and `unless` is a clause of its own.
+#[test]
+fn operators_of_several_conditions() {
+    let policy = "@id(\"view\") permit (principal is User, action, resource)
+when { principal.admin }
+when { principal.level == Level::\"high\" }
+unless { !resource.public };";
+    let cases = [("ada", "open", "permit"), ("bob", "closed", "deny"), ("cy", "open", "deny")];
+    check(policy, &cases, &["2: view: drop a clause", "4: view: drop a clause"]);
+}
+
+/// What breaks a claim before anything is mutated notices nothing.
+#[test]
+fn claims_have_to_hold_first() {
+    if !solver() {
+        return;
+    }
+    let content = content(POLICY, CASES);
+    let claim = "@id(\"no\") @claim(\"never\") @because(\"x\") forbid (principal, action, resource);";
+    content.write("policies/guardrails/no.cedar", claim);
+    let (output, _) = mutate(&content, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the guardrails have to be proven before mutants are tried"), "{said}");
+}
+
 #[test]
 fn without_a_solver_nothing_is_proven() {
     let (output, shown) = mutate(&content(POLICY, &CASES[..2]), &["--solver", "/no/such/solver"]);

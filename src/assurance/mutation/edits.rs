@@ -10,7 +10,7 @@ use cedar_policy_core::parser::text_to_cst::parse_policy;
 use cedar_policy_core::parser::{Node, cst};
 use smol_str::SmolStr;
 
-use crate::authz::clauses::{same_place, span};
+use crate::authz::clauses::{is_membership, same_place, span};
 use crate::authz::fault::Place;
 use crate::authz::policies::{Policies, PolicyInfo};
 use crate::authz::schema::Schema;
@@ -135,7 +135,9 @@ impl Finder<'_> {
         {
             return self.operand(arg, !neutral);
         }
-        if let Some(span) = span(expr) {
+        // Several `when` and `unless` together stand nowhere: their place is the whole policy's.
+        let whole = self.place.offset..self.place.offset + self.place.length;
+        if let Some(span) = span(expr).filter(|span| *span != whole) {
             self.edit(Operator::Drop, span, neutral.to_string());
         }
         self.condition(expr);
@@ -143,7 +145,7 @@ impl Finder<'_> {
 
     fn condition(&mut self, expr: &Expr) {
         match expr.expr_kind() {
-            ExprKind::And { left, right } if !same_place(expr, right) => {
+            ExprKind::And { left, right } if !is_membership(left, right) => {
                 self.chained(left, true);
                 self.operand(right, true);
             }
@@ -171,7 +173,9 @@ impl Finder<'_> {
     /// The left side of a chain: `a && b` in `a && b && c` is no operand by itself.
     fn chained(&mut self, left: &Expr, neutral: bool) {
         match (left.expr_kind(), neutral) {
-            (ExprKind::And { right, .. }, true) if !same_place(left, right) => self.condition(left),
+            (ExprKind::And { left: first, right }, true) if !is_membership(first, right) => {
+                self.condition(left);
+            }
             (ExprKind::Or { .. }, false) => self.condition(left),
             _ => self.operand(left, neutral),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use similar::TextDiff;
@@ -12,6 +13,7 @@ use super::super::report::{self, counted};
 use super::super::{Failure, diff};
 use crate::assurance::guardrails::Guardrails;
 use crate::assurance::mutation::{Fate, Mutant, Operator, Survivor, Trials, mutants};
+use crate::assurance::prove::{Proof, prove};
 use crate::assurance::suite::Case;
 use crate::authz::Snapshot;
 use crate::authz::fault::SourceText;
@@ -26,6 +28,13 @@ pub fn run(
 ) -> Result<bool, Failure> {
     let guardrails = Guardrails::parse(guardrails, snapshot.policies().schema()).map_err(Failure::Faults)?;
     let mut solver = solver.start();
+    if let Ok(solver) = &mut solver {
+        let proofs = prove(snapshot.policies(), &guardrails, solver, &mut |_, _| ControlFlow::Continue(()));
+        if !proofs.iter().all(Proof::holds) {
+            let message = "the guardrails have to be proven before mutants are tried; see `mandate prove`";
+            return Err(Failure::message(message));
+        }
+    }
     let trials = Trials::new(snapshot, cases);
     let mutants = mutants(snapshot.policies());
     let mut progress = Progress { total: mutants.len(), shown: std::io::stderr().is_terminal() };
