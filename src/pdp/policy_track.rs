@@ -181,7 +181,11 @@ impl Pdp {
         let proven = verdict.findings.proven.is_ok();
         self.0.metrics.proven(proven);
         self.0.metrics.proof(proven);
-        let state = if proven { GuardrailState::Proven } else { GuardrailState::Broken };
+        let state = match (proven, verdict.findings.certain) {
+            (true, _) => GuardrailState::Proven,
+            (false, true) => GuardrailState::Broken,
+            (false, false) => GuardrailState::Unknown,
+        };
         self.0.status.guardrails(|guardrails| guardrails.now(state, verdict));
         for fault in verdict.findings.proven.as_ref().err().into_iter().flat_map(Faults::iter) {
             warn(fault);

@@ -90,6 +90,8 @@ pub enum GuardrailState {
     Unproven,
     Proven,
     Broken,
+    /// The solver did not know, or failed.
+    Unknown,
 }
 
 /// A proof of all claims.
