@@ -15,5 +15,6 @@ pub mod witness;
 mod bounds;
 mod complete;
 mod given;
+mod simplify;
 mod suite_file;
 mod symbolic;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::bars::{Bound, ratio};
@@ -59,25 +60,8 @@ fn wrong(samples: &[Sample]) -> f64 {
 pub fn reloads(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let policies = setup.folder.join("policies-changing");
     world::write_policies(&setup.pack, &policies, 0)?;
-    let server = setup.mandate("reloading", &policies, &setup.entities(FEW)?, &[])?;
-    let target = Target { name: "reloading".to_owned(), server, shots: questions(FEW) };
-    let work = |step: u64| {
-        let written = policies.join("others.new");
-        fs::write(&written, format!("// version {step}\n"))?;
-        fs::rename(written, policies.join("others.cedar"))
-    };
-    let (quiet, busy) = setup.measure_while(&target, work, Duration::from_secs(1))?;
     let note = "guardrails off; of its own quiet throughput; 16 connections";
-    results.bar(
-        "while policies reload every second",
-        ratio(&rates(&busy), &rates(&quiet)),
-        "",
-        Bound::AtLeast(0.85),
-        note,
-    );
-    results.bar("p99 meanwhile, of quiet", ratio(&p99s(&busy), &p99s(&quiet)), " ×", Bound::AtMost(2.0), "");
-    results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), CHECKED);
-    Ok(())
+    while_policies_change(setup, results, &policies, "off", ["while policies reload every second", note])
 }
 
 /// Another version of the policies every second, each proven before it serves; the solver shares the
@@ -97,23 +81,29 @@ pub fn proofs(setup: &Setup, results: &mut Results) -> io::Result<()> {
         let file = file?;
         fs::copy(file.path(), guardrails.join(file.file_name()))?;
     }
-    let options = ["--guardrails", "enforce"];
-    let server = setup.mandate("proving", &policies, &setup.entities(FEW)?, &options)?;
-    let target = Target { name: "proving".to_owned(), server, shots: questions(FEW) };
+    let what = "while every guardrail is proven every second";
+    let note = "the pack's claims; the solver shares the sidecar's core; of its own quiet throughput; 16 connections";
+    while_policies_change(setup, results, &policies, "enforce", [what, note])
+}
+
+fn while_policies_change(
+    setup: &Setup,
+    results: &mut Results,
+    policies: &Path,
+    guardrails: &str,
+    [what, note]: [&str; 2],
+) -> io::Result<()> {
+    let options = ["--guardrails", guardrails];
+    let name = format!("guardrails {guardrails}");
+    let server = setup.mandate(&name, policies, &setup.entities(FEW)?, &options)?;
+    let target = Target { name, server, shots: questions(FEW) };
     let work = |step: u64| {
         let written = policies.join("others.new");
         fs::write(&written, format!("// version {step}\n"))?;
         fs::rename(written, policies.join("others.cedar"))
     };
     let (quiet, busy) = setup.measure_while(&target, work, Duration::from_secs(1))?;
-    let note = "the pack's claims; the solver shares the sidecar's core; of its own quiet throughput; 16 connections";
-    results.bar(
-        "while every guardrail is proven every second",
-        ratio(&rates(&busy), &rates(&quiet)),
-        "",
-        Bound::AtLeast(0.85),
-        note,
-    );
+    results.bar(what, ratio(&rates(&busy), &rates(&quiet)), "", Bound::AtLeast(0.85), note);
     results.bar("p99 meanwhile, of quiet", ratio(&p99s(&busy), &p99s(&quiet)), " ×", Bound::AtMost(2.0), "");
     results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), CHECKED);
     Ok(())

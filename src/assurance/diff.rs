@@ -49,8 +49,8 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Example {
     pub witness: Witness,
-    /// The decisions of the older and the newer policies. `None` if no sidecar could load such entities,
-    /// so that only the solver says so.
+    /// The decisions of the older and the newer policies. `None` if the engine could not be brought to
+    /// decide so, most likely because the rules of loading rule such entities out.
     pub decisions: Option<(Decision, Decision)>,
 }
 
@@ -107,63 +107,76 @@ impl Pair {
             let asked = known.contains(&words(environment.index, self.new.schema()));
             let old = if asked { relevant(&self.old, environment.index) } else { Vec::new() };
             let new = relevant(&self.new, environment.index);
-            let mut find = |wider| {
-                if asked && regrouped.contains(&environment.index.0) {
-                    let why = "its action is in other groups by the newer schema";
-                    return Ok(Found::Unknown(why.to_owned()));
-                }
-                self.find(&environment, &old, &new, wider, solver)
+            let [wider, narrower] = if asked && regrouped.contains(&environment.index.0) {
+                ["its action is in other groups by the newer schema"; 2]
+                    .map(|why| Found::Unknown(why.to_owned()))
+            } else {
+                self.both_ways(&environment, &old, &new, solver)?
             };
-            Ok(Difference { environment: environment.index, wider: find(true)?, narrower: find(false)? })
+            Ok(Difference { environment: environment.index, wider, narrower })
         });
         differences.collect()
     }
 
-    /// Finds a request that only the newer policies permit, or only the older.
-    fn find(
+    /// Finds a request that only the newer policies permit, and one that only the older do.
+    fn both_ways(
         &self,
         environment: &RequestEnvironment,
         old: &[Policy],
         new: &[Policy],
-        wider: bool,
         solver: &mut Solver,
-    ) -> Result<Found, String> {
+    ) -> Result<[Found; 2], String> {
         if same(old, new) {
-            return Ok(Found::None);
+            return Ok([Found::None, Found::None]);
         }
         let schema = self.new.schema();
-        let compiled = |policies| compile(policies, environment, schema);
-        let (old_set, new_set) = match (compiled(old), compiled(new)) {
-            (Ok(old), Ok(new)) => (old, new),
-            (Err(why), _) | (_, Err(why)) => return Ok(Found::Unknown(why)),
-        };
-        for forbid in old.iter().chain(new).filter(|policy| policy.effect() == Effect::Forbid) {
-            let compiled = match compile_one(forbid, environment, schema) {
-                Ok(compiled) => compiled,
-                Err(why) => return Ok(Found::Unknown(why)),
-            };
-            // A comparison takes it for one that does not match, and the engine denies.
-            if !matches!(solver.ask(&never_errors_asserts(&compiled)), Answer::Holds) {
-                return Ok(Found::Unknown(format!("`{}` may fail, and then denies", forbid.id())));
-            }
-        }
-        let (more, less) = if wider { (&new_set, &old_set) } else { (&old_set, &new_set) };
-        let found = match solver.ask(&implies_asserts(more, less)) {
-            Answer::Holds => return Ok(Found::None),
-            Answer::Unknown(why) => return Ok(Found::Unknown(why)),
-            Answer::Fails(found) => found,
-        };
-        let Some(witness) = Witness::found(&found, schema) else {
-            return Ok(Found::Unknown("there is a difference, but its example cannot be read".to_owned()));
+        let forbids = old.iter().chain(new).filter(|policy| policy.effect() == Effect::Forbid);
+        let compiled = never_fail(forbids, environment, schema, solver)
+            .and_then(|()| Ok((compile(old, environment, schema)?, compile(new, environment, schema)?)));
+        let (old_set, new_set) = match compiled {
+            Ok(sets) => sets,
+            Err(why) => return Ok([Found::Unknown(why.clone()), Found::Unknown(why)]),
         };
         let replay = Replay::new(self, old.is_empty())?;
-        let differs =
-            |(old, new): &(Decision, Decision)| (new.is_permit(), old.is_permit()) == (wider, !wider);
-        let decided = |witness: &Witness| replay.decide(witness).filter(differs);
-        let legible = witness.legible(schema, |witness| decided(witness).is_some());
-        let decisions = legible.as_ref().and_then(decided);
-        Ok(Found::Example(Box::new(Example { witness: legible.unwrap_or(witness), decisions })))
+        let wider = solver.ask(&implies_asserts(&new_set, &old_set));
+        let narrower = solver.ask(&implies_asserts(&old_set, &new_set));
+        Ok([found(wider, true, &replay), found(narrower, false, &replay)])
     }
+}
+
+/// Ok if no forbid can fail: a comparison takes one that does for one that does not match, and the engine
+/// denies.
+fn never_fail<'p>(
+    forbids: impl Iterator<Item = &'p Policy>,
+    environment: &RequestEnvironment,
+    schema: &Schema,
+    solver: &mut Solver,
+) -> Result<(), String> {
+    for forbid in forbids {
+        let compiled = compile_one(forbid, environment, schema)?;
+        if !matches!(solver.ask(&never_errors_asserts(&compiled)), Answer::Holds) {
+            return Err(format!("`{}` may fail, and then denies", forbid.id()));
+        }
+    }
+    Ok(())
+}
+
+/// What an answer says of a difference, with an example that the engine decides so, if there is one.
+fn found(answer: Answer, wider: bool, replay: &Replay) -> Found {
+    let example = match answer {
+        Answer::Holds => return Found::None,
+        Answer::Unknown(why) => return Found::Unknown(why),
+        Answer::Fails(example) => example,
+    };
+    let schema = replay.new.schema();
+    let Some(witness) = Witness::found(&example, schema) else {
+        return Found::Unknown("there is a difference, but its example cannot be read".to_owned());
+    };
+    let differs = |(old, new): &(Decision, Decision)| (new.is_permit(), old.is_permit()) == (wider, !wider);
+    let decided = |witness: &Witness| replay.decide(witness).filter(differs);
+    let legible = witness.legible(schema, |witness| decided(witness).is_some());
+    let decisions = legible.as_ref().and_then(decided);
+    Found::Example(Box::new(Example { witness: legible.unwrap_or(witness), decisions }))
 }
 
 /// Whether two lists hold the same policies; those of one environment are sorted.

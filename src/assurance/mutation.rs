@@ -11,7 +11,7 @@ pub use edits::{Mutant, Operator, mutants};
 
 use super::diff::{Example, Found, Pair};
 use super::guardrails::Guardrails;
-use super::prove::{Proof, Proven, prove};
+use super::prove::prove;
 use super::solver::Solver;
 use super::suite::{Asked, Case};
 use crate::authz::Snapshot;
@@ -91,13 +91,12 @@ impl<'a> Trials<'a> {
 
     /// What becomes of a mutant that no case notices, by the guardrails and by the solver.
     pub fn prove(&self, mutated: Arc<Policies>, guardrails: &Guardrails, solver: &mut Solver) -> Fate {
-        let broken = |proof: &Proof| matches!(proof.result, Proven::Broken(_));
         // The first claim that is broken is enough.
         let proofs = prove(&mutated, guardrails, solver, &mut |_, proofs| match proofs.last() {
-            Some(proof) if broken(proof) => ControlFlow::Break(()),
+            Some(proof) if proof.is_broken() => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
-        if let Some(proof) = proofs.iter().find(|proof| broken(proof)) {
+        if let Some(proof) = proofs.iter().find(|proof| proof.is_broken()) {
             return Fate::Guarded(proof.claim.id.to_string());
         }
         let schema = Arc::clone(self.policies.schema());

@@ -46,8 +46,8 @@ pub enum Proven {
 #[derive(Debug)]
 pub struct Counterexample {
     pub witness: Witness,
-    /// What the engine decides on it. `None` if no sidecar could load such entities, so that only the
-    /// solver says so.
+    /// What the engine decides on it. `None` if it could not be brought to decide so, most likely because
+    /// the rules of loading rule such entities out: then only the solver says so.
     pub decision: Option<Decision>,
     /// Where a decision depends on an attribute: what it would be, were the attribute so everywhere.
     pub otherwise: Option<(bool, Decision)>,
@@ -105,7 +105,7 @@ impl Counterexample {
     pub fn sentence(&self, schema: &Schema) -> String {
         let mut text = self.witness.sentence(schema);
         match (&self.decision, &self.otherwise) {
-            (None, _) => text += " (no sidecar could load these entities)",
+            (None, _) => text += " (found by the solver; the rules of loading may rule it out)",
             (Some(decision), None) => text = format!("{}: {text}", outcome(decision)),
             (Some(decision), Some((value, otherwise))) => {
                 text = format!(

@@ -11,6 +11,7 @@ use smol_str::{SmolStr, ToSmolStr as _, format_smolstr};
 
 use super::complete::completions;
 use super::names;
+use super::simplify::simplified;
 use crate::authz::Snapshot;
 use crate::authz::decision::Decision;
 use crate::authz::entities::{Change, Description, Entity, Incoming, Origin};
@@ -41,17 +42,14 @@ impl Witness {
     /// What the solver found, as it found it: what an entity is in stands as its parents, directly or
     /// not. `None` if it is not of this schema.
     pub fn found(found: &Env, schema: &Schema) -> Option<Self> {
-        let name = |uid: &cedar_policy::EntityUid| {
-            let kind = schema.kind_of_full_name(&uid.type_name().to_string())?;
-            Some(EntityRef { kind, id: SmolStr::new(AsRef::<str>::as_ref(uid.id())) })
-        };
+        let named = names_by(schema);
         let action = found.request.action()?;
         let action = schema.actions().find(|(_, info)| info.uid == *action.as_ref())?.0;
         let context = found.request.context()?.to_json_value().ok()?;
         let request = Request {
             action,
-            principal: name(found.request.principal()?)?,
-            resource: name(found.request.resource()?)?,
+            principal: named(found.request.principal()?)?,
+            resource: named(found.request.resource()?)?,
             context: record(&context, &schema.action(action).context, schema)?,
             principal_described: None,
             resource_described: None,
@@ -60,7 +58,7 @@ impl Witness {
         for entity in found.entities.iter() {
             let uid = entity.uid();
             // Actions, and what the schema enumerates, are not stored.
-            let Some(name) = name(&uid).filter(|name| schema.kind(name.kind).enumerated.is_none()) else {
+            let Some(name) = named(&uid).filter(|name| schema.kind(name.kind).enumerated.is_none()) else {
                 continue;
             };
             let json = entity.to_json_value().ok()?;
@@ -68,7 +66,7 @@ impl Witness {
             let attributes = record(json.get("attrs")?, &info.attributes, schema)?;
             let tags = tags(json.get("tags"), name.kind, schema)?;
             let above = found.entities.ancestors(&uid).into_iter().flatten();
-            let mut parents: Vec<EntityRef> = above.filter_map(self::ancestor(schema)).collect();
+            let mut parents: Vec<EntityRef> = above.filter_map(&named).collect();
             parents.sort();
             entities.insert(name.clone(), Description { name, attributes, tags, parents });
         }
@@ -78,11 +76,8 @@ impl Witness {
     /// The nearest to what the solver found that can be loaded and still `holds`, with as few entities,
     /// edges and attributes as that takes, under names that people can read.
     pub fn legible(&self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Option<Self> {
-        let mut witness = self.completed(schema, &holds)?;
-        while let Some(simpler) = witness.simpler(schema).into_iter().find(|simpler| holds(simpler)) {
-            witness = simpler;
-        }
-        Some(witness.named(schema, holds))
+        let completed = self.completed(schema, &holds)?;
+        Some(simplified(completed, schema, &holds).named(schema, holds))
     }
 
     /// What the solver found, with what it takes to be loaded, if it still `holds` then.
@@ -104,44 +99,6 @@ impl Witness {
     /// What the engine decides on the request, where these entities are loaded.
     pub fn decide(&self, loaded: &Snapshot) -> Option<Decision> {
         loaded.decide(&self.request, &loaded.gather(&self.request)).ok()
-    }
-
-    /// Everything that can be left out, left out one at a time; the largest first.
-    fn simpler(&self, schema: &Schema) -> Vec<Self> {
-        let mut simpler = Vec::new();
-        for name in self.entities.keys().filter(|name| !self.asks_about(name)) {
-            let mut witness = self.clone();
-            witness.entities.remove(name);
-            witness.entities.values_mut().for_each(|entity| entity.parents.retain(|parent| parent != name));
-            simpler.push(witness);
-        }
-        for (name, entity) in &self.entities {
-            let mut changed = |change: &dyn Fn(&mut Description)| {
-                let mut witness = self.clone();
-                witness.entities.get_mut(name).into_iter().for_each(change);
-                simpler.push(witness);
-            };
-            for parent in &entity.parents {
-                changed(&|entity| entity.parents.retain(|it| it != parent));
-            }
-            for attributes in simpler_records(&entity.attributes, &schema.kind(name.kind).attributes) {
-                changed(&|entity| entity.attributes = attributes.clone());
-            }
-            for (tag, _) in entity.tags.iter() {
-                changed(&|entity| entity.tags = without(&entity.tags, tag));
-            }
-        }
-        let context = &schema.action(self.request.action).context;
-        for context in simpler_records(&self.request.context, context) {
-            let mut witness = self.clone();
-            witness.request.context = context;
-            simpler.push(witness);
-        }
-        simpler
-    }
-
-    fn asks_about(&self, name: &EntityRef) -> bool {
-        *name == self.request.principal || *name == self.request.resource
     }
 
     /// The witness with readable names for all entities whose names do not matter.
@@ -217,7 +174,8 @@ impl Witness {
     }
 }
 
-fn ancestor(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<EntityRef> {
+/// Reads Cedar's names by a schema.
+fn names_by(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<EntityRef> {
     |uid| {
         let kind = schema.kind_of_full_name(&uid.type_name().to_string())?;
         Some(EntityRef { kind, id: SmolStr::new(AsRef::<str>::as_ref(uid.id())) })
@@ -266,31 +224,6 @@ fn tags(json: Option<&JsonValue>, kind: Kind, schema: &Schema) -> Option<Record>
     let mut reader = ValueReader::new(schema, Dialect::Stored, "");
     let tags = json.as_object()?.iter().map(|(tag, json)| Some((tag.to_smolstr(), reader.value(json, ty)?)));
     tags.collect::<Option<Vec<_>>>().map(Record::new)
-}
-
-/// The record with one thing less: an attribute that it need not have, or an element of a set.
-fn simpler_records(record: &Record, ty: &RecordType) -> Vec<Record> {
-    let mut simpler = Vec::new();
-    for (name, value) in record.iter() {
-        if ty.get(name).is_some_and(|attribute| !attribute.required) {
-            simpler.push(without(record, name));
-        }
-        let with = |value| record.overlaid(&Record::new([(name.clone(), value)]));
-        match value {
-            Value::Set(items) => simpler.extend(items.iter().map(|item| {
-                with(Value::Set(items.iter().filter(|other| *other != item).cloned().collect()))
-            })),
-            Value::String(text) if !text.is_empty() => simpler.push(with(Value::String(SmolStr::default()))),
-            Value::Long(n) if *n != 0 => simpler.push(with(Value::Long(0))),
-            _ => {}
-        }
-    }
-    simpler
-}
-
-fn without(record: &Record, name: &str) -> Record {
-    let kept = record.iter().filter(|(other, _)| *other != name);
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn map_record(record: &Record, rename: &impl Fn(&EntityRef) -> EntityRef) -> Record {

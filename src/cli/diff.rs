@@ -290,7 +290,7 @@ fn unknown(found: &Found) -> Option<&str> {
 /// How an example was decided, and how it is.
 fn sentences(example: &Example) -> Vec<String> {
     match &example.decisions {
-        None => vec!["only with entities that the rules of the schema keep from being loaded".to_owned()],
+        None => vec!["as the solver has it; the rules of loading may rule such entities out".to_owned()],
         Some((old, new)) => vec![format!("before: {}", decided(old)), format!("now: {}", decided(new))],
     }
 }

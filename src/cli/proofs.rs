@@ -34,8 +34,7 @@ pub fn describe(proof: &Proof, schema: &Schema) -> String {
 /// What the counterexample shows, in a sentence.
 fn sentence(found: &Counterexample) -> String {
     let Some(decision) = &found.decision else {
-        return "Broken, but only by entities that the rules of the schema keep from being loaded:"
-            .to_owned();
+        return "Broken as the solver has it; the rules of loading may rule such entities out:".to_owned();
     };
     match &found.otherwise {
         None if decision.errors.is_empty() => format!("This request is {}:", outcome(decision)),

@@ -45,6 +45,7 @@ pub struct Metrics {
     revision: Family<Label, Gauge>,
     guardrails: Family<Label, Gauge>,
     guardrails_proven: Gauge,
+    claims: Gauge,
     proofs: Family<Label, Counter>,
 }
 
@@ -83,6 +84,7 @@ impl Metrics {
             revision: Family::default(),
             guardrails: Family::default(),
             guardrails_proven: Gauge::default(),
+            claims: Gauge::default(),
             proofs: Family::default(),
             registry,
         };
@@ -127,6 +129,7 @@ impl Metrics {
             "Whether every guardrail is proven of the policies in use",
             self.guardrails_proven.clone(),
         );
+        registry.register("claims", "Claims about the policies in use", self.claims.clone());
         registry.register("proofs", "Proofs of all guardrails, by result", self.proofs.clone());
     }
 
@@ -174,6 +177,11 @@ impl Metrics {
     /// Whether the guardrails are proven of what is in use.
     pub fn proven(&self, proven: bool) {
         self.guardrails_proven.set(i64::from(proven));
+    }
+
+    /// How many claims there are about what is in use.
+    pub fn claims(&self, claims: usize) {
+        self.claims.set(i64::try_from(claims).unwrap_or(i64::MAX));
     }
 
     /// A proof ended.

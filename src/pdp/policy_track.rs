@@ -15,7 +15,7 @@ pub(super) struct PolicyTrack {
     /// What waits for its verdict.
     waiting: Option<Box<Candidate>>,
     /// What did not pass, so that it is not proven again at each look.
-    refused: Option<(Digest, Faults)>,
+    refused: Option<(Digest, Verdict)>,
     /// What passed, and still could not be used: the entities may come to fit it.
     passed: Option<(Digest, Verdict)>,
 }
@@ -48,15 +48,15 @@ impl PolicyTrack {
         match seen {
             Seen::Waiting => self.keeper.verdict().and_then(|verdict| self.judged(&verdict, loader)),
             Seen::InUse => {
-                self.forget_refused();
+                self.pdp.not_refused();
                 None
             }
             Seen::Refused(faults) => {
-                self.forget_refused();
+                self.pdp.not_refused();
                 Some(Err(faults))
             }
             Seen::Candidate(candidate) if loader.uses(&candidate, &current) => {
-                self.forget_refused();
+                self.pdp.not_refused();
                 Some(self.accept(*candidate, loader))
             }
             Seen::Candidate(candidate) => self.consider(candidate, loader, force),
@@ -77,26 +77,34 @@ impl PolicyTrack {
     ) -> Option<TrackResult> {
         let subject =
             Subject { policies: candidate.policies.clone(), guardrails: candidate.guardrails().to_vec() };
-        let passed = self.passed.take_if(|(digest, _)| *digest == candidate.digest());
+        // Of another candidate it says nothing.
+        let passed = self.passed.take().filter(|(digest, _)| *digest == candidate.digest());
         if let Some((_, verdict)) = passed {
             return Some(self.accept_proven(*candidate, &verdict, loader));
         }
+        let lost = candidate.guardrails().is_empty() && !loader.guardrails().is_empty();
         if !self.keeper.enforces() {
+            if lost && self.keeper.mode == Mode::Warn {
+                tracing::warn!("there were guardrails, and there are none now");
+            }
             let result = self.accept(*candidate, loader);
             if result.is_ok() {
                 self.prove(subject);
             }
             return Some(result);
         }
-        if candidate.guardrails().is_empty() && !loader.guardrails().is_empty() {
+        if lost {
+            self.pdp.not_refused();
             let fault = Fault::error("there were guardrails, and there are none now");
             let help = "bring them back; if nothing is to be proven any more, leave a file without claims in `guardrails/`, or serve with `--guardrails off`";
             return Some(Err(fault.help(help).into()));
         }
         let before = self.refused.as_ref().filter(|(digest, _)| !force && *digest == candidate.digest());
-        if let Some((_, faults)) = before {
-            return Some(Err(faults.clone()));
+        if let Some((_, verdict)) = before {
+            self.pdp.refused(verdict);
+            return verdict.findings.proven.clone().err().map(Err);
         }
+        self.pdp.not_refused();
         tracing::info!("proving the guardrails of new policies");
         self.pdp.proving();
         self.keeper.ask(subject);
@@ -121,13 +129,6 @@ impl PolicyTrack {
         }
     }
 
-    /// What was refused before is not the newest any more.
-    fn forget_refused(&mut self) {
-        if self.refused.take().is_some() {
-            self.pdp.0.status.guardrails(|guardrails| guardrails.refused = None);
-        }
-    }
-
     /// What a verdict makes of what waited for it.
     fn judged(&mut self, verdict: &Verdict, loader: &mut Loader) -> Option<TrackResult> {
         let candidate = self.waiting.take()?;
@@ -136,9 +137,9 @@ impl PolicyTrack {
             Ok(()) => Some(self.accept_proven(*candidate, verdict, loader)),
             Err(faults) => {
                 // What the solver did not know, it may know the next time.
-                let certain = verdict.findings.certain;
-                self.refused = certain.then(|| (digest, faults.clone()));
-                self.pdp.disproven(verdict);
+                self.refused = verdict.findings.certain.then(|| (digest, verdict.clone()));
+                self.pdp.0.metrics.proof(false);
+                self.pdp.refused(verdict);
                 Some(Err(faults.clone()))
             }
         }
@@ -181,6 +182,7 @@ impl Pdp {
         let proven = verdict.findings.proven.is_ok();
         self.0.metrics.proven(proven);
         self.0.metrics.proof(proven);
+        self.0.metrics.claims(verdict.findings.claims.as_array().map_or(0, Vec::len));
         let state = match (proven, verdict.findings.certain) {
             (true, _) => GuardrailState::Proven,
             (false, true) => GuardrailState::Broken,
@@ -192,10 +194,14 @@ impl Pdp {
         }
     }
 
-    /// A candidate did not pass; what is in use is what it was.
-    fn disproven(&self, verdict: &Verdict) {
-        self.0.metrics.proof(false);
+    /// The newest policies did not pass; what is in use is what it was.
+    fn refused(&self, verdict: &Verdict) {
         self.0.status.guardrails(|guardrails| guardrails.refused(verdict));
+    }
+
+    /// What did not pass is not the newest any more.
+    fn not_refused(&self) {
+        self.0.status.guardrails(|guardrails| guardrails.refused = None);
     }
 
     /// Other policies came into use before anything was proven of them.

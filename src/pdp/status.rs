@@ -114,7 +114,8 @@ impl GuardrailStatus {
 
     /// A verdict that kept policies from coming into use.
     pub(super) fn refused(&mut self, verdict: &Verdict) {
-        (self.refused, self.proving) = (Some(ProofStatus::of(verdict)), false);
+        self.proving = false;
+        self.refused.get_or_insert_with(|| ProofStatus::of(verdict));
     }
 }
 

@@ -44,6 +44,14 @@ fn held_solver(content: &Content) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// A sidecar that enforces guardrails, with a solver that can be held; `None` where there is no solver.
+fn guarded() -> Option<(Content, Sidecar)> {
+    let content = solver().then(Content::of_pack)?;
+    let program = held_solver(&content);
+    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    Some((content, sidecar))
+}
+
 fn hold(content: &Content) {
     content.write("hold", "");
 }
@@ -71,14 +79,11 @@ fn a_start_with_broken_promises_is_refused() {
 
 #[test]
 fn an_edit_that_breaks_a_promise_never_serves() {
-    if !solver() {
-        return;
-    }
-    let content = Content::of_pack();
-    let sidecar = content.serve_with(&["--guardrails", "enforce"]);
+    let Some((content, sidecar)) = guarded() else { return };
     let before = sidecar.revision();
     assert_eq!(sidecar.status()["guardrails"]["state"], "proven");
     assert!((sidecar.metric("mandate_guardrails_proven") - 1.0).abs() < f64::EPSILON);
+    assert!((sidecar.metric("mandate_claims") - 16.0).abs() < f64::EPSILON);
 
     content.edit(REGISTRATION, NEEDED, "  (");
     until("the edit is refused", || outcome(&sidecar) == "refused");
@@ -108,11 +113,7 @@ fn an_edit_that_breaks_a_promise_never_serves() {
 
 #[test]
 fn an_edit_that_keeps_every_promise_serves() {
-    if !solver() {
-        return;
-    }
-    let content = Content::of_pack();
-    let sidecar = content.serve_with(&["--guardrails", "enforce"]);
+    let Some((content, sidecar)) = guarded() else { return };
     content.edit(
         "policies/consent.cedar",
         "when { principal.active };",
@@ -129,11 +130,7 @@ fn an_edit_that_keeps_every_promise_serves() {
 /// A claim more is an edit like any other.
 #[test]
 fn guardrails_are_edited_like_policies() {
-    if !solver() {
-        return;
-    }
-    let content = Content::of_pack();
-    let sidecar = content.serve_with(&["--guardrails", "enforce"]);
+    let Some((content, sidecar)) = guarded() else { return };
     let claim = "@id(\"nobody-views\") @claim(\"never\") @because(\"Nobody looks.\") forbid (principal, action == Autopilot::Action::\"viewCustomer\", resource);";
     content.write("policies/guardrails/more.cedar", claim);
     until("the claim is refused", || outcome(&sidecar) == "refused");
@@ -148,12 +145,7 @@ fn guardrails_are_edited_like_policies() {
 
 #[test]
 fn a_proof_holds_up_no_revoked_consent() {
-    if !solver() {
-        return;
-    }
-    let content = Content::of_pack();
-    let program = held_solver(&content);
-    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    let Some((content, sidecar)) = guarded() else { return };
     let before = sidecar.revision();
     hold(&content);
     content.edit(
@@ -177,12 +169,7 @@ fn a_proof_holds_up_no_revoked_consent() {
 /// What was refused before stays so in the status, until there is a verdict on what came after.
 #[test]
 fn nothing_is_said_before_the_verdict() {
-    if !solver() {
-        return;
-    }
-    let content = Content::of_pack();
-    let program = held_solver(&content);
-    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    let Some((content, sidecar)) = guarded() else { return };
     hold(&content);
     let original = content.read("policies/consent.cedar");
     content.place("policies/consent.cedar", &original.replace("permit (", "permit "));
@@ -199,12 +186,7 @@ fn nothing_is_said_before_the_verdict() {
 /// An edit that was refused before takes the place of a better one that waits for its proof.
 #[test]
 fn what_comes_back_refused_stays_refused() {
-    if !solver() {
-        return;
-    }
-    let content = Content::of_pack();
-    let program = held_solver(&content);
-    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    let Some((content, sidecar)) = guarded() else { return };
     let (before, original) = (sidecar.revision(), content.read("policies/consent.cedar"));
     let broken = format!("{original}\n@id(\"all\") permit (principal, action, resource);\n");
     content.place("policies/consent.cedar", &broken);
@@ -218,6 +200,14 @@ fn what_comes_back_refused_stays_refused() {
     content.edit("entities/customers.json", CONSENT_EDGE, "");
     until("it was looked at again", || !sidecar.permits(&contoso()));
     assert_eq!(outcome(&sidecar), "refused");
+    let refused = sidecar.status()["guardrails"]["refused"]["claims"].to_string();
+    assert!(refused.contains("broken"), "{refused}");
+    content.place("policies/consent.cedar", "permit (");
+    let errors = || sidecar.status()["policies"]["last_reload"]["errors"].to_string();
+    until("what does not parse is refused", || {
+        errors().contains("consent.cedar") && !errors().contains("the claim")
+    });
+    assert_eq!(sidecar.status()["guardrails"]["refused"], Value::Null, "that is not what is newest");
     assert_eq!(sidecar.status()["policies"]["count"], 24);
     assert_ne!(sidecar.revision(), before, "the entities changed");
 }
@@ -225,11 +215,7 @@ fn what_comes_back_refused_stays_refused() {
 /// Promises do not go away by a folder that is missing.
 #[test]
 fn guardrails_are_not_lost_in_silence() {
-    if !solver() {
-        return;
-    }
-    let content = Content::of_pack();
-    let sidecar = content.serve_with(&["--guardrails", "enforce"]);
+    let Some((content, sidecar)) = guarded() else { return };
     fs::rename(content.path("policies/guardrails"), content.path("elsewhere")).unwrap();
     until("the loss is refused", || outcome(&sidecar) == "refused");
     let errors = sidecar.status()["policies"]["last_reload"]["errors"].to_string();
@@ -244,31 +230,21 @@ fn guardrails_are_not_lost_in_silence() {
 /// What a solver did not know it is asked again.
 #[test]
 fn a_solver_that_failed_is_tried_again() {
-    if !solver() {
-        return;
-    }
-    let content = Content::of_pack();
-    let program = held_solver(&content);
-    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    let Some((content, sidecar)) = guarded() else { return };
     let original = content.read("solver");
     content.place("solver", "#!/bin/sh\nexit 1\n");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(content.path("solver"), fs::Permissions::from_mode(0o755)).unwrap();
     content.edit("policies/consent.cedar", "An active partner may", "A partner may");
     until("the edit is refused", || outcome(&sidecar) == "refused");
     content.place("solver", &original);
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(content.path("solver"), fs::Permissions::from_mode(0o755)).unwrap();
     until("the edit serves", || outcome(&sidecar) == "accepted");
 }
 
 /// Only the newest edit counts, whatever is being proven when it comes.
 #[test]
 fn a_newer_edit_takes_the_place_of_one_that_waits() {
-    if !solver() {
-        return;
-    }
-    let content = Content::of_pack();
-    let program = held_solver(&content);
-    let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
+    let Some((content, sidecar)) = guarded() else { return };
     hold(&content);
     let original = content.read("policies/consent.cedar");
     content
