@@ -8,7 +8,8 @@ use std::time::Duration;
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -42,14 +43,12 @@ impl Bounds {
 pub async fn serve<S, B>(listener: TcpListener, service: S, bounds: Bounds, mut stop: watch::Receiver<bool>)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(bounds.connections));
-    let mut http = hyper::server::conn::http1::Builder::new();
-    // Answers are small: one buffer is written sooner than two are gathered.
-    http.writev(false);
+    let http = protocols();
     while !*stop.borrow_and_update() {
         let accepted = tokio::select! {
             accepted = accept(&listener, &places) => accepted,
@@ -59,7 +58,8 @@ where
         let Some((stream, place)) = accepted else { continue };
         let requests = Arc::new(AtomicU64::new(0));
         let service = Counted { service: service.clone(), requests: Arc::clone(&requests) };
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
         tokio::spawn(async move {
             tokio::select! {
                 biased;
@@ -75,6 +75,15 @@ where
     if tokio::time::timeout(bounds.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests in flight did not end in time");
     }
+}
+
+/// HTTP/1.1 and HTTP/2, by what a connection begins with.
+fn protocols() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // Answers are small: one buffer is written sooner than two are gathered.
+    http.http1().writev(false);
+    http.http2().timer(TokioTimer::new());
+    http
 }
 
 /// Waits until no request has begun for a while. A timer for each connection that is looked at seldom,
