@@ -17,6 +17,7 @@ pub mod json;
 mod parallel;
 pub mod policies;
 pub mod request;
+pub mod routes;
 pub mod schema;
 mod seen;
 pub mod slice;

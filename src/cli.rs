@@ -14,6 +14,7 @@ mod lint;
 mod proofs;
 mod prove;
 mod report;
+mod route;
 mod serve;
 mod telemetry;
 mod test;
@@ -40,6 +41,8 @@ enum Verb {
     Check(check::Arguments),
     /// Answer one question, with reasons; exit 0 permit, 2 deny, 1 error
     Decide(decide::Arguments),
+    /// Show which route takes an HTTP request, and the question that comes out; exit 2 if none
+    Route(route::Arguments),
     /// Run policy test suites; exit 1 if a case fails
     Test(test::Arguments),
     /// Prove the guardrails for all requests and entities; exit 1 if one is not proven
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(arguments) => serve::run(arguments),
         Verb::Check(arguments) => with_room(|| check::run(arguments)),
         Verb::Decide(arguments) => with_room(|| decide::run(arguments)),
+        Verb::Route(arguments) => with_room(|| route::run(arguments)),
         Verb::Test(arguments) => with_room(|| test::run(arguments)),
         Verb::Prove(arguments) => with_room(|| prove::run(arguments)),
         Verb::Diff(arguments) => with_room(|| diff::run(arguments)),

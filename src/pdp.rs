@@ -17,6 +17,7 @@ use crate::authz::decide::DecideError;
 use crate::authz::decision::{Decision, Outcome};
 use crate::authz::explain::{Budget, Explanation};
 use crate::authz::request::{Question, Request, RequestError};
+use crate::authz::routes::{HttpRequest, Routed, Unrouted};
 use crate::authz::slice::Slice;
 use crate::authz::snapshot::Revision;
 use cache::{Cache, Memo};
@@ -89,6 +90,23 @@ impl View<'_> {
 
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The question that an HTTP request comes to.
+    ///
+    /// # Errors
+    /// It comes to none, so it has to be denied.
+    pub fn route<'v>(&'v self, request: &'v HttpRequest<'v>) -> Result<Routed<'v>, Unrouted<'v>> {
+        let routed = self.snapshot.routes().route(request);
+        routed.inspect_err(|unrouted| {
+            self.pdp.metrics.unrouted.inc();
+            // Most likely the gateway does not pass on what its routes read.
+            if let Unrouted::Missing { route, part, missing } = unrouted
+                && self.pdp.status.may_warn()
+            {
+                tracing::warn!(route = route.id, part, "a request is denied: {missing}");
+            }
+        })
     }
 
     /// Answers a question.

@@ -1,5 +1,6 @@
 //! Decisions: permit or deny, and why.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::policies::PolicyInfo;
@@ -64,6 +65,17 @@ impl Decision {
         match &self.outcome {
             Outcome::NotPermitted(unmet) => unmet,
             _ => self.determining(),
+        }
+    }
+
+    /// For whoever was denied: the policies' own words, as far as they have any.
+    pub fn reason(&self) -> Cow<'_, str> {
+        let mut reasons = self.explaining().iter().filter_map(|policy| policy.reason.as_deref());
+        match (&self.outcome, reasons.next()) {
+            (Outcome::UnknownPrincipal, _) => "The subject is not known.".into(),
+            (Outcome::UnknownResource, _) => "The resource is not known.".into(),
+            (_, None) => "No policy permits this.".into(),
+            (_, Some(first)) => reasons.fold(first.into(), |all: Cow<'_, str>, reason| all + " " + reason),
         }
     }
 }

@@ -46,6 +46,13 @@ impl<'a> Object<'a> {
     }
 }
 
+/// An object of members with different keys.
+impl<'a> FromIterator<(Cow<'a, str>, Json<'a>)> for Object<'a> {
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Json<'a>)>>(members: I) -> Self {
+        Self(members.into_iter().collect())
+    }
+}
+
 impl<'a> Json<'a> {
     /// Reads one JSON document; anything after it is an error.
     ///
@@ -53,6 +60,25 @@ impl<'a> Json<'a> {
     /// The text is no JSON, nests deeper than 128 levels, or repeats a key.
     pub fn parse(text: &'a [u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(text)
+    }
+
+    /// The same value, borrowing nothing.
+    pub fn into_owned(self) -> Json<'static> {
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(bool) => Json::Bool(bool),
+            Self::Long(long) => Json::Long(long),
+            Self::Number => Json::Number,
+            Self::String(text) => Json::String(Cow::Owned(text.into_owned())),
+            Self::Array(items) => Json::Array(items.into_iter().map(Json::into_owned).collect()),
+            Self::Object(object) => Json::Object(
+                object
+                    .0
+                    .into_iter()
+                    .map(|(key, value)| (Cow::Owned(key.into_owned()), value.into_owned()))
+                    .collect(),
+            ),
+        }
     }
 
     /// The object, if it is one.
@@ -192,6 +218,11 @@ impl<'de> Deserialize<'de> for Key<'de> {
 /// A caller's text inside a message: in backticks, without control characters, cut when long.
 pub fn quoted(text: &str) -> String {
     format!("`{}`", legible(text, 64))
+}
+
+/// Names as they stand in a sentence: each in backticks, with commas between them.
+pub fn listed<T: fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// A text that others wrote, without control characters, and cut after so many.

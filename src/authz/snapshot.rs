@@ -14,6 +14,7 @@ use super::explain::{Budget, Explanation, explain};
 use super::fault::{Fault, Faults};
 use super::policies::Policies;
 use super::request::{Question, Reading, Request, RequestError};
+use super::routes::Routes;
 use super::schema::Schema;
 use super::slice::{Slice, gather};
 use super::stamp::Stamp;
@@ -54,25 +55,26 @@ impl Default for Terms {
 pub struct Snapshot {
     stamp: Stamp,
     policies: Arc<Policies>,
+    routes: Arc<Routes>,
     entities: Entities,
     reading: Reading,
     revision: Revision,
 }
 
 impl Snapshot {
-    /// A snapshot without entities.
+    /// A snapshot without entities and without routes.
     ///
     /// # Errors
     /// The terms name an entity type that the schema does not have.
     pub fn new(policies: Arc<Policies>, terms: &Terms) -> Result<Self, Faults> {
         let reading = reading(policies.schema(), terms)?;
-        Ok(Self::assemble(policies, Entities::default(), reading))
+        Ok(Self::assemble(policies, Arc::default(), Entities::default(), reading))
     }
 
-    fn assemble(policies: Arc<Policies>, entities: Entities, reading: Reading) -> Self {
-        let digests = [*policies.digest(), *policies.schema().digest(), entities.digest()];
+    fn assemble(policies: Arc<Policies>, routes: Arc<Routes>, entities: Entities, reading: Reading) -> Self {
+        let digests = [*policies.digest(), *policies.schema().digest(), *routes.digest(), entities.digest()];
         let revision = Revision(Digest::of(digests.iter().map(Digest::as_bytes)).short().into());
-        Self { stamp: Stamp::fresh(), policies, entities, reading, revision }
+        Self { stamp: Stamp::fresh(), policies, routes, entities, reading, revision }
     }
 
     /// This snapshot with a change of its entities.
@@ -81,7 +83,7 @@ impl Snapshot {
     /// Everything that is wrong with the change.
     pub fn apply(&self, change: &Change) -> Result<Self, Faults> {
         let entities = self.entities.apply(change, self.policies.schema())?;
-        Ok(Self::assemble(Arc::clone(&self.policies), entities, self.reading.clone()))
+        Ok(Self::assemble(self.policies.clone(), self.routes.clone(), entities, self.reading.clone()))
     }
 
     /// This snapshot with other policies of the same schema; the entities stay as they are.
@@ -92,7 +94,13 @@ impl Snapshot {
         if policies.schema().digest() != self.policies.schema().digest() {
             return Err(Fault::error("the schema differs, so the entities have to be read again").into());
         }
-        Ok(Self::assemble(policies, self.entities.clone(), self.reading.clone()))
+        Ok(Self::assemble(policies, self.routes.clone(), self.entities.clone(), self.reading.clone()))
+    }
+
+    /// This snapshot with other routes, which were read by the same schema.
+    #[must_use]
+    pub fn with_routes(self, routes: Arc<Routes>) -> Self {
+        Self::assemble(self.policies, routes, self.entities, self.reading)
     }
 
     /// Nothing that differs from this snapshot has its stamp.
@@ -102,6 +110,10 @@ impl Snapshot {
 
     pub fn policies(&self) -> &Arc<Policies> {
         &self.policies
+    }
+
+    pub fn routes(&self) -> &Arc<Routes> {
+        &self.routes
     }
 
     pub fn schema(&self) -> &Schema {

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use super::cedar;
 use super::fault::Faults;
-use super::json::{Json, Object, legible, quoted};
+use super::json::{Json, Object, legible, listed, quoted};
 use super::schema::{EntityRef, Extension, Kind, Name, RecordType, Schema, Type, Unresolved};
 
 /// A value in canonical form: equal values are equal here, whatever their text looked like.
@@ -280,7 +280,7 @@ impl<'s> ValueReader<'s> {
                     "{} is no `{}`: it has to be one of {}",
                     quoted(&entity.id),
                     info.name,
-                    list(ids)
+                    listed(ids)
                 ));
                 false
             }
@@ -315,7 +315,7 @@ impl<'s> ValueReader<'s> {
             Type::Record(_) => "an object".to_owned(),
             Type::Extension(extension) => format!("a string that `{}` can read", extension.constructor()),
             Type::Entity(kind) => match &self.schema.kind(*kind).enumerated {
-                Some(ids) => format!("one of {}", list(ids)),
+                Some(ids) => format!("one of {}", listed(ids)),
                 None => format!("an entity of type `{}`", self.schema.kind(*kind).name),
             },
         }
@@ -392,8 +392,4 @@ fn extension_text<'j>(json: &'j Json<'_>, extension: Extension) -> Option<&'j st
     };
     let fits = object.len() == 2 && object.get("fn").and_then(Json::as_str) == Some(extension.constructor());
     object.get("arg").filter(|_| fits).and_then(Json::as_str)
-}
-
-fn list(ids: &[SmolStr]) -> String {
-    ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
 }

@@ -24,8 +24,8 @@ use crate::pdp::gate::{Gate, Mode, Subject, Verdict};
 use crate::pdp::reload::{FirstLoad, Reloader};
 use crate::source::loader::{LOADING_STACK, Loader, Locations};
 use crate::transport::http::admin::{self, Phase};
-use crate::transport::http::authzen::Api;
 use crate::transport::http::server::{self, Bounds};
+use crate::transport::service::Service;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -59,11 +59,11 @@ async fn serve(config: ServeConfig) -> Outcome {
     let Some(loaded) = load(&config, gate, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(Failure::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
-    let api = Api::new(pdp.clone(), config.limits);
+    let answers = Service::new(pdp.clone(), config.limits);
     let decisions = Port::open(socket, connections(), |listener, bounds, stop| {
         let service = service_fn(move |request| {
-            let api = api.clone();
-            async move { Ok(api.answer(request).await) }
+            let answers = answers.clone();
+            async move { Ok(answers.answer(request).await) }
         });
         server::serve(listener, service, bounds, stop)
     })?;

@@ -33,6 +33,7 @@ pub struct Metrics {
     pub cache_hits: Counter,
     pub cache_misses: Counter,
     pub bad_requests: Counter,
+    pub unrouted: Counter,
     pub internal_errors: Counter,
     failed_forbids: Counter,
     failed_permits: Counter,
@@ -74,6 +75,7 @@ impl Metrics {
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             bad_requests: Counter::default(),
+            unrouted: Counter::default(),
             internal_errors: Counter::default(),
             reloads: Family::default(),
             refused: Family::default(),
@@ -106,6 +108,11 @@ impl Metrics {
         registry.register("cache_hits", "Decisions answered from the cache", self.cache_hits.clone());
         registry.register("cache_misses", "Decisions not found in the cache", self.cache_misses.clone());
         registry.register("cache_entries", "Decisions in the cache", self.cache_entries.clone());
+        registry.register(
+            "unrouted",
+            "HTTP requests that gateways asked about and that came to no question",
+            self.unrouted.clone(),
+        );
         registry.register("bad_requests", "Questions that callers have to mend", self.bad_requests.clone());
         registry.register("internal_errors", "Questions lost to a defect", self.internal_errors.clone());
         registry.register("reloads", "Changes of content, by track and result", self.reloads.clone());

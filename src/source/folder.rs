@@ -14,7 +14,9 @@ use std::time::{Duration, SystemTime};
 use crate::authz::fault::{Fault, Faults, SourceText};
 
 /// The files of a policy folder that count.
-pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema"];
+pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema", ROUTES];
+/// Files of routes: `routes.toml`, or any name before it, as in `oem.routes.toml`.
+pub const ROUTES: &str = "routes.toml";
 /// The files of an entity folder that count.
 pub const ENTITY_EXTENSIONS: &[&str] = &["json", "ndjson"];
 
@@ -185,9 +187,14 @@ impl Folder {
     }
 }
 
-/// Whether a path ends in one of these extensions.
+/// Whether a path ends in one of these extensions. A file may also have one of several words for its name.
 pub fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    path.extension().and_then(|extension| extension.to_str()).is_some_and(|it| extensions.contains(&it))
+    let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return false };
+    extensions.iter().any(|extension| match name.strip_suffix(extension) {
+        Some("") => extension.contains('.'),
+        Some(before) => before.ends_with('.'),
+        None => false,
+    })
 }
 
 /// Refuses a text of which nothing is left. A file that had content and has none is most likely being

@@ -13,6 +13,7 @@ use crate::authz::Snapshot;
 use crate::authz::digest::Digest;
 use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
+use crate::authz::routes::Routes;
 use crate::authz::schema::Schema;
 use crate::authz::snapshot::Terms;
 
@@ -43,6 +44,7 @@ pub struct PolicyFolder {
     /// The text of the folder's schema.
     pub schema: Arc<SourceText>,
     pub guardrails: Vec<Arc<SourceText>>,
+    pub routes: Routes,
     pub warnings: Faults,
 }
 
@@ -86,10 +88,10 @@ impl PolicyFolder {
             Some(schema) => (Arc::clone(schema), Faults::default()),
             None => texts.parse_schema(None)?,
         };
-        let (policies, more) = texts.parse(schema)?;
+        let (policies, routes, more) = texts.parse(schema)?;
         warnings.extend(more);
         let (policies, schema) = (Arc::new(policies), texts.schema.clone()?);
-        Ok(Self { policies, schema, guardrails: texts.guardrails.clone(), warnings })
+        Ok(Self { policies, schema, guardrails: texts.guardrails.clone(), routes, warnings })
     }
 }
 
@@ -140,6 +142,7 @@ pub enum Seen {
 #[derive(Debug)]
 pub struct Candidate {
     pub policies: Arc<Policies>,
+    routes: Arc<Routes>,
     texts: PolicyTexts,
     warnings: Faults,
 }
@@ -150,16 +153,18 @@ impl Candidate {
         &self.texts.sorted.guardrails
     }
 
-    /// The same for the same policies, schema and claims.
+    /// The same for the same policies, schema, claims and routes.
     pub fn digest(&self) -> Digest {
-        digest(&self.policies, &self.texts.sorted.guardrails)
+        digest(&self.policies, &self.routes, &self.texts.sorted.guardrails)
     }
 }
 
-/// The digest of policies with their schema and the claims about them.
-fn digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
+/// The digest of policies with their schema, the routes to them and the claims about them.
+fn digest(policies: &Policies, routes: &Routes, guardrails: &[Arc<SourceText>]) -> Digest {
     let claims = Digest::of(guardrails.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
-    Digest::of([policies.digest(), policies.schema().digest(), &claims].map(Digest::as_bytes))
+    Digest::of(
+        [policies.digest(), policies.schema().digest(), routes.digest(), &claims].map(Digest::as_bytes),
+    )
 }
 
 /// Accepted, or refused whole, with everything that is wrong.
@@ -188,7 +193,7 @@ impl Loader {
     /// # Errors
     /// Everything that is wrong, with policies and entities alike.
     pub fn load(&mut self) -> Result<(Snapshot, Faults), Faults> {
-        let (policies, texts, mut warnings) = match self.load_policies() {
+        let (policies, routes, texts, mut warnings) = match self.load_policies() {
             Ok(loaded) => loaded,
             Err((schema, mut faults)) => {
                 // Entities can be read without policies, so what is wrong with them shows as well.
@@ -198,7 +203,7 @@ impl Loader {
                 return Err(faults);
             }
         };
-        let snapshot = self.world(Arc::new(policies), texts).map_err(|mut faults| {
+        let snapshot = self.world(Arc::new(policies), Arc::new(routes), texts).map_err(|mut faults| {
             faults.extend(std::mem::take(&mut warnings));
             faults
         })?;
@@ -206,22 +211,29 @@ impl Loader {
     }
 
     #[expect(clippy::type_complexity, reason = "the schema beside the faults is for this one caller")]
-    fn load_policies(&self) -> Result<(Policies, PolicyTexts, Faults), (Option<Arc<Schema>>, Faults)> {
+    fn load_policies(
+        &self,
+    ) -> Result<(Policies, Routes, PolicyTexts, Faults), (Option<Arc<Schema>>, Faults)> {
         let texts = self.policies.read_if_changed(true).map_err(|faults| (None, faults))?;
         let texts = texts.ok_or((None, Faults::default()))?;
         let (schema, mut warnings) = texts.sorted.parse_schema(None).map_err(|faults| (None, faults))?;
         match texts.sorted.parse(Arc::clone(&schema)) {
-            Ok((policies, more)) => {
+            Ok((policies, routes, more)) => {
                 warnings.extend(more);
-                Ok((policies, texts, warnings))
+                Ok((policies, routes, texts, warnings))
             }
             Err(faults) => Err((Some(schema), faults)),
         }
     }
 
     /// A snapshot of policies with a schema of their own: all entities are read by it.
-    fn world(&mut self, policies: Arc<Policies>, texts: PolicyTexts) -> Result<Snapshot, Faults> {
-        let snapshot = Snapshot::new(policies, &self.terms)?;
+    fn world(
+        &mut self,
+        policies: Arc<Policies>,
+        routes: Arc<Routes>,
+        texts: PolicyTexts,
+    ) -> Result<Snapshot, Faults> {
+        let snapshot = Snapshot::new(policies, &self.terms)?.with_routes(routes);
         let mut files = self.entities.afresh();
         let snapshot = match files.change(snapshot.schema(), true)? {
             Some(mut change) => {
@@ -249,20 +261,22 @@ impl Loader {
         };
         let parsed = texts.sorted.parse_schema(Some(current.policies().schema())).and_then(
             |(schema, mut warnings)| {
-                let (policies, more) = texts.sorted.parse(schema)?;
+                let (policies, routes, more) = texts.sorted.parse(schema)?;
                 warnings.extend(more);
-                Ok((Arc::new(policies), warnings))
+                Ok((Arc::new(policies), Arc::new(routes), warnings))
             },
         );
         match parsed {
-            Ok((policies, warnings)) => Seen::Candidate(Box::new(Candidate { policies, texts, warnings })),
+            Ok((policies, routes, warnings)) => {
+                Seen::Candidate(Box::new(Candidate { policies, routes, texts, warnings }))
+            }
             Err(faults) => Seen::Refused(faults),
         }
     }
 
     /// Whether a candidate is what is in use.
     pub fn uses(&self, candidate: &Candidate, current: &Snapshot) -> bool {
-        digest(current.policies(), &self.guardrails) == candidate.digest()
+        digest(current.policies(), current.routes(), &self.guardrails) == candidate.digest()
     }
 
     /// Takes a candidate, and gives the next snapshot if it makes another. A new schema takes the
@@ -276,13 +290,18 @@ impl Loader {
         current: &Snapshot,
     ) -> Result<(Option<Snapshot>, Accepted), Faults> {
         let changed = !self.uses(&candidate, current);
-        let Candidate { policies, texts, warnings } = candidate;
+        let Candidate { policies, routes, texts, warnings } = candidate;
         let accepted = Accepted { changed, warnings };
         if policies.schema().digest() != current.schema().digest() {
-            return Ok((Some(self.world(policies, texts)?), accepted));
+            return Ok((Some(self.world(policies, routes, texts)?), accepted));
         }
-        let same = policies.digest() == current.policies().digest();
-        let next = if same { None } else { Some(current.with_policies(policies)?) };
+        let mut next = None;
+        if policies.digest() != current.policies().digest() {
+            next = Some(current.with_policies(policies)?);
+        }
+        if routes.digest() != current.routes().digest() {
+            next = Some(next.unwrap_or_else(|| current.clone()).with_routes(routes));
+        }
         self.applied(texts);
         Ok((next, accepted))
     }

@@ -1,4 +1,5 @@
-//! The policy folder: one schema (`*.cedarschema`) and any number of policy files (`*.cedar`). Those in
+//! The policy folder: one schema (`*.cedarschema`), any number of policy files (`*.cedar`), and routes
+//! (`routes.toml`, `*.routes.toml`). Policy files in
 //! `guardrails/` are claims about the policies and never loaded as policies; `tests/` stands beside.
 
 use std::collections::BTreeSet;
@@ -8,9 +9,10 @@ use std::time::SystemTime;
 
 use cedar_policy::PolicyId;
 
-use super::folder::{Folder, Listing, POLICY_EXTENSIONS, has_extension, not_emptied};
+use super::folder::{Folder, Listing, POLICY_EXTENSIONS, ROUTES, has_extension, not_emptied};
 use crate::authz::fault::{Fault, Faults, SourceText};
 use crate::authz::policies::Policies;
+use crate::authz::routes::Routes;
 use crate::authz::schema::Schema;
 
 /// The folder of claims, in the policy folder.
@@ -42,6 +44,7 @@ pub(super) struct Sorted {
     pub schema: Result<Arc<SourceText>, Faults>,
     pub policies: Vec<Arc<SourceText>>,
     pub guardrails: Vec<Arc<SourceText>>,
+    pub routes: Vec<Arc<SourceText>>,
 }
 
 impl PolicyFiles {
@@ -71,8 +74,8 @@ impl PolicyFiles {
 
     /// Remembers that this content is in use.
     pub fn applied(&mut self, texts: PolicyTexts) {
-        let Sorted { schema, policies, guardrails } = &texts.sorted;
-        let all = schema.iter().chain(policies).chain(guardrails);
+        let Sorted { schema, policies, guardrails, routes } = &texts.sorted;
+        let all = schema.iter().chain(policies).chain(guardrails).chain(routes);
         let holds = all.filter(|text| !text.text.trim().is_empty());
         self.held = holds.map(|text| text.name.clone()).collect();
         self.applied = Some((texts.listing, texts.settled));
@@ -82,10 +85,12 @@ impl PolicyFiles {
 impl Sorted {
     /// Sorts the texts of a policy folder by what they are.
     pub fn of(texts: Vec<Arc<SourceText>>, folder: &str) -> Self {
+        let (routes, texts): (Vec<_>, Vec<_>) =
+            texts.into_iter().partition(|text| has_extension(Path::new(&text.name), &[ROUTES]));
         let (guardrails, texts): (Vec<_>, Vec<_>) =
             texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
         let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
-        Self { schema: only(schemas, folder), policies, guardrails }
+        Self { schema: only(schemas, folder), policies, guardrails, routes }
     }
 
     /// Parses the schema, or takes the one in use if it is the same.
@@ -104,13 +109,22 @@ impl Sorted {
         }
     }
 
-    /// Parses the policies by a schema.
+    /// Parses policies and routes by a schema.
     ///
     /// # Errors
-    /// Everything that is wrong with the policies.
-    pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Faults), Faults> {
-        let (policies, warnings) = Policies::parse(&self.policies, schema)?;
-        no_claims(&policies).map(|()| (policies, warnings))
+    /// Everything that is wrong with either.
+    pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Routes, Faults), Faults> {
+        let routes = Routes::parse(&self.routes, &schema);
+        let policies = Policies::parse(&self.policies, schema)
+            .and_then(|(policies, warnings)| no_claims(&policies).map(|()| (policies, warnings)));
+        match (policies, routes) {
+            (Ok((policies, warnings)), Ok(routes)) => Ok((policies, routes, warnings)),
+            (policies, routes) => {
+                let mut faults = policies.err().unwrap_or_default();
+                faults.extend(routes.err().unwrap_or_default());
+                Err(faults)
+            }
+        }
     }
 }
 
@@ -158,6 +172,7 @@ impl PolicyTexts {
         one.schema.as_ref().ok() == other.schema.as_ref().ok()
             && one.policies == other.policies
             && one.guardrails == other.guardrails
+            && one.routes == other.routes
     }
 }
 

@@ -2,7 +2,9 @@
 
 pub mod admin;
 pub mod authzen;
+pub mod body;
 pub mod explanation;
+pub mod gateway;
 pub mod server;
 
 pub mod wire;

@@ -1,19 +1,17 @@
 //! The decision API: `OpenID` AuthZEN Authorization API 1.0, evaluation and evaluations.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
+use super::body::{Arrived, Lost, collect};
 use super::wire::{Answer, Parts, optional, sentence};
 use crate::authz::decision::Decision;
 use crate::authz::explain::{Budget, Explanation};
@@ -118,19 +116,15 @@ impl Api {
         if !is_json(headers) {
             return Err(Problem::bad("the content type has to be `application/json`"));
         }
-        let mut arriving = pin!(Limited::new(body, self.limits.body).collect());
-        // Most bodies come with their head, and need no timer.
-        let arrived = match poll_fn(|context| Poll::Ready(arriving.as_mut().poll(context))).await {
-            Poll::Ready(arrived) => Ok(arrived),
-            Poll::Pending => tokio::time::timeout(self.limits.body_time, arriving).await,
-        };
-        match arrived {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+        match collect(body, self.limits.body, self.limits.body_time).await {
+            Ok(Arrived::Whole(body)) => Ok(body),
+            Ok(Arrived::TooLong) => {
                 Err(Problem::bad(format!("the body is longer than {} bytes", self.limits.body)))
             }
-            Ok(Err(_)) => Err(Problem::bad("the body did not arrive whole")),
-            Err(_) => Err(Problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
+            Err(Lost::Broken) => Err(Problem::bad("the body did not arrive whole")),
+            Err(Lost::Late) => {
+                Err(Problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned()))
+            }
         }
     }
 }

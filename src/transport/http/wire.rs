@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::explanation::Explained;
-use crate::authz::decision::{Decision, Outcome};
+use crate::authz::decision::Decision;
 use crate::authz::explain::Explanation;
 use crate::authz::json::{Json, Object};
 use crate::authz::policies::PolicyInfo;
@@ -189,7 +189,7 @@ impl<'d> Answer<'d> {
         let context = AnswerContext {
             revision: Some(revision),
             reason_admin: (explain || !permit).then(|| admin_reason(decision)),
-            reason_user: (!permit).then(|| UserReason { en: user_reason(decision) }),
+            reason_user: (!permit).then(|| UserReason { en: decision.reason() }),
             ..AnswerContext::default()
         };
         Self { decision: permit, context: Some(context) }
@@ -223,15 +223,5 @@ fn admin_reason(decision: &Decision) -> AdminReason<'_> {
         outcome: decision.outcome.name(),
         policies: decision.explaining(),
         errors: errors.collect(),
-    }
-}
-
-fn user_reason(decision: &Decision) -> Cow<'_, str> {
-    let mut reasons = decision.explaining().iter().filter_map(|policy| policy.reason.as_deref());
-    match (&decision.outcome, reasons.next()) {
-        (Outcome::UnknownPrincipal, _) => "The subject is not known.".into(),
-        (Outcome::UnknownResource, _) => "The resource is not known.".into(),
-        (_, None) => "No policy permits this.".into(),
-        (_, Some(first)) => reasons.fold(first.into(), |all: Cow<'_, str>, reason| all + " " + reason),
     }
 }

@@ -1,0 +1,110 @@
+//! What a client's certificate says about its owner. The gateway verified it; here it is only read.
+
+use std::borrow::Cow;
+
+use super::super::json::listed;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// A field of a certificate that a route can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The one name that the gateway made of the certificate.
+    Principal,
+    Subject,
+    CommonName,
+    Uri,
+    Dns,
+}
+
+impl Field {
+    const ALL: [Self; 5] = [Self::Principal, Self::Subject, Self::CommonName, Self::Uri, Self::Dns];
+
+    /// As routes name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Subject => "subject",
+            Self::CommonName => "cn",
+            Self::Uri => "uri",
+            Self::Dns => "dns",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.name() == name)
+    }
+
+    /// All names, for messages.
+    pub fn names() -> String {
+        listed(Self::ALL.map(Self::name))
+    }
+}
+
+/// The names in a certificate.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    subject: String,
+    common_names: Vec<String>,
+    uris: Vec<String>,
+    dns: Vec<String>,
+}
+
+impl Certificate {
+    /// Reads a certificate from a text as gateways pass it: PEM in percent-encoding (Envoy, nginx), base64
+    /// of DER, between colons or not (RFC 9440, Caddy), or `x-forwarded-client-cert` with one `Cert`.
+    pub fn read(text: &str) -> Option<Self> {
+        let text = forwarded(text)?;
+        let text = percent_decode_str(&text).decode_utf8().ok()?;
+        let inside = match text.trim().strip_prefix("-----BEGIN CERTIFICATE-----") {
+            Some(rest) => rest.split_once("-----END CERTIFICATE-----")?.0,
+            None => text.trim().trim_matches(':'),
+        };
+        let base64: String = inside.split_ascii_whitespace().collect();
+        Self::of_der(&STANDARD.decode(base64).ok()?)
+    }
+
+    /// Reads a certificate in DER.
+    pub fn of_der(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let subject = certificate.subject();
+        let common_names = subject.iter_common_name().filter_map(|name| name.as_str().ok());
+        let mut names = Self {
+            subject: subject.to_string(),
+            common_names: common_names.map(ToOwned::to_owned).collect(),
+            ..Self::default()
+        };
+        let alternatives = certificate.subject_alternative_name().ok()?;
+        for name in alternatives.iter().flat_map(|names| &names.value.general_names) {
+            match name {
+                GeneralName::URI(uri) => names.uris.push((*uri).to_owned()),
+                GeneralName::DNSName(dns) => names.dns.push((*dns).to_owned()),
+                _ => {}
+            }
+        }
+        Some(names)
+    }
+
+    pub fn values(&self, field: Field) -> Vec<String> {
+        match field {
+            Field::Principal => Vec::new(),
+            Field::Subject => vec![self.subject.clone()],
+            Field::CommonName => self.common_names.clone(),
+            Field::Uri => self.uris.clone(),
+            Field::Dns => self.dns.clone(),
+        }
+    }
+}
+
+/// The one `Cert` of an `x-forwarded-client-cert` header; a text of another form as it is.
+fn forwarded(text: &str) -> Option<Cow<'_, str>> {
+    let mut certificates = text.split("Cert=\"").skip(1);
+    match (certificates.next(), certificates.next()) {
+        (None, _) => Some(Cow::Borrowed(text)),
+        (Some(rest), None) => rest.split_once('"').map(|(inside, _)| Cow::Borrowed(inside)),
+        (Some(_), Some(_)) => None,
+    }
+}

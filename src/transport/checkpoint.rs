@@ -1,0 +1,143 @@
+//! A checkpoint: what a gateway asks about an HTTP request, decided. Every transport of gateways says the
+//! same of it, in its own form.
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::authz::decision::Decision;
+use crate::authz::routes::{HttpRequest, Unrouted};
+use crate::pdp::{Pdp, Refusal, View};
+
+/// Headers with this prefix are Mandate's word; from a client they mean nothing and have to be removed.
+pub const PREFIX: &str = "x-mandate-";
+
+/// What stands in a header that has nothing to say. Some gateways drop empty headers, and others
+/// forward what they would have copied.
+const NOTHING: &str = "-";
+
+/// What is said of one request.
+#[derive(Debug)]
+pub struct Verdict {
+    pub permit: bool,
+    /// Names this decision in the answer, for whoever traces it.
+    pub id: Uuid,
+    pub revision: String,
+    pub route: Option<String>,
+    /// One word for what was decided, or why nothing could be.
+    pub outcome: &'static str,
+    /// The ids of the policies that made it so.
+    pub policies: Vec<String>,
+    /// For whoever was denied; empty for a permit.
+    pub reason: String,
+}
+
+/// A defect of this program kept a request from being decided; the log says why.
+#[derive(Debug)]
+pub struct Undecided;
+
+/// Decides on a request; whatever is no question is denied.
+///
+/// # Errors
+/// There is no decision, by a defect.
+pub fn check(pdp: &Pdp, request: &HttpRequest<'_>) -> Result<Verdict, Undecided> {
+    let view = pdp.view();
+    let routed = match view.route(request) {
+        Ok(routed) => routed,
+        Err(unrouted) => return Ok(Verdict::unrouted(&view, &unrouted)),
+    };
+    let route = Some(routed.route.id.clone());
+    match view.decide(&routed.question()) {
+        Ok(decision) => Ok(Verdict::decided(&view, route, &decision)),
+        Err(Refusal::Request(error)) => {
+            pdp.count_bad_request();
+            let reason = format!("The request does not say what its route asks: {error}.");
+            Ok(Verdict { route, ..Verdict::denied(&view, "misfit", reason) })
+        }
+        Err(Refusal::Decide(_)) => Err(Undecided),
+    }
+}
+
+impl Verdict {
+    fn decided(view: &View<'_>, route: Option<String>, decision: &Decision) -> Self {
+        let policies = decision.explaining().iter().map(|policy| policy.id.to_string());
+        let permit = decision.is_permit();
+        Self {
+            permit,
+            route,
+            policies: policies.collect(),
+            reason: if permit { String::new() } else { decision.reason().into_owned() },
+            ..Self::denied(view, decision.outcome.name(), String::new())
+        }
+    }
+
+    fn unrouted(view: &View<'_>, unrouted: &Unrouted<'_>) -> Self {
+        match unrouted {
+            Unrouted::Path(error) => {
+                Self::denied(view, "bad_path", format!("The request is refused: {error}."))
+            }
+            Unrouted::NoRoute => Self::denied(view, "no_route", "No route takes the request.".to_owned()),
+            // What exactly is missing may name what only the gateway is to know; the log has it.
+            Unrouted::Missing { route, part, missing: _ } => {
+                let reason = format!("The request does not say what its route reads: {part}.");
+                Self { route: Some(route.id.clone()), ..Self::denied(view, "missing", reason) }
+            }
+        }
+    }
+
+    /// A gateway does not say what it asks about: its configuration is wrong, so nobody gets through.
+    pub fn unasked(pdp: &Pdp, lacks: &str) -> Self {
+        let reason = format!("The gateway has to say once, in `{lacks}`, what it asks about.");
+        Self::denied(&pdp.view(), "unasked", reason)
+    }
+
+    fn denied(view: &View<'_>, outcome: &'static str, reason: String) -> Self {
+        let revision = view.revision().as_str().to_owned();
+        let (id, policies) = (Uuid::now_v7(), Vec::new());
+        Self { permit: false, id, revision, route: None, outcome, policies, reason }
+    }
+
+    /// What every answer says in headers. Each is always there, with a value that a header can hold.
+    pub fn headers(&self) -> [(&'static str, String); 7] {
+        let text = |text: &str| if text.is_empty() { NOTHING.to_owned() } else { plain(text) };
+        [
+            ("x-mandate-decision", if self.permit { "permit" } else { "deny" }.to_owned()),
+            ("x-mandate-decision-id", self.id.to_string()),
+            ("x-mandate-outcome", self.outcome.to_owned()),
+            ("x-mandate-policies", text(&self.policies.join(","))),
+            ("x-mandate-reason", text(&self.reason)),
+            ("x-mandate-revision", self.revision.clone()),
+            ("x-mandate-route", text(self.route.as_deref().unwrap_or_default())),
+        ]
+    }
+
+    /// Headers of a request that a client made up in our name, and that no header of ours replaces.
+    pub fn spoofed<'r>(&self, request: &HttpRequest<'r>) -> Vec<&'r str> {
+        let ours = self.headers().map(|(name, _)| name);
+        let names = request.headers.iter().map(|(name, _)| *name);
+        let mut spoofed: Vec<&str> =
+            names.filter(|name| name.starts_with(PREFIX) && !ours.contains(name)).collect();
+        spoofed.sort_unstable();
+        spoofed.dedup();
+        spoofed
+    }
+
+    /// The body of a denial, for whoever sent the request (RFC 9457).
+    pub fn problem(&self) -> String {
+        json!({
+            "type": "about:blank",
+            "title": "Forbidden",
+            "status": 403,
+            "detail": self.reason,
+            "decision_id": self.id.to_string(),
+        })
+        .to_string()
+    }
+}
+
+/// What a header's value must not have: controls, and what is not ASCII.
+const NOT_PLAIN: &AsciiSet = &CONTROLS.add(b'%');
+
+fn plain(text: &str) -> String {
+    utf8_percent_encode(text, NOT_PLAIN).to_string()
+}
