@@ -135,8 +135,8 @@ impl Verdict {
     }
 }
 
-/// What a header's value must not have: controls, and what is not ASCII.
-const NOT_PLAIN: &AsciiSet = &CONTROLS.add(b'%');
+/// What a header's value must not have, beside what is not ASCII; quoted texts can be made of it as it is.
+const NOT_PLAIN: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
 fn plain(text: &str) -> String {
     utf8_percent_encode(text, NOT_PLAIN).to_string()
