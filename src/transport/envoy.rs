@@ -23,7 +23,7 @@ use crate::pdp::Pdp;
 /// The path that all calls of the service begin with.
 pub const SERVICE: &str = "/envoy.service.auth.v3.Authorization/";
 
-/// The service.
+/// The service: it answers about requests of whatever gateway speaks its protocol.
 #[derive(Clone)]
 pub struct ExtAuthz {
     pdp: Pdp,
@@ -31,7 +31,7 @@ pub struct ExtAuthz {
 
 /// The service, as it is called over gRPC; longer messages are refused.
 pub fn service(pdp: Pdp, longest: usize) -> AuthorizationServer<ExtAuthz> {
-    AuthorizationServer::new(ExtAuthz { pdp }).max_decoding_message_size(longest)
+    AuthorizationServer::new(ExtAuthz::new(pdp)).max_decoding_message_size(longest)
 }
 
 #[tonic::async_trait]
@@ -49,6 +49,10 @@ impl Authorization for ExtAuthz {
 }
 
 impl ExtAuthz {
+    pub fn new(pdp: Pdp) -> Self {
+        Self { pdp }
+    }
+
     /// Answers about one request.
     ///
     /// # Errors
