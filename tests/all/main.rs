@@ -22,6 +22,7 @@ mod entity_format;
 mod envoy;
 mod explain;
 mod fmt;
+mod fuzz;
 mod gate;
 mod house;
 mod lint;

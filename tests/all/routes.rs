@@ -423,7 +423,7 @@ fn gateways_get_every_header_always() {
     check(&[method, id], 403, "unasked");
     check(&[uri, id], 403, "unasked");
     check(&[method, uri, uri, id], 403, "unasked");
-    assert_eq!(sidecar.metric("mandate_unrouted_total"), 3.0);
+    assert!((sidecar.metric("mandate_unrouted_total") - 3.0).abs() < 0.5);
 }
 
 #[test]
