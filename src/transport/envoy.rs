@@ -174,9 +174,9 @@ fn whole(number: f64) -> Option<i64> {
 }
 
 fn written(verdict: &Verdict, request: &HttpRequest<'_>) -> CheckResponse {
-    let headers = verdict.headers().map(|(name, value)| set(name, value)).to_vec();
+    let headers = verdict.headers().map(|(name, value)| set(name, value)).collect::<Vec<_>>();
     let (code, http_response) = if verdict.permit {
-        let headers_to_remove = verdict.spoofed(request).into_iter().map(ToOwned::to_owned).collect();
+        let headers_to_remove = checkpoint::spoofed(request).into_iter().map(ToOwned::to_owned).collect();
         let response = OkHttpResponse { headers, headers_to_remove, ..OkHttpResponse::default() };
         (Code::Ok, HttpResponse::OkResponse(response))
     } else {

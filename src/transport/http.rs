@@ -5,6 +5,7 @@ pub mod authzen;
 pub mod body;
 pub mod explanation;
 pub mod gateway;
+pub mod openapi;
 pub mod server;
 
 pub mod wire;

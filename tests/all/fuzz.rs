@@ -95,7 +95,9 @@ fn survives(name: &str, cases: u32, entry: fn(&[u8])) {
     let files = std::fs::read_dir(pack("fuzz/corpus").join(name)).unwrap();
     let seeds: Vec<Vec<u8>> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
     assert!(!seeds.is_empty());
-    seeds.iter().for_each(|seed| entry(seed));
+    for seed in &seeds {
+        entry(seed);
+    }
     let bytes = prop_oneof![
         9 => (select(seeds), vec(edit(), 0..8)).prop_map(|(seed, edits)| edited(seed, &edits)),
         1 => vec(any::<u8>(), 0..200),

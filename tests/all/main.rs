@@ -27,6 +27,7 @@ mod gate;
 mod house;
 mod lint;
 mod mutation;
+mod openapi;
 mod properties;
 mod prove;
 mod readme;
