@@ -1,5 +1,5 @@
-//! The document that describes the API (OpenAPI 3.1), made of the types that the API writes, and of shapes
-//! of what it reads.
+//! The document that describes the API, in the form of `OpenAPI` 3.1: made of the types that the API
+//! writes, and of shapes of what it reads.
 
 mod shapes;
 

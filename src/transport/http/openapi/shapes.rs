@@ -2,6 +2,7 @@
 //! place; these only describe them, and the tests hold both to each other.
 
 #![expect(dead_code, reason = "they are described, and never built")]
+#![allow(clippy::struct_field_names, reason = "the names are AuthZEN's")]
 
 use std::collections::BTreeMap;
 
