@@ -523,3 +523,22 @@ fn the_pack_routes_the_device_api() {
         takes(method, &format!("{base}{rest}"), id);
     }
 }
+
+/// What docs/routes.md shows is so.
+#[test]
+fn the_docs_show_what_is_so() {
+    let text = std::fs::read_to_string(pack("docs/routes.md")).unwrap();
+    let block = |kind: &str| text.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
+    let content = Content::of_pack();
+    content.write("policies/routes.toml", block("toml"));
+    let listed = content.mandate("route", &[]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("create-batch"), "{listed:?}");
+    let (command, shown) = block("console").split_once('\n').unwrap();
+    let words = command
+        .split('\'')
+        .enumerate()
+        .flat_map(|(n, part)| if n % 2 == 1 { vec![part] } else { part.split_whitespace().collect() });
+    let words: Vec<&str> = words.skip_while(|word| *word != "route").collect();
+    let output = crate::support::mandate().current_dir(pack("")).args(&words).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "{output:?}");
+}
