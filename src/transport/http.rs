@@ -5,6 +5,5 @@ pub mod authzen;
 pub mod body;
 pub mod explanation;
 pub mod gateway;
-pub mod server;
 
 pub mod wire;

@@ -24,6 +24,7 @@ mod fmt;
 mod gate;
 mod house;
 mod lint;
+mod listen;
 mod mutation;
 mod properties;
 mod prove;
