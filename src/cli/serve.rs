@@ -25,7 +25,7 @@ use crate::source::loader::{LOADING_STACK, Loader, Locations};
 use crate::transport::http::admin::{self, Phase};
 use crate::transport::listen::door::{Door, Security};
 use crate::transport::listen::server::Bounds;
-use crate::transport::service::Service;
+use crate::transport::service::{self, Service};
 use ports::Ports;
 
 #[derive(Args)]
@@ -54,11 +54,11 @@ async fn serve(config: ServeConfig) -> Outcome {
     let LimitConfig { limits, bounds, allowance } = config.limits;
     let board = ports::board(config.listeners.iter().chain([&config.admin]));
     tokio::spawn(Arc::clone(&board).follow());
-    let door = |open| Door::new(Security::default(), open, allowance, Arc::clone(&board));
+    let door = |paths| Door::new(Security::default(), paths, allowance, Arc::clone(&board));
     let router = admin::router(phases, Arc::clone(&board));
     let few = Bounds { connections: ADMIN_CONNECTIONS, ..bounds };
-    let service = || TowerToHyperService::new(router.clone());
-    let admin = Ports::open("admin", admin_taken, &door(admin::OPEN), few, service)?;
+    let operating = || TowerToHyperService::new(router.clone());
+    let admin = Ports::open("admin", admin_taken, &door(admin::PATHS), few, operating)?;
     admin.announce()?;
 
     let gate = gate::of(&config)?;
@@ -66,15 +66,15 @@ async fn serve(config: ServeConfig) -> Outcome {
     let (pdp, reloader) = start(loaded.map_err(Failure::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
     let answers = Service::new(pdp.clone(), limits);
-    let service = || {
+    let answering = || {
         let answers = answers.clone();
         service_fn(move |request| {
             let answers = answers.clone();
             async move { Ok(answers.answer(request).await) }
         })
     };
-    let many = Bounds { connections: connections(bounds.connections), ..bounds };
-    let decisions = Ports::open("decisions", taken, &door(OPEN), many, service)?;
+    let many = Bounds { connections: connections(bounds.connections, taken.len()), ..bounds };
+    let decisions = Ports::open("decisions", taken, &door(service::PATHS), many, answering)?;
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
 
@@ -154,9 +154,6 @@ fn log_start(snapshot: &Snapshot, first: &FirstLoad) {
     tracing::info!(revision = %snapshot.revision(), policies, entities, took_ms, "loaded");
 }
 
-/// Paths of decision listeners that are open to all: what they say is the same for everybody.
-const OPEN: &[&str] = &["/.well-known/authzen-configuration"];
-
 /// Connections to the operators' port at a time.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -172,12 +169,12 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// How many connections there may be such that files can still be read: without descriptors, no
+/// How many connections each listener may have such that files can still be read: without descriptors, no
 /// change would be seen.
-fn connections(most: usize) -> usize {
+fn connections(most: usize, listeners: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let left = usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(most);
-    left.clamp(1, most)
+    (left / listeners.max(1)).clamp(1, most)
 }
 
 struct Signals {

@@ -179,7 +179,11 @@ impl ListenerOptions {
                 None
             }
         };
+        let named = self.tls_client_names.is_some();
         let client_names = super::names(self.tls_client_names);
+        if named && client_names.is_empty() {
+            note(wrong, &"`tls-client-names` names nobody: give names, or leave it out for any");
+        }
         SecurityFiles { certificate, client_ca: self.tls_client_ca, client_names, tokens: self.tokens, jwt }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::pdp::Pdp;
 use crate::transport::listen::board::Board;
+use crate::transport::listen::door::Paths;
 
 /// How far the program has come.
 #[derive(Clone)]
@@ -26,8 +27,8 @@ pub enum Phase {
 
 type Phases = watch::Receiver<Phase>;
 
-/// Paths that whoever watches over the process may ask without a name.
-pub const OPEN: &[&str] = &["/livez", "/readyz"];
+/// Whoever watches over the process needs no name for that.
+pub const PATHS: Paths = Paths { open: &["/livez", "/readyz"], grpc: "" };
 
 /// What the operators' port knows.
 #[derive(Clone)]

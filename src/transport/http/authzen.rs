@@ -108,10 +108,16 @@ impl Api {
             Ok(body) => respond(StatusCode::OK, "application/json", body),
             Err(Problem(status, message)) => respond(status, "text/plain; charset=utf-8", message),
         };
-        if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        match response.status() {
             // By AuthZEN it is a malformed request; operators want to see which.
-            *response.status_mut() = StatusCode::BAD_REQUEST;
-            response.extensions_mut().insert(Reason::TooLarge);
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                response.extensions_mut().insert(Reason::TooLarge);
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                response.extensions_mut().insert(Reason::Timeout);
+            }
+            _ => {}
         }
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static("POST"));

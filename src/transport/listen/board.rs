@@ -28,7 +28,7 @@ pub struct Board {
     expires: Family<Label, Gauge>,
     refused: Family<Label, Gauge>,
     listeners: Mutex<Vec<Entry>>,
-    files: Mutex<Vec<Arc<dyn Follow>>>,
+    files: Vec<Arc<dyn Follow>>,
 }
 
 /// A listener, as it is announced.
@@ -90,12 +90,13 @@ impl Board {
             expires,
             refused,
             listeners: Mutex::default(),
-            files: Mutex::new(files),
+            files,
         })
     }
 
     /// A listener takes connections.
     pub fn listens(&self, entry: Entry) {
+        entry.files.iter().for_each(|file| file.state().warn_if_expired());
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
@@ -115,7 +116,7 @@ impl Board {
             let board = Arc::clone(&self);
             // A look that panicked is followed by the next one.
             let _ =
-                tokio::task::spawn_blocking(move || board.files().iter().for_each(|file| file.look())).await;
+                tokio::task::spawn_blocking(move || board.files.iter().for_each(|file| file.look())).await;
         }
     }
 
@@ -126,7 +127,7 @@ impl Board {
 
     /// The metrics, without the mark of their end.
     pub fn metrics(&self) -> String {
-        for state in self.files().iter().map(|file| file.state()) {
+        for state in self.files.iter().map(|file| file.state()) {
             let Some(path) = state.paths.first() else { continue };
             let label = || [("file", path.display().to_string())];
             self.refused.get_or_create(&label()).set(i64::from(state.refused.is_some()));
@@ -138,10 +139,6 @@ impl Board {
         // Writing to a string does not fail.
         let _ = encode_registry(&mut text, &self.registry);
         text
-    }
-
-    fn files(&self) -> Vec<Arc<dyn Follow>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -13,7 +13,7 @@ use super::address::Address;
 use super::authentication::{Authentication, Caller, Jwt};
 use super::board::Board;
 use super::certificate;
-use super::refusal::Refusal;
+use super::refusal::{Form, Refusal};
 use super::tls::{self, Tls};
 use super::watched::{Follow, Watched};
 
@@ -91,11 +91,19 @@ impl Default for Allowance {
     }
 }
 
+/// Paths that are not like others.
+#[derive(Debug, Clone, Copy)]
+pub struct Paths {
+    /// Open to all.
+    pub open: &'static [&'static str],
+    /// What gRPC's paths begin with, or nothing.
+    pub grpc: &'static str,
+}
+
 /// The door of one or several listeners.
 pub struct Door {
     security: Security,
-    /// Paths that are open to all.
-    open: &'static [&'static str],
+    paths: Paths,
     pub allowance: Allowance,
     inside: Arc<AtomicUsize>,
     pub board: Arc<Board>,
@@ -119,13 +127,8 @@ impl Drop for Place {
 }
 
 impl Door {
-    pub fn new(
-        security: Security,
-        open: &'static [&'static str],
-        allowance: Allowance,
-        board: Arc<Board>,
-    ) -> Self {
-        Self { security, open, allowance, inside: Arc::default(), board }
+    pub fn new(security: Security, paths: Paths, allowance: Allowance, board: Arc<Board>) -> Self {
+        Self { security, paths, allowance, inside: Arc::default(), board }
     }
 
     /// The same door for a listener with other callers: both count their requests as one.
@@ -148,13 +151,18 @@ impl Door {
         Some(Peer { names, caller })
     }
 
+    /// The form of a refusal of this request.
+    pub fn form<B>(&self, request: &Request<B>) -> Form {
+        Form::of(request.uri().path(), request.headers(), self.paths.grpc)
+    }
+
     /// Lets a request in, with the name of its caller, for as long as its place is held.
     ///
     /// # Errors
     /// It has to stay outside.
     pub fn admit<B>(&self, request: &mut Request<B>, peer: Option<&Peer>) -> Result<Place, Refusal> {
         let caller = match self.caller(request, peer) {
-            Err(_) if self.open.contains(&request.uri().path()) => None,
+            Err(_) if self.paths.open.contains(&request.uri().path()) => None,
             caller => caller?,
         };
         let place = self.place()?;

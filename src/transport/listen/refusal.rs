@@ -21,10 +21,10 @@ pub enum Refusal {
     Late,
 }
 
-/// What a gRPC status has of HTTP's.
+/// How the content types of gRPC begin.
 const GRPC: &str = "application/grpc";
 
-/// Headers of an answer that may follow what the caller sent.
+/// How a refusal is said, by what the caller sent.
 #[derive(Debug, Default)]
 pub struct Form {
     grpc: bool,
@@ -34,10 +34,12 @@ pub struct Form {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl Form {
-    /// The form of an answer to a request with these headers.
-    pub fn of(headers: &HeaderMap) -> Self {
-        let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-        Self { grpc: content_type.starts_with(GRPC.as_bytes()), id: headers.get(REQUEST_ID).cloned() }
+    /// The form of an answer to a request. What is gRPC shows in the path, too: where gateways ask over
+    /// HTTP they may pass on their client's own content type, and 200 would be a permit.
+    pub fn of(path: &str, headers: &HeaderMap, grpc: &str) -> Self {
+        let content_type = || headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        let grpc = !grpc.is_empty() && path.starts_with(grpc) && content_type().starts_with(GRPC.as_bytes());
+        Self { grpc, id: headers.get(REQUEST_ID).cloned() }
     }
 }
 

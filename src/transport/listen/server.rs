@@ -231,9 +231,9 @@ where
         let door = &self.shared.door;
         let _place = match door.admit(&mut request, self.peer.as_ref()) {
             Ok(place) => place,
-            Err(refusal) => return self.refuse(&refusal, Form::of(request.headers())),
+            Err(refusal) => return self.refuse(&refusal, door.form(&request)),
         };
-        let form = Form::of(request.headers());
+        let form = door.form(&request);
         let mut answer = pin!(self.shared.service.call(request));
         // Most requests are answered at once, and need no timer.
         let answered = match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
@@ -276,7 +276,7 @@ impl<S> Visit<S> {
 fn rejection<B>(response: &Response<B>) -> Option<Reason> {
     match response.status() {
         StatusCode::OK => None,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => Some(Reason::Timeout),
+        StatusCode::REQUEST_TIMEOUT => Some(Reason::Timeout),
         StatusCode::PAYLOAD_TOO_LARGE => Some(Reason::TooLarge),
         _ => response.extensions().get().copied(),
     }

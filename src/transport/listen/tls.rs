@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -56,7 +55,6 @@ fn parse(files: &[File<'_>]) -> Result<Tls, String> {
     let expires = chain.first().map(certificate::expires).transpose();
     let expires = expires.map_err(|error| format!("`{}`: {error}", certificate.path.display()))?;
     let expires = expires.unwrap_or_default();
-    warn_if_expired(certificate, expires);
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
     let builder = match clients {
@@ -115,12 +113,5 @@ fn unfit(certificate: &File<'_>, key: &File<'_>, error: &rustls::Error) -> Strin
             )
         }
         error => format!("the certificate `{certificate}` and the key `{key}` cannot be used: {error}"),
-    }
-}
-
-fn warn_if_expired(file: &File<'_>, expires: i64) {
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-    if i64::try_from(now).unwrap_or(i64::MAX) > expires {
-        tracing::warn!(file = %file.path.display(), "the certificate has expired: clients will refuse it");
     }
 }

@@ -61,6 +61,17 @@ pub struct FileState {
     pub refused: Option<String>,
 }
 
+impl FileState {
+    /// Says so where what is in use is not valid any more.
+    pub fn warn_if_expired(&self) {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        if self.expires.is_some_and(|expires| i64::try_from(now).unwrap_or(i64::MAX) > expires) {
+            let file = self.paths.first().map(|path| path.display().to_string());
+            tracing::warn!(file, "the {} has expired: clients will refuse it", self.what);
+        }
+    }
+}
+
 /// What follows files, whatever they hold.
 pub trait Follow: Send + Sync {
     /// Looks whether the content has changed. Blocks.
@@ -113,6 +124,8 @@ impl<T: Content> Follow for Watched<T> {
                 *progress =
                     Progress { judged: seen, suspect: None, loaded: SystemTime::now(), refused: None };
                 tracing::info!(files = self.names(), "{} read again", T::WHAT);
+                drop(progress);
+                self.state().warn_if_expired();
             }
             Err(error) if progress.suspect == Some(seen) => {
                 tracing::error!("{error}; the last good {} stays in use", T::WHAT);

@@ -102,6 +102,11 @@ fn grpc_callers_are_told_by_grpc() {
     assert_eq!((reply.status, &reply.headers["grpc-status"]), (200, &"16".parse().unwrap()));
     assert!(reply.headers["grpc-message"].to_str().unwrap().contains("say who you are"));
     assert_eq!(reply.headers["content-type"], "application/grpc");
+    // A gateway may pass on its client's content type, and takes 200 for a permit.
+    for path in ["/forward-auth", "/ext-authz/x", "/access/v1/evaluation"] {
+        let reply = connection.send("POST", path, "", &[("content-type", "application/grpc")]).unwrap();
+        assert_eq!(reply.status, 401, "{path}");
+    }
 }
 
 #[test]

@@ -208,6 +208,7 @@ fn what_cannot_be_used_is_said_at_the_start() {
         &["--tls-client-names", "x"],
         &["`tls-client-names` needs `tls-client-ca`"],
     );
+    check("server.crt", "server.key", &["--tls-client-names", ""], &["names nobody"]);
     refuses_to_start(&content, &["--listen", "https://127.0.0.1:0"], &["needs `tls-cert` and `tls-key`"]);
     refuses_to_start(&content, &["--tls-cert", "x"], &["`tls-cert` needs `tls-key`"]);
     refuses_to_start(
@@ -219,6 +220,16 @@ fn what_cannot_be_used_is_said_at_the_start() {
     let (cert, key) = (file("server.crt"), file("server.key"));
     let public = ["--listen", "https://0.0.0.0:0", "--tls-cert", &cert, "--tls-key", &key];
     refuses_to_start(&content, &public, &["others can reach `https://0.0.0.0:0`, and nobody knows who asks"]);
+}
+
+#[test]
+fn an_expired_certificate_is_said() {
+    let content = Content::of_pack();
+    let authority = Authority::new("servers");
+    authority.issue_until("mandate", &["localhost"], &[], 2020).write(&content.path(""), "server");
+    let args = options(&content, &[]);
+    let sidecar = content.serve_with(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(sidecar.log().contains("the certificate has expired"), "{}", sidecar.log());
 }
 
 /// Whatever a stranger sends to the port, others are served.
