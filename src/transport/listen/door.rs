@@ -118,9 +118,9 @@ pub struct Peer {
 
 /// The place of a request that is being answered.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct Place<'d>(&'d AtomicUsize);
 
-impl Drop for Place {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -160,7 +160,7 @@ impl Door {
     ///
     /// # Errors
     /// It has to stay outside.
-    pub fn admit<B>(&self, request: &mut Request<B>, peer: Option<&Peer>) -> Result<Place, Refusal> {
+    pub fn admit<B>(&self, request: &mut Request<B>, peer: Option<&Peer>) -> Result<Place<'_>, Refusal> {
         let caller = match self.caller(request, peer) {
             Err(_) if self.paths.open.contains(&request.uri().path()) => None,
             caller => caller?,
@@ -186,8 +186,8 @@ impl Door {
         self.security.authentication.caller(request.headers()).map(Some).map_err(Refusal::Unauthenticated)
     }
 
-    fn place(&self) -> Result<Place, Refusal> {
-        let place = Place(Arc::clone(&self.inside));
+    fn place(&self) -> Result<Place<'_>, Refusal> {
+        let place = Place(&self.inside);
         if self.inside.fetch_add(1, Ordering::Relaxed) >= self.allowance.requests {
             return Err(Refusal::Overload);
         }
