@@ -1,15 +1,20 @@
 //! What a certificate says: until when, and of whom.
 
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 /// When a certificate ends to be valid, in seconds since the epoch.
 ///
 /// # Errors
-/// It is no X.509 certificate.
+/// It is no X.509 certificate, or one of the first version, which no client takes.
 pub fn expires(certificate: &CertificateDer<'_>) -> Result<i64, String> {
     let (_, certificate) = X509Certificate::from_der(certificate)
         .map_err(|error| format!("it is no X.509 certificate: {error}"))?;
+    if certificate.version() != X509Version::V3 {
+        return Err(
+            "it is X.509 of an old version: issue it with extensions, such as `subjectAltName`".to_owned()
+        );
+    }
     Ok(certificate.validity().not_after.timestamp())
 }
 

@@ -15,7 +15,6 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -58,6 +57,9 @@ impl Default for Bounds {
 /// The shortest head that HTTP/1 can be bounded to.
 pub const SHORTEST_HEAD: usize = 8 * 1024;
 
+/// How long a connection may take to end that was idle: it may be in the middle of a head.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// The body of an answer, or of a refusal.
 type Answer<B> = Response<Either<Full<Bytes>, B>>;
 
@@ -85,8 +87,8 @@ pub async fn serve<S, B>(
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<Failure>> + Send + 'static,
 {
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(bounds.connections));
+    let most = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
+    let places = Arc::new(Semaphore::new(most as usize));
     let http = protocols(&bounds);
     let shared = Arc::new(Shared { service, door, bounds, http, stop: stop.clone() });
     while !*stop.borrow_and_update() {
@@ -96,22 +98,23 @@ pub async fn serve<S, B>(
             changed = stop.changed() => if changed.is_ok() { continue } else { break },
         };
         let Some((stream, place)) = accepted else { continue };
-        let (shared, watcher) = (Arc::clone(&shared), graceful.watcher());
+        let shared = Arc::clone(&shared);
         match stream {
             Stream::Tcp(stream) if shared.door.tls().is_some() => {
                 tokio::spawn(async move {
                     if let Some((stream, peer)) = shared.handshake(stream).await {
-                        shared.connection(stream, peer, watcher).await;
+                        shared.connection(stream, peer).await;
                     }
                     drop(place);
                 });
             }
-            Stream::Tcp(stream) => shared.spawn(stream, watcher, place),
-            Stream::Unix(stream) => shared.spawn(stream, watcher, place),
+            Stream::Tcp(stream) => shared.spawn(stream, place),
+            Stream::Unix(stream) => shared.spawn(stream, place),
         }
     }
     drop(listener);
-    if tokio::time::timeout(bounds.drain, graceful.shutdown()).await.is_err() {
+    // Whoever has a place is a connection that has not ended.
+    if tokio::time::timeout(bounds.drain, places.acquire_many(most)).await.is_err() {
         tracing::warn!("requests in flight did not end in time");
     }
 }
@@ -145,12 +148,12 @@ where
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<Failure>> + Send + 'static,
 {
-    fn spawn<I>(self: Arc<Self>, stream: I, watcher: Watcher, place: OwnedSemaphorePermit)
+    fn spawn<I>(self: Arc<Self>, stream: I, place: OwnedSemaphorePermit)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         tokio::spawn(async move {
-            self.connection(stream, None, watcher).await;
+            self.connection(stream, None).await;
             drop(place);
         });
     }
@@ -176,7 +179,7 @@ where
         None
     }
 
-    async fn connection<I>(self: Arc<Self>, stream: I, peer: Option<Peer>, watcher: Watcher)
+    async fn connection<I>(self: Arc<Self>, stream: I, peer: Option<Peer>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -186,17 +189,23 @@ where
             let visit = Arc::clone(&at_the_door);
             async move { Ok::<_, Infallible>(visit.answer(request).await) }
         });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service).into_owned();
-        tokio::select! {
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let mut stop = self.stop.clone();
+        let patience = tokio::select! {
             biased;
-            ended = watcher.watch(connection) => if let Err(error) = ended {
-                self.failed(error.as_ref());
-            },
-            () = visit.is_idle() => tracing::debug!("connection idle, closed"),
+            ended = connection.as_mut() => return self.note(ended),
+            () = visit.is_idle() => LINGER,
+            _ = stop.wait_for(|stop| *stop) => self.bounds.drain,
+        };
+        // The other end is told, and requests in flight are answered.
+        connection.as_mut().graceful_shutdown();
+        if let Ok(ended) = tokio::time::timeout(patience, connection).await {
+            self.note(ended);
         }
     }
 
-    fn failed(&self, error: &(dyn std::error::Error + Send + Sync + 'static)) {
+    fn note(&self, ended: Result<(), Failure>) {
+        let Err(error) = ended else { return };
         tracing::debug!(%error, "connection failed");
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
             self.door.board.rejected(Reason::TooLarge);

@@ -104,6 +104,22 @@ fn only_named_clients_may_ask() {
     assert_eq!(secured.sidecar.metric(r#"mandate_rejected_total{reason="forbidden"}"#) as u64, 3);
 }
 
+/// A certificate and a token: one does not stand for the other.
+#[test]
+fn a_token_is_needed_beside_a_certificate() {
+    let content = Content::of_pack();
+    content.write("tokens", "alice 0123456789abcdef\n");
+    let file = content.path("tokens").display().to_string();
+    let secured = secured(&["--tls-client-ca", "@clients.pem", "--tokens", &file]);
+    let client = secured.authority.issue("gateway", &[], &[]);
+    let mut connection = secured.open(Some(&client), Version::Two).unwrap();
+    let mut ask = |token| connection.ask(&fabrikam(), token).unwrap().status;
+    assert_eq!((ask(None), ask(Some("0123456789abcdee")), ask(Some("0123456789abcdef"))), (401, 401, 200));
+    assert!(secured.asked_by(None).is_err(), "a token does not replace a certificate");
+    let kinds = &secured.sidecar.status()["listeners"][1]["authentication"];
+    assert_eq!(*kinds, json!(["client certificate", "tokens"]));
+}
+
 /// The expiry that new handshakes see.
 fn year(secured: &Secured) -> String {
     secured.sidecar.status()["listeners"][1]["files"][0]["expires"].as_str().unwrap()[..4].to_owned()
@@ -230,6 +246,19 @@ fn an_expired_certificate_is_said() {
     let args = options(&content, &[]);
     let sidecar = content.serve_with(&args.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(sidecar.log().contains("the certificate has expired"), "{}", sidecar.log());
+}
+
+/// Requests in flight end, and a handshake that does not come on is not waited for.
+#[test]
+fn half_handshakes_do_not_hold_up_the_end() {
+    let mut secured = secured(&["--shutdown-delay", "0s", "--read-timeout", "60s"]);
+    let mut idle = secured.open(None, Version::Two).unwrap();
+    assert_eq!(idle.ask(&fabrikam(), None).unwrap().status, 200);
+    let mut half = TcpStream::connect(secured.sidecar.decisions.strip_prefix("https://").unwrap()).unwrap();
+    half.write_all(&[22, 3, 1]).unwrap();
+    secured.sidecar.signal("TERM");
+    assert_eq!(secured.sidecar.exit_code(), Some(0));
+    assert!(!secured.sidecar.log().contains("did not end in time"), "{}", secured.sidecar.log());
 }
 
 /// Whatever a stranger sends to the port, others are served.
