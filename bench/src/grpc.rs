@@ -1,20 +1,21 @@
-//! The same over gRPC, as Envoy asks (`ext_authz`): a bare tonic server that parses a check and says
-//! OK, and one that asks the engine, embedded in it. Who asks is in headers, as a gateway sets them
-//! once it knows its caller; the customer is in the path.
+//! The same over gRPC, as Envoy asks (`ext_authz`), and the limit: a bare tonic server that parses a check
+//! and answers a constant. Who asks is in headers, as a gateway sets them once it knows its caller; the
+//! customer is in the path.
 
-use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use envoy_types::ext_authz::v3::pb::{Authorization, AuthorizationServer, CheckRequest, CheckResponse};
-use envoy_types::ext_authz::v3::{CheckRequestExt, CheckResponseExt};
+use envoy_types::ext_authz::v3::pb::{
+    Authorization, AuthorizationServer, CheckRequest, CheckResponse, HeaderAppendAction, HeaderValue,
+    HeaderValueOption, HttpResponse, OkHttpResponse,
+};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context;
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use envoy_types::pb::google::rpc;
 use h2::client::SendRequest;
-use mandate::authz::json::Json;
-use mandate::authz::request::Named;
-use mandate::pdp::Pdp;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
@@ -60,80 +61,54 @@ impl Check {
     }
 }
 
-/// Parses, and says OK.
-struct Limit;
+/// Parses, and answers a constant of the form that the sidecar's answers have.
+struct Limit(CheckResponse);
+
+impl Limit {
+    fn new() -> Self {
+        let header = |n: usize| HeaderValueOption {
+            header: Some(HeaderValue {
+                key: format!("x-mandate-header-{n}"),
+                value: "direct-bill-registers".to_owned(),
+                ..HeaderValue::default()
+            }),
+            append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+            ..HeaderValueOption::default()
+        };
+        let text = |n: usize| {
+            (
+                format!("field-{n}"),
+                Value { kind: Some(Kind::StringValue("direct-bill-registers".to_owned())) },
+            )
+        };
+        let headers = (0..7).map(header).collect();
+        Self(CheckResponse {
+            status: Some(rpc::Status::default()),
+            dynamic_metadata: Some(Struct { fields: (0..7).map(text).collect() }),
+            http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
+                headers,
+                ..OkHttpResponse::default()
+            })),
+        })
+    }
+}
 
 #[tonic::async_trait]
 impl Authorization for Limit {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         std::hint::black_box(request);
-        Ok(Response::new(CheckResponse::with_status(Status::ok(""))))
+        Ok(Response::new(self.0.clone()))
     }
 }
 
-/// Parses, and asks the engine.
-struct Engine {
-    pdp: Pdp,
-    /// The contexts that there are, by channel, read once.
-    contexts: HashMap<&'static str, Json<'static>>,
-}
-
-impl Engine {
-    fn new(pdp: Pdp) -> Self {
-        let contexts = [
-            ("partner-center-api", r#"{"channel":"partner-center-api"}"#),
-            ("partner-center-ui", r#"{"channel":"partner-center-ui"}"#),
-            ("oem-api", r#"{"channel":"oem-api"}"#),
-        ];
-        let read = |(channel, text): (_, &'static str)| Some((channel, Json::parse(text.as_bytes()).ok()?));
-        Self { pdp, contexts: contexts.into_iter().filter_map(read).collect() }
-    }
-}
-
-#[tonic::async_trait]
-impl Authorization for Engine {
-    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let check = request.get_ref();
-        let status = self.decide(check).unwrap_or_else(|| Status::permission_denied("no such route"));
-        Ok(Response::new(CheckResponse::with_status(status)))
-    }
-}
-
-impl Engine {
-    fn decide(&self, check: &CheckRequest) -> Option<Status> {
-        let headers = check.get_client_headers()?;
-        let header = |name: &str| headers.get(name).map(String::as_str);
-        let path = &check.attributes.as_ref()?.request.as_ref()?.http.as_ref()?.path;
-        let customer = path.strip_prefix("/v1/customers/")?.strip_suffix("/deviceBatches")?;
-        let named = |kind, id| Named { kind, id, properties: None };
-        let question = mandate::authz::request::Question {
-            principal: named(header("x-partner-kind")?, header("x-partner")?),
-            action: "registerDevice",
-            action_properties: None,
-            resource: named("Customer", customer),
-            context: self.contexts.get(header("x-channel")?)?.as_object(),
-        };
-        let view = self.pdp.view();
-        let decision = view.decide(&question).ok()?;
-        if decision.is_permit() {
-            return Some(Status::ok(""));
-        }
-        let reason = decision.explaining().iter().find_map(|policy| policy.reason.as_deref());
-        Some(Status::permission_denied(reason.unwrap_or("no policy permits this")))
-    }
-}
-
-/// Serves until the process is ended: the limit, or the engine if there is one.
+/// Serves the limit until the process is ended.
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn serve(address: &str, engine: Option<Pdp>) -> io::Result<()> {
+pub async fn serve(address: &str) -> io::Result<()> {
     let address = address.parse().map_err(io::Error::other)?;
-    let mut server = tonic::transport::Server::builder();
-    let router = match engine {
-        Some(pdp) => server.add_service(AuthorizationServer::new(Engine::new(pdp))),
-        None => server.add_service(AuthorizationServer::new(Limit)),
-    };
+    let mut server = tonic::transport::Server::builder().tcp_nodelay(true);
+    let router = server.add_service(AuthorizationServer::new(Limit::new()));
     router.serve(address).await.map_err(io::Error::other)
 }
 

@@ -2,7 +2,6 @@
 //! loaded in turn, round by round.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -118,16 +117,16 @@ impl Setup {
         self.start(command.args(["limit", "--listen", &format!("127.0.0.1:{port}")]), "limit", port)
     }
 
-    /// Starts a gRPC server on the same core, with the engine in it if there are options.
+    /// Starts the limit over gRPC on the same core.
     ///
     /// # Errors
     /// It does not start.
-    pub fn grpc(&self, name: &str, options: &[&OsStr]) -> io::Result<Server> {
+    pub fn grpc_limit(&self) -> io::Result<Server> {
         process::pin(SERVER_CORE)?;
         let port = process::free_port()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["grpc", "--listen", &format!("127.0.0.1:{port}")]).args(options);
-        self.start(&mut command, name, port)
+        command.args(["grpc", "--listen", &format!("127.0.0.1:{port}")]);
+        self.start(&mut command, "grpc limit", port)
     }
 
     /// Starts any other server on the same core.

@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use mandate::pdp::Pdp;
 use mandate_bench::bars::number;
 use mandate_bench::http::Setup;
 use mandate_bench::world::{self, World};
-use mandate_bench::{grpc, inside, limit, load, peers, plot, process, suite};
+use mandate_bench::{grpc, limit, load, peers, plot, process, suite};
 
 #[derive(Parser)]
 #[command(about)]
@@ -39,16 +38,10 @@ enum Verb {
         #[arg(long)]
         listen: String,
     },
-    /// Serve checks over gRPC: parse, and say OK; or ask the engine, if there are entities
+    /// Serve checks over gRPC: parse, and answer a constant
     Grpc {
         #[arg(long)]
         listen: String,
-        #[arg(long, default_value = "policies")]
-        policies: PathBuf,
-        #[arg(long)]
-        entities: Option<PathBuf>,
-        #[arg(long, default_value_t = 100_000)]
-        cache_entries: u64,
     },
     /// Load a sidecar that is running on a world, such as under a profiler
     Load {
@@ -120,11 +113,9 @@ fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             Ok(runtime.block_on(limit::serve(&listen))?)
         }
-        Verb::Grpc { listen, policies, entities, cache_entries } => {
-            let snapshot = entities.map(|entities| inside::load(&policies, &entities)).transpose()?;
-            let engine = snapshot.map(|snapshot| Pdp::new(snapshot, cache_entries));
+        Verb::Grpc { listen } => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            Ok(runtime.block_on(grpc::serve(&listen, engine))?)
+            Ok(runtime.block_on(grpc::serve(&listen))?)
         }
         Verb::Load { port, customers, seconds } => {
             process::pin(process::LOAD_CORE)?;

@@ -197,13 +197,12 @@ fn throughput(setup: &Setup, results: &mut Results) -> io::Result<()> {
     Ok(())
 }
 
-/// The engine in a tonic server, beside one that only parses.
+/// Envoy's `ext_authz`, beside a tonic server that only parses.
 fn over_grpc(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let (policies, entities) = (setup.policies(0)?, setup.entities(FEW)?);
-    let engine = ["--policies".as_ref(), policies.as_os_str(), "--entities".as_ref(), entities.as_os_str()];
-    let uncached = [&engine[..], &["--cache-entries".as_ref(), "0".as_ref()]].concat();
-    let limit = setup.grpc("grpc limit", &[])?;
-    let (hits, misses) = (setup.grpc("grpc", &engine)?, setup.grpc("grpc uncached", &uncached)?);
+    let limit = setup.grpc_limit()?;
+    let hits = setup.mandate("grpc", &policies, &entities, &[])?;
+    let misses = setup.mandate("grpc uncached", &policies, &entities, &["--cache-entries", "0"])?;
     let checks: Rc<[Check]> = World { customers: FEW }.questions(2_000, mix).iter().map(Check::of).collect();
     let any: Rc<[Check]> = checks.iter().map(Check::any_answer).collect();
     let servers = [(&limit, &any), (&hits, &checks), (&misses, &checks)];
@@ -218,10 +217,8 @@ fn over_grpc(setup: &Setup, results: &mut Results) -> io::Result<()> {
         }
     }
     let [limit, hits, misses] = &rates;
-    let note = format!(
-        "the engine in a tonic server; the bare one: {} checks a second, 16 in flight on 4 connections",
-        number(median(limit))
-    );
+    let note =
+        format!("the bare one: {} checks a second, 16 in flight on 4 connections", number(median(limit)));
     let [hit, miss] = [hits, misses].map(|rates| ratio(rates, limit));
     results.bar("gRPC ext_authz, hits, of a bare tonic server", hit, "", Bound::AtLeast(0.85), &note);
     results.bar("gRPC ext_authz, cache off", miss, "", Bound::AtLeast(0.65), "the same");

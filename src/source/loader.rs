@@ -153,18 +153,16 @@ impl Candidate {
         &self.texts.sorted.guardrails
     }
 
-    /// The same for the same policies, schema, claims and routes.
+    /// The same for the same policies, schema and claims: all that is proven.
     pub fn digest(&self) -> Digest {
-        digest(&self.policies, &self.routes, &self.texts.sorted.guardrails)
+        digest(&self.policies, &self.texts.sorted.guardrails)
     }
 }
 
-/// The digest of policies with their schema, the routes to them and the claims about them.
-fn digest(policies: &Policies, routes: &Routes, guardrails: &[Arc<SourceText>]) -> Digest {
+/// The digest of policies with their schema and the claims about them.
+fn digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
     let claims = Digest::of(guardrails.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
-    Digest::of(
-        [policies.digest(), policies.schema().digest(), routes.digest(), &claims].map(Digest::as_bytes),
-    )
+    Digest::of([policies.digest(), policies.schema().digest(), &claims].map(Digest::as_bytes))
 }
 
 /// Accepted, or refused whole, with everything that is wrong.
@@ -274,9 +272,10 @@ impl Loader {
         }
     }
 
-    /// Whether a candidate is what is in use.
+    /// Whether a candidate has the policies and the claims that are in use. Its routes may be others:
+    /// nothing is proven of them.
     pub fn uses(&self, candidate: &Candidate, current: &Snapshot) -> bool {
-        digest(current.policies(), current.routes(), &self.guardrails) == candidate.digest()
+        digest(current.policies(), &self.guardrails) == candidate.digest()
     }
 
     /// Takes a candidate, and gives the next snapshot if it makes another. A new schema takes the
@@ -289,7 +288,8 @@ impl Loader {
         candidate: Candidate,
         current: &Snapshot,
     ) -> Result<(Option<Snapshot>, Accepted), Faults> {
-        let changed = !self.uses(&candidate, current);
+        let reroutes = candidate.routes.digest() != current.routes().digest();
+        let changed = reroutes || !self.uses(&candidate, current);
         let Candidate { policies, routes, texts, warnings } = candidate;
         let accepted = Accepted { changed, warnings };
         if policies.schema().digest() != current.schema().digest() {
@@ -299,7 +299,7 @@ impl Loader {
         if policies.digest() != current.policies().digest() {
             next = Some(current.with_policies(policies)?);
         }
-        if routes.digest() != current.routes().digest() {
+        if reroutes {
             next = Some(next.unwrap_or_else(|| current.clone()).with_routes(routes));
         }
         self.applied(texts);

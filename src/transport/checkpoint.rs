@@ -12,6 +12,17 @@ use crate::pdp::{Pdp, Refusal, View};
 /// Headers with this prefix are Mandate's word; from a client they mean nothing and have to be removed.
 pub const PREFIX: &str = "x-mandate-";
 
+/// The headers that every answer has, sorted.
+pub const HEADERS: [&str; 7] = [
+    "x-mandate-decision",
+    "x-mandate-decision-id",
+    "x-mandate-outcome",
+    "x-mandate-policies",
+    "x-mandate-reason",
+    "x-mandate-revision",
+    "x-mandate-route",
+];
+
 /// What stands in a header that has nothing to say. Some gateways drop empty headers, and others
 /// forward what they would have copied.
 const NOTHING: &str = "-";
@@ -97,29 +108,19 @@ impl Verdict {
         Self { permit: false, id, revision, route: None, outcome, policies, reason }
     }
 
-    /// What every answer says in headers. Each is always there, with a value that a header can hold.
-    pub fn headers(&self) -> [(&'static str, String); 7] {
+    /// What every answer says in headers: all of [`HEADERS`], with values that a header can hold.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
         let text = |text: &str| if text.is_empty() { NOTHING.to_owned() } else { plain(text) };
-        [
-            ("x-mandate-decision", if self.permit { "permit" } else { "deny" }.to_owned()),
-            ("x-mandate-decision-id", self.id.to_string()),
-            ("x-mandate-outcome", self.outcome.to_owned()),
-            ("x-mandate-policies", text(&self.policies.join(","))),
-            ("x-mandate-reason", text(&self.reason)),
-            ("x-mandate-revision", self.revision.clone()),
-            ("x-mandate-route", text(self.route.as_deref().unwrap_or_default())),
-        ]
-    }
-
-    /// Headers of a request that a client made up in our name, and that no header of ours replaces.
-    pub fn spoofed<'r>(&self, request: &HttpRequest<'r>) -> Vec<&'r str> {
-        let ours = self.headers().map(|(name, _)| name);
-        let names = request.headers.iter().map(|(name, _)| *name);
-        let mut spoofed: Vec<&str> =
-            names.filter(|name| name.starts_with(PREFIX) && !ours.contains(name)).collect();
-        spoofed.sort_unstable();
-        spoofed.dedup();
-        spoofed
+        let values = [
+            if self.permit { "permit" } else { "deny" }.to_owned(),
+            self.id.to_string(),
+            self.outcome.to_owned(),
+            text(&self.policies.join(",")),
+            text(&self.reason),
+            self.revision.clone(),
+            text(self.route.as_deref().unwrap_or_default()),
+        ];
+        HEADERS.into_iter().zip(values)
     }
 
     /// The body of a denial, for whoever sent the request (RFC 9457).
@@ -135,8 +136,18 @@ impl Verdict {
     }
 }
 
-/// What a header's value must not have: controls, and what is not ASCII.
-const NOT_PLAIN: &AsciiSet = &CONTROLS.add(b'%');
+/// Headers of a request that a client made up in our name, and that no header of ours replaces.
+pub fn spoofed<'r>(request: &HttpRequest<'r>) -> Vec<&'r str> {
+    let names = request.headers.iter().map(|(name, _)| *name);
+    let mut spoofed: Vec<&str> =
+        names.filter(|name| name.starts_with(PREFIX) && !HEADERS.contains(name)).collect();
+    spoofed.sort_unstable();
+    spoofed.dedup();
+    spoofed
+}
+
+/// What a header's value must not have, beside what is not ASCII; quoted texts can be made of it as it is.
+const NOT_PLAIN: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
 fn plain(text: &str) -> String {
     utf8_percent_encode(text, NOT_PLAIN).to_string()

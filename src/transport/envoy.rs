@@ -23,7 +23,7 @@ use crate::pdp::Pdp;
 /// The path that all calls of the service begin with.
 pub const SERVICE: &str = "/envoy.service.auth.v3.Authorization/";
 
-/// The service.
+/// The service: it answers about requests of whatever gateway speaks its protocol.
 #[derive(Clone)]
 pub struct ExtAuthz {
     pdp: Pdp,
@@ -31,7 +31,7 @@ pub struct ExtAuthz {
 
 /// The service, as it is called over gRPC; longer messages are refused.
 pub fn service(pdp: Pdp, longest: usize) -> AuthorizationServer<ExtAuthz> {
-    AuthorizationServer::new(ExtAuthz { pdp }).max_decoding_message_size(longest)
+    AuthorizationServer::new(ExtAuthz::new(pdp)).max_decoding_message_size(longest)
 }
 
 #[tonic::async_trait]
@@ -49,6 +49,10 @@ impl Authorization for ExtAuthz {
 }
 
 impl ExtAuthz {
+    pub fn new(pdp: Pdp) -> Self {
+        Self { pdp }
+    }
+
     /// Answers about one request.
     ///
     /// # Errors
@@ -170,9 +174,9 @@ fn whole(number: f64) -> Option<i64> {
 }
 
 fn written(verdict: &Verdict, request: &HttpRequest<'_>) -> CheckResponse {
-    let headers = verdict.headers().map(|(name, value)| set(name, value)).to_vec();
+    let headers = verdict.headers().map(|(name, value)| set(name, value)).collect::<Vec<_>>();
     let (code, http_response) = if verdict.permit {
-        let headers_to_remove = verdict.spoofed(request).into_iter().map(ToOwned::to_owned).collect();
+        let headers_to_remove = checkpoint::spoofed(request).into_iter().map(ToOwned::to_owned).collect();
         let response = OkHttpResponse { headers, headers_to_remove, ..OkHttpResponse::default() };
         (Code::Ok, HttpResponse::OkResponse(response))
     } else {

@@ -5,5 +5,6 @@ pub mod authzen;
 pub mod body;
 pub mod explanation;
 pub mod gateway;
+pub mod openapi;
 
 pub mod wire;

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::http::HeaderName;
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 use tonic::codegen::Service as _;
 
 use super::envoy::{self, ExtAuthz};
 use super::http::authzen::{Api, Limits};
 use super::http::body::{Lost, collect};
-use super::http::gateway;
+use super::http::{gateway, openapi};
 use super::listen::door::Paths;
 use crate::pdp::Pdp;
 
@@ -32,12 +32,14 @@ pub struct Service {
     api: Api,
     envoy: AuthorizationServer<ExtAuthz>,
     limits: Limits,
+    document: Bytes,
 }
 
 impl Service {
     pub fn new(pdp: Pdp, limits: Limits) -> Self {
         let (api, envoy) = (Api::new(pdp.clone(), limits), envoy::service(pdp.clone(), limits.body));
-        Self { pdp, api, envoy, limits }
+        let document = format!("{:#}\n", openapi::document()).into();
+        Self { pdp, api, envoy, limits, document }
     }
 
     /// Answers one request.
@@ -48,9 +50,25 @@ impl Service {
             response.map(Either::Right)
         } else if gateway::is_asked_at(path) {
             self.gateway(request).await.map(Either::Left)
+        } else if path == openapi::PATH {
+            self.described(request.method()).map(Either::Left)
         } else {
             self.api.answer(request).await.map(Either::Left)
         }
+    }
+
+    /// The document that describes the API.
+    fn described(&self, method: &Method) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.document.clone()));
+        let headers = response.headers_mut();
+        if [Method::GET, Method::HEAD].contains(method) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            return response;
+        }
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        *response.body_mut() = Full::new(Bytes::from_static(b"use GET"));
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response
     }
 
     async fn gateway(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {

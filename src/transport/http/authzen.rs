@@ -136,15 +136,27 @@ impl Api {
         deadline: Deadline,
     ) -> Result<Vec<u8>, Problem> {
         let answer = match self.read(headers, body).await {
-            Ok(body) => {
-                parse(&body, self.limits.depth).and_then(|json| evaluate(self, object(&json)?, deadline))
-            }
+            Ok(body) => self.reply(&body, evaluate, deadline),
             Err(problem) => Err(problem),
         };
         if answer.as_ref().is_err_and(|problem| problem.0.is_client_error()) {
             self.pdp.count_bad_request();
         }
         answer
+    }
+
+    fn reply(&self, body: &[u8], evaluate: Evaluate, deadline: Deadline) -> Result<Vec<u8>, Problem> {
+        parse(body, self.limits.depth).and_then(|json| evaluate(self, object(&json)?, deadline))
+    }
+
+    /// The answer to a body that was posted to a path.
+    ///
+    /// # Errors
+    /// The status and the sentence that the caller gets instead.
+    pub fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, (StatusCode, String)> {
+        let deadline = Instant::now() + self.limits.request_time;
+        let answer = endpoint(path, &Method::POST).and_then(|evaluate| self.reply(body, evaluate, deadline));
+        answer.map_err(|Problem(status, message)| (status, message))
     }
 
     async fn read(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::wire::ids;
@@ -12,29 +13,30 @@ use crate::authz::schema::{EntityRef, Schema};
 use crate::authz::value::Value;
 
 /// Why a decision is what it is, and what would make a denial a permit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Explained<'d> {
     outcome: &'static str,
     #[serde(serialize_with = "ids")]
+    #[schemars(with = "Vec<String>")]
     policies: &'d [Arc<PolicyInfo>],
     #[serde(flatten)]
     why: Why,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Why {
     Permit { chains: Vec<Vec<Name>> },
     Denial { missing: Vec<Vec<Fact>>, complete: bool },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Name {
     r#type: String,
     id: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 enum Fact {
     /// `through` are the types between, on the shortest way that the schema allows.
@@ -54,7 +56,7 @@ enum Fact {
     },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Wanted {
     Value(serde_json::Value),

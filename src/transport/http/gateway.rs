@@ -46,7 +46,7 @@ pub fn answer(pdp: &Pdp, head: &Parts, arrived: &Arrived) -> Response<Bytes> {
     let request =
         HttpRequest { method, target, headers, body, metadata: Object::default(), ..HttpRequest::default() };
     match checkpoint::check(pdp, &request) {
-        Ok(verdict) => written(&verdict, &verdict.spoofed(&request)),
+        Ok(verdict) => written(&verdict, &checkpoint::spoofed(&request)),
         Err(Undecided) => undecided(),
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::explanation::Explained;
@@ -129,14 +130,14 @@ pub fn sentence(error: &RequestError) -> String {
 }
 
 /// One answer; what it says is borrowed from the decision and the snapshot.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Answer<'d> {
     pub decision: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<AnswerContext<'d>>,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct AnswerContext<'d> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<&'d str>,
@@ -151,12 +152,14 @@ pub struct AnswerContext<'d> {
 }
 
 /// For whoever writes policies: what decided.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AdminReason<'d> {
     pub outcome: &'static str,
     #[serde(serialize_with = "ids")]
+    #[schemars(with = "Vec<String>")]
     pub policies: &'d [Arc<PolicyInfo>],
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub errors: Vec<String>,
 }
 
@@ -165,13 +168,13 @@ pub(super) fn ids<S: Serializer>(policies: &[Arc<PolicyInfo>], serializer: S) ->
 }
 
 /// For whoever was denied: the policies' own words, by language.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct UserReason<'d> {
     pub en: Cow<'d, str>,
 }
 
 /// Why an item of a batch has no decision of its own.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ItemError {
     pub status: u16,
     pub message: String,

@@ -308,10 +308,15 @@ impl Sidecar {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal by its name. What is to stop has stopped afterwards.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
         assert!(sent.unwrap().success());
+        if name == "STOP" {
+            let state = || Command::new("ps").args(["-o", "state=", "-p", &id]).output().unwrap().stdout;
+            until("the process stops", || state().starts_with(b"T"));
+        }
     }
 
     /// Waits for the process to end by itself, and returns its exit code.

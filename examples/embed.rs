@@ -1,0 +1,82 @@
+//! The decision point inside a program, without any HTTP: content from texts, questions from code.
+//!
+//!     cargo run --example embed
+//!
+//! It prints who may open which door, before and after somebody leaves.
+
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
+use std::error::Error;
+use std::sync::Arc;
+
+use mandate::authz::Snapshot;
+use mandate::authz::entities::{Change, Origin, Progress, read_file};
+use mandate::authz::fault::SourceText;
+use mandate::authz::policies::Policies;
+use mandate::authz::request::{Named, Question};
+use mandate::authz::schema::Schema;
+use mandate::authz::snapshot::Terms;
+use mandate::pdp::Pdp;
+
+const SCHEMA: &str = r"
+entity Team;
+entity Person in [Team] = { onLeave: Bool };
+entity Door = { team: Team };
+action open appliesTo { principal: Person, resource: Door };
+";
+
+const POLICIES: &str = r#"
+@id("own-doors")
+@reason("The doors of a team are open to its members, unless they are on leave.")
+permit (principal, action == Action::"open", resource)
+when { principal in resource.team && !principal.onLeave };
+"#;
+
+const ENTITIES: &str = r#"[
+  {"uid": {"type": "Team", "id": "night"}, "attrs": {}, "parents": []},
+  {"uid": {"type": "Door", "id": "vault"}, "attrs": {"team": {"type": "Team", "id": "night"}}, "parents": []},
+  {"uid": {"type": "Person", "id": "ana"}, "attrs": {"onLeave": false}, "parents": [{"type": "Team", "id": "night"}]}
+]"#;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // A snapshot is policies, schema and entities as one value that never changes.
+    let (schema, _) = Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA))?;
+    let (policies, _) = Policies::parse(&[SourceText::new("doors.cedar", POLICIES)], Arc::new(schema))?;
+    let snapshot = Snapshot::new(Arc::new(policies), &Terms::default())?;
+    let snapshot = snapshot.apply(&entities(&snapshot, ENTITIES)?)?;
+
+    // The decision point holds the one in use, and remembers what it decided.
+    let pdp = Pdp::new(snapshot.clone(), 10_000);
+    show(&pdp)?;
+
+    // Whatever changes makes another snapshot; requests that are under way keep theirs.
+    let leaves = r#"[{"uid": {"type": "Person", "id": "ana"}, "attrs": {"onLeave": true}, "parents": [{"type": "Team", "id": "night"}]}]"#;
+    pdp.swap(snapshot.apply(&entities(&snapshot, leaves)?)?);
+    show(&pdp)
+}
+
+/// Entities from JSON, by the schema of a snapshot.
+fn entities(snapshot: &Snapshot, json: &str) -> Result<Change, Box<dyn Error>> {
+    let source = SourceText::new("entities.json", json);
+    let upsert = read_file(&source, Origin::default(), snapshot.schema(), &Progress::default())?;
+    Ok(Change { upsert, ..Change::default() })
+}
+
+fn show(pdp: &Pdp) -> Result<(), Box<dyn Error>> {
+    let named = |kind, id| Named { kind, id, properties: None };
+    let question = Question {
+        principal: named("Person", "ana"),
+        action: "open",
+        action_properties: None,
+        resource: named("Door", "vault"),
+        context: None,
+    };
+    let view = pdp.view();
+    let decision = view.decide(&question)?;
+    let verdict = if decision.is_permit() { "may" } else { "may not" };
+    println!("ana {verdict} open the vault, by revision {}", view.revision());
+    if !decision.is_permit() {
+        println!("  {}", decision.reason());
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Where bytes of others come in, and what has to hold whatever they are. Fuzzers call these, and so do
+//! the tests, with mutations of `corpus/`.
+
+#![allow(dead_code, reason = "each fuzz target takes one of them")]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is what a fuzzer looks for")]
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use envoy_types::ext_authz::v3::pb::{CheckRequest, HttpResponse};
+use mandate::authz::Snapshot;
+use mandate::authz::entities::{Change, Origin, Progress, read_file};
+use mandate::authz::fault::SourceText;
+use mandate::authz::routes::path::segments;
+use mandate::authz::routes::{HttpRequest, Routes};
+use mandate::authz::snapshot::Terms;
+use mandate::pdp::Pdp;
+use mandate::source::loader::{Loader, Locations};
+use mandate::transport::envoy::ExtAuthz;
+use mandate::transport::http::authzen::{Api, Limits};
+use prost::Message as _;
+use serde_json::Value;
+
+/// The pack, loaded once.
+fn pack() -> &'static Snapshot {
+    static PACK: OnceLock<Snapshot> = OnceLock::new();
+    PACK.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = if root.join("policies").is_dir() { root } else { root.parent().unwrap() };
+        let locations = Locations {
+            policies: root.join("policies"),
+            entities: root.join("entities"),
+            terms: Terms { described_by_callers: vec!["TenantUser".to_owned()], ..Terms::default() },
+        };
+        Loader::new(&locations).load().unwrap().0
+    })
+}
+
+fn pdp() -> &'static Pdp {
+    static PDP: OnceLock<Pdp> = OnceLock::new();
+    PDP.get_or_init(|| Pdp::new(pack().clone(), 1_000))
+}
+
+/// Bodies of the AuthZEN API: an answer in its form, or a sentence about what is wrong. The same question
+/// alone and in a batch of one comes to the same.
+pub fn authzen(body: &[u8]) {
+    let api = Api::new(pdp().clone(), Limits::default());
+    let single = said(api.post("/access/v1/evaluation", body));
+    let batch = said(api.post("/access/v1/evaluations", body));
+    if let Some(single) = &single {
+        assert!(single["decision"].is_boolean(), "{single}");
+    }
+    let Some(batch) = batch else { return };
+    match batch["evaluations"].as_array() {
+        Some(items) => assert!(items.iter().all(|item| item["decision"].is_boolean()), "{batch}"),
+        None => assert_eq!(single.map(|it| it["decision"].clone()), Some(batch["decision"].clone())),
+    }
+}
+
+fn said<E: std::fmt::Debug>(answer: Result<Vec<u8>, E>) -> Option<Value> {
+    answer.ok().map(|body| serde_json::from_slice(&body).unwrap())
+}
+
+/// Envoy's messages: a permit is an OK response, and only that is one.
+pub fn ext_authz(message: &[u8]) {
+    let Ok(request) = CheckRequest::decode(message) else { return };
+    let response = ExtAuthz::new(pdp().clone()).answer(&request).unwrap();
+    let permits = response.status.as_ref().unwrap().code == 0;
+    let (ok, headers) = match response.http_response.unwrap() {
+        HttpResponse::OkResponse(response) => (true, response.headers),
+        HttpResponse::DeniedResponse(response) | HttpResponse::ErrorResponse(response) => {
+            (false, response.headers)
+        }
+    };
+    assert_eq!(ok, permits);
+    for header in headers.into_iter().filter_map(|header| header.header) {
+        let plain = header.value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        assert!(plain && !header.value.is_empty(), "{header:?}");
+    }
+}
+
+/// Files of routes: what is refused is refused with a place or a reason, never with a panic.
+pub fn routes(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let file = SourceText::new("routes.toml", text);
+    match Routes::parse(&[file], pack().schema()) {
+        Ok(routes) => {
+            let request =
+                HttpRequest { method: "POST", target: "/v1/customers/x/y", ..HttpRequest::default() };
+            let _ = routes.route(&request).map(|routed| routed.route.line());
+        }
+        Err(faults) => assert!(faults.has_errors() && !faults.to_string().is_empty()),
+    }
+}
+
+/// Paths: what is split is split where every program splits it, and means no other place.
+pub fn paths(target: &[u8]) {
+    let Ok(target) = std::str::from_utf8(target) else { return };
+    let Ok(split) = segments(target) else { return };
+    for segment in &split {
+        assert!(!segment.is_empty() && !segment.contains(['/', '\\']), "{segment:?}");
+        assert!(!matches!(segment.as_ref(), "." | ".."), "{segment:?}");
+    }
+    let path = target.split('?').next().unwrap();
+    assert_eq!(split.len(), path.matches('/').count() - usize::from(path == "/"));
+    let request = HttpRequest { method: "POST", target, ..HttpRequest::default() };
+    let _ = pack().routes().route(&request).map(|routed| routed.route.line());
+}
+
+/// Entities in JSON: what is read can be put into the store, or is refused with reasons.
+pub fn entities(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    for name in ["entities.json", "entities.ndjson"] {
+        let file = SourceText::new(name, text);
+        let (schema, none) = (pack().schema(), Progress::default());
+        let Ok(upsert) = read_file(&file, Origin::default(), schema, &none) else { continue };
+        let count = upsert.len();
+        match pack().apply(&Change { upsert, ..Change::default() }) {
+            Ok(next) => assert!(next.entities().len() <= pack().entities().len() + count),
+            Err(faults) => assert!(faults.has_errors()),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Shapes of what the API reads. Requests are read by hand, because what is wrong with one is said with its
+//! place; these only describe them, and the tests hold both to each other.
+
+#![expect(dead_code, reason = "they are described, and never built")]
+#![allow(clippy::struct_field_names, reason = "the names are AuthZEN's")]
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde_json::Value;
+
+use super::super::wire::Answer;
+
+type Properties = BTreeMap<String, Value>;
+
+/// Who asks, or on what.
+#[derive(JsonSchema)]
+pub struct Entity {
+    /// The entity type, with its namespace or without.
+    r#type: String,
+    id: String,
+    /// Counts only for types that the operator declared as described by callers.
+    properties: Option<Properties>,
+}
+
+#[derive(JsonSchema)]
+pub struct Action {
+    name: String,
+    /// They join the context.
+    properties: Option<Properties>,
+}
+
+/// One question.
+#[derive(JsonSchema)]
+pub struct Evaluation {
+    subject: Entity,
+    action: Action,
+    resource: Entity,
+    context: Option<Properties>,
+    options: Option<Options>,
+}
+
+/// Questions; what stands beside them counts where one does not say it itself.
+#[derive(JsonSchema)]
+pub struct Evaluations {
+    evaluations: Option<Vec<Item>>,
+    subject: Option<Entity>,
+    action: Option<Action>,
+    resource: Option<Entity>,
+    context: Option<Properties>,
+    options: Option<BatchOptions>,
+}
+
+/// A question whose missing parts stand beside it.
+#[derive(JsonSchema)]
+pub struct Item {
+    subject: Option<Entity>,
+    action: Option<Action>,
+    resource: Option<Entity>,
+    context: Option<Properties>,
+    options: Option<Options>,
+}
+
+#[derive(JsonSchema)]
+pub struct Options {
+    /// Whether to say why, and what is missing.
+    explain: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+pub struct BatchOptions {
+    /// Whether to say why, and what is missing.
+    explain: Option<bool>,
+    evaluations_semantic: Option<Semantic>,
+}
+
+/// How a batch goes on after an answer.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub enum Semantic {
+    ExecuteAll,
+    DenyOnFirstDeny,
+    PermitOnFirstPermit,
+}
+
+/// The answers, in the order of the questions. A request without questions is answered as a single one.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Answers<'d> {
+    Several { evaluations: Vec<Answer<'d>> },
+    Single(Answer<'d>),
+}

@@ -1,0 +1,544 @@
+//! Routes: what is wrong with them, which question a request comes to, and how they change.
+
+use std::sync::Arc;
+
+use mandate::authz::fault::SourceText;
+use mandate::authz::json::Json;
+use mandate::authz::request::{Reading, Request};
+use mandate::authz::routes::{Body, HttpRequest, Routes, Unrouted};
+use mandate::authz::schema::Schema;
+use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+use crate::support::{Content, Sidecar, pack, until};
+
+const SCHEMA: &str = r#"
+entity Partner, Maker;
+entity Customer;
+entity Channel enum ["api", "ui"];
+action register appliesTo { principal: [Partner, Maker], resource: Customer, context: {
+  channel: Channel, count?: Long, large?: Bool, tags?: Set<String>, note?: String, from?: ipaddr,
+} };
+action view appliesTo { principal: Partner, resource: Customer };
+"#;
+
+fn schema() -> Schema {
+    Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0
+}
+
+fn parse(text: &str) -> Result<Routes, mandate::authz::fault::Faults> {
+    Routes::parse(&[SourceText::new("routes.toml", text)], &schema())
+}
+
+/// A file of one route, with these lines in it and these before it.
+fn one(before: &str, lines: &str) -> String {
+    let all = ["id = 'r'", "method = 'POST'", "path = '/c/{customer}'", "action = 'register'"];
+    let more = [
+        "principal = { type = 'Partner', id = { header = 'x-partner' } }",
+        "resource = { type = 'Customer', id = { path = 'customer' } }",
+        "context.channel = 'api'",
+    ];
+    let key = |line: &str| line.split([' ', '.']).next().unwrap().to_owned();
+    let given: Vec<String> = lines.lines().map(key).collect();
+    let own = all.iter().chain(&more).filter(|line| !given.contains(&key(line))).copied();
+    format!("{before}\n[[route]]\n{}\n{lines}\n", own.collect::<Vec<_>>().join("\n"))
+}
+
+/// Routes that are refused, and what is said of them.
+#[track_caller]
+fn wrong(text: &str, says: &[&str]) {
+    let found = parse(text).expect_err("must be refused").to_string();
+    for say in says {
+        assert!(found.contains(say), "`{say}` is not in: {found}\n{text}");
+    }
+    assert!(found.contains("routes.toml:"), "no place: {found}");
+}
+
+#[test]
+fn what_is_missing_or_means_nothing() {
+    wrong(
+        "[[route]]",
+        &["routes.toml:1:1: `id` is missing", "`method` is missing", "`principal` is missing"],
+    );
+    wrong("route = 1", &["`[[route]]`"]);
+    wrong("[[route]\nid = 'a'", &["not valid TOML"]);
+    wrong(&one("", "colour = 'red'"), &["`colour` means nothing here: use `id`, `method`, `path`"]);
+    wrong(&one("rooute = 1", ""), &["routes.toml:1:1: `rooute` means nothing here"]);
+    wrong(&one("", "id = 'a b'"), &["an id is made of"]);
+    wrong(&one("", "method = 'post'"), &["`post` is no method: write it in capitals"]);
+    wrong(&one("", "method = []"), &["at least one method"]);
+    wrong(&one("", "path = '/c/{customer}/..'"), &["dot segment"]);
+    wrong(&one("", "path = 7"), &["has to be a string, found a whole number"]);
+}
+
+#[test]
+fn what_the_schema_does_not_know() {
+    wrong(&one("", "action = 'delete'"), &["the schema has no action `delete`, only `register`, `view`"]);
+    wrong(
+        &one("", "resource = { type = 'Partner', id = 'x' }"),
+        &["`register` does not apply to `Partner` here, only to `Customer`"],
+    );
+    wrong(&one("", "resource = { type = 'Device', id = 'x' }"), &["no entity type `Device`"]);
+    wrong(&one("", "context.chanel = 'api'"), &["the context of `register` has no `chanel`"]);
+    wrong(&one("", "context.channel = 'fax'"), &["`fax` is no `Channel`: it has to be one of `api`, `ui`"]);
+    wrong(&one("", "context = {}"), &["`register` needs `context.channel`, which the route does not say"]);
+    wrong(&one("", "context = { channel = 'api', count = 'many' }"), &["has to be a 64-bit whole number"]);
+    wrong(&one("", "context = { channel = 'api', from = 'nowhere' }"), &["`nowhere` is no valid `ip`"]);
+}
+
+#[test]
+fn terms_that_cannot_work() {
+    let channel = |term: &str| one("", &format!("context.channel = {term}"));
+    wrong(&channel("{}"), &["say where the value is, by one of `path`, `header`"]);
+    wrong(&channel("{ header = 'a', path = 'customer' }"), &["say where the value is, by one of"]);
+    wrong(&channel("{ path = 'device' }"), &["the path has no parameter `device`: it has `customer`"]);
+    wrong(&channel("{ claim = '/x' }"), &["say where the gateway puts the claims"]);
+    wrong(&channel("{ certificate = 'serial' }"), &["a certificate has no `serial`: use `principal`"]);
+    wrong(&channel("{ body = 'x' }"), &["`x` is no JSON pointer"]);
+    wrong(&channel("{ header = 'x', pattern = 'a' }"), &["a pattern has one `{}`"]);
+    wrong(&channel("{ header = 'x', optional = true }"), &["this has to be there, so it cannot be optional"]);
+    wrong(&channel("{ header = 'x', default = 'fax' }"), &["`fax` is no `Channel`"]);
+    wrong(&channel("{ header = 'x', map = { a = 'fax' } }"), &["`fax` is no `Channel`"]);
+    wrong(&channel("{ header = 'x', map = {} }"), &["at least one entry"]);
+    wrong(&channel("1979-05-27"), &["a date is no value that can stand here"]);
+    let tags = one("", "context = { channel = 'api', tags = { header = 'x' } }");
+    wrong(&tags, &["a header `x` gives one text", "take it from a claim or the body"]);
+    wrong(&one("[claims]\npayload-header = 'a'\ntoken-header = 'b'", ""), &["claims are in one place"]);
+    wrong(
+        &one("", "principal = { type = { header = 'x', map = { a = 'Customer' } }, id = 'x' }"),
+        &["`register` does not apply to `Customer` here, only to `Partner`, `Maker`"],
+    );
+}
+
+#[test]
+fn routes_that_meet() {
+    let two = |a: &str, b: &str| {
+        one("", &format!("id = 'a'\npath = '{a}'")) + &one("", &format!("id = 'b'\npath = '{b}'"))
+    };
+    let resource = "{ type = 'Customer', id = 'x' }";
+    let two = |a, b| two(a, b).replace("{ type = 'Customer', id = { path = 'customer' } }", resource);
+    wrong(
+        &two("/x/{a}", "/X/{b}"),
+        &["`b` and `a` (at routes.toml:2) match the same requests, such as POST of `/X/{b}`"],
+    );
+    wrong(&two("/x/{a}", "/{b}/y"), &["match the same requests"]);
+    assert!(parse(&two("/x/{a}", "/x/y")).is_ok());
+    wrong(
+        &(one("", "") + &one("", "method = 'GET'")),
+        &["the route `r` is there twice, also at routes.toml:2"],
+    );
+    // All at once.
+    let faults = parse(&(one("", "action = 'delete'") + &one("", "colour = 1"))).unwrap_err();
+    assert_eq!(faults.error_count(), 2, "{faults}");
+}
+
+/// What a request comes to, in a line.
+#[track_caller]
+fn comes_to(routes: &str, request: &HttpRequest<'_>, expected: &str) {
+    let routes = parse(routes).unwrap();
+    let schema = schema();
+    let found = match routes.route(request) {
+        Ok(routed) => match Request::read(&routed.question(), &schema, &Reading::default()) {
+            Ok(asks) => format!(
+                "{}: {} {} {{{}}}",
+                routed.route.id,
+                mandate::assurance::names::written(asks.principal.name(), &schema),
+                mandate::assurance::names::written(asks.resource.name(), &schema),
+                mandate::assurance::names::record(&asks.context, &schema),
+            ),
+            Err(error) => format!("misfit: {error}"),
+        },
+        Err(Unrouted::Missing { part, missing, .. }) => format!("missing: {part}: {missing}"),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(found, expected);
+}
+
+fn request<'a>(headers: &[(&'a str, &'a str)]) -> HttpRequest<'a> {
+    let mut headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    headers.push(("x-partner", b"fabrikam"));
+    HttpRequest { method: "POST", target: "/c/contoso?x", headers, ..HttpRequest::default() }
+}
+
+#[test]
+fn constants_parameters_and_headers() {
+    let routes = one("", "");
+    comes_to(&routes, &request(&[]), "r: Partner::fabrikam Customer::contoso {channel: api}");
+    let get = HttpRequest { method: "GET", ..request(&[]) };
+    comes_to(&routes, &get, "no route takes the request");
+    let nobody = HttpRequest { headers: Vec::new(), ..request(&[]) };
+    comes_to(&routes, &nobody, "missing: principal.id: the request has no header `x-partner`");
+    let several = request(&[("x-partner", "tailspin")]);
+    comes_to(
+        &routes,
+        &several,
+        "missing: principal.id: the request has the header `x-partner` several times",
+    );
+    let empty = HttpRequest { headers: vec![("x-partner", b" ")], ..request(&[]) };
+    comes_to(&routes, &empty, "missing: principal.id: the request has no header `x-partner`");
+    let raw = HttpRequest { headers: vec![("x-partner", b"\xff")], ..request(&[]) };
+    comes_to(&routes, &raw, "missing: principal.id: the header `x-partner` is not UTF-8");
+    let twisted = HttpRequest { target: "/c/x/../contoso", ..request(&[]) };
+    comes_to(&routes, &twisted, "the path has a dot segment");
+}
+
+#[test]
+fn narrower_routes_go_first() {
+    let wide = one("", "id = 'wide'\npath = '/{x}/{customer}'");
+    let narrow = one("", "id = 'narrow'\npath = '/c/{customer}'");
+    let wanted = "narrow: Partner::fabrikam Customer::contoso {channel: api}";
+    comes_to(&(wide.clone() + &narrow), &request(&[]), wanted);
+    comes_to(&(narrow + &wide), &request(&[]), wanted);
+}
+
+#[test]
+fn texts_are_read_as_the_schema_wants() {
+    let term = |name: &str, more: &str| {
+        one("", &format!("context = {{ channel = 'api', {name} = {{ header = 'h'{more} }} }}"))
+    };
+    let with = |value| request(&[("h", value)]);
+    let fine = |context: &str| format!("r: Partner::fabrikam Customer::contoso {{channel: api, {context}}}");
+    comes_to(&term("count", ""), &with("-7"), &fine("count: -7"));
+    comes_to(
+        &term("count", ""),
+        &with("7.0"),
+        "missing: context.count: header `h` has to be a 64-bit whole number",
+    );
+    comes_to(&term("large", ""), &with("true"), &fine("large: true"));
+    comes_to(
+        &term("large", ""),
+        &with("yes"),
+        "missing: context.large: header `h` has to be `true` or `false`",
+    );
+    comes_to(&term("from", ""), &with("10.0.0.1"), &fine("from: ip(\"10.0.0.1\")"));
+    comes_to(&term("from", ""), &with("there"), "misfit: `there` is no valid `ip`");
+    comes_to(&term("note", ", pattern = 'urn:x:{}:y'"), &with("urn:x:7:y"), &fine("note: \"7\""));
+    comes_to(
+        &term("note", ", pattern = 'urn:x:{}:y'"),
+        &with("urn:x::y"),
+        "missing: context.note: header `h` is not of the form that the route takes",
+    );
+    comes_to(&term("count", ", map = { few = 3 }"), &with("few"), &fine("count: 3"));
+    comes_to(
+        &term("count", ", map = { few = 3 }"),
+        &with("3"),
+        "missing: context.count: header `h` is `3`, which the route does not know",
+    );
+    comes_to(&term("count", ", default = 1"), &request(&[]), &fine("count: 1"));
+    let optional = "r: Partner::fabrikam Customer::contoso {channel: api}";
+    comes_to(&term("count", ", optional = true"), &request(&[]), optional);
+    comes_to(&term("count", ""), &request(&[]), "missing: context.count: the request has no header `h`");
+    let kinds = one(
+        "",
+        "principal = { type = { header = 'h', map = { oem = 'Maker' } }, id = { header = 'x-partner' } }",
+    );
+    comes_to(&kinds, &with("oem"), "r: Maker::fabrikam Customer::contoso {channel: api}");
+    let any = one("", "principal = { type = { header = 'h' }, id = { header = 'x-partner' } }");
+    comes_to(&any, &with("Nobody"), "misfit: the schema has no entity type `Nobody`");
+}
+
+#[test]
+fn bodies() {
+    let routes =
+        one("", "context = { channel = { body = '/a/0/b~1c' }, tags = { body = '/tags', optional = true } }");
+    let with = |body: Body<'static>, expected: &str| {
+        comes_to(&routes, &HttpRequest { body, ..request(&[]) }, expected);
+    };
+    let whole = |body: &'static str| Body::Whole(body.as_bytes());
+    with(whole(r#"{"a":[{"b/c":"ui"}]}"#), "r: Partner::fabrikam Customer::contoso {channel: ui}");
+    with(
+        whole(r#"{"a":[{"b/c":"ui"}],"tags":["x","y"]}"#),
+        "r: Partner::fabrikam Customer::contoso {channel: ui, tags: [\"x\", \"y\"]}",
+    );
+    with(whole(r#"{"a":[]}"#), "missing: context.channel: the request has no `/a/0/b~1c` in the body");
+    with(
+        whole("[1"),
+        "missing: context.channel: the body is not valid JSON: EOF while parsing a list at line 1 column 2",
+    );
+    with(
+        whole(r#"{"a":1,"a":2}"#),
+        "missing: context.channel: the body is not valid JSON: duplicate key `a` at line 1 column 10",
+    );
+    with(
+        whole(r#"{"a":[{"b/c":"ui"}],"A":[]}"#),
+        "missing: context.channel: `/a/0/b~1c` in the body is there in two spellings",
+    );
+    with(Body::Partial, "missing: context.channel: the gateway cut the body off");
+    with(Body::None, "missing: context.channel: the gateway passed no body on");
+    // What is optional is so in a body that was read; of one that was not, nobody knows.
+    let optional = one("", "context = { channel = 'api', note = { body = '/note', optional = true } }");
+    comes_to(
+        &optional,
+        &HttpRequest { body: Body::Partial, ..request(&[]) },
+        "missing: context.note: the gateway cut the body off",
+    );
+    let default = one("", "context.channel = { body = '/channel', default = 'api' }");
+    comes_to(&default, &request(&[]), "missing: context.channel: the gateway passed no body on");
+    let other = HttpRequest { body: Body::Whole(br#"{"Channel":"ui"}"#), ..request(&[]) };
+    comes_to(&default, &other, "missing: context.channel: `/channel` in the body is there in two spellings");
+    // A route that reads no body does not look at it.
+    comes_to(
+        &one("", ""),
+        &HttpRequest { body: Body::Partial, ..request(&[]) },
+        "r: Partner::fabrikam Customer::contoso {channel: api}",
+    );
+}
+
+#[test]
+fn claims() {
+    let lines = "principal = { type = 'Partner', id = { claim = '/partner/id' } }";
+    let payload = r#"{"partner":{"id":"trey"}}"#;
+    let encoded = "eyJwYXJ0bmVyIjp7ImlkIjoidHJleSJ9fQ";
+    let (fine, unreadable) = (
+        "r: Partner::trey Customer::contoso {channel: api}",
+        "missing: principal.id: the claims cannot be read",
+    );
+    let routes = one("claims.payload-header = 'X-Payload'", lines);
+    comes_to(&routes, &request(&[("x-payload", encoded)]), fine);
+    comes_to(&routes, &request(&[("x-payload", payload)]), fine);
+    comes_to(&routes, &request(&[("x-payload", "eyJwYX!")]), unreadable);
+    comes_to(&routes, &request(&[]), "missing: principal.id: the request has no claims");
+    let routes = one("claims.token-header = 'Authorization'", lines);
+    comes_to(&routes, &request(&[("authorization", &format!("bearer h.{encoded}.s"))]), fine);
+    comes_to(&routes, &request(&[("authorization", &format!("h.{encoded}.s"))]), fine);
+    comes_to(&routes, &request(&[("authorization", encoded)]), unreadable);
+    comes_to(&routes, &request(&[("authorization", "Basic é")]), unreadable);
+    let routes = one("claims.metadata = '/envoy.filters.http.jwt_authn/token'", lines);
+    let json = format!(r#"{{"envoy.filters.http.jwt_authn":{{"token":{payload}}}}}"#);
+    let metadata = Json::parse(json.as_bytes()).unwrap().into_owned();
+    let with = HttpRequest { metadata: metadata.as_object().unwrap().clone(), ..request(&[]) };
+    comes_to(&routes, &with, fine);
+    comes_to(&routes, &request(&[]), "missing: principal.id: the request has no claims");
+}
+
+#[test]
+fn certificates_and_extensions() {
+    let mut params = CertificateParams::new(vec!["partner.example".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "fabrikam-cn");
+    for uri in ["spiffe://mandate/partner/lucerne", "spiffe://other/x"] {
+        params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
+    }
+    let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    let encoded = pem.replace('\n', "%0A").replace('+', "%2B").replace(' ', "%20");
+    let id = |term: &str| format!("principal = {{ type = 'Partner', id = {{ {term} }} }}");
+    let check = |before: &str, term: &str, request: &HttpRequest<'_>, expected: &str| {
+        comes_to(&one(before, &id(term)), request, expected);
+    };
+    let is = |id: &str| format!("r: Partner::{id} Customer::contoso {{channel: api}}");
+    let shown = HttpRequest { certificate: Some(&encoded), peer: Some("spiffe://peer"), ..request(&[]) };
+    check("", "certificate = 'cn'", &shown, &is("fabrikam-cn"));
+    check("", "certificate = 'dns'", &shown, &is("partner.example"));
+    check("", "certificate = 'principal', pattern = 'spiffe://{}'", &shown, &is("peer"));
+    check("", "certificate = 'uri', pattern = 'spiffe://mandate/partner/{}'", &shown, &is("lucerne"));
+    check(
+        "",
+        "certificate = 'uri'",
+        &shown,
+        "missing: principal.id: the request has several values for client certificate's uri",
+    );
+    let none = "missing: principal.id: the request has no client certificate";
+    check("", "certificate = 'uri'", &request(&[]), none);
+    let header = "certificate.header = 'X-Client-Cert'";
+    check(header, "certificate = 'cn'", &request(&[("x-client-cert", &encoded)]), &is("fabrikam-cn"));
+    let forwarded = format!("By=spiffe://me;Hash=00;Cert=\"{encoded}\";Subject=\"CN=x\"");
+    check(header, "certificate = 'cn'", &request(&[("x-client-cert", &forwarded)]), &is("fabrikam-cn"));
+    let twice = format!("{forwarded},{forwarded}");
+    let unreadable = "missing: principal.id: the client certificate cannot be read";
+    check(header, "certificate = 'cn'", &request(&[("x-client-cert", &twice)]), unreadable);
+    let der: String = pem.lines().filter(|line| !line.starts_with("---")).collect();
+    check(
+        header,
+        "certificate = 'cn'",
+        &request(&[("x-client-cert", &format!(":{der}:"))]),
+        &is("fabrikam-cn"),
+    );
+    check(header, "certificate = 'cn'", &shown, none);
+    let extended = HttpRequest { extensions: vec![("partner", "trey")], ..request(&[]) };
+    check("", "extension = 'partner'", &extended, &is("trey"));
+    check(
+        "",
+        "extension = 'partner'",
+        &request(&[]),
+        "missing: principal.id: the request has no context extension `partner`",
+    );
+}
+
+/// Who the pack's routes take for Fabrikam.
+const FABRIKAM: [(&str, &str); 2] = [("x-partner-type", "DirectBillPartner"), ("x-partner-id", "fabrikam")];
+
+fn forward(sidecar: &Sidecar, method: &str, uri: &str) -> u16 {
+    let headers = [("x-forwarded-method", method), ("x-forwarded-uri", uri), FABRIKAM[0], FABRIKAM[1]];
+    sidecar.send("GET", "/forward-auth", "", &headers).status
+}
+
+#[test]
+fn routes_reload_with_the_policies_or_not_at_all() {
+    let content = Content::of_pack();
+    let sidecar = content.serve();
+    let (old, new) = ("/v1/customers/contoso/deviceBatches", "/v2/customers/contoso/deviceBatches");
+    assert_eq!((forward(&sidecar, "POST", old), forward(&sidecar, "POST", new)), (200, 403));
+    let before = sidecar.revision();
+    content.edit("policies/routes.toml", "/v1/", "/v2/");
+    until("the new routes are in use", || sidecar.revision() != before);
+    assert_eq!((forward(&sidecar, "POST", old), forward(&sidecar, "POST", new)), (403, 200));
+    // A file that is wrong changes nothing, and the status says what is wrong and where.
+    let text = content.read("policies/routes.toml");
+    content.place("policies/routes.toml", &text.replacen("registerDevice", "registerDevices", 1));
+    until("the edit is refused", || {
+        sidecar.status()["policies"]["error"].is_object()
+            || sidecar.status()["policies"].to_string().contains("registerDevices")
+    });
+    assert_eq!(forward(&sidecar, "POST", new), 200);
+    // Nor does a schema that the routes do not fit, though the policies do.
+    content.place("policies/routes.toml", &text);
+    until("the edit is accepted", || !sidecar.status()["policies"].to_string().contains("registerDevices"));
+    std::fs::remove_file(content.path("policies/routes.toml")).unwrap();
+    until("there are no routes", || forward(&sidecar, "POST", new) == 403);
+    content.place("policies/more.routes.toml", &text);
+    until("there are routes again", || forward(&sidecar, "POST", new) == 200);
+}
+
+#[test]
+fn gateways_get_every_header_always() {
+    let sidecar = Sidecar::of_pack(&[]);
+    let names = ["decision", "decision-id", "outcome", "policies", "reason", "revision", "route"];
+    let check = |headers: &[(&str, &str)], status: u16, outcome: &str| {
+        let reply = sidecar.send("GET", "/forward-auth?and=more", "", headers);
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert_eq!(reply.headers["x-mandate-outcome"], outcome, "{reply:?}");
+        for name in names {
+            let value = reply.headers.get(format!("x-mandate-{name}"));
+            assert!(value.is_some_and(|value| !value.is_empty()), "{name}: {reply:?}");
+        }
+        assert_eq!(reply.headers.get("x-request-id").map(|id| id.to_str().unwrap()), Some("me"));
+    };
+    let uri = ("x-forwarded-uri", "/v1/customers/contoso/deviceBatches");
+    let (method, id) = (("x-forwarded-method", "POST"), ("x-request-id", "me"));
+    check(&[method, uri, id, FABRIKAM[0], FABRIKAM[1]], 200, "permitted");
+    check(&[method, uri, id, FABRIKAM[0], ("x-partner-id", "lucerne")], 403, "not_permitted");
+    check(&[method, uri, id, FABRIKAM[0], ("x-partner-id", "nobody")], 403, "unknown_principal");
+    check(&[method, uri, id, ("x-partner-type", "Nobody"), FABRIKAM[1]], 403, "misfit");
+    check(&[method, uri, id], 403, "missing");
+    check(&[method, ("x-forwarded-uri", "/elsewhere"), id], 403, "no_route");
+    check(&[method, ("x-forwarded-uri", "/a//b"), id], 403, "bad_path");
+    check(&[method, id], 403, "unasked");
+    check(&[uri, id], 403, "unasked");
+    check(&[method, uri, uri, id], 403, "unasked");
+    assert!((sidecar.metric("mandate_unrouted_total") - 3.0).abs() < 0.5);
+}
+
+#[test]
+fn envoy_over_http_sends_the_request_itself() {
+    let sidecar = Sidecar::of_pack(&[]);
+    let target = "/ext-authz/oem/v1/customers/contoso/consentRequests";
+    let trey = [("x-partner-type", "Oem"), ("x-partner-id", "trey"), ("x-mandate-x", "1")];
+    let reply = sidecar.post_as(target, r#"{"delegatedAdministration":false}"#, &trey);
+    assert_eq!(
+        (reply.status, &reply.headers["x-envoy-auth-headers-to-remove"]),
+        (200, &"x-mandate-x".parse().unwrap())
+    );
+    let reply = sidecar.post_as(target, r#"{"delegatedAdministration":true}"#, &trey);
+    assert_eq!((reply.status, &reply.headers["x-mandate-outcome"]), (403, &"forbidden".parse().unwrap()));
+    let partial = [trey[0], trey[1], ("x-envoy-auth-partial-body", "true")];
+    let reply = sidecar.post_as(target, r#"{"delegatedAdministration":false}"#, &partial);
+    assert_eq!((reply.status, &reply.headers["x-mandate-outcome"]), (403, &"missing".parse().unwrap()));
+    assert_eq!(sidecar.post("/ext-authzz", "").status, 404);
+    let long = format!("{{{}}}", " ".repeat(2 << 20));
+    assert_eq!(sidecar.post_as(target, long, &trey).status, 403);
+}
+
+/// What `mandate route` prints, and its exit code.
+#[track_caller]
+fn shows(args: &[&str], code: i32, says: &[&str]) {
+    let output = Content::of_pack().mandate("route", args);
+    let shown =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{shown}");
+    for say in says {
+        assert!(shown.contains(say), "`{say}` is not in: {shown}");
+    }
+}
+
+#[test]
+fn the_command_line_shows_the_question() {
+    let headers = ["-H", "X-Partner-Type: DirectBillPartner", "-H", "X-Partner-Id:fabrikam"];
+    let request = ["POST", "/V1/customers/contoso/devicebatches"];
+    let text = [
+        "create-batch (",
+        "routes.toml:9)",
+        "principal  DirectBillPartner::fabrikam",
+        "channel: partner-center-api",
+    ];
+    shows(&[&request[..], &headers].concat(), 0, &text);
+    let json = r#""subject":{"type":"DirectBillPartner","id":"fabrikam"}"#;
+    shows(&[&request[..], &headers, &["--format", "json"]].concat(), 0, &[json]);
+    shows(
+        &request,
+        2,
+        &["create-batch (", "deny: principal.type: the request has no header `x-partner-type`"],
+    );
+    shows(&["GET", "/v1/x"], 2, &["deny: no route takes the request"]);
+    shows(&["GET", "/v1//x"], 2, &["deny: the path has an empty segment"]);
+    shows(&["GET"], 1, &["<PATH>"]);
+    shows(&["GET", "/", "-H", "x"], 1, &["`x` has to be a name and a value with `:` between them"]);
+    shows(&["GET", "/", "--metadata", "[]"], 1, &["`--metadata` has to be a JSON object"]);
+    shows(&["GET", "/", "--body", "/nowhere"], 1, &["cannot read `/nowhere`"]);
+    shows(
+        &[],
+        0,
+        &["create-batch (", "takes      POST /v1/customers/{customer}/deviceBatches", "oem-request-consent"],
+    );
+}
+
+/// The pack's own routes take what the device API documents.
+#[test]
+fn the_pack_routes_the_device_api() {
+    let folder = mandate::source::loader::PolicyFolder::load(&pack("policies")).unwrap();
+    let routes = Arc::new(folder.routes);
+    let takes = |method: &str, target: &str, id: Option<&str>| {
+        let request = HttpRequest { method, target, ..HttpRequest::default() };
+        let found = match routes.route(&request) {
+            Err(Unrouted::Missing { route, .. }) => Some(route.id.clone()),
+            Ok(routed) => Some(routed.route.id.clone()),
+            Err(_) => None,
+        };
+        assert_eq!(found.as_deref(), id, "{method} {target}");
+    };
+    let base = "/v1/customers/47021739-3426-40bf-9601-61b4b6d7c793";
+    for (method, rest, id) in [
+        ("POST", "/deviceBatches", Some("create-batch")),
+        ("GET", "/deviceBatches", Some("list-batches")),
+        ("GET", "/deviceBatches/Test/devices", Some("list-devices")),
+        ("POST", "/devicebatches/Test/devices", Some("add-to-batch")),
+        ("DELETE", "/deviceBatches/Test/devices/1", Some("delete-device")),
+        ("PATCH", "/DevicePolicyUpdates", Some("apply-policies")),
+        ("GET", "/batchJobStatus/1", Some("batch-status")),
+        ("GET", "/batchjobstatus/1", Some("batch-status")),
+        ("POST", "/policies", Some("create-policy")),
+        ("GET", "/policies/1", Some("read-policy")),
+        ("PUT", "/policies/1", Some("change-policy")),
+        ("DELETE", "/policies/1", Some("change-policy")),
+        ("DELETE", "/deviceBatches", None),
+        ("GET", "", None),
+    ] {
+        takes(method, &format!("{base}{rest}"), id);
+    }
+}
+
+/// What docs/routes.md shows is so.
+#[test]
+fn the_docs_show_what_is_so() {
+    let text = std::fs::read_to_string(pack("docs/routes.md")).unwrap();
+    let block = |kind: &str| text.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
+    let content = Content::of_pack();
+    content.write("policies/routes.toml", block("toml"));
+    let listed = content.mandate("route", &[]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("create-batch"), "{listed:?}");
+    let (command, shown) = block("console").split_once('\n').unwrap();
+    let words = command
+        .split('\'')
+        .enumerate()
+        .flat_map(|(n, part)| if n % 2 == 1 { vec![part] } else { part.split_whitespace().collect() });
+    let words: Vec<&str> = words.skip_while(|word| *word != "route").collect();
+    let output = crate::support::mandate().current_dir(pack("")).args(&words).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "{output:?}");
+}
