@@ -36,7 +36,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Answer questions over HTTP (AuthZEN), and follow every change of policies and entities
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Load policies and entities as `serve` would, and show everything that is wrong
     Check(check::Arguments),
     /// Answer one question, with reasons; exit 0 permit, 2 deny, 1 error
@@ -73,6 +73,11 @@ impl Failure {
         Self::Message(text.into())
     }
 
+    /// Everything that is wrong, a line each.
+    fn all(wrong: &[String]) -> Self {
+        Self::Message(wrong.join("\nerror: "))
+    }
+
     /// What could not be done, and the system's word on why.
     fn because(what: impl std::fmt::Display, error: &dyn std::fmt::Display) -> Self {
         Self::Message(format!("{what}: {error}"))
@@ -91,7 +96,7 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match arguments.verb {
-        Verb::Serve(arguments) => serve::run(arguments),
+        Verb::Serve(arguments) => serve::run(*arguments),
         Verb::Check(arguments) => with_room(|| check::run(arguments)),
         Verb::Decide(arguments) => with_room(|| decide::run(arguments)),
         Verb::Route(arguments) => with_room(|| route::run(arguments)),

@@ -4,4 +4,5 @@
 mod checkpoint;
 pub mod envoy;
 pub mod http;
+pub mod listen;
 pub mod service;

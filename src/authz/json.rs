@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// A JSON value whose objects have unique keys.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,12 +54,25 @@ impl<'a> FromIterator<(Cow<'a, str>, Json<'a>)> for Object<'a> {
 }
 
 impl<'a> Json<'a> {
+    /// The most levels of arrays and objects that can be read: JSON's own reader recurses no deeper.
+    pub const DEEPEST: usize = 127;
+
+    /// Reads one JSON document that has at most so many levels of arrays and objects.
+    ///
+    /// # Errors
+    /// As for [`Self::parse`]; or it has more levels, and where.
+    pub fn parse_within(text: &'a [u8], levels: usize) -> Result<Self, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_slice(text);
+        let json = Levels { left: levels, all: levels }.deserialize(&mut reader)?;
+        reader.end().map(|()| json)
+    }
+
     /// Reads one JSON document; anything after it is an error.
     ///
     /// # Errors
-    /// The text is no JSON, nests deeper than 128 levels, or repeats a key.
+    /// The text is no JSON, nests deeper than [`Self::DEEPEST`] levels, or repeats a key.
     pub fn parse(text: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(text)
+        Self::parse_within(text, Self::DEEPEST)
     }
 
     /// The same value, borrowing nothing.
@@ -113,13 +126,35 @@ impl<'a> Json<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
+        Levels { left: Self::DEEPEST, all: Self::DEEPEST }.deserialize(deserializer)
     }
 }
 
-struct JsonVisitor;
+/// Reads a value that has at most so many levels.
+#[derive(Clone, Copy)]
+struct Levels {
+    left: usize,
+    all: usize,
+}
 
-impl<'de> Visitor<'de> for JsonVisitor {
+impl Levels {
+    /// What is left inside of an array or an object.
+    fn inside<E: de::Error>(self) -> Result<Self, E> {
+        let left = self.left.checked_sub(1);
+        let left = left.ok_or_else(|| E::custom(format_args!("more than {} levels", self.all)))?;
+        Ok(Self { left, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Levels {
+    type Value = Json<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Levels {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,21 +190,23 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let inside = self.inside()?;
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
+        while let Some(item) = seq.next_element_seed(inside)? {
             items.push(item);
         }
         Ok(Json::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let inside = self.inside()?;
         let mut members: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
         let mut seen = Seen::default();
         while let Some(Key(key)) = map.next_key()? {
             if seen.repeats(&members, &key) {
                 return Err(de::Error::custom(format_args!("duplicate key {}", quoted(&key))));
             }
-            members.push((key, map.next_value()?));
+            members.push((key, map.next_value_seed(inside)?));
         }
         Ok(Json::Object(Object(members)))
     }
@@ -267,6 +304,13 @@ mod tests {
     #[test]
     fn depth_is_limited() {
         refused(&"[".repeat(100_000), "recursion limit");
+        let within = |levels: usize, most| {
+            let text = "[".repeat(levels - 1) + "{}" + &"]".repeat(levels - 1);
+            Json::parse_within(text.as_bytes(), most).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!((within(127, 127), within(3, 3), within(1, 1)), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(within(4, 3), Err("more than 3 levels at line 1 column 5".to_owned()));
+        assert!(within(128, 127).is_err());
     }
 
     #[test]

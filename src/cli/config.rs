@@ -1,7 +1,10 @@
 //! Options: each as a flag, an environment variable and a key of the configuration file; a flag goes
 //! before the environment, and that before the file. The only reader of the environment.
 
-use std::net::SocketAddr;
+mod file;
+mod limits;
+mod listeners;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +16,12 @@ use crate::assurance::solver::{Solver, SolverOptions};
 use crate::authz::request::Reading;
 use crate::authz::snapshot::Terms;
 use crate::source::loader::Locations;
-use crate::transport::http::authzen::Limits;
+use crate::transport::listen::address::Address;
+use file::File;
+pub use limits::LimitConfig;
+use limits::LimitOptions;
+pub use listeners::ListenerConfig;
+use listeners::{ListenerOptions, Wanted};
 
 /// Where the policies are; every verb takes these.
 #[derive(Args)]
@@ -63,24 +71,19 @@ pub struct ServeArguments {
     /// What policies that break a guardrail come to [default: enforce, or warn where there is no solver]
     #[arg(long, env = "MANDATE_GUARDRAILS", value_name = "MODE")]
     guardrails: Option<Guard>,
-    /// Address of the decision API; port 0 takes a free one [default: 127.0.0.1:8181]
-    #[arg(long, env = "MANDATE_LISTEN", value_name = "ADDR")]
-    listen: Option<SocketAddr>,
-    /// Address of the operators' port [default: 127.0.0.1:8182]
+    /// Where to answer: an address, `https://` and an address, or `unix:` and a path; may be repeated;
+    /// port 0 takes a free one [default: 127.0.0.1:8181]
+    #[arg(long, env = "MANDATE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    listen: Option<Vec<Address>>,
+    /// Address of the operators' port, in the same forms [default: 127.0.0.1:8182]
     #[arg(long, env = "MANDATE_ADMIN_LISTEN", value_name = "ADDR")]
-    admin_listen: Option<SocketAddr>,
+    admin_listen: Option<Address>,
     /// How often to look for changes that no file event told; 0s is never [default: 30s]
     #[arg(long, env = "MANDATE_POLL", value_name = "TIME", value_parser = humantime::parse_duration)]
     poll: Option<Duration>,
     /// Decisions to remember; 0 is none [default: 100000]
     #[arg(long, env = "MANDATE_CACHE_ENTRIES", value_name = "N")]
     cache_entries: Option<u64>,
-    /// Longest body of a request, in bytes [default: 1048576]
-    #[arg(long, env = "MANDATE_MAX_BODY_BYTES", value_name = "N")]
-    max_body_bytes: Option<usize>,
-    /// Most questions in a batch [default: 1000]
-    #[arg(long, env = "MANDATE_MAX_BATCH", value_name = "N")]
-    max_batch: Option<usize>,
     /// On SIGTERM, how long to say "not ready" before connections end [default: 1s]
     #[arg(long, env = "MANDATE_SHUTDOWN_DELAY", value_name = "TIME", value_parser = humantime::parse_duration)]
     shutdown_delay: Option<Duration>,
@@ -90,6 +93,10 @@ pub struct ServeArguments {
     /// Form of the log on standard error [default: text]
     #[arg(long, env = "MANDATE_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    #[command(flatten, next_help_heading = "Callers")]
+    listener: ListenerOptions,
+    #[command(flatten, next_help_heading = "Limits")]
+    limits: LimitOptions,
 }
 
 /// What a broken guardrail does.
@@ -112,40 +119,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// The configuration file: the options of all verbs.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct File {
-    policies: Option<PathBuf>,
-    entities: Option<PathBuf>,
-    described_by_callers: Option<Vec<String>>,
-    max_id_bytes: Option<usize>,
-    solver: Option<PathBuf>,
-    #[serde(with = "humantime_serde")]
-    solver_limit: Option<Duration>,
-    guardrails: Option<Guard>,
-    listen: Option<SocketAddr>,
-    admin_listen: Option<SocketAddr>,
-    #[serde(with = "humantime_serde")]
-    poll: Option<Duration>,
-    cache_entries: Option<u64>,
-    max_body_bytes: Option<usize>,
-    max_batch: Option<usize>,
-    #[serde(with = "humantime_serde")]
-    shutdown_delay: Option<Duration>,
-    log: Option<String>,
-    log_format: Option<LogFormat>,
-}
-
-impl File {
-    fn read(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::message(format!("cannot read `{}`: {error}", path.display())))?;
-        toml::from_str(&text).map_err(|error| Failure::message(format!("`{}`: {error}", path.display())))
-    }
-}
-
 /// Everything that `serve` has to know.
 pub struct ServeConfig {
     pub locations: Locations,
@@ -154,11 +127,11 @@ pub struct ServeConfig {
     pub solver: Result<SolverOptions, Failure>,
     /// Whether somebody said which solver, or how long it has.
     pub solver_named: bool,
-    pub listen: SocketAddr,
-    pub admin_listen: SocketAddr,
+    pub listeners: Vec<ListenerConfig>,
+    pub admin: ListenerConfig,
     pub poll: Duration,
     pub cache_entries: u64,
-    pub limits: Limits,
+    pub limits: LimitConfig,
     pub shutdown_delay: Duration,
     pub log: String,
     pub log_format: LogFormat,
@@ -267,35 +240,29 @@ impl ServeArguments {
     /// The configuration file cannot be read.
     pub fn config(self) -> Result<ServeConfig, Failure> {
         let file = File::read(self.content.place.config.as_deref())?;
-        let limits = Limits::default();
-        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let (listen, admin_listen) = (self.listen.or(file.listen), self.admin_listen.or(file.admin_listen));
-        let (listen, admin_listen) =
-            (listen.unwrap_or(loopback(8181)), admin_listen.unwrap_or(loopback(8182)));
-        if listen == admin_listen && listen.port() != 0 {
-            return Err(Failure::message(format!(
-                "`listen` and `admin-listen` are the same address, {listen}"
-            )));
-        }
+        let locations = self.content.over(&file)?;
         let solver = self.solver.over(&file);
+        let limits = self.limits.over(&file.limits()).config()?;
+        let wanted = Wanted {
+            flagged: self.listen,
+            admin_flagged: self.admin_listen,
+            options: self.listener.over(file.listeners()),
+            listen: file.listen,
+            admin_listen: file.admin_listen,
+            tables: file.listener,
+            admin: file.admin,
+        };
+        let (listeners, admin) = wanted.open().map_err(|wrong| Failure::all(&wrong))?;
         Ok(ServeConfig {
             guardrails: self.guardrails.or(file.guardrails),
             solver_named: solver.solver.is_some() || solver.solver_limit.is_some(),
             solver: solver.find(),
-            locations: self.content.over(&file)?,
-            listen,
-            admin_listen,
+            locations,
+            listeners,
+            admin,
             poll: poll(self.poll.or(file.poll))?,
             cache_entries: self.cache_entries.or(file.cache_entries).unwrap_or(100_000),
-            limits: Limits {
-                body: at_least_one(
-                    "max-body-bytes",
-                    self.max_body_bytes.or(file.max_body_bytes),
-                    limits.body,
-                )?,
-                batch: at_least_one("max-batch", self.max_batch.or(file.max_batch), limits.batch)?,
-                ..limits
-            },
+            limits,
             shutdown_delay: self.shutdown_delay.or(file.shutdown_delay).unwrap_or(Duration::from_secs(1)),
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),

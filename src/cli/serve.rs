@@ -1,7 +1,8 @@
 //! `mandate serve`: wires content, decision point and listeners together, and ends them in order.
 
+mod ports;
+
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,13 +11,11 @@ use clap::Args;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
 
-use super::config::{ServeArguments, ServeConfig};
-use super::{Failure, Outcome, gate, report, telemetry};
+use super::config::{LimitConfig, ServeArguments, ServeConfig};
+use super::{Failure, Outcome, gate, telemetry};
 use crate::authz::Snapshot;
 use crate::authz::fault::{Fault, Faults};
 use crate::pdp::Pdp;
@@ -24,8 +23,10 @@ use crate::pdp::gate::{Gate, Mode, Subject, Verdict};
 use crate::pdp::reload::{FirstLoad, Reloader};
 use crate::source::loader::{LOADING_STACK, Loader, Locations};
 use crate::transport::http::admin::{self, Phase};
-use crate::transport::http::server::{self, Bounds};
-use crate::transport::service::Service;
+use crate::transport::listen::door::{Door, Security};
+use crate::transport::listen::server::Bounds;
+use crate::transport::service::{self, Service};
+use ports::Ports;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -48,27 +49,34 @@ pub fn run(arguments: Arguments) -> Outcome {
 async fn serve(config: ServeConfig) -> Outcome {
     let mut signals = Signals::new().map_err(|error| Failure::because("cannot listen to signals", &error))?;
     let started = Instant::now();
-    let (admin_socket, socket) = (Socket::bind(config.admin_listen)?, Socket::bind(config.listen)?);
+    let (admin_taken, taken) = (ports::take([&config.admin])?, ports::take(&config.listeners)?);
     let (phase, phases) = watch::channel(Phase::Loading);
-    let admin = Port::open(admin_socket, ADMIN_CONNECTIONS, |listener, bounds, stop| {
-        server::serve(listener, TowerToHyperService::new(admin::router(phases)), bounds, stop)
-    })?;
-    admin.announce("admin")?;
+    let LimitConfig { limits, bounds, allowance } = config.limits;
+    let board = ports::board(config.listeners.iter().chain([&config.admin]));
+    tokio::spawn(Arc::clone(&board).follow());
+    let door = |paths| Door::new(Security::default(), paths, allowance, Arc::clone(&board));
+    let router = admin::router(phases, Arc::clone(&board));
+    let few = Bounds { connections: ADMIN_CONNECTIONS, ..bounds };
+    let operating = || TowerToHyperService::new(router.clone());
+    let admin = Ports::open("admin", admin_taken, &door(admin::PATHS), few, operating)?;
+    admin.announce()?;
 
     let gate = gate::of(&config)?;
     let Some(loaded) = load(&config, gate, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(Failure::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
-    let answers = Service::new(pdp.clone(), config.limits);
-    let decisions = Port::open(socket, connections(), |listener, bounds, stop| {
-        let service = service_fn(move |request| {
+    let answers = Service::new(pdp.clone(), limits);
+    let answering = || {
+        let answers = answers.clone();
+        service_fn(move |request| {
             let answers = answers.clone();
             async move { Ok(answers.answer(request).await) }
-        });
-        server::serve(listener, service, bounds, stop)
-    })?;
+        })
+    };
+    let many = Bounds { connections: connections(bounds.connections, taken.len()), ..bounds };
+    let decisions = Ports::open("decisions", taken, &door(service::PATHS), many, answering)?;
     phase.send_replace(Phase::Serving(pdp.clone()));
-    decisions.announce("decisions")?;
+    decisions.announce()?;
 
     signals.until_stop(|| reloader.wake().look_at_everything()).await;
     tracing::info!("stopping: not ready from now on");
@@ -102,41 +110,6 @@ fn start(loaded: Loaded, config: &ServeConfig, started: Instant) -> Result<(Pdp,
     reloader
         .map(|reloader| (pdp, reloader))
         .map_err(|error| Failure::because("cannot start a thread", &error))
-}
-
-/// A port that is served until it is closed.
-struct Port {
-    address: SocketAddr,
-    stop: watch::Sender<bool>,
-    served: JoinHandle<()>,
-}
-
-impl Port {
-    fn open<F: Future<Output = ()> + Send + 'static>(
-        socket: Socket,
-        connections: usize,
-        serve: impl FnOnce(TcpListener, Bounds, watch::Receiver<bool>) -> F,
-    ) -> Result<Self, Failure> {
-        let (listener, address) = socket.listen()?;
-        if !address.ip().is_loopback() {
-            tracing::warn!(%address, "callers are not authenticated, and not only this machine may reach this address");
-        }
-        let (stop, stopped) = watch::channel(false);
-        let bounds = Bounds::default().with_connections(connections);
-        let served = tokio::spawn(serve(listener, bounds, stopped));
-        Ok(Self { address, stop, served })
-    }
-
-    fn announce(&self, name: &str) -> Result<(), Failure> {
-        report::print(&format!("{name} on http://{}\n", self.address))
-    }
-
-    /// Takes no more connections, and waits for the requests in flight.
-    async fn close(self) {
-        self.stop.send_replace(true);
-        // A task that panicked has ended as well.
-        let _ = self.served.await;
-    }
 }
 
 /// Loads the first snapshot; `None` if told to stop meanwhile.
@@ -181,40 +154,6 @@ fn log_start(snapshot: &Snapshot, first: &FirstLoad) {
     tracing::info!(revision = %snapshot.revision(), policies, entities, took_ms, "loaded");
 }
 
-/// An address that is taken, but not listened on yet.
-struct Socket {
-    socket: TcpSocket,
-    wanted: SocketAddr,
-}
-
-impl Socket {
-    fn bind(wanted: SocketAddr) -> Result<Self, Failure> {
-        let bound = || -> io::Result<TcpSocket> {
-            let socket = if wanted.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-            socket.set_reuseaddr(true)?;
-            socket.bind(wanted)?;
-            Ok(socket)
-        };
-        let socket = bound().map_err(|error| cannot_listen(wanted, &error))?;
-        Ok(Self { socket, wanted })
-    }
-
-    /// Listens, and says on what address.
-    fn listen(self) -> Result<(TcpListener, SocketAddr), Failure> {
-        let listener =
-            self.socket.listen(BACKLOG).and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = listener.map_err(|error| cannot_listen(self.wanted, &error))?;
-        Ok((listener, address))
-    }
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
-    Failure::because(format_args!("cannot listen on {address}"), error)
-}
-
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
-
 /// Connections to the operators' port at a time.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -230,13 +169,12 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// How many connections there may be such that files can still be read: without descriptors, no
+/// How many connections each listener may have such that files can still be read: without descriptors, no
 /// change would be seen.
-fn connections() -> usize {
-    let most = Bounds::default().connections;
+fn connections(most: usize, listeners: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let left = usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(most);
-    left.clamp(1, most)
+    (left / listeners.max(1)).clamp(1, most)
 }
 
 struct Signals {

@@ -6,6 +6,5 @@ pub mod body;
 pub mod explanation;
 pub mod gateway;
 pub mod openapi;
-pub mod server;
 
 pub mod wire;

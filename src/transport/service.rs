@@ -14,12 +14,16 @@ use super::envoy::{self, ExtAuthz};
 use super::http::authzen::{Api, Limits};
 use super::http::body::{Lost, collect};
 use super::http::{gateway, openapi};
+use super::listen::door::Paths;
 use crate::pdp::Pdp;
 
 /// The body of an answer.
 pub type Body = Either<Full<Bytes>, tonic::body::Body>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the metadata say is the same for everybody.
+pub const PATHS: Paths = Paths { open: &["/.well-known/authzen-configuration"], grpc: envoy::SERVICE };
 
 /// All that a decision listener serves. Clones share everything.
 #[derive(Clone)]

@@ -86,7 +86,7 @@ fn certification_vectors() {
         .unwrap()
         .iter()
         .filter(|case| !case["endpoint"].as_str().unwrap().contains("search"))
-        // Callers are not authenticated yet, so there are no credentials to refuse.
+        // Here nobody has to say who they are; see below.
         .filter(|case| !flagged(case, "no_credentials") && !flagged(case, "bad_credentials"))
         .collect();
     assert!(cases.len() > 50, "found only {}", cases.len());
@@ -95,6 +95,37 @@ fn certification_vectors() {
         .filter_map(|case| certification_case(&sidecar, case).map(|came| format!("{}: {came}", case["name"])))
         .collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Where callers have to say who they are, those who do not, or lie, get what the vectors say.
+#[test]
+fn certification_vectors_of_credentials() {
+    let Some(cases) = vectors("certification.json") else { return };
+    let content = Content::copied(
+        &pack("tests/packs/certification/policies"),
+        &pack("tests/packs/certification/entities"),
+    );
+    content.write("tokens", "caller 0123456789abcdef\n");
+    let sidecar = content.serve_with(&["--tokens", &content.path("tokens").display().to_string()]);
+    let mut refused = 0;
+    for case in cases.as_array().unwrap() {
+        let token = match () {
+            () if flagged(case, "no_credentials") => None,
+            () if flagged(case, "bad_credentials") => Some("Bearer invalid"),
+            () => continue,
+        };
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(token.map(|token| ("authorization", token)));
+        let (path, body) = (case["endpoint"].as_str().unwrap(), case["request"].to_string());
+        let reply = sidecar.send("POST", path, body, &headers);
+        assert!(
+            case["status"].as_array().unwrap().contains(&json!(reply.status)),
+            "{}: {reply:?}",
+            case["name"]
+        );
+        refused += 1;
+    }
+    assert_eq!(refused, 2);
 }
 
 /// The users of the Todo scenario, in the order in which the vectors ask for them.

@@ -26,6 +26,7 @@ mod fuzz;
 mod gate;
 mod house;
 mod lint;
+mod listen;
 mod mutation;
 mod openapi;
 mod properties;

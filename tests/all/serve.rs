@@ -171,7 +171,7 @@ fn malformed_requests_say_what_to_fix_and_where() {
     let not_utf8 = [fabrikam().to_string().into_bytes(), vec![0xff]].concat();
     refused(&sidecar, EVALUATION, not_utf8, &["not valid JSON"]);
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
-    refused(&sidecar, EVALUATION, deep, &["recursion limit"]);
+    refused(&sidecar, EVALUATION, deep, &["more than 64 levels at line 1 column 69"]);
     let long = format!(r#"{{"a":"{}"}}"#, "a".repeat(1024 * 1024));
     refused(&sidecar, EVALUATION, long, &["longer than 1048576 bytes"]);
     let delegated = question(

@@ -1,5 +1,7 @@
 //! The operators' port: is it alive, is it ready, what does it serve, what did it count.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,6 +12,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::pdp::Pdp;
+use crate::transport::listen::board::Board;
+use crate::transport::listen::door::Paths;
 
 /// How far the program has come.
 #[derive(Clone)]
@@ -23,8 +27,18 @@ pub enum Phase {
 
 type Phases = watch::Receiver<Phase>;
 
+/// Whoever watches over the process needs no name for that.
+pub const PATHS: Paths = Paths { open: &["/livez", "/readyz"], grpc: "" };
+
+/// What the operators' port knows.
+#[derive(Clone)]
+struct Known {
+    phases: Phases,
+    board: Arc<Board>,
+}
+
 /// The routes of the operators' port.
-pub fn router(phases: Phases) -> Router {
+pub fn router(phases: Phases, board: Arc<Board>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -33,21 +47,21 @@ pub fn router(phases: Phases) -> Router {
         .fallback(async || {
             (StatusCode::NOT_FOUND, "no such path: use /livez, /readyz, /status or /metrics\n")
         })
-        .with_state(phases)
+        .with_state(Known { phases, board })
 }
 
-async fn readyz(State(phases): State<Phases>) -> Response {
-    match &*phases.borrow() {
+async fn readyz(State(known): State<Known>) -> Response {
+    match &*known.phases.borrow() {
         Phase::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading\n").into_response(),
         Phase::Serving(_) => "ready\n".into_response(),
         Phase::Stopping(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
     }
 }
 
-async fn status(State(phases): State<Phases>) -> Response {
-    let (phase, pdp) = current(&phases);
+async fn status(State(known): State<Known>) -> Response {
+    let (phase, pdp) = current(&known.phases);
     let ready = phase == "serving";
-    let mut body = json!({ "phase": phase, "ready": ready });
+    let mut body = json!({ "phase": phase, "ready": ready, "listeners": known.board.status() });
     let status = pdp.and_then(|pdp| serde_json::to_value(pdp.status()).ok());
     if let (Some(body), Some(serde_json::Value::Object(status))) = (body.as_object_mut(), status) {
         body.extend(status);
@@ -55,15 +69,15 @@ async fn status(State(phases): State<Phases>) -> Response {
     ([(CONTENT_TYPE, "application/json")], format!("{body:#}\n")).into_response()
 }
 
-async fn metrics(State(phases): State<Phases>) -> Response {
-    let (phase, pdp) = current(&phases);
+async fn metrics(State(known): State<Known>) -> Response {
+    let (phase, pdp) = current(&known.phases);
     let ready = u8::from(phase == "serving");
     let ready = format!(
         "# HELP mandate_ready Whether decisions are served.\n# TYPE mandate_ready gauge\nmandate_ready {ready}\n"
     );
     let counted = pdp.map_or_else(|| "# EOF\n".to_owned(), |pdp| pdp.metrics());
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], ready + &counted).into_response()
+    ([(CONTENT_TYPE, content_type)], ready + &known.board.metrics() + &counted).into_response()
 }
 
 fn current(phases: &Phases) -> (&'static str, Option<Pdp>) {

@@ -1,7 +1,8 @@
 //! The decision API: `OpenID` AuthZEN Authorization API 1.0, evaluation and evaluations.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,6 +19,7 @@ use crate::authz::explain::{Budget, Explanation};
 use crate::authz::json::{Json, Object, quoted};
 use crate::authz::request::Question;
 use crate::pdp::{Pdp, Refusal, View};
+use crate::transport::listen::refusal::Reason;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -28,13 +30,28 @@ pub struct Limits {
     pub body: usize,
     /// Questions in a batch.
     pub batch: usize,
+    /// Levels of arrays and objects in a body.
+    pub depth: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
+    /// How long a request may take until it is answered.
+    pub request_time: Duration,
+}
+
+impl Limits {
+    /// The most levels that can be allowed.
+    pub const DEEPEST: usize = Json::DEEPEST;
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 1024 * 1024, batch: 1_000, body_time: Duration::from_secs(10) }
+        Self {
+            body: 1024 * 1024,
+            batch: 1_000,
+            depth: 64,
+            body_time: Duration::from_secs(10),
+            request_time: Duration::from_secs(30),
+        }
     }
 }
 
@@ -68,8 +85,11 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// From the body of a request to the body of its answer.
-type Evaluate = fn(&Api, &Object<'_>) -> Result<Vec<u8>, Problem>;
+/// From the body of a request to the body of its answer, which has to be there in time.
+type Evaluate = fn(&Api, &Object<'_>, Deadline) -> Result<Vec<u8>, Problem>;
+
+/// Until when a request has to be answered.
+type Deadline = Instant;
 
 impl Api {
     pub fn new(pdp: Pdp, limits: Limits) -> Self {
@@ -78,15 +98,27 @@ impl Api {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let deadline = Instant::now() + self.limits.request_time;
         let (head, body) = request.into_parts();
         let answer = match endpoint(head.uri.path(), &head.method) {
-            Ok(evaluate) => self.evaluate(&head.headers, body, evaluate).await,
+            Ok(evaluate) => self.evaluate(&head.headers, body, evaluate, deadline).await,
             Err(problem) => Err(problem),
         };
         let mut response = match answer {
             Ok(body) => respond(StatusCode::OK, "application/json", body),
             Err(Problem(status, message)) => respond(status, "text/plain; charset=utf-8", message),
         };
+        match response.status() {
+            // By AuthZEN it is a malformed request; operators want to see which.
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                response.extensions_mut().insert(Reason::TooLarge);
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                response.extensions_mut().insert(Reason::Timeout);
+            }
+            _ => {}
+        }
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static("POST"));
         }
@@ -101,9 +133,10 @@ impl Api {
         headers: &HeaderMap,
         body: Incoming,
         evaluate: Evaluate,
+        deadline: Deadline,
     ) -> Result<Vec<u8>, Problem> {
         let answer = match self.read(headers, body).await {
-            Ok(body) => self.reply(&body, evaluate),
+            Ok(body) => self.reply(&body, evaluate, deadline),
             Err(problem) => Err(problem),
         };
         if answer.as_ref().is_err_and(|problem| problem.0.is_client_error()) {
@@ -112,8 +145,8 @@ impl Api {
         answer
     }
 
-    fn reply(&self, body: &[u8], evaluate: Evaluate) -> Result<Vec<u8>, Problem> {
-        parse(body).and_then(|json| evaluate(self, object(&json)?))
+    fn reply(&self, body: &[u8], evaluate: Evaluate, deadline: Deadline) -> Result<Vec<u8>, Problem> {
+        parse(body, self.limits.depth).and_then(|json| evaluate(self, object(&json)?, deadline))
     }
 
     /// The answer to a body that was posted to a path.
@@ -121,7 +154,8 @@ impl Api {
     /// # Errors
     /// The status and the sentence that the caller gets instead.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, (StatusCode, String)> {
-        let answer = endpoint(path, &Method::POST).and_then(|evaluate| self.reply(body, evaluate));
+        let deadline = Instant::now() + self.limits.request_time;
+        let answer = endpoint(path, &Method::POST).and_then(|evaluate| self.reply(body, evaluate, deadline));
         answer.map_err(|Problem(status, message)| (status, message))
     }
 
@@ -131,9 +165,10 @@ impl Api {
         }
         match collect(body, self.limits.body, self.limits.body_time).await {
             Ok(Arrived::Whole(body)) => Ok(body),
-            Ok(Arrived::TooLong) => {
-                Err(Problem::bad(format!("the body is longer than {} bytes", self.limits.body)))
-            }
+            Ok(Arrived::TooLong) => Err(Problem(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body is longer than {} bytes", self.limits.body),
+            )),
             Err(Lost::Broken) => Err(Problem::bad("the body did not arrive whole")),
             Err(Lost::Late) => {
                 Err(Problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned()))
@@ -164,11 +199,12 @@ fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes
     response
 }
 
-fn parse(body: &[u8]) -> Result<Json<'_>, Problem> {
+fn parse(body: &[u8], depth: usize) -> Result<Json<'_>, Problem> {
     if body.is_empty() {
         return Err(Problem::bad("the body is empty: it has to be a JSON object"));
     }
-    Json::parse(body).map_err(|error| Problem::bad(format!("the body is not valid JSON: {error}")))
+    Json::parse_within(body, depth)
+        .map_err(|error| Problem::bad(format!("the body is not valid JSON: {error}")))
 }
 
 fn object<'j>(json: &'j Json<'j>) -> Result<&'j Object<'j>, Problem> {
@@ -191,7 +227,7 @@ fn written(body: &impl Serialize) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-fn single(api: &Api, object: &Object<'_>) -> Result<Vec<u8>, Problem> {
+fn single(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Problem> {
     let options = Options::read(object)?;
     let question = Parts::of(object).question().map_err(Problem::bad)?;
     let view = api.pdp.view();
@@ -199,10 +235,10 @@ fn single(api: &Api, object: &Object<'_>) -> Result<Vec<u8>, Problem> {
     written(&answered.with_context(&view))
 }
 
-fn batch(api: &Api, object: &Object<'_>) -> Result<Vec<u8>, Problem> {
+fn batch(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, Problem> {
     let items = match object.get("evaluations") {
-        None => return single(api, object),
-        Some(Json::Array(items)) if items.is_empty() => return single(api, object),
+        None => return single(api, object, deadline),
+        Some(Json::Array(items)) if items.is_empty() => return single(api, object, deadline),
         Some(Json::Array(items)) => items,
         Some(other) => {
             return Err(Problem::bad(format!("evaluations: has to be an array, found {}", other.kind())));
@@ -218,7 +254,14 @@ fn batch(api: &Api, object: &Object<'_>) -> Result<Vec<u8>, Problem> {
     let options = Options::read(object)?;
     let defaults = Parts::of(object);
     defaults.are_objects().map_err(Problem::bad)?;
-    written(&Batch { api, view: api.pdp.view(), items, defaults, options })
+    let batch =
+        Batch { api, view: api.pdp.view(), items, defaults, options, deadline, late: Cell::new(false) };
+    let answer = written(&batch);
+    if batch.late.get() {
+        let message = "the answer took too long: ask fewer questions at a time";
+        return Err(Problem(StatusCode::SERVICE_UNAVAILABLE, message.to_owned()));
+    }
+    answer
 }
 
 /// A batch, which is answered while its answer is written: all of it from one view.
@@ -228,6 +271,9 @@ struct Batch<'j> {
     items: &'j [Json<'j>],
     defaults: Parts<'j>,
     options: Options,
+    deadline: Deadline,
+    /// Whether the deadline came first.
+    late: Cell<bool>,
 }
 
 impl Serialize for Batch<'_> {
@@ -242,10 +288,14 @@ struct Evaluations<'b, 'j>(&'b Batch<'j>);
 
 impl Serialize for Evaluations<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Batch { api, view, items, defaults, options } = self.0;
+        let Batch { api, view, items, defaults, options, deadline, late } = self.0;
         let mut answers = serializer.serialize_seq(None)?;
         let mut budget = Budget::batch();
         for item in *items {
+            if Instant::now() > *deadline {
+                late.set(true);
+                break;
+            }
             let answered = answer_item(view, item, *defaults, options.explain, &mut budget);
             let answer = match &answered {
                 Ok(answered) if answered.explanation.is_some() => answered.with_context(view),

@@ -1,5 +1,7 @@
 //! A sidecar to test: a real process on folders of its own, on free ports.
 
+pub mod wire;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -104,12 +106,31 @@ impl Content {
     /// Like [`Content::serve_with`]; `while_loading` gets the operators' address before the content is
     /// loaded.
     pub fn serve_watched(&self, args: &[&str], while_loading: impl FnOnce(&str)) -> Sidecar {
-        let log = self.path("log");
         let mut command = self.command("serve");
         command.args(["--admin-listen", "127.0.0.1:0"]).args(args);
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        let listeners = args.iter().filter(|arg| **arg == "--listen").count().max(1);
+        self.start(command, args, listeners, while_loading)
+    }
+
+    /// Starts `mandate serve` by a configuration file that says where to listen, so often.
+    pub fn serve_by(&self, config: &str, listeners: usize) -> Sidecar {
+        self.write("mandate.toml", config);
+        let mut command = self.command("serve");
+        command.arg("--config").arg(self.path("mandate.toml"));
+        self.start(command, &[], listeners, |_| {})
+    }
+
+    fn start(
+        &self,
+        mut command: Command,
+        args: &[&str],
+        listeners: usize,
+        while_loading: impl FnOnce(&str),
+    ) -> Sidecar {
+        let log = self.path("log");
         // Most tests are about something else, and pass where there is no solver.
         if !args.contains(&"--guardrails") {
             command.args(["--guardrails", "off"]);
@@ -126,8 +147,8 @@ impl Content {
         };
         let admin = address("admin on ");
         while_loading(&admin);
-        let decisions = address("decisions on ");
-        Sidecar { process, decisions, admin, log, content: None }
+        let listeners: Vec<String> = (0..listeners).map(|_| address("decisions on ")).collect();
+        Sidecar { process, decisions: listeners[0].clone(), listeners, admin, log, content: None }
     }
 }
 
@@ -179,6 +200,8 @@ pub fn copy_folder(from: &Path, to: &Path) {
 pub struct Sidecar {
     process: Child,
     pub decisions: String,
+    /// All listeners of decisions; the first is the one above.
+    pub listeners: Vec<String>,
     pub admin: String,
     log: PathBuf,
     /// The folders that it serves, where nobody else holds them: they must outlive it.

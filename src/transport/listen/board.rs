@@ -1,0 +1,172 @@
+//! What operators see of the listeners: where they are, who may ask, and the files that they follow.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use tokio::time::MissedTickBehavior;
+
+use super::address::Address;
+use super::refusal::Reason;
+use super::watched::{FileState, Follow};
+
+type Label = [(&'static str, String); 1];
+
+/// How often the files of certificates, keys and tokens are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where listeners write and operators read. Shared by all.
+pub struct Board {
+    registry: Registry,
+    rejected: [(Reason, Counter); Reason::ALL.len()],
+    pub handshake_failures: Counter,
+    expires: Family<Label, Gauge>,
+    refused: Family<Label, Gauge>,
+    listeners: Mutex<Vec<Entry>>,
+    files: Vec<Arc<dyn Follow>>,
+}
+
+/// A listener, as it is announced.
+#[derive(Clone)]
+pub struct Entry {
+    pub serves: &'static str,
+    pub address: Address,
+    /// Its kinds, in words; none where nobody has to say who they are.
+    pub authentication: Vec<&'static str>,
+    pub files: Vec<Arc<dyn Follow>>,
+}
+
+/// A listener, as `/status` shows it.
+#[derive(Debug, Serialize)]
+pub struct ListenerStatus {
+    serves: &'static str,
+    address: String,
+    tls: bool,
+    authentication: Vec<&'static str>,
+    files: Vec<FileStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileStatus {
+    content: &'static str,
+    files: Vec<String>,
+    loaded: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    /// Why the newest content is not in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+impl Board {
+    /// A board for listeners that follow these files.
+    pub fn new(files: Vec<Arc<dyn Follow>>) -> Arc<Self> {
+        let mut registry = Registry::with_prefix("mandate");
+        let rejected: Family<Label, Counter> = Family::default();
+        registry.register(
+            "rejected",
+            "Requests that were not let in or took too much, by reason",
+            rejected.clone(),
+        );
+        let counter = |reason: Reason| {
+            (reason, rejected.get_or_create(&[("reason", reason.as_str().to_owned())]).clone())
+        };
+        let (handshake_failures, expires, refused) =
+            (Counter::default(), Family::default(), Family::default());
+        registry.register("handshake_failures", "TLS handshakes that failed", handshake_failures.clone());
+        let help = "When a certificate ends to be valid, by its file";
+        registry.register("certificate_expiry_timestamp_seconds", help, expires.clone());
+        let help = "Whether the newest content of a listener's file is refused";
+        registry.register("listener_file_refused", help, refused.clone());
+        Arc::new(Self {
+            rejected: Reason::ALL.map(counter),
+            registry,
+            handshake_failures,
+            expires,
+            refused,
+            listeners: Mutex::default(),
+            files,
+        })
+    }
+
+    /// A listener takes connections.
+    pub fn listens(&self, entry: Entry) {
+        entry.files.iter().for_each(|file| file.state().warn_if_expired());
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    }
+
+    pub fn rejected(&self, reason: Reason) {
+        let found = self.rejected.iter().find(|(other, _)| *other == reason);
+        if let Some((_, counter)) = found {
+            counter.inc();
+        }
+    }
+
+    /// Looks at the files again and again, for ever.
+    pub async fn follow(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let board = Arc::clone(&self);
+            // A look that panicked is followed by the next one.
+            let _ =
+                tokio::task::spawn_blocking(move || board.files.iter().for_each(|file| file.look())).await;
+        }
+    }
+
+    pub fn status(&self) -> Vec<ListenerStatus> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().map(ListenerStatus::of).collect()
+    }
+
+    /// The metrics, without the mark of their end.
+    pub fn metrics(&self) -> String {
+        for state in self.files.iter().map(|file| file.state()) {
+            let Some(path) = state.paths.first() else { continue };
+            let label = || [("file", path.display().to_string())];
+            self.refused.get_or_create(&label()).set(i64::from(state.refused.is_some()));
+            if let Some(expires) = state.expires {
+                self.expires.get_or_create(&label()).set(expires);
+            }
+        }
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode_registry(&mut text, &self.registry);
+        text
+    }
+}
+
+impl ListenerStatus {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            serves: entry.serves,
+            address: entry.address.to_string(),
+            tls: entry.address.is_https(),
+            authentication: entry.authentication.clone(),
+            files: entry.files.iter().map(|file| FileStatus::of(file.state())).collect(),
+        }
+    }
+}
+
+impl FileStatus {
+    fn of(state: FileState) -> Self {
+        let expires = state.expires.and_then(|seconds| u64::try_from(seconds).ok());
+        Self {
+            content: state.what,
+            files: state.paths.iter().map(|path| path.display().to_string()).collect(),
+            loaded: timestamp(state.loaded),
+            expires: expires.map(|seconds| timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))),
+            refused: state.refused,
+        }
+    }
+}
+
+fn timestamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}

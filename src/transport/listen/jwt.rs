@@ -1,0 +1,200 @@
+//! JSON Web Tokens: signed by a key of a JWKS file, for this audience, by this issuer, and not expired.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use moka::sync::Cache;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::watched::{Content, File, Watched};
+
+/// How far the clocks of issuers may be off, in seconds.
+const LEEWAY: u64 = 30;
+
+/// Verified tokens that are remembered.
+const REMEMBERED: u64 = 10_000;
+
+/// What tokens have to say.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    pub issuer: String,
+    pub audience: String,
+}
+
+/// The public keys of issuers, and the tokens that they were seen to have signed.
+pub struct Keys {
+    trusted: Vec<Key>,
+    expected: Expected,
+    /// By the tokens' digests. Other keys are another value, with nothing remembered.
+    verified: Cache<[u8; 32], Verified>,
+}
+
+struct Key {
+    id: Option<String>,
+    algorithms: Vec<Algorithm>,
+    public: DecodingKey,
+}
+
+#[derive(Clone)]
+struct Verified {
+    subject: Arc<str>,
+    expires: u64,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    sub: Option<String>,
+    exp: f64,
+}
+
+impl Content for Keys {
+    const WHAT: &'static str = "set of keys";
+}
+
+impl Keys {
+    /// Reads a JWKS file, and follows it.
+    ///
+    /// # Errors
+    /// It cannot be used, in sentences that name it.
+    pub fn open(path: PathBuf, expected: Expected) -> Result<Arc<Watched<Self>>, String> {
+        Watched::open(vec![path], move |files| {
+            files.first().map_or_else(|| Err(String::new()), |file| Self::parse(file, &expected))
+        })
+    }
+
+    fn parse(file: &File<'_>, expected: &Expected) -> Result<Self, String> {
+        let path = file.path.display();
+        let set: JwkSet =
+            serde_json::from_slice(file.bytes).map_err(|error| format!("`{path}` is no JWKS: {error}"))?;
+        let (mut keys, mut errors) = (Vec::new(), Vec::new());
+        for (number, jwk) in (1..).zip(&set.keys) {
+            match Key::read(jwk) {
+                Ok(key) => keys.extend(key),
+                Err(error) => errors.push(format!("`{path}`, key {number}: {error}")),
+            }
+        }
+        if keys.is_empty() && errors.is_empty() {
+            errors.push(format!("`{path}` has no key that signs: RSA, EC with P-256 or P-384, or Ed25519"));
+        }
+        if !errors.is_empty() {
+            return Err(errors.join("; "));
+        }
+        Ok(Self { trusted: keys, expected: expected.clone(), verified: Cache::new(REMEMBERED) })
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    /// It is not to be believed, and why.
+    pub fn subject(&self, token: &str) -> Result<Arc<str>, &'static str> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        if let Some(verified) = self.verified.get(&digest) {
+            let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+            return if now > verified.expires.saturating_add(LEEWAY) {
+                Err(EXPIRED)
+            } else {
+                Ok(verified.subject)
+            };
+        }
+        let verified = self.verify(token)?;
+        let subject = Arc::clone(&verified.subject);
+        self.verified.insert(digest, verified);
+        Ok(subject)
+    }
+
+    fn verify(&self, token: &str) -> Result<Verified, &'static str> {
+        let header =
+            decode_header(token).map_err(|_| "the token is no JWT that is signed by a known algorithm")?;
+        if header.crit.is_some() {
+            return Err("the token demands extensions that are not known");
+        }
+        let mut why = "no key is known that may have signed the token";
+        let named = |key: &&Key| key.id.is_none() || header.kid.is_none() || key.id == header.kid;
+        for key in self.trusted.iter().filter(named).filter(|key| key.algorithms.contains(&header.alg)) {
+            match decode::<Claims>(token, &key.public, &self.validation(header.alg)) {
+                Ok(token) => return Ok(verified(token.claims)),
+                Err(error) => why = sentence(error.kind()),
+            }
+        }
+        Err(why)
+    }
+
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_issuer(&[&self.expected.issuer]);
+        validation.set_audience(&[&self.expected.audience]);
+        validation
+    }
+}
+
+impl Key {
+    /// A key, unless it is not for signing or of a kind that is not known.
+    fn read(jwk: &Jwk) -> Result<Option<Self>, String> {
+        let kind = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => Algorithm::RS256.family().algorithms().to_vec(),
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+                vec![Algorithm::ES256]
+            }
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => {
+                vec![Algorithm::ES384]
+            }
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+                vec![Algorithm::EdDSA]
+            }
+            AlgorithmParameters::OctetKey(_) => {
+                return Err(
+                    "it is a shared secret, and whoever verifies with it could sign: use public keys"
+                        .to_owned(),
+                );
+            }
+            _ => return Ok(None),
+        };
+        let (common, verify) = (&jwk.common, KeyOperations::Verify);
+        let other_use = common.public_key_use.as_ref().is_some_and(|it| *it != PublicKeyUse::Signature)
+            || common.key_operations.as_ref().is_some_and(|operations| !operations.contains(&verify));
+        if other_use {
+            return Ok(None);
+        }
+        let algorithms = match common.key_algorithm {
+            None => kind,
+            Some(named) => {
+                let named = named.to_string().parse::<Algorithm>().ok();
+                let of_kind = named.filter(|named| kind.contains(named));
+                vec![of_kind.ok_or("its `alg` does not go with its `kty` and `crv`")?]
+            }
+        };
+        let public = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
+        Ok(Some(Self { id: common.key_id.clone(), algorithms, public }))
+    }
+}
+
+fn verified(claims: Claims) -> Verified {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    let expires = claims.exp as u64;
+    Verified { subject: claims.sub.unwrap_or_else(|| "-".to_owned()).into(), expires }
+}
+
+const EXPIRED: &str = "the token has expired";
+
+fn sentence(error: &ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::ExpiredSignature => EXPIRED,
+        ErrorKind::ImmatureSignature => "the token is not valid yet",
+        ErrorKind::InvalidIssuer => "the token is of another issuer",
+        ErrorKind::InvalidAudience => "the token is for another audience",
+        ErrorKind::InvalidSignature => "the token's signature is wrong",
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
+            "the token lacks `exp`, `iss` or `aud`, or one of its claims is malformed"
+        }
+        _ => "the token cannot be verified",
+    }
+}

@@ -1,0 +1,192 @@
+//! Sockets: taken at the start, listened on later, so that a taken address fails at once and nobody
+//! waits for content to load.
+
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, SockRef, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
+
+use super::address::Address;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// How long an answer may lie unread.
+#[cfg(target_os = "linux")]
+const UNREAD: Duration = Duration::from_secs(30);
+
+/// An address that is taken, but not listened on yet.
+#[derive(Debug)]
+pub struct Socket {
+    address: Address,
+    taken: Taken,
+}
+
+#[derive(Debug)]
+enum Taken {
+    Tcp(TcpSocket),
+    /// Bound beside its path, and put there once it listens: a path that is there can be connected to.
+    Unix(UnixSocket, SocketFile),
+}
+
+/// An address that is listened on.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Takes an address; a unix socket's file will have this mode.
+    ///
+    /// # Errors
+    /// It cannot be listened on, in a sentence that names it.
+    pub fn bind(address: &Address, mode: u32) -> Result<Self, String> {
+        let taken = match address {
+            Address::Http(wanted) | Address::Https(wanted) => tcp(*wanted).map(Taken::Tcp),
+            Address::Unix(path) => unix(path, mode).map(|(socket, file)| Taken::Unix(socket, file)),
+        };
+        let taken = taken.map_err(|error| cannot_listen(address, &error))?;
+        Ok(Self { address: address.clone(), taken })
+    }
+
+    /// Listens, and says on what address.
+    ///
+    /// # Errors
+    /// It cannot be listened on, in a sentence that names it.
+    pub fn listen(self) -> Result<(Listener, Address), String> {
+        let Self { address, taken } = self;
+        let listening = match taken {
+            Taken::Tcp(socket) => socket.listen(BACKLOG).and_then(|listener| {
+                let bound = address.bound_to(listener.local_addr()?);
+                Ok((Listener::Tcp(listener), bound))
+            }),
+            Taken::Unix(socket, file) => socket.listen(BACKLOG).and_then(|listener| {
+                let Address::Unix(path) = &address else { return Err(ErrorKind::InvalidInput.into()) };
+                Ok((Listener::Unix(listener, file.placed_at(path)?), address.clone()))
+            }),
+        };
+        listening.map_err(|error| cannot_listen(&address, &error))
+    }
+}
+
+impl Listener {
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    /// The system gives none, such as for want of file descriptors.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Answers are small and complete; waiting to fill a packet only delays them.
+                let _ = stream.set_nodelay(true);
+                // A client that does not read its answers must not keep its place for ever.
+                #[cfg(target_os = "linux")]
+                let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+}
+
+fn cannot_listen(address: &Address, error: &dyn fmt::Display) -> String {
+    match address {
+        Address::Http(address) | Address::Https(address) => format!("cannot listen on {address}: {error}"),
+        Address::Unix(_) => format!("cannot listen on {address}: {error}"),
+    }
+}
+
+fn tcp(wanted: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if wanted.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(wanted)?;
+    Ok(socket)
+}
+
+fn unix(path: &Path, mode: u32) -> io::Result<(UnixSocket, SocketFile)> {
+    nobody_listens(path)?;
+    let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
+    let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    // Left by a process that was killed at this point; in a container, all have the same number.
+    if fs::symlink_metadata(&beside).is_ok_and(|left| left.file_type().is_socket()) {
+        fs::remove_file(&beside)?;
+    }
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(&beside)?;
+    let file = SocketFile::at(beside)?;
+    fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
+    Ok((socket, file))
+}
+
+/// A path is free, or has the socket of a process that is gone.
+fn nobody_listens(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.file_type().is_socket() => {}
+        Ok(_) => {
+            return Err(io::Error::other(
+                "there is a file that is no socket: remove it, or use another path",
+            ));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // One that is too busy to take a connection is alive.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Err(error) if [ErrorKind::ConnectionRefused, ErrorKind::NotFound].contains(&error.kind()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
+        _ => Err(io::Error::new(ErrorKind::AddrInUse, "another process listens there")),
+    }
+}
+
+/// The file of a unix socket, removed when dropped, unless somebody put another one in its place.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let identity = identity(&path)?;
+        Ok(Self { path, identity })
+    }
+
+    /// Puts it in its place, over what a process left that is gone.
+    fn placed_at(mut self, path: &Path) -> io::Result<Self> {
+        nobody_listens(path)?;
+        fs::rename(&self.path, path)?;
+        path.clone_into(&mut self.path);
+        Ok(self)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            // There is nobody left to tell.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}

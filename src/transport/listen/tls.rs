@@ -1,0 +1,117 @@
+//! TLS: a certificate, its key, and the authority of clients' certificates, from PEM files.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+use super::certificate;
+use super::watched::{Content, File, Watched};
+
+/// What handshakes need.
+pub struct Tls {
+    pub acceptor: TlsAcceptor,
+    expires: i64,
+}
+
+impl Content for Tls {
+    const WHAT: &'static str = "certificate";
+
+    fn expires(&self) -> Option<i64> {
+        Some(self.expires)
+    }
+}
+
+/// Reads a certificate, its key and the authority of clients, and follows them.
+///
+/// # Errors
+/// They cannot be used, in sentences that name them.
+pub fn open(
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+) -> Result<Arc<Watched<Tls>>, String> {
+    let paths = [Some(certificate), Some(key), client_ca].into_iter().flatten().collect();
+    Watched::open(paths, parse)
+}
+
+fn parse(files: &[File<'_>]) -> Result<Tls, String> {
+    let [certificate, key, ca @ ..] = files else { return Err("there is no key".to_owned()) };
+    let (chain, private) = (certificates(certificate), private_key(key));
+    let clients = ca.first().map(clients).transpose();
+    let (chain, private, clients) = match (chain, private, clients) {
+        (Ok(chain), Ok(private), Ok(clients)) => (chain, private, clients),
+        (chain, private, clients) => {
+            let errors = [chain.err(), private.err(), clients.err()];
+            return Err(errors.into_iter().flatten().collect::<Vec<_>>().join("; "));
+        }
+    };
+    let expires = chain.first().map(certificate::expires).transpose();
+    let expires = expires.map_err(|error| format!("`{}`: {error}", certificate.path.display()))?;
+    let expires = expires.unwrap_or_default();
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config =
+        builder.with_single_cert(chain, private).map_err(|error| unfit(certificate, key, &error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), expires })
+}
+
+fn certificates(file: &File<'_>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let path = file.path.display();
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.bytes).collect();
+    match found {
+        Ok(found) if found.is_empty() => {
+            Err(format!("`{path}` has no certificate: it has to be PEM, with `-----BEGIN CERTIFICATE-----`"))
+        }
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("`{path}` is not valid PEM: {error}")),
+    }
+}
+
+fn private_key(file: &File<'_>) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(file.bytes).map_err(|error| {
+        let path = file.path.display();
+        match error {
+            rustls::pki_types::pem::Error::NoItemsFound => format!(
+                "`{path}` has no private key: it has to be PEM, with `-----BEGIN PRIVATE KEY-----`, and not encrypted"
+            ),
+            error => format!("`{path}` is not valid PEM: {error}"),
+        }
+    })
+}
+
+fn clients(file: &File<'_>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let unfit = |error: &dyn std::fmt::Display| {
+        format!("`{}` has a certificate that cannot be an authority: {error}", file.path.display())
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| unfit(&error))?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    verifier.map_err(|error| unfit(&error))
+}
+
+fn unfit(certificate: &File<'_>, key: &File<'_>, error: &rustls::Error) -> String {
+    let (certificate, key) = (certificate.path.display(), key.path.display());
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            format!(
+                "the key `{key}` does not belong to the certificate `{certificate}`: give the pair that was made together"
+            )
+        }
+        error => format!("the certificate `{certificate}` and the key `{key}` cannot be used: {error}"),
+    }
+}

@@ -1,0 +1,154 @@
+//! Bearer tokens from a file: a name and a token, or its digest, on each line.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use super::watched::{Content, File, Watched};
+
+/// Shorter tokens can be guessed.
+const SHORTEST: usize = 16;
+
+/// Who may ask, by the digests of their tokens.
+#[derive(Debug)]
+pub struct Tokens(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    name: Arc<str>,
+    digest: [u8; 32],
+}
+
+impl Content for Tokens {
+    const WHAT: &'static str = "list of tokens";
+}
+
+impl Tokens {
+    /// Reads a file of tokens, and follows it.
+    ///
+    /// # Errors
+    /// It cannot be used, in sentences that name it and its lines, but no token.
+    pub fn open(path: PathBuf) -> Result<Arc<Watched<Self>>, String> {
+        Watched::open(vec![path], |files| files.first().map_or_else(|| Err(String::new()), Self::parse))
+    }
+
+    fn parse(file: &File<'_>) -> Result<Self, String> {
+        let path = file.path.display();
+        let text = std::str::from_utf8(file.bytes).map_err(|_| format!("`{path}` is not UTF-8"))?;
+        let (mut entries, mut errors) = (Vec::<Entry>::new(), Vec::new());
+        for (line, text) in (1..).zip(text.lines()) {
+            match Entry::parse(text) {
+                Ok(Some(entry)) if entries.iter().any(|other| other.digest == entry.digest) => {
+                    errors.push(format!("`{path}`, line {line}: the token stands on another line, too"));
+                }
+                Ok(entry) => entries.extend(entry),
+                Err(error) => errors.push(format!("`{path}`, line {line}: {error}")),
+            }
+        }
+        if entries.is_empty() && errors.is_empty() {
+            errors.push(format!("`{path}` has no token: write lines of a name and a token"));
+        }
+        if errors.is_empty() { Ok(Self(entries)) } else { Err(errors.join("; ")) }
+    }
+
+    /// Whose token this is. Takes as long whichever it is, or none.
+    pub fn holder(&self, token: &str) -> Option<Arc<str>> {
+        let presented = digest(token);
+        let mut found = u64::MAX;
+        for (index, entry) in (0..).zip(&self.0) {
+            let same: Choice = presented.ct_eq(&entry.digest);
+            found.conditional_assign(&index, same);
+        }
+        let entry = usize::try_from(found).ok().and_then(|found| self.0.get(found));
+        entry.map(|entry| Arc::clone(&entry.name))
+    }
+}
+
+impl Entry {
+    fn parse(line: &str) -> Result<Option<Self>, String> {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        let mut words = line.split_whitespace();
+        let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
+            return Err("has to be a name and a token, with a space between them".to_owned());
+        };
+        let digest = match token.strip_prefix("sha256:") {
+            Some(hex) => from_hex(hex).ok_or("after `sha256:` there have to be 64 hexadecimal digits")?,
+            None if token.len() < SHORTEST => {
+                return Err(format!(
+                    "the token is shorter than {SHORTEST} characters: make one with `openssl rand -hex 32`"
+                ));
+            }
+            None => digest(token),
+        };
+        Ok(Some(Self { name: name.into(), digest }))
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+fn from_hex(hex: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+        *byte = u8::from_str_radix(digits, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn parse(text: &str) -> Result<Tokens, String> {
+        Tokens::parse(&File { path: Path::new("tokens"), bytes: text.as_bytes() })
+    }
+
+    #[track_caller]
+    fn refused(text: &str, says: &str) {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(says), "{error}");
+        assert!(!error.contains("secret"), "a token is shown: {error}");
+    }
+
+    #[test]
+    fn holders() {
+        let hex = "2BB80D537B1DA3E38BD30361AA855686BDE0EACD7162FEF6A25FE97BF527A25B"; // of `secret`
+        let tokens = parse(&format!("# who\n\nalice secret-of-alice-01\n bob\tsha256:{hex} \n")).unwrap();
+        let holder = |token| tokens.holder(token).map(|name| name.to_string());
+        assert_eq!(holder("secret-of-alice-01").as_deref(), Some("alice"));
+        assert_eq!(holder("secret").as_deref(), Some("bob"));
+        for wrong in ["", "secret-of-alice-0", "secret-of-alice-011", hex, "alice"] {
+            assert_eq!(holder(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn broken_lines_are_named_and_tokens_are_not_shown() {
+        refused("", "has no token");
+        refused("# nobody", "has no token");
+        refused(
+            "a secret-secret-secret\nsecret-without-a-name",
+            "`tokens`, line 2: has to be a name and a token",
+        );
+        refused("a b secret-secret-secret", "line 1: has to be a name and a token");
+        refused("a secret-short", "line 1: the token is shorter than 16 characters");
+        refused("a sha256:secret", "line 1: after `sha256:`");
+        refused(&format!("a sha256:{}", "+1".repeat(32)), "line 1: after `sha256:`");
+        refused(
+            "a secret-secret-secret\nb secret-secret-secret",
+            "line 2: the token stands on another line, too",
+        );
+        refused("a secret-short\nb secret-short", "line 2");
+    }
+}
