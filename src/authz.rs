@@ -18,6 +18,7 @@ mod parallel;
 pub mod policies;
 pub mod request;
 pub mod schema;
+pub mod search;
 mod seen;
 pub mod slice;
 pub mod snapshot;
