@@ -7,7 +7,7 @@ mod walk;
 
 use super::decide::DecideError;
 use super::request::{Part, Question, Request, RequestError};
-use super::schema::{ActionId, EntityRef, Kind};
+use super::schema::{ActionId, EntityRef};
 use super::snapshot::Snapshot;
 use anchors::{Anchors, anchors};
 use walk::Walk;
@@ -140,13 +140,11 @@ pub fn search(
 ///
 /// # Errors
 /// Principal or resource do not fit the schema, or a defect of this program.
-pub fn actions(
-    snapshot: &Snapshot,
-    question: &Question<'_>,
-) -> Result<Vec<ActionId>, ActionsError> {
+pub fn actions(snapshot: &Snapshot, question: &Question<'_>) -> Result<Vec<ActionId>, ActionsError> {
     let schema = snapshot.schema();
     let kind = |name: &str| schema.kind_named(name).ok();
-    let (Some(principal), Some(resource)) = (kind(question.principal.kind), kind(question.resource.kind)) else {
+    let (Some(principal), Some(resource)) = (kind(question.principal.kind), kind(question.resource.kind))
+    else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
@@ -158,7 +156,9 @@ pub fn actions(
         let question = Question { action: &full_name, action_properties: None, ..*question };
         match snapshot.read(&question) {
             Ok(request) if permits(snapshot, &request)? => found.push(action),
-            Err(error) if !matches!(error.part, Part::Context | Part::ActionProperties) => return Err(error.into()),
+            Err(error) if !matches!(error.part, Part::Context | Part::ActionProperties) => {
+                return Err(error.into());
+            }
             // Denied, or it needs another context.
             Ok(_) | Err(_) => {}
         }

@@ -25,6 +25,7 @@ use crate::pdp::reload::{FirstLoad, Reloader};
 use crate::source::loader::{LOADING_STACK, Loader, Locations};
 use crate::transport::http::admin::{self, Phase};
 use crate::transport::http::authzen::Api;
+use crate::transport::http::metadata::Address;
 use crate::transport::http::server::{self, Bounds};
 
 #[derive(Args)]
@@ -59,8 +60,11 @@ async fn serve(config: ServeConfig) -> Outcome {
     let Some(loaded) = load(&config, gate, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(Failure::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
-    let api = Api::new(pdp.clone(), config.limits);
-    let decisions = Port::open(socket, connections(), |listener, bounds, stop| {
+    let (decider, limits, public) = (pdp.clone(), config.limits, config.public_url.clone());
+    let wanted = config.listen;
+    let decisions = Port::open(socket, connections(), move |listener, bounds, stop| {
+        let address = Address { public, listener: listener.local_addr().unwrap_or(wanted) };
+        let api = Api::new(decider, limits, address);
         let service = service_fn(move |request| {
             let api = api.clone();
             async move { Ok(api.answer(request).await) }

@@ -3,6 +3,9 @@
 pub mod admin;
 pub mod authzen;
 pub mod explanation;
+pub mod metadata;
+mod page;
+mod search;
 pub mod server;
 
 pub mod wire;

@@ -144,9 +144,11 @@ impl<'a> Draft<'a> {
     fn memberships(&self) -> Vec<members::Edit> {
         let schema = self.schema;
         let edits = |entity: &Entity, comes| members::Edit::of(entity, comes, schema).collect::<Vec<_>>();
-        let left = map_parts(&self.left, |part| part.iter().flat_map(|it| edits(it, false)).collect::<Vec<_>>());
-        let came =
-            map_parts(&self.changed, |part| part.iter().flat_map(|it| edits(&it.entity, true)).collect::<Vec<_>>());
+        let left =
+            map_parts(&self.left, |part| part.iter().flat_map(|it| edits(it, false)).collect::<Vec<_>>());
+        let came = map_parts(&self.changed, |part| {
+            part.iter().flat_map(|it| edits(&it.entity, true)).collect::<Vec<_>>()
+        });
         left.into_iter().chain(came).flatten().collect()
     }
 

@@ -98,11 +98,8 @@ impl Finder<'_> {
             ExprKind::If { test_expr, then_expr, else_expr } => {
                 let then = either(self.of(test_expr), self.of(then_expr));
                 // What is tested may speak of others only; where it holds, the rest is never asked.
-                let otherwise = if self.surely_holds(test_expr) {
-                    Some(Anchors::default())
-                } else {
-                    self.of(else_expr)
-                };
+                let otherwise =
+                    if self.surely_holds(test_expr) { Some(Anchors::default()) } else { self.of(else_expr) };
                 Some(then?.and_those(otherwise?))
             }
             ExprKind::BinaryApp { op, arg1, arg2 } => self.of_operator(*op, arg1, arg2),

@@ -126,8 +126,10 @@ impl<'a> Walk<'a> {
 
     /// The parent that an entity below an anchor counts below.
     fn least_parent(&self, entity: &'a Entity, anchor: Name<'_>) -> Option<Name<'a>> {
-        let mut parents: Vec<Name<'_>> =
-            entity.parents().filter(|parent| *parent == anchor || self.leading.contains(&parent.kind)).collect();
+        let mut parents: Vec<Name<'_>> = entity
+            .parents()
+            .filter(|parent| *parent == anchor || self.leading.contains(&parent.kind))
+            .collect();
         if parents.len() > 1 {
             parents.retain(|parent| *parent == anchor || above(self.entities, *parent).contains(&anchor));
         }

@@ -1,4 +1,5 @@
-//! The decision API: `OpenID` AuthZEN Authorization API 1.0, evaluation and evaluations.
+//! The decision API: `OpenID` AuthZEN Authorization API 1.0, how requests are taken, evaluation and
+//! evaluations.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,6 +15,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
+use super::metadata::{self, Address, Metadata};
+use super::search;
 use super::wire::{Answer, Parts, optional, sentence};
 use crate::authz::decision::Decision;
 use crate::authz::explain::{Budget, Explanation};
@@ -32,26 +35,40 @@ pub struct Limits {
     pub batch: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
+    /// Results of a page of a search that does not say how many it wants.
+    pub page: usize,
+    /// Results of any page.
+    pub largest_page: usize,
+    /// Entities that are looked at for one page.
+    pub search_steps: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 1024 * 1024, batch: 1_000, body_time: Duration::from_secs(10) }
+        Self {
+            body: 1024 * 1024,
+            batch: 1_000,
+            body_time: Duration::from_secs(10),
+            page: 100,
+            largest_page: 1_000,
+            search_steps: 10_000,
+        }
     }
 }
 
 /// The decision API: it answers requests of whatever path.
 #[derive(Clone)]
 pub struct Api {
-    pdp: Pdp,
-    limits: Limits,
+    pub(super) pdp: Pdp,
+    pub(super) limits: Limits,
+    address: Arc<Address>,
 }
 
 /// An error in AuthZEN's form: a status, and a sentence as the body.
-struct Problem(StatusCode, String);
+pub(super) struct Problem(StatusCode, String);
 
 impl Problem {
-    fn bad(message: impl Into<String>) -> Self {
+    pub(super) fn bad(message: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, message.into())
     }
 
@@ -74,28 +91,37 @@ impl From<Refusal> for Problem {
 type Evaluate = fn(&Api, &Object<'_>) -> Result<Vec<u8>, Problem>;
 
 impl Api {
-    pub fn new(pdp: Pdp, limits: Limits) -> Self {
-        Self { pdp, limits }
+    pub fn new(pdp: Pdp, limits: Limits, address: Address) -> Self {
+        Self { pdp, limits, address: Arc::new(address) }
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let answer = match endpoint(head.uri.path(), &head.method) {
+            _ if head.uri.path() == metadata::PATH => self.metadata(&head),
             Ok(evaluate) => self.evaluate(&head.headers, body, evaluate).await,
             Err(problem) => Err(problem),
         };
+        let allowed = if head.uri.path() == metadata::PATH { "GET, HEAD" } else { "POST" };
         let mut response = match answer {
             Ok(body) => respond(StatusCode::OK, "application/json", body),
             Err(Problem(status, message)) => respond(status, "text/plain; charset=utf-8", message),
         };
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static("POST"));
+            response.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static(allowed));
         }
         if let Some(id) = head.headers.get(&REQUEST_ID) {
             response.headers_mut().insert(REQUEST_ID, id.clone());
         }
         response
+    }
+
+    fn metadata(&self, request: &hyper::http::request::Parts) -> Result<Vec<u8>, Problem> {
+        if request.method == Method::GET || request.method == Method::HEAD {
+            return written(&Metadata::of(&self.address, request));
+        }
+        Err(Problem(StatusCode::METHOD_NOT_ALLOWED, "use GET".to_owned()))
     }
 
     async fn evaluate(
@@ -139,8 +165,11 @@ fn endpoint(path: &str, method: &Method) -> Result<Evaluate, Problem> {
     let evaluate: Evaluate = match path {
         "/access/v1/evaluation" => single,
         "/access/v1/evaluations" => batch,
+        "/access/v1/search/subject" => search::subject,
+        "/access/v1/search/resource" => search::resource,
+        "/access/v1/search/action" => search::action,
         _ => {
-            let message = "no such path: use /access/v1/evaluation or /access/v1/evaluations";
+            let message = "no such path: use /access/v1/evaluation, /access/v1/evaluations or /access/v1/search/subject, …/resource, …/action";
             return Err(Problem(StatusCode::NOT_FOUND, message.to_owned()));
         }
     };
@@ -177,7 +206,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
-fn written(body: &impl Serialize) -> Result<Vec<u8>, Problem> {
+pub(super) fn written(body: &impl Serialize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::with_capacity(256);
     serde_json::to_writer(&mut bytes, body)
         .map_err(|_| Problem::defect("the answer could not be written"))?;
