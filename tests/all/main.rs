@@ -29,5 +29,6 @@ mod properties;
 mod prove;
 mod readme;
 mod reload;
+mod search;
 mod serve;
 mod store;
