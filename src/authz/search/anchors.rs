@@ -9,7 +9,7 @@ use super::Side;
 use crate::authz::decide::{DecideError, reading};
 use crate::authz::policies::{Candidate, Part};
 use crate::authz::request::Request;
-use crate::authz::schema::{EntityRef, Schema};
+use crate::authz::schema::{EntityRef, Name, Schema};
 use crate::authz::snapshot::Snapshot;
 
 /// Whoever is looked for is one of these, or in one of those.
@@ -117,7 +117,7 @@ impl Finder<'_> {
                 let of: Vec<EntityRef> = self.names(left)?.collect();
                 let entities = self.snapshot.entities();
                 let above = of.iter().flat_map(|name| super::walk::above(entities, name.name()));
-                let above: Vec<EntityRef> = above.map(|name| name.to_owned()).collect();
+                let above: Vec<EntityRef> = above.map(Name::to_owned).collect();
                 Some(Anchors::named(of.into_iter().chain(above)))
             }
             _ => None,
