@@ -19,6 +19,7 @@ pub mod policies;
 pub mod request;
 pub mod routes;
 pub mod schema;
+pub mod search;
 mod seen;
 pub mod slice;
 pub mod snapshot;

@@ -18,6 +18,8 @@ use crate::authz::decision::{Decision, Outcome};
 use crate::authz::explain::{Budget, Explanation};
 use crate::authz::request::{Question, Request, RequestError};
 use crate::authz::routes::{HttpRequest, Routed, Unrouted};
+use crate::authz::schema::ActionId;
+use crate::authz::search::{self, ActionsError, Bounds, Page, Position, SearchError, Side};
 use crate::authz::slice::Slice;
 use crate::authz::snapshot::Revision;
 use cache::{Cache, Memo};
@@ -135,6 +137,36 @@ impl View<'_> {
         let request = self.snapshot.read(question)?;
         let explanation = self.snapshot.explain(&request, decision, budget).map_err(Refusal::from);
         explanation.inspect_err(|refusal| self.refused(refusal))
+    }
+
+    /// One page of a search in this view. Decisions made for it are not remembered: they would take the
+    /// place of those that are asked for.
+    ///
+    /// # Errors
+    /// A position that no page ended at, or a defect of this program.
+    pub fn search(
+        &self,
+        request: &Request,
+        side: Side,
+        after: Option<&Position>,
+        bounds: Bounds,
+    ) -> Result<Page, SearchError> {
+        let page = search::search(&self.snapshot, request, side, after, bounds)?;
+        self.pdp.metrics.searched(side, &page);
+        Ok(page)
+    }
+
+    /// The actions that a question is permitted for; its own does not matter.
+    ///
+    /// # Errors
+    /// As for [`Self::decide`].
+    pub fn search_actions(&self, question: &Question<'_>) -> Result<Vec<ActionId>, Refusal> {
+        let actions = search::actions(&self.snapshot, question).map_err(|error| match error {
+            ActionsError::Request(error) => Refusal::from(error),
+            ActionsError::Decide(error) => Refusal::from(error),
+        })?;
+        self.pdp.metrics.searched_actions();
+        Ok(actions)
     }
 
     fn answer(&self, question: &Question<'_>) -> Result<Arc<Decision>, Refusal> {

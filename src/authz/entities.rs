@@ -4,6 +4,7 @@
 
 mod draft;
 mod index;
+mod members;
 mod packed;
 mod read;
 mod rules;
@@ -15,12 +16,13 @@ use foldhash::quality::RandomState;
 
 use draft::Draft;
 use index::{Edit, Index};
+use members::Members;
 pub use packed::{Description, Entity};
 pub use read::{Progress, describe_json, read_file};
 
 use super::digest::{Digest, SetDigest};
 use super::fault::{Faults, Place};
-use super::schema::{EntityRef, Name, Schema};
+use super::schema::{EntityRef, Kind, Name, Schema};
 use super::stamp::Stamp;
 
 /// Which of several sources an entity comes from. A source numbers them as it likes.
@@ -47,8 +49,6 @@ pub struct Change {
 pub struct Stored {
     pub entity: Entity,
     pub stamp: Stamp,
-    /// How many entities are directly in this one.
-    members: u32,
     /// The first bits of the hash of the name.
     tag: u32,
 }
@@ -57,6 +57,7 @@ pub struct Stored {
 #[derive(Clone, Default)]
 pub struct Entities {
     index: Index,
+    members: Members,
     digest: SetDigest,
     /// Seeded by chance, so that nobody can choose names that collide.
     hasher: RandomState,
@@ -91,12 +92,25 @@ impl Entities {
         self.index.iter().map(|stored| &stored.entity)
     }
 
+    /// The entities of a type that are directly in one, or all of the type, after one of them; in an
+    /// order that is the same on every machine that has the same schema.
+    pub fn members<'a, 'n: 'a>(
+        &'a self,
+        of: Option<Name<'n>>,
+        kind: Kind,
+        after: Option<Name<'_>>,
+        schema: &Schema,
+    ) -> impl Iterator<Item = &'a Entity> + use<'a, 'n> {
+        self.members.of(of, kind, after, schema)
+    }
+
     /// The digest of all entities, whatever files and order they came in.
     pub fn digest(&self) -> Digest {
         self.digest.digest()
     }
 
     /// These entities, but with some as they are given, whatever the rules say: to ask what would be.
+    /// Their members stay as they were, which no decision reads.
     pub(super) fn supposing(&self, entities: impl Iterator<Item = Entity>) -> Self {
         let put = |entity: Entity| {
             let tag = self.tag(entity.name());

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::Failure;
 use crate::assurance::solver::{Solver, SolverOptions};
+use crate::authz::json::quoted;
 use crate::authz::request::Reading;
 use crate::authz::snapshot::Terms;
 use crate::source::loader::Locations;
@@ -75,6 +76,9 @@ pub struct ServeArguments {
     /// port 0 takes a free one [default: 127.0.0.1:8181]
     #[arg(long, env = "MANDATE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Option<Vec<Address>>,
+    /// Base URL by which callers reach the decision API, as its metadata say [default: as they called]
+    #[arg(long, env = "MANDATE_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
     /// Address of the operators' port, in the same forms [default: 127.0.0.1:8182]
     #[arg(long, env = "MANDATE_ADMIN_LISTEN", value_name = "ADDR")]
     admin_listen: Option<Address>,
@@ -129,6 +133,8 @@ pub struct ServeConfig {
     pub solver_named: bool,
     pub listeners: Vec<ListenerConfig>,
     pub admin: ListenerConfig,
+    /// Without a slash at the end.
+    pub public_url: Option<String>,
     pub poll: Duration,
     pub cache_entries: u64,
     pub limits: LimitConfig,
@@ -260,6 +266,7 @@ impl ServeArguments {
             locations,
             listeners,
             admin,
+            public_url: self.public_url.or(file.public_url).map(|url| public_url(&url)).transpose()?,
             poll: poll(self.poll.or(file.poll))?,
             cache_entries: self.cache_entries.or(file.cache_entries).unwrap_or(100_000),
             limits,
@@ -268,6 +275,23 @@ impl ServeArguments {
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
         })
     }
+}
+
+/// A base URL that paths can be put after.
+fn public_url(given: &str) -> Result<String, Failure> {
+    let url: Option<hyper::Uri> = given.parse().ok();
+    let fits = |url: &hyper::Uri| {
+        let scheme = url.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
+        let authority = url.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        scheme && authority && url.query().is_none() && !given.contains('#')
+    };
+    if url.as_ref().is_some_and(fits) {
+        return Ok(given.trim_end_matches('/').to_owned());
+    }
+    Err(Failure::message(format!(
+        "`public-url` has to be like `https://pdp.example.com`, found {}",
+        quoted(given)
+    )))
 }
 
 /// A limit; 0 would refuse everything.

@@ -83,6 +83,7 @@ pub fn run(arguments: Arguments) -> Outcome {
         target,
         headers: names.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
         body: body.as_deref().map_or(Body::None, Body::Whole),
+        depth: Json::DEEPEST,
         extensions: extensions.collect::<Result<_, _>>()?,
         metadata: metadata.ok_or_else(|| Failure::message("`--metadata` has to be a JSON object"))?,
         peer: arguments.peer.as_deref(),

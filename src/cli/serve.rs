@@ -23,6 +23,7 @@ use crate::pdp::gate::{Gate, Mode, Subject, Verdict};
 use crate::pdp::reload::{FirstLoad, Reloader};
 use crate::source::loader::{LOADING_STACK, Loader, Locations};
 use crate::transport::http::admin::{self, Phase};
+use crate::transport::listen::address::Address;
 use crate::transport::listen::door::{Door, Security};
 use crate::transport::listen::server::Bounds;
 use crate::transport::service::{self, Service};
@@ -57,7 +58,7 @@ async fn serve(config: ServeConfig) -> Outcome {
     let door = |paths| Door::new(Security::default(), paths, allowance, Arc::clone(&board));
     let router = admin::router(phases, Arc::clone(&board));
     let few = Bounds { connections: ADMIN_CONNECTIONS, ..bounds };
-    let operating = || TowerToHyperService::new(router.clone());
+    let operating = |_: &Address| TowerToHyperService::new(router.clone());
     let admin = Ports::open("admin", admin_taken, &door(admin::PATHS), few, operating)?;
     admin.announce()?;
 
@@ -65,11 +66,11 @@ async fn serve(config: ServeConfig) -> Outcome {
     let Some(loaded) = load(&config, gate, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(Failure::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
-    let answers = Service::new(pdp.clone(), limits);
-    let answering = || {
-        let answers = answers.clone();
+    let answering = |listener: &Address| {
+        let public = config.public_url.clone();
+        let answers = Arc::new(Service::new(pdp.clone(), limits, public, listener.clone()));
         service_fn(move |request| {
-            let answers = answers.clone();
+            let answers = Arc::clone(&answers);
             async move { Ok(answers.answer(request).await) }
         })
     };

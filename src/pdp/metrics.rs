@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use super::status::TrackName;
 use crate::authz::Snapshot;
 use crate::authz::decision::Outcome;
+use crate::authz::search::{Page, Side};
 
 type Label = [(&'static str, String); 1];
 
@@ -20,6 +21,12 @@ type Label = [(&'static str, String); 1];
 struct Reload {
     track: &'static str,
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SearchLabel {
+    sought: &'static str,
+    candidates: &'static str,
 }
 
 pub struct Metrics {
@@ -48,6 +55,8 @@ pub struct Metrics {
     guardrails_proven: Gauge,
     claims: Gauge,
     proofs: Family<Label, Counter>,
+    searches: Family<SearchLabel, Counter>,
+    search_candidates: Counter,
 }
 
 impl Metrics {
@@ -88,6 +97,8 @@ impl Metrics {
             guardrails_proven: Gauge::default(),
             claims: Gauge::default(),
             proofs: Family::default(),
+            searches: Family::default(),
+            search_candidates: Counter::default(),
             registry,
         };
         metrics.register();
@@ -137,7 +148,27 @@ impl Metrics {
             self.guardrails_proven.clone(),
         );
         registry.register("claims", "Claims about the policies in use", self.claims.clone());
+        registry.register(
+            "searches",
+            "Pages of searches, by what was sought and where candidates came from",
+            self.searches.clone(),
+        );
+        let candidates = "Entities that were decided for searches";
+        registry.register("search_candidates", candidates, self.search_candidates.clone());
         registry.register("proofs", "Proofs of all guardrails, by result", self.proofs.clone());
+    }
+
+    /// A page of a search was found.
+    pub fn searched(&self, side: Side, page: &Page) {
+        let sought = if side == Side::Principal { "subject" } else { "resource" };
+        let candidates = if page.indexed { "index" } else { "all" };
+        self.searches.get_or_create(&SearchLabel { sought, candidates }).inc();
+        self.search_candidates.inc_by(page.decided as u64);
+    }
+
+    /// Actions were searched, all of which are always tried.
+    pub fn searched_actions(&self) {
+        self.searches.get_or_create(&SearchLabel { sought: "action", candidates: "all" }).inc();
     }
 
     pub fn decided(&self, outcome: &Outcome) {

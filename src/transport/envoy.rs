@@ -27,11 +27,13 @@ pub const SERVICE: &str = "/envoy.service.auth.v3.Authorization/";
 #[derive(Clone)]
 pub struct ExtAuthz {
     pdp: Pdp,
+    /// Levels of arrays and objects in a body that a route reads.
+    depth: usize,
 }
 
 /// The service, as it is called over gRPC; longer messages are refused.
-pub fn service(pdp: Pdp, longest: usize) -> AuthorizationServer<ExtAuthz> {
-    AuthorizationServer::new(ExtAuthz::new(pdp)).max_decoding_message_size(longest)
+pub fn service(pdp: Pdp, longest: usize, depth: usize) -> AuthorizationServer<ExtAuthz> {
+    AuthorizationServer::new(ExtAuthz { pdp, depth }).max_decoding_message_size(longest)
 }
 
 #[tonic::async_trait]
@@ -50,7 +52,7 @@ impl Authorization for ExtAuthz {
 
 impl ExtAuthz {
     pub fn new(pdp: Pdp) -> Self {
-        Self { pdp }
+        Self { pdp, depth: Json::DEEPEST }
     }
 
     /// Answers about one request.
@@ -59,7 +61,8 @@ impl ExtAuthz {
     /// There is no decision, by a defect.
     pub fn answer(&self, request: &CheckRequest) -> Result<CheckResponse, Status> {
         let nothing = AttributeContext::default();
-        let request = described(request.attributes.as_ref().unwrap_or(&nothing));
+        let described = described(request.attributes.as_ref().unwrap_or(&nothing));
+        let request = HttpRequest { depth: self.depth, ..described };
         match checkpoint::check(&self.pdp, &request) {
             Ok(verdict) => Ok(written(&verdict, &request)),
             Err(Undecided) => Err(Status::internal("the request could not be decided")),
@@ -108,6 +111,7 @@ fn described(attributes: &AttributeContext) -> HttpRequest<'_> {
         target: http.map_or("", |http| http.path.as_str()),
         body: http.map_or(Body::None, |http| body(&http.body, &http.raw_body, &headers)),
         headers,
+        depth: Json::DEEPEST,
         extensions: attributes
             .context_extensions
             .iter()

@@ -3,8 +3,12 @@
 pub mod admin;
 pub mod authzen;
 pub mod body;
+mod evaluation;
 pub mod explanation;
 pub mod gateway;
+pub mod metadata;
 pub mod openapi;
+mod page;
+mod search;
 
 pub mod wire;

@@ -13,7 +13,9 @@ use tonic::codegen::Service as _;
 use super::envoy::{self, ExtAuthz};
 use super::http::authzen::{Api, Limits};
 use super::http::body::{Lost, collect};
+use super::http::metadata::{self, Metadata};
 use super::http::{gateway, openapi};
+use super::listen::address::Address;
 use super::listen::door::Paths;
 use crate::pdp::Pdp;
 
@@ -23,58 +25,52 @@ pub type Body = Either<Full<Bytes>, tonic::body::Body>;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the metadata say is the same for everybody.
-pub const PATHS: Paths = Paths { open: &["/.well-known/authzen-configuration"], grpc: envoy::SERVICE };
+pub const PATHS: Paths = Paths { open: &[metadata::PATH], grpc: envoy::SERVICE };
 
-/// All that a decision listener serves. Clones share everything.
-#[derive(Clone)]
+/// All that a decision listener serves.
 pub struct Service {
     pdp: Pdp,
     api: Api,
     envoy: AuthorizationServer<ExtAuthz>,
     limits: Limits,
+    /// Where callers reach it, if the operator says so, and where it listens.
+    public: Option<String>,
+    listener: Address,
     document: Bytes,
 }
 
 impl Service {
-    pub fn new(pdp: Pdp, limits: Limits) -> Self {
-        let (api, envoy) = (Api::new(pdp.clone(), limits), envoy::service(pdp.clone(), limits.body));
+    pub fn new(pdp: Pdp, limits: Limits, public: Option<String>, listener: Address) -> Self {
+        let (api, envoy) =
+            (Api::new(pdp.clone(), limits), envoy::service(pdp.clone(), limits.body, limits.depth));
         let document = format!("{:#}\n", openapi::document()).into();
-        Self { pdp, api, envoy, limits, document }
+        Self { pdp, api, envoy, limits, public, listener, document }
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let path = request.uri().path();
-        if path.starts_with(envoy::SERVICE) {
-            let Ok(response): Result<_, Infallible> = self.envoy.clone().call(request).await;
-            response.map(Either::Right)
-        } else if gateway::is_asked_at(path) {
-            self.gateway(request).await.map(Either::Left)
-        } else if path == openapi::PATH {
-            self.described(request.method()).map(Either::Left)
-        } else {
-            self.api.answer(request).await.map(Either::Left)
+        match request.uri().path() {
+            path if path.starts_with(envoy::SERVICE) => {
+                let Ok(response): Result<_, Infallible> = self.envoy.clone().call(request).await;
+                response.map(Either::Right)
+            }
+            path if gateway::is_asked_at(path) => self.gateway(request).await.map(Either::Left),
+            openapi::PATH => read_only(&request, || self.document.clone()).map(Either::Left),
+            metadata::PATH => read_only(&request, || self.metadata(&request)).map(Either::Left),
+            _ => self.api.answer(request).await.map(Either::Left),
         }
     }
 
-    /// The document that describes the API.
-    fn described(&self, method: &Method) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.document.clone()));
-        let headers = response.headers_mut();
-        if [Method::GET, Method::HEAD].contains(method) {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            return response;
-        }
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        *response.body_mut() = Full::new(Bytes::from_static(b"use GET"));
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response
+    fn metadata<B>(&self, request: &Request<B>) -> Bytes {
+        let metadata = Metadata::of(self.public.as_deref(), &self.listener, request);
+        // Texts can be written.
+        serde_json::to_vec(&metadata).unwrap_or_default().into()
     }
 
     async fn gateway(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let mut response = match collect(body, self.limits.body, self.limits.body_time).await {
-            Ok(arrived) => gateway::answer(&self.pdp, &head, &arrived),
+            Ok(arrived) => gateway::answer(&self.pdp, &head, &arrived, self.limits.depth),
             Err(Lost::Broken | Lost::Late) => {
                 let mut response = Response::new(Bytes::from_static(b"the body did not arrive"));
                 *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
@@ -86,4 +82,21 @@ impl Service {
         }
         response.map(Full::new)
     }
+}
+
+/// A document that can be had, and not changed.
+fn read_only<B>(request: &Request<B>, document: impl FnOnce() -> Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    if [Method::GET, Method::HEAD].contains(request.method()) {
+        *response.body_mut() = Full::new(document());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    } else {
+        *response.body_mut() = Full::new(Bytes::from_static(b"use GET"));
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    if let Some(id) = request.headers().get(&REQUEST_ID) {
+        response.headers_mut().insert(REQUEST_ID, id.clone());
+    }
+    response
 }

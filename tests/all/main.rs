@@ -34,5 +34,6 @@ mod prove;
 mod readme;
 mod reload;
 mod routes;
+mod search;
 mod serve;
 mod store;

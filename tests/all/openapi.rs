@@ -61,6 +61,27 @@ fn requests_and_answers_are_as_described() {
         let answer = reply.json();
         of_answer(&document, path).validate(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
     }
+    let searches = [
+        (
+            "subject",
+            json!({ "subject": { "type": "DirectBillPartner" }, "action": contoso["action"], "resource": contoso["resource"], "context": contoso["context"] }),
+        ),
+        (
+            "resource",
+            json!({ "subject": contoso["subject"], "action": { "name": "viewCustomer" }, "resource": { "type": "Customer" }, "page": { "limit": 1 } }),
+        ),
+        (
+            "action",
+            json!({ "subject": contoso["subject"], "resource": contoso["resource"], "context": contoso["context"] }),
+        ),
+    ];
+    for (side, body) in searches {
+        let path = format!("/access/v1/search/{side}");
+        of_request(&document, &path).validate(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+        let answer = sidecar.post(&path, body.to_string()).json();
+        assert!(!answer["results"].as_array().unwrap().is_empty(), "{answer}");
+        of_answer(&document, &path).validate(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    }
     // Broken items are answered, though they are not as described.
     let body = with(&contoso, "evaluations", items);
     assert!(!of_request(&document, "/access/v1/evaluations").is_valid(&body));

@@ -10,8 +10,9 @@ use mandate::authz::clauses::Truth;
 use mandate::authz::decision::{Decision, Outcome};
 use mandate::authz::entities::{Change, Description, Entities, Entity, Incoming};
 use mandate::authz::json::Json;
-use mandate::authz::request::{Named, Question};
+use mandate::authz::request::{Named, Question, Request};
 use mandate::authz::schema::EntityRef;
+use mandate::authz::search::{Bounds, Side, search};
 use mandate::authz::snapshot::Terms;
 use mandate::pdp::Pdp;
 use mandate::source::loader::{Loader, Locations};
@@ -66,6 +67,38 @@ fn reference(world: &World, snapshot: &Snapshot, ask: &Ask) -> (bool, Vec<String
         return (false, Vec::new(), Vec::new());
     }
     (permit, reasons, errors)
+}
+
+/// All pages of a search, together.
+fn found(snapshot: &Snapshot, request: &Request, side: Side, bounds: Bounds) -> Vec<EntityRef> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = search(snapshot, request, side, after.as_ref(), bounds).unwrap();
+        assert!(page.found.len() <= bounds.results);
+        found.extend(page.found);
+        after = page.next;
+        if after.is_none() {
+            return found;
+        }
+    }
+}
+
+/// Everybody of the type that is permitted, each decided; sorted.
+fn permitted(snapshot: &Snapshot, request: &Request, side: Side) -> Vec<EntityRef> {
+    let with = |name: EntityRef| match side {
+        Side::Principal => Request { principal: name, ..request.clone() },
+        Side::Resource => Request { resource: name, ..request.clone() },
+    };
+    let kind = if side == Side::Principal { request.principal.kind } else { request.resource.kind };
+    let names =
+        snapshot.entities().iter().map(|entity| entity.name().to_owned()).filter(|it| it.kind == kind);
+    let permits = |name: &EntityRef| {
+        let request = with(name.clone());
+        snapshot.decide(&request, &snapshot.gather(&request)).unwrap().is_permit()
+    };
+    let mut permitted: Vec<EntityRef> = names.filter(permits).collect();
+    permitted.sort();
+    permitted
 }
 
 proptest! {
@@ -158,6 +191,47 @@ proptest! {
         let at_once = Entities::default().apply(&change, snapshot.schema()).map_err(|faults| TestCaseError::fail(faults.to_string()))?;
         prop_assert_eq!(at_once.digest(), snapshot.entities().digest());
         prop_assert_eq!(at_once.len(), snapshot.entities().len());
+    }
+
+    /// A search finds whoever would be permitted, and nobody else, whatever its pages hold, before a
+    /// change and after.
+    #[test]
+    fn searches_find_who_is_permitted(world in world::world(), change in world::change(), asks in prop::collection::vec(world::ask(), 1..8), size in 1..4_usize, steps in 1..9_usize) {
+        let before = snapshot_of(&world);
+        let after = before.apply(&change.change(&before)).unwrap_or_else(|_| before.clone());
+        for (snapshot, ask) in [&before, &after].into_iter().flat_map(|snapshot| asks.iter().map(move |ask| (snapshot, ask))) {
+            let context = ask.context();
+            let request = snapshot.read(&ask.question(&context)).unwrap();
+            for side in [Side::Principal, Side::Resource] {
+                let every = found(snapshot, &request, side, Bounds { results: 1_000, steps: 1_000_000 });
+                let paged = found(snapshot, &request, side, Bounds { results: size, steps });
+                prop_assert_eq!(&paged, &every);
+                let mut sorted = every;
+                sorted.sort();
+                prop_assert_eq!(sorted, permitted(snapshot, &request, side), "{:?} {:?}", side, ask);
+            }
+        }
+    }
+
+    /// Who is in what is what each entity says that it is in.
+    #[test]
+    fn members_are_parents_turned_round(world in world::world(), changes in prop::collection::vec(world::change(), 1..12)) {
+        let mut snapshot = snapshot_of(&world);
+        for change in &changes {
+            snapshot = snapshot.apply(&change.change(&snapshot)).unwrap_or(snapshot);
+        }
+        let (entities, schema) = (snapshot.entities(), snapshot.schema());
+        for parent in entities.iter().map(|entity| Some(entity.name())).chain([None]) {
+            for (kind, _) in schema.kinds() {
+                let mut members: Vec<EntityRef> = entities.members(parent, kind, None, schema).map(|it| it.name().to_owned()).collect();
+                let is_in = |entity: &&Entity| parent.is_none_or(|parent| entity.parents().any(|it| it == parent));
+                let all = entities.iter().filter(|entity| entity.name().kind == kind).filter(is_in);
+                let mut expected: Vec<EntityRef> = all.map(|it| it.name().to_owned()).collect();
+                members.sort();
+                expected.sort();
+                prop_assert_eq!(members, expected);
+            }
+        }
     }
 
     /// Files come in any order, entities in any file.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::index::Edit;
-use super::{Change, Entities, Entity, Incoming, Stored};
+use super::{Change, Entities, Entity, Incoming, Stored, members};
 use crate::authz::fault::{Fault, Faults, Place};
 use crate::authz::parallel::map_parts;
 use crate::authz::schema::{EntityRef, Name, Schema};
@@ -48,7 +48,7 @@ impl<'a> Draft<'a> {
         let mut edits = draft.puts(change, &tags);
         draft.removals(change, &tags, &mut edits);
         draft.after.index = before.index.edited(edits);
-        draft.after.index = draft.after.index.edited(draft.memberships());
+        draft.after.members = before.members.edited(draft.memberships());
         draft
     }
 
@@ -140,18 +140,16 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What the change adds to, or takes from, the number of each entity's members.
-    fn memberships(&self) -> Vec<Edit<'a>> {
-        let joined = self.changed.iter().flat_map(|it| it.entity.parents()).map(|parent| (parent, 1));
-        let left = self.left.iter().flat_map(|entity| entity.parents()).map(|parent| (parent, -1));
-        let mut members: Vec<(u32, Name<'a>, i64)> =
-            joined.chain(left).map(|(name, more)| (self.before.tag(name), name, more)).collect();
-        members.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
-        let of_one = members.chunk_by(|a, b| a.1 == b.1);
-        let sums = of_one.filter_map(|of| Some((of.first()?, of.iter().map(|(.., more)| more).sum())));
-        sums.filter(|(_, sum)| *sum != 0)
-            .map(|((tag, name, _), sum)| Edit::Members(*tag, *name, sum))
-            .collect()
+    /// What the change does to who is in what.
+    fn memberships(&self) -> Vec<members::Edit> {
+        let schema = self.schema;
+        let edits = |entity: &Entity, comes| members::Edit::of(entity, comes, schema).collect::<Vec<_>>();
+        let left =
+            map_parts(&self.left, |part| part.iter().flat_map(|it| edits(it, false)).collect::<Vec<_>>());
+        let came = map_parts(&self.changed, |part| {
+            part.iter().flat_map(|it| edits(&it.entity, true)).collect::<Vec<_>>()
+        });
+        left.into_iter().chain(came).flatten().collect()
     }
 
     /// Whether an entity is no longer, or not yet, what it was before.

@@ -36,26 +36,24 @@ const LARGEST_LEAF: usize = 64;
 
 /// What happens to one entity.
 pub enum Edit<'a> {
-    /// It comes, or is replaced; its members stay.
+    /// It comes, or is replaced.
     Put(Stored),
     /// It goes.
     Remove(u32, Name<'a>),
-    /// So many more entities, or fewer, are directly in it.
-    Members(u32, Name<'a>, i64),
 }
 
 impl Edit<'_> {
     fn tag(&self) -> u32 {
         match self {
             Edit::Put(stored) => stored.tag,
-            Edit::Remove(tag, _) | Edit::Members(tag, ..) => *tag,
+            Edit::Remove(tag, _) => *tag,
         }
     }
 
     fn name(&self) -> Name<'_> {
         match self {
             Edit::Put(stored) => stored.entity.name(),
-            Edit::Remove(_, name) | Edit::Members(_, name, _) => *name,
+            Edit::Remove(_, name) => *name,
         }
     }
 }
@@ -207,22 +205,18 @@ fn make(edit: &Edit<'_>, entries: &mut Vec<Stored>, first: usize) {
     let at = entries.iter().skip(first).position(|stored| stored.entity.is(edit.name())).map(|at| first + at);
     let there = at.and_then(|at| entries.get_mut(at));
     match (edit, there) {
-        (Edit::Put(stored), Some(there)) => *there = Stored { members: there.members, ..stored.clone() },
+        (Edit::Put(stored), Some(there)) => *there = stored.clone(),
         (Edit::Put(stored), None) => entries.push(stored.clone()),
         (Edit::Remove(..), Some(_)) => {
             at.map(|at| entries.remove(at));
         }
-        (Edit::Members(_, _, more), Some(there)) => {
-            let members = i64::from(there.members).saturating_add(*more).max(0);
-            there.members = u32::try_from(members).unwrap_or(u32::MAX);
-        }
-        (Edit::Remove(..) | Edit::Members(..), None) => {}
+        (Edit::Remove(..), None) => {}
     }
 }
 
 impl Stored {
-    /// An entity that comes with a stamp of its own; nothing is in it yet.
+    /// An entity that comes with a stamp of its own.
     pub(super) fn new(entity: super::Entity, tag: u32, stamp: Stamp) -> Self {
-        Self { entity, stamp, members: 0, tag }
+        Self { entity, stamp, tag }
     }
 }

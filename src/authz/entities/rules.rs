@@ -14,7 +14,7 @@ use super::{Entities, Entity, Incoming};
 use crate::authz::digest::SetDigest;
 use crate::authz::fault::{Fault, Faults, Place};
 use crate::authz::parallel::map_parts;
-use crate::authz::schema::{Kind, Name};
+use crate::authz::schema::{EntityRef, Kind, Name};
 
 impl Draft<'_> {
     /// Checks the draft; it stands only if all is well.
@@ -139,40 +139,27 @@ impl Draft<'_> {
         parents.iter().any(|parent| self.schema.can_be_in(*parent, kind))
     }
 
-    /// What is still in an entity that was removed. Who that is takes a look at all entities, which
-    /// only a refused change has to pay for.
+    /// What is still in an entity that was removed. What changed was told already that its parent does
+    /// not exist.
     fn nothing_left_in_removed(&self, found: &mut Findings) {
-        let dangling: HashSet<Name<'_>> = self.still_have_members().into_iter().collect();
-        if dangling.is_empty() {
-            return;
-        }
-        let mut left: Vec<(Name<'_>, Name<'_>)> = Vec::new();
-        // What changed was told already that its parent does not exist.
-        for entity in self.after.iter().filter(|entity| !self.differs(entity.name())) {
-            let parents = entity.parents().filter(|parent| dangling.contains(parent));
-            left.extend(parents.map(|parent| (entity.name(), parent)));
+        let kinds = || self.schema.kinds().map(|(kind, _)| kind);
+        let members = |parent: Name<'_>| -> Vec<EntityRef> {
+            let of_kind = |kind| self.after.members(Some(parent), kind, None, self.schema);
+            let fits = kinds().filter(|kind| self.schema.kind(*kind).parents.contains(&parent.kind));
+            let names = fits.flat_map(of_kind).map(|entity| entity.name());
+            names.filter(|name| !self.differs(*name)).map(Name::to_owned).collect()
+        };
+        let mut left: Vec<(EntityRef, Name<'_>)> = Vec::new();
+        for parent in &self.removed {
+            left.extend(members(*parent).into_iter().map(|member| (member, *parent)));
         }
         left.sort_unstable();
         for (entity, parent) in left {
             found.0.push_error(|| {
-                let [entity, parent] = [entity, parent].map(|name| self.schema.show(name));
+                let [entity, parent] = [entity.name(), parent].map(|name| self.schema.show(name));
                 Fault::error(format!("`{entity}` is still in `{parent}`, which is removed"))
             });
         }
-    }
-
-    /// The removed entities that fewer left than were in them.
-    fn still_have_members(&self) -> Vec<Name<'_>> {
-        let leavers = self.left.iter().flat_map(|entity| entity.parents());
-        let mut leavers: Vec<Name<'_>> =
-            leavers.filter(|parent| self.removed.binary_search(parent).is_ok()).collect();
-        leavers.sort_unstable();
-        let left = |name: &Name<'_>| {
-            let from = leavers.partition_point(|other| other < name);
-            leavers.iter().skip(from).take_while(|other| *other == name).count()
-        };
-        let members = |name: &Name<'_>| self.before.get(*name).map_or(0, |stored| stored.members as usize);
-        self.removed.iter().filter(|name| members(name) > left(name)).copied().collect()
     }
 }
 

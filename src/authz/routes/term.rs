@@ -12,7 +12,7 @@ use super::super::json::{Json, Object, quoted};
 use super::certificate::{Certificate, Field};
 
 /// An HTTP request as a gateway describes it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HttpRequest<'a> {
     pub method: &'a str,
     /// Path and query, as they came.
@@ -20,6 +20,8 @@ pub struct HttpRequest<'a> {
     /// Names are in lower case. What the gateway does not set itself is the client's word.
     pub headers: Vec<(&'a str, &'a [u8])>,
     pub body: Body<'a>,
+    /// Levels of arrays and objects that the body may have, if it is read.
+    pub depth: usize,
     /// What the gateway's configuration adds for its route (Envoy: context extensions).
     pub extensions: Vec<(&'a str, &'a str)>,
     /// What the gateway's filters found out, by their names (Envoy: dynamic metadata).
@@ -28,6 +30,22 @@ pub struct HttpRequest<'a> {
     pub peer: Option<&'a str>,
     /// The client's certificate, PEM in percent-encoding.
     pub certificate: Option<&'a str>,
+}
+
+impl Default for HttpRequest<'_> {
+    fn default() -> Self {
+        Self {
+            method: "",
+            target: "",
+            headers: Vec::new(),
+            body: Body::None,
+            depth: Json::DEEPEST,
+            extensions: Vec::new(),
+            metadata: Object::default(),
+            peer: None,
+            certificate: None,
+        }
+    }
 }
 
 /// What of a request's body arrived.
@@ -263,7 +281,8 @@ impl<'a> Found<'a> {
             Body::None => Err(Missing("the gateway passed no body on".to_owned())),
             Body::Partial => Err(Missing("the gateway cut the body off".to_owned())),
             Body::Whole(bytes) => {
-                Json::parse(bytes).map_err(|error| Missing(format!("the body is not valid JSON: {error}")))
+                let read = Json::parse_within(bytes, self.request.depth);
+                read.map_err(|error| Missing(format!("the body is not valid JSON: {error}")))
             }
         }
     }

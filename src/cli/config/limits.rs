@@ -22,6 +22,9 @@ pub struct LimitOptions {
     /// Most questions in a batch [default: 1000]
     #[arg(long, env = "MANDATE_MAX_BATCH", value_name = "N")]
     pub max_batch: Option<usize>,
+    /// Most results on one page of a search [default: 1000]
+    #[arg(long, env = "MANDATE_MAX_PAGE", value_name = "N")]
+    pub max_page: Option<usize>,
     /// Most levels of arrays and objects in a body, at most 127 [default: 64]
     #[arg(long, env = "MANDATE_MAX_JSON_DEPTH", value_name = "N")]
     pub max_json_depth: Option<usize>,
@@ -60,6 +63,7 @@ impl LimitOptions {
             max_body_bytes: self.max_body_bytes.or(file.max_body_bytes),
             max_header_bytes: self.max_header_bytes.or(file.max_header_bytes),
             max_batch: self.max_batch.or(file.max_batch),
+            max_page: self.max_page.or(file.max_page),
             max_json_depth: self.max_json_depth.or(file.max_json_depth),
             max_connections: self.max_connections.or(file.max_connections),
             max_streams: self.max_streams.or(file.max_streams),
@@ -98,6 +102,8 @@ impl LimitOptions {
                 depth,
                 body_time: read,
                 request_time: request,
+                largest_page: at_least_one("max-page", self.max_page, limits.largest_page)?,
+                ..limits
             },
             bounds: Bounds {
                 connections,

@@ -69,7 +69,7 @@ impl Ports {
         taken: Vec<Taken>,
         door: &Door,
         bounds: Bounds,
-        service: impl Fn() -> S,
+        service: impl Fn(&Address) -> S,
     ) -> Result<Self, Failure>
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
@@ -84,9 +84,10 @@ impl Ports {
             // Writing to a string does not fail.
             let _ = writeln!(announcement, "{serves} on {address}");
             let (authentication, files) = (security.kinds(), security.files());
+            let service = service(&address);
             door.board.listens(Entry { serves, address, authentication, files });
             let door = Arc::new(door.beside(security));
-            served.push(tokio::spawn(server::serve(listener, door, service(), bounds, stopped.clone())));
+            served.push(tokio::spawn(server::serve(listener, door, service, bounds, stopped.clone())));
         }
         Ok(Self { announcement, stop, served })
     }

@@ -8,7 +8,6 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
 use super::body::Arrived;
-use crate::authz::json::Object;
 use crate::authz::routes::{Body, HttpRequest};
 use crate::pdp::Pdp;
 use crate::transport::checkpoint::{self, Undecided, Verdict};
@@ -31,7 +30,7 @@ pub fn is_asked_at(path: &str) -> bool {
 }
 
 /// Answers a gateway about a request, whose own body may be what arrived.
-pub fn answer(pdp: &Pdp, head: &Parts, arrived: &Arrived) -> Response<Bytes> {
+pub fn answer(pdp: &Pdp, head: &Parts, arrived: &Arrived, depth: usize) -> Response<Bytes> {
     let headers = texts(&head.headers);
     let body = match arrived {
         Arrived::Whole(bytes) if bytes.is_empty() => Body::None,
@@ -43,8 +42,7 @@ pub fn answer(pdp: &Pdp, head: &Parts, arrived: &Arrived) -> Response<Bytes> {
         Ok(described) => described,
         Err(lacks) => return written(&Verdict::unasked(pdp, lacks), &[]),
     };
-    let request =
-        HttpRequest { method, target, headers, body, metadata: Object::default(), ..HttpRequest::default() };
+    let request = HttpRequest { method, target, headers, body, depth, ..HttpRequest::default() };
     match checkpoint::check(pdp, &request) {
         Ok(verdict) => written(&verdict, &checkpoint::spoofed(&request)),
         Err(Undecided) => undecided(),

@@ -9,6 +9,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::wire::Answer;
+use super::{metadata, search};
 use crate::transport::checkpoint::HEADERS;
 
 /// Where the document is.
@@ -39,6 +40,34 @@ fn endpoints() -> Vec<Endpoint> {
             summary: "Answer several questions by one revision",
             asks: body::<shapes::Evaluations>,
             answers: of::<shapes::Answers<'_>>,
+        },
+        Endpoint {
+            path: "/access/v1/search/subject",
+            method: Method::POST,
+            summary: "Who of a type may do something to a resource, page by page",
+            asks: body::<shapes::SubjectSearch>,
+            answers: of::<search::Answer<'_>>,
+        },
+        Endpoint {
+            path: "/access/v1/search/resource",
+            method: Method::POST,
+            summary: "What of a type a subject may do something to, page by page",
+            asks: body::<shapes::ResourceSearch>,
+            answers: of::<search::Answer<'_>>,
+        },
+        Endpoint {
+            path: "/access/v1/search/action",
+            method: Method::POST,
+            summary: "What a subject may do to a resource, page by page",
+            asks: body::<shapes::ActionSearch>,
+            answers: of::<search::Answer<'_>>,
+        },
+        Endpoint {
+            path: metadata::PATH,
+            method: Method::GET,
+            summary: "Where the endpoints are",
+            asks: |_| None,
+            answers: of::<metadata::Metadata>,
         },
         Endpoint {
             path: PATH,

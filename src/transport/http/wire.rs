@@ -70,6 +70,36 @@ impl<'j> Parts<'j> {
             context: optional(self.context, "context")?,
         })
     }
+
+    /// The question that a search asks of each candidate, with nothing in the place that is looked for.
+    ///
+    /// # Errors
+    /// What is missing or of the wrong shape, in a sentence.
+    pub fn seeking(&self, sought: Sought) -> Result<Question<'j>, String> {
+        let side = |is_sought, json, part| if is_sought { of_type(json, part) } else { named(json, part) };
+        let principal = side(sought == Sought::Subject, self.subject, "subject")?;
+        let resource = side(sought == Sought::Resource, self.resource, "resource")?;
+        let context = optional(self.context, "context")?;
+        if sought == Sought::Action {
+            return Ok(Question { principal, action: "", action_properties: None, resource, context });
+        }
+        let action = required(self.action, "action")?;
+        let (name, properties) = (string(action, "action", "name")?, properties(action, "action")?);
+        Ok(Question { principal, action: name, action_properties: properties, resource, context })
+    }
+}
+
+/// The part of a question that a search is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sought {
+    Subject,
+    Resource,
+    Action,
+}
+
+/// The type of what is looked for; its id and its properties do not matter.
+fn of_type<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String> {
+    Ok(Named { kind: string(required(json, part)?, part, "type")?, id: "", properties: None })
 }
 
 fn named<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String> {

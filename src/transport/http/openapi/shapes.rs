@@ -83,6 +83,46 @@ pub enum Semantic {
     PermitOnFirstPermit,
 }
 
+/// What is looked for: an id and properties would not count.
+#[derive(JsonSchema)]
+pub struct Sought {
+    r#type: String,
+}
+
+#[derive(JsonSchema)]
+pub struct Page {
+    /// Results on this page, at most.
+    limit: Option<usize>,
+    /// Where the page before ended. The question has to be the same.
+    token: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub struct SubjectSearch {
+    subject: Sought,
+    action: Action,
+    resource: Entity,
+    context: Option<Properties>,
+    page: Option<Page>,
+}
+
+#[derive(JsonSchema)]
+pub struct ResourceSearch {
+    subject: Entity,
+    action: Action,
+    resource: Sought,
+    context: Option<Properties>,
+    page: Option<Page>,
+}
+
+#[derive(JsonSchema)]
+pub struct ActionSearch {
+    subject: Entity,
+    resource: Entity,
+    context: Option<Properties>,
+    page: Option<Page>,
+}
+
 /// The answers, in the order of the questions. A request without questions is answered as a single one.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
