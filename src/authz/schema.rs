@@ -130,6 +130,8 @@ pub struct Rules {
 pub struct KindInfo {
     /// The full name, `Namespace::Type`.
     pub name: SmolStr,
+    /// Eight bits of the digest of the name: the same wherever the name is.
+    pub mark: u8,
     pub ty: EntityType,
     /// The types that may be *direct* parents.
     pub parents: Vec<Kind>,

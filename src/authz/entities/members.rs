@@ -2,6 +2,7 @@
 //! same on every machine, edited by sorted batches as the index of names is; so walks can stop at a
 //! member and go on after it elsewhere.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use triomphe::ThinArc;
@@ -63,7 +64,7 @@ impl Edit {
 impl Members {
     /// These edges after some edits. What goes goes first.
     pub fn edited(&self, mut edits: Vec<Edit>) -> Self {
-        edits.sort_unstable_by(|a, b| a.edge.place().cmp(&b.edge.place()).then(a.comes.cmp(&b.comes)));
+        edits.sort_unstable_by(|a, b| a.edge.by_place(&b.edge).then(a.comes.cmp(&b.comes)));
         Self(edited(&self.0, &edits, 0))
     }
 
@@ -92,7 +93,7 @@ impl Members {
             match node {
                 Node::Leaf(leaf) => {
                     let before = |edge: &Edge| match name {
-                        Some(name) => edge.place() <= (key, name),
+                        Some(name) => edge.key < key || (edge.key == key && edge.entity.name() <= name),
                         None => edge.key < key,
                     };
                     let (_, rest) = leaf.slice.split_at(leaf.slice.partition_point(before));
@@ -122,8 +123,9 @@ impl Members {
 }
 
 impl Edge {
-    fn place(&self) -> (u64, Name<'_>) {
-        (self.key, self.entity.name())
+    /// By key, and only where keys collide by name: a name is elsewhere in memory.
+    fn by_place(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key).then_with(|| self.entity.name().cmp(&other.entity.name()))
     }
 }
 
@@ -136,7 +138,7 @@ fn parent_bits(parent: Option<Name<'_>>, schema: &Schema) -> u64 {
 }
 
 fn kind_bits(kind: Kind, schema: &Schema) -> u64 {
-    hash([schema.kind(kind).name.as_bytes()]) >> 24 << 24
+    u64::from(schema.kind(kind).mark) << 24
 }
 
 fn member_bits(name: Name<'_>, schema: &Schema) -> u64 {
@@ -209,11 +211,11 @@ fn merged(edges: &[Edge], edits: &[Edit]) -> Vec<Edge> {
     let mut merged: Vec<Edge> = Vec::with_capacity(edges.len() + edits.len());
     let mut left = edges;
     for Edit { edge, comes } in edits {
-        let (before, rest) = left.split_at(left.partition_point(|other| other.place() < edge.place()));
+        let (before, rest) = left.split_at(left.partition_point(|other| other.by_place(edge).is_lt()));
         merged.extend(before.iter().cloned());
-        left = rest.split_at(rest.partition_point(|other| other.place() == edge.place())).1;
+        left = rest.split_at(rest.partition_point(|other| other.by_place(edge).is_eq())).1;
         // An entity whose parents' hashes collide has one edge for both.
-        if *comes && merged.last().is_none_or(|last| last.place() != edge.place()) {
+        if *comes && merged.last().is_none_or(|last| last.by_place(edge).is_ne()) {
             merged.push(edge.clone());
         }
     }

@@ -187,6 +187,7 @@ impl<'a> Reader<'a> {
             attributes,
             tags,
             enumerated: ty.r#enum.clone(),
+            mark: Digest::of([name.as_bytes()]).as_bytes().first().copied().unwrap_or_default(),
             name: name.into(),
         })
     }
