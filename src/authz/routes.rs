@@ -2,7 +2,7 @@
 //! content like policies: read from text, checked by the schema, and part of a snapshot.
 //! Who a caller is was found out by the gateway; nothing here verifies a token or a certificate.
 
-mod certificate;
+pub mod certificate;
 mod check;
 pub mod path;
 mod read;

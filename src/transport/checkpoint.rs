@@ -3,9 +3,11 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::authz::decision::Decision;
+use crate::authz::json::legible;
 use crate::authz::routes::{HttpRequest, Unrouted};
 use crate::pdp::{Pdp, Refusal, View};
 
@@ -27,18 +29,23 @@ pub const HEADERS: [&str; 7] = [
 /// forward what they would have copied.
 const NOTHING: &str = "-";
 
+/// Policies that an answer names, and characters of its reason: gateways take headers of a few KiB, and a
+/// denial can be for want of thousands of permits.
+const MOST_POLICIES: usize = 16;
+const LONGEST_REASON: usize = 512;
+
 /// What is said of one request.
 #[derive(Debug)]
 pub struct Verdict {
     pub permit: bool,
     /// Names this decision in the answer, for whoever traces it.
-    pub id: Uuid,
+    pub id: String,
     pub revision: String,
     pub route: Option<String>,
     /// One word for what was decided, or why nothing could be.
     pub outcome: &'static str,
-    /// The ids of the policies that made it so.
-    pub policies: Vec<String>,
+    /// The ids of the policies that made it so, the first of them.
+    pub policies: Vec<SmolStr>,
     /// For whoever was denied; empty for a permit.
     pub reason: String,
 }
@@ -71,13 +78,13 @@ pub fn check(pdp: &Pdp, request: &HttpRequest<'_>) -> Result<Verdict, Undecided>
 
 impl Verdict {
     fn decided(view: &View<'_>, route: Option<String>, decision: &Decision) -> Self {
-        let policies = decision.explaining().iter().map(|policy| policy.id.to_string());
+        let policies = decision.explaining().iter().take(MOST_POLICIES).map(|policy| policy.id.clone());
         let permit = decision.is_permit();
         Self {
             permit,
             route,
             policies: policies.collect(),
-            reason: if permit { String::new() } else { decision.reason().into_owned() },
+            reason: if permit { String::new() } else { legible(&decision.reason(), LONGEST_REASON) },
             ..Self::denied(view, decision.outcome.name(), String::new())
         }
     }
@@ -104,7 +111,7 @@ impl Verdict {
 
     fn denied(view: &View<'_>, outcome: &'static str, reason: String) -> Self {
         let revision = view.revision().as_str().to_owned();
-        let (id, policies) = (Uuid::now_v7(), Vec::new());
+        let (id, policies) = (Uuid::now_v7().to_string(), Vec::new());
         Self { permit: false, id, revision, route: None, outcome, policies, reason }
     }
 
@@ -113,7 +120,7 @@ impl Verdict {
         let text = |text: &str| if text.is_empty() { NOTHING.to_owned() } else { plain(text) };
         let values = [
             if self.permit { "permit" } else { "deny" }.to_owned(),
-            self.id.to_string(),
+            self.id.clone(),
             self.outcome.to_owned(),
             text(&self.policies.join(",")),
             text(&self.reason),
@@ -130,7 +137,7 @@ impl Verdict {
             "title": "Forbidden",
             "status": 403,
             "detail": self.reason,
-            "decision_id": self.id.to_string(),
+            "decision_id": self.id,
         })
         .to_string()
     }

@@ -212,7 +212,7 @@ fn metadata(verdict: &Verdict) -> Struct {
     let policies = ListValue { values: verdict.policies.iter().map(|id| text(id)).collect() };
     let fields = [
         ("decision", Value { kind: Some(Kind::BoolValue(verdict.permit)) }),
-        ("decision_id", text(&verdict.id.to_string())),
+        ("decision_id", text(&verdict.id)),
         ("outcome", text(verdict.outcome)),
         ("policies", Value { kind: Some(Kind::ListValue(policies)) }),
         ("reason", text(&verdict.reason)),

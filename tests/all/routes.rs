@@ -542,3 +542,31 @@ fn the_docs_show_what_is_so() {
     let output = crate::support::mandate().current_dir(pack("")).args(&words).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "{output:?}");
 }
+
+/// However many policies could have permitted, gateways get a few KiB of headers.
+#[test]
+fn denials_stay_small() {
+    let content = Content::of_pack();
+    let policy = |n| {
+        format!(
+            "@id(\"agreement-number-{n}\") @reason(\"Agreement {n} is suspended: ask the office.\")
+            permit (principal is Autopilot::DirectBillPartner, action, resource) when {{ !principal.active }};"
+        )
+    };
+    let policies: Vec<String> = (0..300).map(policy).collect();
+    content.write("policies/agreements.cedar", &policies.join("\n"));
+    let sidecar = content.serve();
+    let headers = [
+        ("x-forwarded-method", "POST"),
+        ("x-forwarded-uri", "/v1/customers/northwind/deviceBatches"),
+        FABRIKAM[0],
+        FABRIKAM[1],
+    ];
+    let reply = sidecar.send("GET", "/forward-auth", "", &headers);
+    let length: usize = reply.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    assert!(reply.status == 403 && length < 3_000, "{length}: {reply:?}");
+    assert!(
+        reply.headers["x-mandate-policies"].to_str().unwrap().starts_with("agreement-number-0,"),
+        "{reply:?}"
+    );
+}

@@ -1,7 +1,9 @@
 //! What a certificate says: until when, and of whom.
 
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+
+use crate::authz::routes::certificate::{Certificate, Field};
 
 /// When a certificate ends to be valid, in seconds since the epoch.
 ///
@@ -21,18 +23,8 @@ pub fn expires(certificate: &CertificateDer<'_>) -> Result<i64, String> {
 /// The names that a client's certificate has: its URIs, then its host names; only where it has none of
 /// these, the common name of its subject.
 pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
-    let alternative = certificate.subject_alternative_name().ok().flatten();
-    let general = alternative.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
-    let uris =
-        general.iter().filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
-    let hosts = general
-        .iter()
-        .filter_map(|name| if let GeneralName::DNSName(host) = name { Some(*host) } else { None });
-    let mut names: Vec<String> = uris.chain(hosts).map(str::to_owned).collect();
-    if names.is_empty() {
-        let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
-        names.extend(common.map(str::to_owned));
-    }
-    names
+    let Some(certificate) = Certificate::of_der(certificate) else { return Vec::new() };
+    let names = [Field::Uri, Field::Dns].into_iter().flat_map(|field| certificate.values(field));
+    let names: Vec<String> = names.collect();
+    if names.is_empty() { certificate.values(Field::CommonName) } else { names }
 }
