@@ -1,6 +1,8 @@
 //! A checkpoint: what a gateway asks about an HTTP request, decided. Every transport of gateways says the
 //! same of it, in its own form.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 use smol_str::SmolStr;
@@ -157,5 +159,5 @@ pub fn spoofed<'r>(request: &HttpRequest<'r>) -> Vec<&'r str> {
 const NOT_PLAIN: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
 fn plain(text: &str) -> String {
-    utf8_percent_encode(text, NOT_PLAIN).to_string()
+    Cow::from(utf8_percent_encode(text, NOT_PLAIN)).into_owned()
 }
