@@ -149,9 +149,15 @@ impl View<'_> {
         request: &Request,
         side: Side,
         after: Option<&Position>,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
     ) -> Result<Page, SearchError> {
-        let page = search::search(&self.snapshot, request, side, after, bounds)?;
+        let failed = |decision: &Decision| self.note_errors(decision);
+        let page = search::search(&self.snapshot, request, side, after, bounds, &failed);
+        let page = page.inspect_err(|error| {
+            if let SearchError::Decide(error) = error {
+                self.defect(error);
+            }
+        })?;
         self.pdp.metrics.searched(side, &page);
         Ok(page)
     }
@@ -161,10 +167,12 @@ impl View<'_> {
     /// # Errors
     /// As for [`Self::decide`].
     pub fn search_actions(&self, question: &Question<'_>) -> Result<Vec<ActionId>, Refusal> {
-        let actions = search::actions(&self.snapshot, question).map_err(|error| match error {
+        let failed = |decision: &Decision| self.note_errors(decision);
+        let actions = search::actions(&self.snapshot, question, &failed).map_err(|error| match error {
             ActionsError::Request(error) => Refusal::from(error),
             ActionsError::Decide(error) => Refusal::from(error),
-        })?;
+        });
+        let actions = actions.inspect_err(|refusal| self.refused(refusal))?;
         self.pdp.metrics.searched_actions();
         Ok(actions)
     }
@@ -220,12 +228,14 @@ impl View<'_> {
             Refusal::Request(error) => {
                 tracing::debug!(part = ?error.part, path = error.path, message = error.message, "question refused");
             }
-            Refusal::Decide(error) => {
-                self.pdp.metrics.internal_errors.inc();
-                if self.pdp.status.may_warn() {
-                    tracing::error!(%error, "a request that fits the schema could not be decided");
-                }
-            }
+            Refusal::Decide(error) => self.defect(error),
+        }
+    }
+
+    fn defect(&self, error: &DecideError) {
+        self.pdp.metrics.internal_errors.inc();
+        if self.pdp.status.may_warn() {
+            tracing::error!(%error, "a request that fits the schema could not be decided");
         }
     }
 }

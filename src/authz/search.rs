@@ -6,6 +6,7 @@ mod anchors;
 mod walk;
 
 use super::decide::DecideError;
+use super::decision::Decision;
 use super::request::{Part, Question, Request, RequestError};
 use super::schema::{ActionId, EntityRef};
 use super::snapshot::Snapshot;
@@ -20,12 +21,17 @@ pub enum Side {
 }
 
 /// How much one page may hold, and cost.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+#[derive(Clone, Copy)]
+pub struct Bounds<'b> {
     pub results: usize,
     /// Entities that are looked at.
     pub steps: usize,
+    /// Whether there is time for more.
+    pub go_on: &'b dyn Fn() -> bool,
 }
+
+/// Hears of decisions in which policies failed.
+pub type Failed<'f> = &'f dyn Fn(&Decision);
 
 /// Where a page ended, and the next one goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +87,15 @@ impl Side {
         }
     }
 
+    /// Whether there is anybody on the other side; else nothing is permitted.
+    fn fixed_exists(self, snapshot: &Snapshot, request: &Request) -> bool {
+        let described = match self {
+            Self::Principal => &request.resource_described,
+            Self::Resource => &request.principal_described,
+        };
+        described.is_some() || exists(snapshot, self.fixed(request))
+    }
+
     fn fixed(self, request: &Request) -> &EntityRef {
         match self {
             Self::Principal => &request.resource,
@@ -99,35 +114,41 @@ pub fn search(
     request: &Request,
     side: Side,
     after: Option<&Position>,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
+    failed: Failed<'_>,
 ) -> Result<Page, SearchError> {
+    let mut page = Page { found: Vec::new(), next: None, indexed: true, decided: 0 };
+    if !side.fixed_exists(snapshot, request) {
+        return Ok(page);
+    }
     let anchors = anchors(snapshot, request, side)?;
-    let indexed = anchors.is_some();
-    let mut page = Page { found: Vec::new(), next: None, indexed, decided: 0 };
+    page.indexed = anchors.is_some();
     let kind = side.searched(request).kind;
     let enumerated = snapshot.schema().kind(kind).enumerated.as_ref();
     let all = enumerated.map(|ids| Anchors::named(ids.iter().map(|id| EntityRef { kind, id: id.clone() })));
     let anchors = anchors.or(all);
     let mut asked = request.clone();
     let walk = Walk::new(snapshot, kind, anchors.as_ref(), after).ok_or(SearchError::Position)?;
-    let (mut last, mut steps) = (None, 0);
+    let (mut last, mut last_found, mut steps) = (None, None, 0);
     for visit in walk {
-        if let Some(name) = visit.position.as_ref().filter(|_| visit.candidate).map(|at| &at.last) {
-            side.searched_mut(&mut asked).clone_from(name);
+        if let Some(at) = visit.position.as_ref().filter(|at| visit.candidate && exists(snapshot, &at.last)) {
+            side.searched_mut(&mut asked).clone_from(&at.last);
             page.decided += 1;
-            if permits(snapshot, &asked)? {
+            if permits(snapshot, &asked, failed)? {
                 if page.found.len() == bounds.results {
-                    // There is one more, so this page is not the last.
-                    page.next = last;
+                    // There is one more, so this page is not the last. It goes on after what was shown,
+                    // so that nobody learns what else was looked at.
+                    page.next = last_found;
                     break;
                 }
-                page.found.push(name.clone());
+                page.found.push(at.last.clone());
+                last_found = Some(at.clone());
             }
         }
         last = visit.position.or(last);
         steps += 1;
         // A page that got nowhere would never end.
-        if steps >= bounds.steps && last.is_some() {
+        if last.is_some() && (steps >= bounds.steps || !(bounds.go_on)()) {
             page.next = last;
             break;
         }
@@ -140,7 +161,11 @@ pub fn search(
 ///
 /// # Errors
 /// Principal or resource do not fit the schema, or a defect of this program.
-pub fn actions(snapshot: &Snapshot, question: &Question<'_>) -> Result<Vec<ActionId>, ActionsError> {
+pub fn actions(
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+    failed: Failed<'_>,
+) -> Result<Vec<ActionId>, ActionsError> {
     let schema = snapshot.schema();
     let kind = |name: &str| schema.kind_named(name).ok();
     let (Some(principal), Some(resource)) = (kind(question.principal.kind), kind(question.resource.kind))
@@ -155,7 +180,7 @@ pub fn actions(snapshot: &Snapshot, question: &Question<'_>) -> Result<Vec<Actio
         let full_name = info.uid.to_string();
         let question = Question { action: &full_name, action_properties: None, ..*question };
         match snapshot.read(&question) {
-            Ok(request) if permits(snapshot, &request)? => found.push(action),
+            Ok(request) if permits(snapshot, &request, failed)? => found.push(action),
             Err(error) if !matches!(error.part, Part::Context | Part::ActionProperties) => {
                 return Err(error.into());
             }
@@ -175,6 +200,16 @@ pub enum ActionsError {
     Decide(#[from] DecideError),
 }
 
-fn permits(snapshot: &Snapshot, request: &Request) -> Result<bool, DecideError> {
-    Ok(snapshot.decide(request, &snapshot.gather(request))?.is_permit())
+fn permits(snapshot: &Snapshot, request: &Request, failed: Failed<'_>) -> Result<bool, DecideError> {
+    let decision = snapshot.decide(request, &snapshot.gather(request))?;
+    if !decision.errors.is_empty() {
+        failed(&decision);
+    }
+    Ok(decision.is_permit())
+}
+
+/// Whether an entity is stored, or a value that the schema enumerates.
+fn exists(snapshot: &Snapshot, entity: &EntityRef) -> bool {
+    let name = entity.name();
+    snapshot.entities().get(name).is_some() || snapshot.schema().enumerates(name)
 }

@@ -112,10 +112,22 @@ fn what_is_not_as_described_is_refused() {
         with("/resource/type", Value::Null),
         with("/action", json!("registerDevice")),
         with("/context", json!([])),
+        with("/context", Value::Null),
         json!([]),
     ] {
         assert!(!schema.is_valid(&body), "{body}");
         assert_eq!(sidecar.post("/access/v1/evaluation", body.to_string()).status, 400, "{body}");
+    }
+    let path = "/access/v1/search/resource";
+    let schema = of_request(&document(&sidecar), path);
+    let search = json!({ "subject": question["subject"], "action": { "name": "viewCustomer" }, "resource": { "type": "Customer" } });
+    for page in
+        [Value::Null, json!({ "limit": null }), json!({ "limit": 0 }), json!({ "token": null }), json!([])]
+    {
+        let mut body = search.clone();
+        body["page"] = page;
+        assert!(!schema.is_valid(&body), "{body}");
+        assert_eq!(sidecar.post(path, body.to_string()).status, 400, "{body}");
     }
 }
 

@@ -70,10 +70,10 @@ fn reference(world: &World, snapshot: &Snapshot, ask: &Ask) -> (bool, Vec<String
 }
 
 /// All pages of a search, together.
-fn found(snapshot: &Snapshot, request: &Request, side: Side, bounds: Bounds) -> Vec<EntityRef> {
+fn found(snapshot: &Snapshot, request: &Request, side: Side, bounds: Bounds<'_>) -> Vec<EntityRef> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = search(snapshot, request, side, after.as_ref(), bounds).unwrap();
+        let page = search(snapshot, request, side, after.as_ref(), bounds, &|_| ()).unwrap();
         assert!(page.found.len() <= bounds.results);
         found.extend(page.found);
         after = page.next;
@@ -203,8 +203,8 @@ proptest! {
             let context = ask.context();
             let request = snapshot.read(&ask.question(&context)).unwrap();
             for side in [Side::Principal, Side::Resource] {
-                let every = found(snapshot, &request, side, Bounds { results: 1_000, steps: 1_000_000 });
-                let paged = found(snapshot, &request, side, Bounds { results: size, steps });
+                let every = found(snapshot, &request, side, Bounds { results: 1_000, steps: 1_000_000, go_on: &|| true });
+                let paged = found(snapshot, &request, side, Bounds { results: size, steps, go_on: &|| true });
                 prop_assert_eq!(&paged, &every);
                 let mut sorted = every;
                 sorted.sort();

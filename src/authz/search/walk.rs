@@ -130,10 +130,12 @@ impl<'a> Walk<'a> {
             .parents()
             .filter(|parent| *parent == anchor || self.leading.contains(&parent.kind))
             .collect();
-        if parents.len() > 1 {
-            parents.retain(|parent| *parent == anchor || above(self.entities, *parent).contains(&anchor));
+        if parents.len() == 1 {
+            return parents.pop();
         }
-        parents.into_iter().min()
+        parents.sort_unstable();
+        let below = |parent: &Name<'_>| *parent == anchor || above(self.entities, *parent).contains(&anchor);
+        parents.into_iter().find(below)
     }
 
     fn counts_here(&self, entity: &'a Entity, parent: Name<'_>) -> bool {

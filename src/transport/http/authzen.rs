@@ -1,13 +1,15 @@
 //! The decision API: `OpenID` AuthZEN Authorization API 1.0. How requests are taken, and errors said.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::body::{Arrived, Lost, collect};
 use super::wire::sentence;
@@ -64,6 +66,35 @@ impl Default for Limits {
 pub struct Api {
     pub(super) pdp: Pdp,
     pub(super) limits: Limits,
+    searches: Arc<Turns>,
+}
+
+/// Turns at searching: a search takes a core for longer than a decision, and decisions must find one.
+#[derive(Debug)]
+struct Turns {
+    running: Semaphore,
+    /// Those that run or wait.
+    places: Semaphore,
+}
+
+/// Searches that may wait for their turn.
+const WAITING: usize = 64;
+
+impl Turns {
+    fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let running = cores.saturating_sub(1).max(1);
+        Self { running: Semaphore::new(running), places: Semaphore::new(running + WAITING) }
+    }
+
+    /// Waits for a turn; whoever gives up waiting is forgotten.
+    async fn take(&self) -> Result<[SemaphorePermit<'_>; 2], Problem> {
+        let full = |_| Problem::late("too many searches at a time: try again");
+        let place = self.places.try_acquire().map_err(full)?;
+        // Neither is ever closed.
+        let turn = self.running.acquire().await.map_err(|_| Problem::late("searches have ended"))?;
+        Ok([place, turn])
+    }
 }
 
 /// An error in AuthZEN's form: a status, and a sentence as the body.
@@ -97,12 +128,15 @@ impl From<Refusal> for Problem {
 /// From the body of a request to the body of its answer, which has to be there in time.
 type Evaluate = fn(&Api, &Object<'_>, Deadline) -> Result<Vec<u8>, Problem>;
 
+/// What the paths of searches begin with.
+const SEARCH: &str = "/access/v1/search/";
+
 /// Until when a request has to be answered.
 pub(super) type Deadline = Instant;
 
 impl Api {
     pub fn new(pdp: Pdp, limits: Limits) -> Self {
-        Self { pdp, limits }
+        Self { pdp, limits, searches: Arc::new(Turns::new()) }
     }
 
     /// Answers one request.
@@ -110,7 +144,10 @@ impl Api {
         let deadline = Instant::now() + self.limits.request_time;
         let (head, body) = request.into_parts();
         let answer = match endpoint(head.uri.path(), &head.method) {
-            Ok(evaluate) => self.evaluate(&head.headers, body, evaluate, deadline).await,
+            Ok(evaluate) => {
+                let is_search = head.uri.path().starts_with(SEARCH);
+                self.evaluate(&head.headers, body, (evaluate, is_search), deadline).await
+            }
             Err(problem) => Err(problem),
         };
         let mut response = match answer {
@@ -124,6 +161,7 @@ impl Api {
                 response.extensions_mut().insert(Reason::TooLarge);
             }
             StatusCode::SERVICE_UNAVAILABLE => {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
                 response.extensions_mut().insert(Reason::Timeout);
             }
             _ => {}
@@ -141,10 +179,14 @@ impl Api {
         &self,
         headers: &HeaderMap,
         body: Incoming,
-        evaluate: Evaluate,
+        (evaluate, is_search): (Evaluate, bool),
         deadline: Deadline,
     ) -> Result<Vec<u8>, Problem> {
         let answer = match self.read(headers, body).await {
+            Ok(body) if is_search => match self.searches.take().await {
+                Ok(_turn) => self.reply(&body, evaluate, deadline),
+                Err(problem) => Err(problem),
+            },
             Ok(body) => self.reply(&body, evaluate, deadline),
             Err(problem) => Err(problem),
         };

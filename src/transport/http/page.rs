@@ -46,7 +46,10 @@ impl<'j> Wanted<'j> {
         let limit = match of_page("limit") {
             None => None,
             Some(Json::Long(limit)) if *limit >= 1 => Some(usize::try_from(*limit).unwrap_or(usize::MAX)),
-            Some(_) => return Err(Problem::bad("page.limit: has to be a whole number, at least 1")),
+            Some(_) => {
+                let most = limits.largest_page;
+                return Err(Problem::bad(format!("page.limit: has to be a whole number, from 1 to {most}")));
+            }
         };
         let token = match of_page("token") {
             None => None,
@@ -55,7 +58,7 @@ impl<'j> Wanted<'j> {
                 return Err(Problem::bad(format!("page.token: has to be a string, found {}", other.kind())));
             }
         };
-        Ok(Self { limit: limit.map(|limit| limit.min(limits.largest_page)), token, limits: *limits })
+        Ok(Self { limit, token, limits: *limits })
     }
 
     pub fn has_token(&self) -> bool {
@@ -79,7 +82,9 @@ impl<'j> Wanted<'j> {
                 "page.token: the content has changed since: search again from the first page",
             ));
         }
-        if self.limit.is_some_and(|limit| limit != token.limit) {
+        // Larger limits come to the largest page, which may be another on another sidecar.
+        let same = |limit: usize| [limit, limit.min(self.limits.largest_page)].contains(&token.limit);
+        if self.limit.is_some_and(|limit| !same(limit)) {
             return Err(Problem::bad(format!(
                 "page.limit: the first page's was {}: repeat it, or leave it out",
                 token.limit
@@ -90,7 +95,7 @@ impl<'j> Wanted<'j> {
 
     /// How many results the page may have: a page that does not say so has as many as the one before.
     pub fn limit(&self, token: Option<&Token>) -> usize {
-        let limit = self.limit.or(token.map(|token| token.limit)).unwrap_or(self.limits.page);
+        let limit = token.map(|token| token.limit).or(self.limit).unwrap_or(self.limits.page);
         limit.clamp(1, self.limits.largest_page)
     }
 }

@@ -1,5 +1,8 @@
 //! `AuthZEN` search: which subjects, resources and actions are permitted, page by page.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use smol_str::SmolStr;
@@ -8,20 +11,20 @@ use super::authzen::{Api, Deadline, Problem, written};
 use super::page::{Place, Token, Wanted};
 use super::wire::{Parts, Sought};
 use crate::authz::digest::Digest;
-use crate::authz::json::Object;
-use crate::authz::request::{Part, Question, RequestError};
+use crate::authz::json::{Json, Object};
+use crate::authz::request::{Named, Part, Question, RequestError};
 use crate::authz::schema::{EntityRef, Schema, Unresolved};
 use crate::authz::search::{Bounds, Position, SearchError, Side, WalkPart};
 use crate::pdp::Refusal;
 
 /// The subjects that may do something to a resource.
-pub fn subject(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Problem> {
-    entities(api, object, Side::Principal)
+pub fn subject(api: &Api, object: &Object<'_>, until: Deadline) -> Result<Vec<u8>, Problem> {
+    entities(api, object, Side::Principal, until)
 }
 
 /// The resources that a subject may do something to.
-pub fn resource(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Problem> {
-    entities(api, object, Side::Resource)
+pub fn resource(api: &Api, object: &Object<'_>, until: Deadline) -> Result<Vec<u8>, Problem> {
+    entities(api, object, Side::Resource, until)
 }
 
 /// What a subject may do to a resource.
@@ -30,7 +33,7 @@ pub fn action(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Pr
     let question = Parts::of(object).seeking(Sought::Action).map_err(Problem::bad)?;
     let view = api.pdp.view();
     let schema = view.snapshot().schema();
-    let digest = Digest::of([b"action".as_slice(), format!("{question:?}").as_bytes()]);
+    let digest = of_question(&question, schema);
     let token = wanted.token(&digest, view.revision())?;
     let actions = match view.search_actions(&question) {
         Ok(actions) => actions,
@@ -57,7 +60,7 @@ pub fn action(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Pr
     written(&Answer { page: Page { next_token: next_token.unwrap_or_default() }, results })
 }
 
-fn entities(api: &Api, object: &Object<'_>, side: Side) -> Result<Vec<u8>, Problem> {
+fn entities(api: &Api, object: &Object<'_>, side: Side, until: Deadline) -> Result<Vec<u8>, Problem> {
     let wanted = Wanted::read(object, &api.limits)?;
     let sought = if side == Side::Principal { Sought::Subject } else { Sought::Resource };
     let question = Parts::of(object).seeking(sought).map_err(Problem::bad)?;
@@ -76,16 +79,46 @@ fn entities(api: &Api, object: &Object<'_>, side: Side) -> Result<Vec<u8>, Probl
     let token = wanted.token(&digest, view.revision())?;
     let limit = wanted.limit(token.as_ref());
     let after = token.map(|token| position(&token.place, schema).ok_or_else(Token::foreign)).transpose()?;
-    let bounds = Bounds { results: limit, steps: api.limits.search_steps };
+    // A page can end anywhere, so it does in good time.
+    let enough = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+    let go_on = || Instant::now() < enough;
+    let bounds = Bounds { results: limit, steps: api.limits.search_steps, go_on: &go_on };
     // A page takes longer than other requests, which must not wait for it.
     let page = tokio::task::block_in_place(|| view.search(&request, side, after.as_ref(), bounds));
     let page = page.map_err(|error| match error {
         SearchError::Position => Token::foreign(),
         SearchError::Decide(error) => Refusal::from(error).into(),
     })?;
+    if Instant::now() > until {
+        return Err(Problem::late("the answer took too long: search for less at a time"));
+    }
     let next = page.next.map(|at| Token::new(&digest, view.revision(), limit, place(&at, schema)).text());
     let results = page.found.into_iter().map(|EntityRef { id, .. }| Found::Entity { r#type: kind, id });
     written(&Answer { page: Page { next_token: next.unwrap_or_default() }, results: results.collect() })
+}
+
+/// The digest of a search for actions: the same however its JSON was written.
+fn of_question(question: &Question<'_>, schema: &Schema) -> Digest {
+    let entity = |named: &Named<'_>| {
+        let kind = schema.kind_named(named.kind).map_or(named.kind, |kind| schema.kind(kind).name.as_str());
+        format!("{kind:?} {:?} {:?}", named.id, named.properties.map(sorted))
+    };
+    let (principal, resource) = (entity(&question.principal), entity(&question.resource));
+    let context = format!("{:?}", question.context.map(sorted));
+    Digest::of(["action", &principal, &resource, &context].map(str::as_bytes))
+}
+
+/// An object as text, whatever the order of its keys.
+fn sorted(object: &Object<'_>) -> String {
+    fn text(json: &Json<'_>) -> String {
+        match json {
+            Json::Object(object) => sorted(object),
+            Json::Array(items) => format!("{:?}", items.iter().map(text).collect::<Vec<_>>()),
+            other => format!("{other:?}"),
+        }
+    }
+    let members: BTreeMap<&str, String> = object.iter().map(|(key, value)| (key, text(value))).collect();
+    format!("{members:?}")
 }
 
 fn position(place: &Place, schema: &Schema) -> Option<Position> {

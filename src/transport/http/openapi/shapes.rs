@@ -92,6 +92,7 @@ pub struct Sought {
 #[derive(JsonSchema)]
 pub struct Page {
     /// Results on this page, at most.
+    #[schemars(range(min = 1))]
     limit: Option<usize>,
     /// Where the page before ended. The question has to be the same.
     token: Option<String>,
