@@ -111,3 +111,98 @@ fn metadata_name_the_endpoints() {
     assert_eq!(metadata["policy_decision_point"], "https://pdp.example.com");
     assert_eq!(metadata["search_action_endpoint"], "https://pdp.example.com/access/v1/search/action");
 }
+
+const ACTIONS: &str = "entity User; entity Doc = { secret: Bool };
+action read, write appliesTo { principal: User, resource: Doc, context: { a?: Long, b?: Long } };";
+
+fn users(count: usize, policy: &str) -> Content {
+    let named = |kind: &str, id: String, attrs: Value| json!({ "uid": { "type": kind, "id": id }, "attrs": attrs, "parents": [] });
+    let all = (0..count).map(|n| named("User", format!("u{n}"), json!({})));
+    let all = all.chain([named("Doc", "d".to_owned(), json!({ "secret": true }))]).collect();
+    Content::of(&[
+        ("policies/schema.cedarschema", ACTIONS),
+        ("policies/p.cedar", policy),
+        ("entities/e.json", &Value::Array(all).to_string()),
+    ])
+}
+
+/// Clients whose objects have no order ask the same question all the same.
+#[test]
+fn the_order_of_keys_makes_no_other_question() {
+    let content = users(1, "permit (principal, action, resource);");
+    let sidecar = content.serve();
+    let ask = |text: &str, page: &str| {
+        let body = format!(
+            r#"{{"subject":{{"type":"User","id":"u0"}},"resource":{{"type":"Doc","id":"d"}},"context":{text},"page":{page}}}"#
+        );
+        sidecar.post("/access/v1/search/action", body)
+    };
+    let first = ask(r#"{"a":1,"b":2}"#, r#"{"limit":1}"#).json();
+    assert_eq!(first["results"].as_array().map(Vec::len), Some(1), "{first}");
+    let page = json!({ "token": first["page"]["next_token"] }).to_string();
+    let second = ask(r#"{"b":2,"a":1}"#, &page).json();
+    assert_eq!(second["page"]["next_token"], "", "{second}");
+    refused(&ask(r#"{"a":1,"b":3}"#, &page), "belongs to another question");
+}
+
+/// Where nothing says where to look, everybody is looked at; but not for what is not there.
+#[test]
+fn nobody_may_do_anything_to_what_is_not_there() {
+    let content = users(50, "permit (principal, action, resource) when { resource.secret };");
+    let sidecar = content.serve();
+    let ask = |id: &str| {
+        let body = json!({ "subject": { "type": "User" }, "action": { "name": "read" }, "resource": { "type": "Doc", "id": id } });
+        search(&sidecar, "subject", &body).json()
+    };
+    assert_eq!(ask("d")["results"].as_array().map(Vec::len), Some(50));
+    assert_eq!(ask("ghost"), json!({ "page": { "next_token": "" }, "results": [] }));
+    assert!((sidecar.metric("mandate_search_candidates_total") - 50.0).abs() < 0.5);
+}
+
+/// A page goes on after what it showed, so its token names nothing else.
+#[test]
+fn tokens_name_what_was_found() {
+    let content = users(
+        40,
+        r#"permit (principal, action, resource) when { principal == User::"u7" || principal == User::"u9" || principal == User::"u11" || (resource.secret && principal in User::"u3") };"#,
+    );
+    let sidecar = content.serve();
+    let body = json!({ "subject": { "type": "User" }, "action": { "name": "read" }, "resource": { "type": "Doc", "id": "d" }, "page": { "limit": 1 } });
+    let found = search(&sidecar, "subject", &body).json();
+    let token = base64::Engine::decode(
+        &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+        found["page"]["next_token"].as_str().unwrap(),
+    );
+    let token = String::from_utf8(token.unwrap()).unwrap();
+    let id = found["results"][0]["id"].as_str().unwrap();
+    assert!(token.contains(&format!("\"{id}\"")), "{token} {found}");
+}
+
+/// A policy that fails is counted and told, whoever asked.
+#[test]
+fn policies_that_fail_in_a_search_are_told() {
+    let content = users(
+        3,
+        "permit (principal, action, resource);\nforbid (principal, action, resource) when { context has a && context.a + 9223372036854775807 > 5 };",
+    );
+    let sidecar = content.serve();
+    let body = json!({ "subject": { "type": "User" }, "action": { "name": "read" }, "resource": { "type": "Doc", "id": "d" }, "context": { "a": 1 } });
+    assert_eq!(search(&sidecar, "subject", &body).json()["results"], json!([]));
+    assert!((sidecar.metric("mandate_policy_errors_total{effect=\"forbid\"}") - 3.0).abs() < 0.5);
+    assert!(sidecar.log().contains("a policy could not be evaluated"), "{}", sidecar.log());
+}
+
+/// Searches wait for their turn, and decisions do not wait for searches.
+#[test]
+fn many_searches_at_once_are_answered_or_told_to_come_back() {
+    let content = users(400, "permit (principal, action, resource) when { resource.secret };");
+    let sidecar = content.serve();
+    let body = json!({ "subject": { "type": "User" }, "action": { "name": "read" }, "resource": { "type": "Doc", "id": "d" } });
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..150).map(|_| scope.spawn(|| search(&sidecar, "subject", &body).status)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&200));
+}
