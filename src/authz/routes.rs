@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use term::{Body, HttpRequest, Missing};
 
 use super::digest::Digest;
-use super::fault::{Faults, Place, SourceText};
+use super::fault::{Fault, Faults, Place, SourceText};
 use super::json::Object;
 use super::request::{Named, Question};
 use super::schema::Schema;
@@ -90,7 +90,12 @@ impl Routes {
         for file in files {
             routes.extend(read::file(file, schema, &mut faults));
         }
-        check::together(&routes, &mut faults);
+        if routes.len() <= check::MOST {
+            check::together(&routes, &mut faults);
+        } else {
+            let message = format!("there are {} routes, and at most {} are taken", routes.len(), check::MOST);
+            faults.push(Fault::error(message).help("let one path take several: `/customers/{customer}`"));
+        }
         faults.into_result()?;
         // A narrower template has more literals than any that it narrows.
         routes.sort_by_key(|route| std::cmp::Reverse(route.template.literals()));

@@ -1,6 +1,7 @@
 //! One listener's service: what a request is for shows in its path, and each transport has its own.
 
 use std::convert::Infallible;
+use std::time::Instant;
 
 use bytes::Bytes;
 use envoy_types::ext_authz::v3::pb::AuthorizationServer;
@@ -68,6 +69,7 @@ impl Service {
     }
 
     async fn gateway(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let asked = Instant::now();
         let (head, body) = request.into_parts();
         let mut response = match collect(body, self.limits.body, self.limits.body_time).await {
             Ok(arrived) => gateway::answer(&self.pdp, &head, &arrived, self.limits.depth),
@@ -77,6 +79,11 @@ impl Service {
                 response
             }
         };
+        // Nobody waits for it any more; whoever still hears it must not take it for timely.
+        if gateway::patience(&head.headers).is_some_and(|patience| asked.elapsed() > patience) {
+            response = Response::new(Bytes::from_static(b"the decision came too late"));
+            *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+        }
         if let Some(id) = head.headers.get(&REQUEST_ID) {
             response.headers_mut().insert(REQUEST_ID, id.clone());
         }

@@ -260,7 +260,7 @@ fn bodies() {
     );
     with(
         whole(r#"{"a":[{"b/c":"ui"}],"A":[]}"#),
-        "missing: context.channel: `/a/0/b~1c` in the body is there in two spellings",
+        "missing: context.channel: `/a/0/b~1c` in the body is there in another spelling",
     );
     with(Body::Partial, "missing: context.channel: the gateway cut the body off");
     with(Body::None, "missing: context.channel: the gateway passed no body on");
@@ -274,7 +274,11 @@ fn bodies() {
     let default = one("", "context.channel = { body = '/channel', default = 'api' }");
     comes_to(&default, &request(&[]), "missing: context.channel: the gateway passed no body on");
     let other = HttpRequest { body: Body::Whole(br#"{"Channel":"ui"}"#), ..request(&[]) };
-    comes_to(&default, &other, "missing: context.channel: `/channel` in the body is there in two spellings");
+    comes_to(
+        &default,
+        &other,
+        "missing: context.channel: `/channel` in the body is there in another spelling",
+    );
     // A route that reads no body does not look at it.
     comes_to(
         &one("", ""),
@@ -569,4 +573,84 @@ fn denials_stay_small() {
         reply.headers["x-mandate-policies"].to_str().unwrap().starts_with("agreement-number-0,"),
         "{reply:?}"
     );
+}
+
+#[test]
+fn what_could_be_read_otherwise_counts_for_nothing() {
+    let with = |routes: &str, body: &'static str, expected: &str| {
+        comes_to(routes, &HttpRequest { body: Body::Whole(body.as_bytes()), ..request(&[]) }, expected);
+    };
+    let large = one("", "context = { channel = 'api', large = { body = '/is-large', default = false } }");
+    let spelled = "missing: context.large: `/is-large` in the body is there in another spelling";
+    // Decoders that fold by Unicode take a long s for an s, and the Kelvin sign for a k.
+    with(&large, "{\"i\u{17f}-large\":true}", spelled);
+    with(&large, r#"{"IS-LARGE":true}"#, spelled);
+    let count = one("", "context = { channel = 'api', count = { body = '/\u{6b}ind' } }");
+    with(
+        &count,
+        "{\"\u{212a}ind\":1,\"kind\":2}",
+        "missing: context.count: `/kind` in the body is there in another spelling",
+    );
+    // What is mapped is a text; a value of the client's own choice is none.
+    let mapped =
+        one("", "context = { channel = 'api', large = { body = '/kind', map = { basic = false } } }");
+    with(
+        &mapped,
+        r#"{"kind":"basic"}"#,
+        "r: Partner::fabrikam Customer::contoso {channel: api, large: false}",
+    );
+    with(
+        &mapped,
+        r#"{"kind":true}"#,
+        "missing: context.large: `/kind` in the body has to be a string, found a boolean",
+    );
+    // The service acts on all of an array.
+    let first = one("", "context.channel = { body = '/all/0' }");
+    with(
+        &first,
+        r#"{"all":["api","ui"]}"#,
+        "missing: context.channel: `/all/0` in the body is one of several",
+    );
+    with(&first, r#"{"all":[]}"#, "missing: context.channel: the request has no `/all/0` in the body");
+}
+
+#[test]
+fn subjects_that_look_like_others_are_none() {
+    let subject = |common: &str| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common);
+        let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+        pem.replace('+', "%2B")
+    };
+    let routes = one("", "principal = { type = 'Partner', id = { certificate = 'subject' } }");
+    let check = |certificate: &str, expected: &str| {
+        comes_to(&routes, &HttpRequest { certificate: Some(certificate), ..request(&[]) }, expected);
+    };
+    check(&subject("fabrikam"), "r: Partner::\"CN=fabrikam\" Customer::contoso {channel: api}");
+    check(
+        &subject("fabrikam, O=Partners"),
+        "missing: principal.id: the request has no client certificate's subject",
+    );
+    let two = subject("fabrikam") + &subject("tailspin");
+    check(&two, "missing: principal.id: the client certificate cannot be read");
+}
+
+#[test]
+fn headers_have_names() {
+    wrong("[certificate]", &["`header` is missing"]);
+    wrong("certificate.header = ''", &["`` is no name of a header"]);
+    wrong("claims.payload-header = 'a b'", &["`a b` is no name of a header"]);
+    wrong(&one("", "context.channel = { header = 'x:' }"), &["`x:` is no name of a header"]);
+}
+
+/// However many routes clash, entities wait for that only shortly: each fault costs little, and few are told.
+#[test]
+fn many_clashes_are_told_once_each() {
+    let faults = parse(&one("", "").repeat(900)).unwrap_err();
+    assert_eq!(faults.len(), 899);
+    let different: Vec<String> = (0..900).map(|n| one("", &format!("id = 'r{n}'"))).collect();
+    assert_eq!(parse(&different.concat()).unwrap_err().len(), 899);
+    let faults = parse(&one("", "").repeat(1_001)).unwrap_err().to_string();
+    assert!(faults.contains("there are 1001 routes, and at most 1000 are taken"), "{faults}");
 }

@@ -158,6 +158,9 @@ fn paths_mean_one_thing(gateway: &Gateway) {
         "/v1/customers/contoso/../northwind/deviceBatches",
         "/v1/customers/contoso/%2e%2e/northwind/deviceBatches",
         "/v1/customers/contoso/..;/northwind/deviceBatches",
+        "/v1/customers/contoso/..%20/northwind/deviceBatches",
+        "/v1/customers/contoso/policies/..%252fother",
+        "/v1/customers/contoso/deviceBatches#/../x",
     ] {
         stopped(gateway, Who::Fabrikam, "POST", target, &[], b"");
     }
@@ -182,6 +185,7 @@ fn bodies_are_read_whole_or_not_at_all(gateway: &Gateway) {
     assert_eq!(send(&asks(true)), 403);
     assert_eq!(send(&format!("{}{}", asks(false), " ".repeat(200_000))), 403);
     assert_eq!(send(r#"{"delegatedAdministration":false,"DelegatedAdministration":true}"#), 403);
+    assert_eq!(send("{\"delegatedAdmini\u{17f}tration\":true}"), 403);
     assert_eq!(send("{"), 403);
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::x509::X509Name;
 
 /// A field of a certificate that a route can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,8 @@ impl Field {
 /// The names in a certificate.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    subject: String,
+    /// None where it could be read as another one.
+    subject: Option<String>,
     common_names: Vec<String>,
     uris: Vec<String>,
     dns: Vec<String>,
@@ -60,7 +62,8 @@ impl Certificate {
         let text = forwarded(text)?;
         let text = percent_decode_str(&text).decode_utf8().ok()?;
         let inside = match text.trim().strip_prefix("-----BEGIN CERTIFICATE-----") {
-            Some(rest) => rest.split_once("-----END CERTIFICATE-----")?.0,
+            // Of several, it would be open which one counts.
+            Some(rest) => rest.strip_suffix("-----END CERTIFICATE-----").filter(|it| !it.contains('-'))?,
             None => text.trim().trim_matches(':'),
         };
         let base64: String = inside.split_ascii_whitespace().collect();
@@ -71,10 +74,10 @@ impl Certificate {
     pub fn of_der(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let subject = certificate.subject();
-        let common_names = subject.iter_common_name().filter_map(|name| name.as_str().ok());
+        let common_names = subject.iter_common_name().map(|name| name.as_str().map(ToOwned::to_owned));
         let mut names = Self {
-            subject: subject.to_string(),
-            common_names: common_names.map(ToOwned::to_owned).collect(),
+            subject: plain(subject).then(|| subject.to_string()),
+            common_names: common_names.collect::<Result<_, _>>().ok()?,
             ..Self::default()
         };
         let alternatives = certificate.subject_alternative_name().ok()?;
@@ -91,12 +94,18 @@ impl Certificate {
     pub fn values(&self, field: Field) -> Vec<String> {
         match field {
             Field::Principal => Vec::new(),
-            Field::Subject => vec![self.subject.clone()],
+            Field::Subject => self.subject.iter().cloned().collect(),
             Field::CommonName => self.common_names.clone(),
             Field::Uri => self.uris.clone(),
             Field::Dns => self.dns.clone(),
         }
     }
+}
+
+/// Whether no value of a subject has a character that could be taken for the end of the value.
+fn plain(subject: &X509Name<'_>) -> bool {
+    let special = |c: char| ",+=\"\\<>;#/".contains(c) || c.is_control();
+    subject.iter_attributes().all(|value| value.as_str().is_ok_and(|text| !text.contains(special)))
 }
 
 /// The one `Cert` of an `x-forwarded-client-cert` header; a text of another form as it is.

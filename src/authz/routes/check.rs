@@ -1,29 +1,42 @@
 //! What is wrong with routes only when they are seen together.
 
+use std::collections::HashMap;
+
 use super::super::fault::{Fault, Faults};
 use super::Route;
 
-/// Notes routes with the same id, and routes of which neither says that it goes before the other.
+/// The most routes that there may be: each is held against all others.
+pub(super) const MOST: usize = 1_000;
+
+/// Notes routes with the same id, and routes of which neither says that it goes before the other; for each
+/// route the first that it clashes with.
 pub(super) fn together(routes: &[Route], faults: &mut Faults) {
+    let mut named: HashMap<&str, &Route> = HashMap::new();
     for (n, route) in routes.iter().enumerate() {
-        for earlier in routes.iter().take(n) {
-            let at = || format!("{}:{}", earlier.place.source.path, earlier.line());
-            if earlier.id == route.id {
-                let message = format!("the route `{}` is there twice, also at {}", route.id, at());
-                faults.push(Fault::error(message).help("give one another id").at(route.place.clone()));
-            } else if let Some(method) = both_take(route, earlier) {
+        if let Some(other) = named.insert(&route.id, route) {
+            faults.push_error(|| {
+                let message = format!("the route `{}` is there twice, also at {}", route.id, at(other));
+                Fault::error(message).help("give one another id").at(route.place.clone())
+            });
+            continue;
+        }
+        let clash = routes.iter().take(n).find_map(|other| both_take(route, other).map(|by| (other, by)));
+        if let Some((other, method)) = clash {
+            faults.push_error(|| {
+                let (id, other_id, path) = (&route.id, &other.id, &route.path);
                 let message = format!(
-                    "`{}` and `{}` (at {}) match the same requests, such as {method} of `{}`",
-                    route.id,
-                    earlier.id,
-                    at(),
-                    route.path
+                    "`{id}` and `{other_id}` (at {}) match the same requests, such as {method} of `{path}`",
+                    at(other)
                 );
                 let help = "make one path narrower than the other in every segment, or drop one route";
-                faults.push(Fault::error(message).help(help).at(route.place.clone()));
-            }
+                Fault::error(message).help(help).at(route.place.clone())
+            });
         }
     }
+}
+
+fn at(route: &Route) -> String {
+    format!("{}:{}", route.place.source.path, route.line())
 }
 
 /// A method for which it is open which of two routes counts.

@@ -19,10 +19,17 @@ use terms::{Wanted, pointer};
 
 type Value<'i> = Spanned<DeValue<'i>>;
 
+/// The longest file of routes, in bytes.
+const LONGEST: usize = 512 * 1024;
+
 /// The routes of a file.
 pub(super) fn file(source: &Arc<SourceText>, schema: &Schema, faults: &mut Faults) -> Vec<Route> {
-    let (table, errors) = DeTable::parse_recoverable(&source.text);
     let mut reader = Reader { source, schema, faults };
+    if source.text.len() > LONGEST {
+        reader.fault(0..0, format!("the file is longer than {LONGEST} bytes"));
+        return Vec::new();
+    }
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
     for error in &errors {
         reader.fault(error.span().unwrap_or_default(), format!("not valid TOML: {}", error.message()));
     }
@@ -68,10 +75,9 @@ impl<'r> Reader<'r> {
             );
             return None;
         };
-        let text = self.string(value)?;
         match key.get_ref().as_ref() {
-            "payload-header" => Some(Claims::Payload(text.to_ascii_lowercase())),
-            "token-header" => Some(Claims::Token(text.to_ascii_lowercase())),
+            "payload-header" => self.header(value).map(Claims::Payload),
+            "token-header" => self.header(value).map(Claims::Token),
             "metadata" => self.pointer(value).map(Claims::Metadata),
             _ => None,
         }
@@ -80,7 +86,8 @@ impl<'r> Reader<'r> {
     fn certificate(&mut self, value: &Value<'_>) -> Option<String> {
         let table = self.table(value)?;
         self.known(table, &["header"]);
-        self.string(table.get("header")?).map(str::to_ascii_lowercase)
+        let header = self.required(table, "header", value)?;
+        self.header(header)
     }
 
     fn route(
@@ -250,6 +257,17 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// The name of a header, in lower case.
+    fn header(&mut self, value: &Value<'_>) -> Option<String> {
+        let text = self.string(value)?;
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if text.is_empty() || !text.bytes().all(token) {
+            self.fault(value.span(), format!("{} is no name of a header", quoted(text)));
+            return None;
+        }
+        Some(text.to_ascii_lowercase())
     }
 
     fn pointer(&mut self, value: &Value<'_>) -> Option<Vec<String>> {

@@ -208,7 +208,10 @@ impl Term {
     }
 
     fn meaning<'a>(&'a self, value: Json<'a>) -> Result<Json<'a>, Missing> {
-        let Json::String(text) = &value else { return Ok(value) };
+        let Json::String(text) = &value else {
+            let unknown = || Missing(format!("{} has to be a string, found {}", self.source, value.kind()));
+            return if self.map.is_some() { Err(unknown()) } else { Ok(value) };
+        };
         if let Some(map) = &self.map {
             let unknown =
                 || Missing(format!("{} is {}, which the route does not know", self.source, quoted(text)));
@@ -248,12 +251,12 @@ impl<'a> Found<'a> {
             }
             Source::Claim(pointer) => {
                 let claims = self.claims.get_or_init(|| self.read_claims()).as_ref();
-                let found = at(claims.map_err(Clone::clone)?, pointer).map_err(|()| ambiguous(source))?;
+                let found = at(claims.map_err(Clone::clone)?, pointer).map_err(|why| why.of(source))?;
                 found.cloned().into_iter().collect()
             }
             Source::Body(pointer) => {
                 let body = self.body.get_or_init(|| self.read_body()).as_ref();
-                let found = at(body.map_err(Clone::clone)?, pointer).map_err(|()| ambiguous(source))?;
+                let found = at(body.map_err(Clone::clone)?, pointer).map_err(|why| why.of(source))?;
                 found.cloned().into_iter().collect()
             }
             Source::Certificate(field) => {
@@ -337,26 +340,50 @@ impl<'a> Found<'a> {
     }
 }
 
-fn ambiguous(source: &Source) -> Missing {
-    Missing(format!("{source} is there in two spellings"))
+/// Why it is not certain what a pointer leads to.
+enum Ambiguous {
+    Spelling,
+    Several,
 }
 
-/// What a pointer leads to. An error if a key is there in another spelling: the service behind the
-/// gateway may not tell upper from lower case, and read the other one.
-fn at<'j, 'a>(json: &'j Json<'a>, pointer: &[String]) -> Result<Option<&'j Json<'a>>, ()> {
+impl Ambiguous {
+    fn of(&self, source: &Source) -> Missing {
+        Missing(match self {
+            Self::Spelling => format!("{source} is there in another spelling"),
+            Self::Several => format!("{source} is one of several"),
+        })
+    }
+}
+
+/// What a pointer leads to.
+///
+/// # Errors
+/// A key is there in another spelling, or an index picks one of several: the service behind the gateway may
+/// not tell upper from lower case, and acts on all of an array.
+fn at<'j, 'a>(json: &'j Json<'a>, pointer: &[String]) -> Result<Option<&'j Json<'a>>, Ambiguous> {
     let Some((key, rest)) = pointer.split_first() else { return Ok(Some(json)) };
     let next = match json {
         Json::Object(object) => {
-            let other = |(it, _): (&str, _)| it != key && it.eq_ignore_ascii_case(key);
-            if object.iter().any(other) {
-                return Err(());
+            let wanted = folded(key);
+            if object.iter().any(|(it, _)| it != key && folded(it) == wanted) {
+                return Err(Ambiguous::Spelling);
             }
             object.get(key)
         }
-        Json::Array(items) => key.parse::<usize>().ok().and_then(|index| items.get(index)),
+        Json::Array(items) => match (key.parse::<usize>(), items.as_slice()) {
+            (Ok(0), [only]) => Some(only),
+            (Ok(index), _) if index < items.len() => return Err(Ambiguous::Several),
+            _ => None,
+        },
         _ => None,
     };
     next.map_or(Ok(None), |next| at(next, rest))
+}
+
+/// A key as decoders see it that do not tell upper from lower case. Two letters beyond ASCII fold to ASCII
+/// ones, and lower case alone does not show that of the first.
+fn folded(key: &str) -> String {
+    key.chars().map(|c| if c == '\u{17f}' { 's' } else { c }).flat_map(char::to_lowercase).collect()
 }
 
 impl fmt::Display for Source {

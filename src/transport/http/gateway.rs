@@ -2,6 +2,8 @@
 //! request, and Envoy's `ext_authz` in HTTP mode, which sends the request itself without its body or
 //! with a part of it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -57,12 +59,21 @@ fn described(head: &Parts) -> Result<(&str, &str), &'static str> {
     }
     let one = |name: &'static str| {
         let mut values = head.headers.get_all(name).iter();
-        match (values.next().map(HeaderValue::to_str), values.next()) {
-            (Some(Ok(value)), None) if !value.is_empty() => Ok(value),
+        match (values.next(), values.next()) {
+            // What is no text is no path either, and refused as one.
+            (Some(value), None) if !value.is_empty() => {
+                Ok(str::from_utf8(value.as_bytes()).unwrap_or_default())
+            }
             _ => Err(name),
         }
     };
     Ok((one("x-forwarded-method")?, one("x-forwarded-uri")?))
+}
+
+/// How long Envoy waits for the answer, if it says so.
+pub fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("x-envoy-expected-rq-timeout-ms")?.to_str().ok()?;
+    text.parse().ok().map(Duration::from_millis)
 }
 
 fn texts(headers: &HeaderMap) -> Vec<(&str, &[u8])> {

@@ -79,8 +79,7 @@ impl Reader<'_> {
                 let all = if all.is_empty() { "none".to_owned() } else { all };
                 format!("the path has no parameter {}: it has {all}", quoted(text))
             }),
-            "header" if text.is_empty() => Err("a header has a name".to_owned()),
-            "header" => Ok(Source::Header(text.to_ascii_lowercase())),
+            "header" => return self.header(from).map(Source::Header),
             "claim" if around.evidence.claims.is_none() => {
                 Err("say where the gateway puts the claims it verified: `[claims]`, with `payload-header`, `token-header` or `metadata`".to_owned())
             }
@@ -216,7 +215,7 @@ fn json(value: &DeValue<'_>) -> Option<Json<'static>> {
 /// # Errors
 /// It is none, in a sentence.
 pub(super) fn pointer(text: &str) -> Result<Pointer, String> {
-    let wrong = || format!("{} is no JSON pointer: it begins with `/`, as in `/Devices/0/Id`", quoted(text));
+    let wrong = || format!("{} is no JSON pointer: it begins with `/`, as in `/partner/id`", quoted(text));
     let inside = text.strip_prefix('/').ok_or_else(wrong)?;
     Ok(inside.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect())
 }
