@@ -50,6 +50,12 @@ pub fn authzen(body: &[u8]) {
     if let Some(single) = &single {
         assert!(single["decision"].is_boolean(), "{single}");
     }
+    for side in ["subject", "resource", "action"] {
+        let found = said(api.post(&format!("/access/v1/search/{side}"), body));
+        assert!(
+            found.is_none_or(|found| found["results"].is_array() && found["page"]["next_token"].is_string())
+        );
+    }
     let Some(batch) = batch else { return };
     match batch["evaluations"].as_array() {
         Some(items) => assert!(items.iter().all(|item| item["decision"].is_boolean()), "{batch}"),

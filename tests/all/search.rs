@@ -205,4 +205,6 @@ fn many_searches_at_once_are_answered_or_told_to_come_back() {
     });
     assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
     assert!(statuses.contains(&200));
+    let told = statuses.iter().filter(|status| **status == 503).count();
+    assert_eq!(sidecar.metric("mandate_rejected_total{reason=\"overload\"}") as usize, told);
 }

@@ -89,7 +89,10 @@ impl Turns {
 
     /// Waits for a turn; whoever gives up waiting is forgotten.
     async fn take(&self) -> Result<[SemaphorePermit<'_>; 2], Problem> {
-        let full = |_| Problem::late("too many searches at a time: try again");
+        let full = |_| {
+            let message = "too many searches at a time: try again";
+            Problem::of(StatusCode::SERVICE_UNAVAILABLE, message).because(Reason::Overload)
+        };
         let place = self.places.try_acquire().map_err(full)?;
         // Neither is ever closed.
         let turn = self.running.acquire().await.map_err(|_| Problem::late("searches have ended"))?;
@@ -98,20 +101,33 @@ impl Turns {
 }
 
 /// An error in AuthZEN's form: a status, and a sentence as the body.
-pub(super) struct Problem(pub(super) StatusCode, pub(super) String);
+pub(super) struct Problem {
+    pub status: StatusCode,
+    pub message: String,
+    /// What it is counted as, where operators want to see that.
+    reason: Option<Reason>,
+}
 
 impl Problem {
     pub(super) fn bad(message: impl Into<String>) -> Self {
-        Self(StatusCode::BAD_REQUEST, message.into())
+        Self::of(StatusCode::BAD_REQUEST, message)
+    }
+
+    fn of(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), reason: None }
+    }
+
+    fn because(self, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..self }
     }
 
     fn defect(message: &str) -> Self {
-        Self(StatusCode::INTERNAL_SERVER_ERROR, message.to_owned())
+        Self::of(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
     /// It takes longer than it may.
     pub(super) fn late(message: &str) -> Self {
-        Self(StatusCode::SERVICE_UNAVAILABLE, message.to_owned())
+        Self::of(StatusCode::SERVICE_UNAVAILABLE, message).because(Reason::Timeout)
     }
 }
 
@@ -128,8 +144,13 @@ impl From<Refusal> for Problem {
 /// From the body of a request to the body of its answer, which has to be there in time.
 type Evaluate = fn(&Api, &Object<'_>, Deadline) -> Result<Vec<u8>, Problem>;
 
-/// What the paths of searches begin with.
-const SEARCH: &str = "/access/v1/search/";
+/// What answers at a path.
+#[derive(Clone, Copy)]
+struct Endpoint {
+    evaluate: Evaluate,
+    /// Whether it takes turns.
+    searches: bool,
+}
 
 /// Until when a request has to be answered.
 pub(super) type Deadline = Instant;
@@ -144,27 +165,21 @@ impl Api {
         let deadline = Instant::now() + self.limits.request_time;
         let (head, body) = request.into_parts();
         let answer = match endpoint(head.uri.path(), &head.method) {
-            Ok(evaluate) => {
-                let is_search = head.uri.path().starts_with(SEARCH);
-                self.evaluate(&head.headers, body, (evaluate, is_search), deadline).await
-            }
+            Ok(endpoint) => self.evaluate(&head.headers, body, endpoint, deadline).await,
             Err(problem) => Err(problem),
         };
         let mut response = match answer {
             Ok(body) => respond(StatusCode::OK, "application/json", body),
-            Err(Problem(status, message)) => respond(status, "text/plain; charset=utf-8", message),
+            Err(Problem { status, message, reason }) => {
+                let mut response = respond(status, "text/plain; charset=utf-8", message);
+                if let Some(reason) = reason {
+                    response.extensions_mut().insert(reason);
+                }
+                response
+            }
         };
-        match response.status() {
-            // By AuthZEN it is a malformed request; operators want to see which.
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                *response.status_mut() = StatusCode::BAD_REQUEST;
-                response.extensions_mut().insert(Reason::TooLarge);
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-                response.extensions_mut().insert(Reason::Timeout);
-            }
-            _ => {}
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static("POST"));
@@ -179,18 +194,18 @@ impl Api {
         &self,
         headers: &HeaderMap,
         body: Incoming,
-        (evaluate, is_search): (Evaluate, bool),
+        Endpoint { evaluate, searches }: Endpoint,
         deadline: Deadline,
     ) -> Result<Vec<u8>, Problem> {
         let answer = match self.read(headers, body).await {
-            Ok(body) if is_search => match self.searches.take().await {
+            Ok(body) if searches => match self.searches.take().await {
                 Ok(_turn) => self.reply(&body, evaluate, deadline),
                 Err(problem) => Err(problem),
             },
             Ok(body) => self.reply(&body, evaluate, deadline),
             Err(problem) => Err(problem),
         };
-        if answer.as_ref().is_err_and(|problem| problem.0.is_client_error()) {
+        if answer.as_ref().is_err_and(|problem| problem.status.is_client_error()) {
             self.pdp.count_bad_request();
         }
         answer
@@ -206,8 +221,8 @@ impl Api {
     /// The status and the sentence that the caller gets instead.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, (StatusCode, String)> {
         let deadline = Instant::now() + self.limits.request_time;
-        let answer = endpoint(path, &Method::POST).and_then(|evaluate| self.reply(body, evaluate, deadline));
-        answer.map_err(|Problem(status, message)| (status, message))
+        let answer = endpoint(path, &Method::POST).and_then(|at| self.reply(body, at.evaluate, deadline));
+        answer.map_err(|problem| (problem.status, problem.message))
     }
 
     async fn read(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
@@ -216,34 +231,36 @@ impl Api {
         }
         match collect(body, self.limits.body, self.limits.body_time).await {
             Ok(Arrived::Whole(body)) => Ok(body),
-            Ok(Arrived::TooLong) => Err(Problem(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body is longer than {} bytes", self.limits.body),
-            )),
+            Ok(Arrived::TooLong) => {
+                let problem = Problem::bad(format!("the body is longer than {} bytes", self.limits.body));
+                Err(problem.because(Reason::TooLarge))
+            }
             Err(Lost::Broken) => Err(Problem::bad("the body did not arrive whole")),
             Err(Lost::Late) => {
-                Err(Problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned()))
+                Err(Problem::of(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))
             }
         }
     }
 }
 
-fn endpoint(path: &str, method: &Method) -> Result<Evaluate, Problem> {
-    let evaluate: Evaluate = match path {
-        "/access/v1/evaluation" => evaluation::single,
-        "/access/v1/evaluations" => evaluation::batch,
-        "/access/v1/search/subject" => search::subject,
-        "/access/v1/search/resource" => search::resource,
-        "/access/v1/search/action" => search::action,
+fn endpoint(path: &str, method: &Method) -> Result<Endpoint, Problem> {
+    let answers = |evaluate| Endpoint { evaluate, searches: false };
+    let searches = |evaluate| Endpoint { evaluate, searches: true };
+    let endpoint = match path {
+        "/access/v1/evaluation" => answers(evaluation::single),
+        "/access/v1/evaluations" => answers(evaluation::batch),
+        "/access/v1/search/subject" => searches(search::subject),
+        "/access/v1/search/resource" => searches(search::resource),
+        "/access/v1/search/action" => searches(search::action),
         _ => {
             let message = "no such path: use /access/v1/evaluation, /access/v1/evaluations or /access/v1/search/subject, …/resource, …/action";
-            return Err(Problem(StatusCode::NOT_FOUND, message.to_owned()));
+            return Err(Problem::of(StatusCode::NOT_FOUND, message));
         }
     };
     if method == Method::POST {
-        return Ok(evaluate);
+        return Ok(endpoint);
     }
-    Err(Problem(StatusCode::METHOD_NOT_ALLOWED, "use POST".to_owned()))
+    Err(Problem::of(StatusCode::METHOD_NOT_ALLOWED, "use POST"))
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -89,7 +89,7 @@ impl Serialize for Evaluations<'_, '_> {
             let answer = match &answered {
                 Ok(answered) if answered.explanation.is_some() => answered.with_context(view),
                 Ok(answered) => Answer::bare(&answered.decision),
-                Err(Problem(status, message)) => {
+                Err(Problem { status, message, .. }) => {
                     if status.is_client_error() {
                         api.pdp.count_bad_request();
                     }

@@ -1,5 +1,6 @@
 //! Pages of a search. A token says where the next page begins, and of which question, revision and
-//! limit; it is no secret, because whatever a page shows was decided for that page.
+//! limit. Nobody can see more by making one up, because whatever a page shows was decided for that page;
+//! but it names where the page ended, which may be an entity that was looked at and not found.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
