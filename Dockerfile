@@ -2,6 +2,7 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
+COPY crates ./crates
 # A member of the workspace, so that the manifests and the lock file are whole; it is not built.
 COPY bench ./bench
 RUN cargo build --profile dist --locked

@@ -9,14 +9,14 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use mandate::authz::Snapshot;
-use mandate::authz::entities::{Change, Origin, Progress, read_file};
-use mandate::authz::fault::SourceText;
-use mandate::authz::policies::Policies;
-use mandate::authz::request::{Named, Question};
-use mandate::authz::schema::Schema;
-use mandate::authz::snapshot::Terms;
-use mandate::pdp::Pdp;
+use mandate_core::Snapshot;
+use mandate_core::entities::{Change, Origin, Progress, read_file};
+use mandate_core::fault::SourceText;
+use mandate_core::policies::Policies;
+use mandate_core::request::{Named, Question};
+use mandate_core::schema::Schema;
+use mandate_core::snapshot::Terms;
+use mandate_pdp::Pdp;
 
 const SCHEMA: &str = r"
 entity Team;

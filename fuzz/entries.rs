@@ -8,22 +8,21 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use envoy_types::ext_authz::v3::pb::{CheckRequest, HttpResponse};
-use mandate::authz::Snapshot;
-use mandate::authz::entities::{Change, Origin, Progress, read_file};
-use mandate::authz::fault::SourceText;
-use mandate::authz::routes::path::segments;
-use mandate::authz::routes::{HttpRequest, Routes};
-use mandate::authz::snapshot::Terms;
-use mandate::pdp::Pdp;
-use mandate::source::loader::{Loader, Locations};
-use mandate::transport::envoy::ExtAuthz;
-use mandate::transport::http::authzen::{Api, Limits};
+use mandate_core::entities::{Change, Origin, Progress, read_file};
+use mandate_core::fault::SourceText;
+use mandate_core::snapshot::Terms;
+use mandate_pdp::{Generation, Pdp};
+use mandate_routes::path::segments;
+use mandate_routes::{HttpRequest, Routes};
+use mandate_server::authzen::endpoints::{Api, Limits};
+use mandate_server::gateway::envoy::ExtAuthz;
+use mandate_sources::loader::{Loader, Locations};
 use prost::Message as _;
 use serde_json::Value;
 
 /// The pack, loaded once.
-fn pack() -> &'static Snapshot {
-    static PACK: OnceLock<Snapshot> = OnceLock::new();
+fn pack() -> &'static Generation {
+    static PACK: OnceLock<Generation> = OnceLock::new();
     PACK.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = if root.join("policies").is_dir() { root } else { root.parent().unwrap() };
@@ -32,7 +31,7 @@ fn pack() -> &'static Snapshot {
             entities: root.join("entities"),
             terms: Terms { described_by_callers: vec!["TenantUser".to_owned()], ..Terms::default() },
         };
-        Loader::new(&locations).load().unwrap().0
+        Loader::new(&locations).load().unwrap().into()
     })
 }
 
@@ -89,7 +88,7 @@ pub fn ext_authz(message: &[u8]) {
 pub fn routes(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let file = SourceText::new("routes.toml", text);
-    match Routes::parse(&[file], pack().schema()) {
+    match Routes::parse(&[file], pack().snapshot().schema()) {
         Ok(routes) => {
             let request =
                 HttpRequest { method: "POST", target: "/v1/customers/x/y", ..HttpRequest::default() };
@@ -118,11 +117,11 @@ pub fn entities(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     for name in ["entities.json", "entities.ndjson"] {
         let file = SourceText::new(name, text);
-        let (schema, none) = (pack().schema(), Progress::default());
+        let (schema, none) = (pack().snapshot().schema(), Progress::default());
         let Ok(upsert) = read_file(&file, Origin::default(), schema, &none) else { continue };
         let count = upsert.len();
-        match pack().apply(&Change { upsert, ..Change::default() }) {
-            Ok(next) => assert!(next.entities().len() <= pack().entities().len() + count),
+        match pack().snapshot().apply(&Change { upsert, ..Change::default() }) {
+            Ok(next) => assert!(next.entities().len() <= pack().snapshot().entities().len() + count),
             Err(faults) => assert!(faults.has_errors()),
         }
     }

@@ -4,7 +4,6 @@
 #![allow(clippy::doc_markdown, reason = "doc comments of arguments are help texts, shown as they stand")]
 
 mod check;
-mod config;
 mod decide;
 mod diff;
 mod explain;
@@ -23,7 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::source::loader::LOADING_STACK;
+use crate::failure::{Failure, Outcome};
+use mandate_sources::loader::LOADING_STACK;
 
 /// Decides who may: an authorization sidecar on Cedar policies and live entities.
 #[derive(Parser)]
@@ -53,35 +53,6 @@ enum Verb {
     Lint(lint::Arguments),
     /// Format policy files (`*.cedar`; Cedar has no form for schemas); exit 1 if one cannot be
     Fmt(fmt::Arguments),
-}
-
-/// What a verb ends with: an exit code, or a sentence for the user.
-type Outcome = Result<ExitCode, Failure>;
-
-/// Why a verb could not do its work. Ends in exit code 1.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// Content that cannot be used; shown with its places.
-    #[error("{0}")]
-    Faults(crate::authz::fault::Faults),
-    #[error("{0}")]
-    Message(String),
-}
-
-impl Failure {
-    fn message(text: impl Into<String>) -> Self {
-        Self::Message(text.into())
-    }
-
-    /// Everything that is wrong, a line each.
-    fn all(wrong: &[String]) -> Self {
-        Self::Message(wrong.join("\nerror: "))
-    }
-
-    /// What could not be done, and the system's word on why.
-    fn because(what: impl std::fmt::Display, error: &dyn std::fmt::Display) -> Self {
-        Self::Message(format!("{what}: {error}"))
-    }
 }
 
 /// Runs the program.

@@ -1,5 +1,9 @@
-//! The `mandate` program; everything is in the library.
+//! The `mandate` program: the command line, which wires the crates together.
+
+mod cli;
+mod config;
+mod failure;
 
 fn main() -> std::process::ExitCode {
-    mandate::cli::main()
+    cli::main()
 }

@@ -6,11 +6,11 @@ use std::io;
 use std::path::PathBuf;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use mandate::authz::Snapshot;
-use mandate::authz::request::Request;
-use mandate::pdp::Pdp;
 use mandate_bench::inside;
 use mandate_bench::world::{self, Question, World, mix};
+use mandate_core::Snapshot;
+use mandate_core::request::Request;
+use mandate_pdp::Pdp;
 
 fn main() -> io::Result<()> {
     let mut criterion = Criterion::default().configure_from_args().sample_size(30);

@@ -4,14 +4,14 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mandate::authz::Snapshot;
-use mandate::authz::entities::{Change, Description, Entity, Incoming};
-use mandate::authz::json::Json;
-use mandate::authz::request::{Named, Request};
-use mandate::authz::schema::EntityRef;
-use mandate::authz::snapshot::Terms;
-use mandate::authz::value::{Record, Value};
-use mandate::source::loader::{Loader, Locations};
+use mandate_core::Snapshot;
+use mandate_core::entities::{Change, Description, Entity, Incoming};
+use mandate_core::json::Json;
+use mandate_core::request::{Named, Request};
+use mandate_core::schema::EntityRef;
+use mandate_core::snapshot::Terms;
+use mandate_core::value::{Record, Value};
+use mandate_sources::loader::{Loader, Locations};
 
 use crate::world::{self, Question};
 
@@ -24,9 +24,9 @@ pub fn load(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
         Locations { policies: policies.to_owned(), entities: entities.to_owned(), terms: Terms::default() };
     let load = move || Loader::new(&locations).load().map_err(|faults| io::Error::other(faults.to_string()));
     let thread =
-        std::thread::Builder::new().stack_size(mandate::source::loader::LOADING_STACK).spawn(load)?;
+        std::thread::Builder::new().stack_size(mandate_sources::loader::LOADING_STACK).spawn(load)?;
     let loaded = thread.join().map_err(|_| io::Error::other("loading panicked"))?;
-    loaded.map(|(snapshot, _)| snapshot)
+    loaded.map(|loaded| loaded.snapshot)
 }
 
 /// Asks as a transport would, from the words of the question; the answer has to be right.
@@ -35,13 +35,13 @@ pub fn load(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
 /// The answer is wrong, or there is none.
 pub fn ask<T>(
     question: &Question,
-    decide: impl FnOnce(&mandate::authz::request::Question<'_>) -> io::Result<(bool, T)>,
+    decide: impl FnOnce(&mandate_core::request::Question<'_>) -> io::Result<(bool, T)>,
 ) -> io::Result<T> {
     let context = format!(r#"{{"channel":"{}"}}"#, question.channel);
     let context = Json::parse(context.as_bytes()).map_err(io::Error::other)?;
     let named = |kind, id| Named { kind, id, properties: None };
     let (kind, id) = (question.principal.0, question.principal.1.as_str());
-    let (permitted, result) = decide(&mandate::authz::request::Question {
+    let (permitted, result) = decide(&mandate_core::request::Question {
         principal: named(kind, id),
         action: question.action,
         action_properties: None,

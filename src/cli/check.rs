@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::config::{ContentArguments, colour, on_github};
 use super::report::{self, counted};
-use super::{Failure, Outcome};
-use crate::assurance::guardrails::Guardrails;
-use crate::authz::Snapshot;
-use crate::authz::fault::{Faults, Severity};
-use crate::pdp::Report;
-use crate::source::loader::{Loader, Locations};
+use crate::config::{ContentArguments, colour, on_github};
+use crate::failure::{Failure, Outcome};
+use mandate_analysis::guardrails::Guardrails;
+use mandate_core::fault::{Faults, Severity};
+use mandate_pdp::Generation;
+use mandate_pdp::Report;
+use mandate_sources::loader::{Loader, Locations};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -36,26 +36,27 @@ enum Format {
 
 pub fn run(arguments: Arguments) -> Outcome {
     let locations = arguments.content.locations()?;
-    let (faults, snapshot) = match load(&locations) {
-        Ok((snapshot, warnings)) => (warnings, Some(snapshot)),
+    let (faults, generation) = match load(&locations) {
+        Ok((generation, warnings)) => (warnings, Some(generation)),
         Err(faults) => (faults, None),
     };
     let text = match arguments.format {
-        Some(Format::Json) => as_json(&faults, snapshot.as_ref())?,
+        Some(Format::Json) => as_json(&faults, generation.as_ref())?,
         Some(Format::Github) => report::for_github(&faults),
-        None if on_github() => as_text(&faults, snapshot.as_ref()) + &report::for_github(&faults),
-        Some(Format::Text) | None => as_text(&faults, snapshot.as_ref()),
+        None if on_github() => as_text(&faults, generation.as_ref()) + &report::for_github(&faults),
+        Some(Format::Text) | None => as_text(&faults, generation.as_ref()),
     };
     report::print(&text)?;
-    Ok(ExitCode::from(u8::from(snapshot.is_none())))
+    Ok(ExitCode::from(u8::from(generation.is_none())))
 }
 
 /// Loads everything, and reads the guardrails as well.
-fn load(locations: &Locations) -> Result<(Snapshot, Faults), Faults> {
+fn load(locations: &Locations) -> Result<(Generation, Faults), Faults> {
     let mut loader = Loader::new(locations);
-    let (snapshot, mut warnings) = loader.load()?;
-    match Guardrails::parse(loader.guardrails(), snapshot.policies().schema()) {
-        Ok(_) => Ok((snapshot, warnings)),
+    let mut loaded = loader.load()?;
+    let mut warnings = std::mem::take(&mut loaded.warnings);
+    match Guardrails::parse(loader.guardrails(), loaded.snapshot.policies().schema()) {
+        Ok(_) => Ok((loaded.into(), warnings)),
         Err(faults) => {
             warnings.extend(faults);
             Err(warnings)
@@ -63,28 +64,29 @@ fn load(locations: &Locations) -> Result<(Snapshot, Faults), Faults> {
     }
 }
 
-fn as_text(faults: &Faults, snapshot: Option<&Snapshot>) -> String {
+fn as_text(faults: &Faults, generation: Option<&Generation>) -> String {
     let mut text = String::new();
     if !faults.is_empty() {
         text += &report::for_people(faults, colour(&std::io::stdout()));
     }
-    if let Some(snapshot) = snapshot {
+    if let Some(generation) = generation {
+        let snapshot = generation.snapshot();
         let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
         let counts = format!("{}, {}", counted(policies, "policy"), counted(entities, "entity"));
-        let _ = writeln!(text, "ok: {counts}, revision {}", snapshot.revision());
+        let _ = writeln!(text, "ok: {counts}, revision {}", generation.revision());
     }
     text
 }
 
-fn as_json(faults: &Faults, snapshot: Option<&Snapshot>) -> Result<String, Failure> {
+fn as_json(faults: &Faults, generation: Option<&Generation>) -> Result<String, Failure> {
     let of = |severity| -> Vec<Report> {
         faults.iter().filter(|fault| fault.severity == severity).map(Report::from).collect()
     };
     let body = json!({
-        "ok": snapshot.is_some(),
-        "revision": snapshot.map(|snapshot| snapshot.revision().as_str()),
-        "policies": snapshot.map(|snapshot| snapshot.policies().len()),
-        "entities": snapshot.map(|snapshot| snapshot.entities().len()),
+        "ok": generation.is_some(),
+        "revision": generation.map(|generation| generation.revision().as_str()),
+        "policies": generation.map(|generation| generation.snapshot().policies().len()),
+        "entities": generation.map(|generation| generation.snapshot().entities().len()),
         "error_count": faults.error_count(),
         "errors": of(Severity::Error),
         "warnings": of(Severity::Warning),

@@ -6,19 +6,20 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::config::ContentArguments;
-use super::{Failure, Outcome};
 use super::{explain, report};
-use crate::assurance::names;
-use crate::authz::Snapshot;
-use crate::authz::decide::DecideError;
-use crate::authz::decision::{Decision, Outcome as Decided};
-use crate::authz::explain::{Budget, Explanation};
-use crate::authz::json::Json;
-use crate::authz::policies::PolicyInfo;
-use crate::authz::request::{Named, Question};
-use crate::source::loader::Loader;
-use crate::transport::http::wire::{Answer, Parts, sentence};
+use crate::config::ContentArguments;
+use crate::failure::{Failure, Outcome};
+use mandate_core::Snapshot;
+use mandate_core::decide::DecideError;
+use mandate_core::decision::{Decision, Outcome as Decided};
+use mandate_core::display;
+use mandate_core::json::Json;
+use mandate_core::policies::PolicyInfo;
+use mandate_core::request::{Named, Question};
+use mandate_pdp::Generation;
+use mandate_query::explain::{Budget, Explanation, explain as explained};
+use mandate_server::authzen::wire::{Answer, Parts, sentence};
+use mandate_sources::loader::Loader;
 
 /// The longest request that is read from standard input, in bytes.
 const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
@@ -61,26 +62,27 @@ enum Format {
 pub fn run(arguments: Arguments) -> Outcome {
     let (principal, action, resource) = (arguments.principal, arguments.action, arguments.resource);
     let locations = arguments.content.locations()?;
-    let (snapshot, _) = Loader::new(&locations).load().map_err(Failure::Faults)?;
+    let generation = Generation::from(Loader::new(&locations).load().map_err(Failure::Faults)?);
+    let snapshot = generation.snapshot();
     let answered = match (&principal, &action, &resource) {
         (Some(principal), Some(action), Some(resource)) => {
             let context = context(&arguments.context)?;
             let context =
                 Json::parse(context.as_bytes()).map_err(|error| Failure::message(error.to_string()))?;
             let named = |text| {
-                let (kind, id) = names::split(text).map_err(Failure::message)?;
+                let (kind, id) = display::split(text).map_err(Failure::message)?;
                 Ok::<_, Failure>(Named { kind, id, properties: None })
             };
             let (principal, resource) = (named(principal)?, named(resource)?);
             let context = context.as_object();
             let question = Question { principal, action, action_properties: None, resource, context };
-            answer(&snapshot, &question, arguments.explain)?
+            answer(snapshot, &question, arguments.explain)?
         }
-        _ => answer_stdin(&snapshot, arguments.explain)?,
+        _ => answer_stdin(snapshot, arguments.explain)?,
     };
     report::print(&match arguments.format {
-        Format::Text => for_people(&answered, &snapshot),
-        Format::Json => for_programs(&answered, &snapshot)?,
+        Format::Text => for_people(&answered, &generation),
+        Format::Json => for_programs(&answered, &generation)?,
     })?;
     Ok(ExitCode::from(if answered.decision.is_permit() { 0 } else { 2 }))
 }
@@ -114,7 +116,7 @@ fn answer(snapshot: &Snapshot, question: &Question<'_>, explain: bool) -> Result
     let defect = |error: DecideError| Failure::message(error.to_string());
     let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
     let budget = explain.then(Budget::patient);
-    let explanation = budget.map(|mut budget| snapshot.explain(&request, &decision, &mut budget));
+    let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
     Ok(Answered { explanation: explanation.transpose().map_err(defect)?, decision })
 }
 
@@ -133,16 +135,17 @@ fn context(pairs: &[String]) -> Result<String, Failure> {
     Ok(serde_json::Value::Object(object).to_string())
 }
 
-fn for_programs(answered: &Answered, snapshot: &Snapshot) -> Result<String, Failure> {
-    let (decision, revision) = (&answered.decision, snapshot.revision().as_str());
+fn for_programs(answered: &Answered, generation: &Generation) -> Result<String, Failure> {
+    let (decision, revision) = (&answered.decision, generation.revision().as_str());
+    let schema = generation.snapshot().schema();
     let answer = match &answered.explanation {
-        Some(explanation) => Answer::explained(decision, revision, explanation, snapshot.schema()),
+        Some(explanation) => Answer::explained(decision, revision, explanation, schema),
         None => Answer::with_context(decision, revision, true),
     };
     Ok(serde_json::to_string_pretty(&answer).map_err(|error| Failure::message(error.to_string()))? + "\n")
 }
 
-fn for_people(answered: &Answered, snapshot: &Snapshot) -> String {
+fn for_people(answered: &Answered, generation: &Generation) -> String {
     let decision = &answered.decision;
     let (verdict, why) = match &decision.outcome {
         Decided::Permitted(_) => ("permit", "permitted by"),
@@ -162,9 +165,9 @@ fn for_people(answered: &Answered, snapshot: &Snapshot) -> String {
     }
     let known = !matches!(decision.outcome, Decided::UnknownPrincipal | Decided::UnknownResource);
     if let Some(explanation) = answered.explanation.as_ref().filter(|_| known) {
-        explain::show(&mut text, explanation, snapshot.schema());
+        explain::show(&mut text, explanation, generation.snapshot().schema());
     }
-    let _ = writeln!(text, "  revision {}", snapshot.revision());
+    let _ = writeln!(text, "  revision {}", generation.revision());
     text
 }
 

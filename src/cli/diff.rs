@@ -8,17 +8,18 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::config::{PolicyArguments, SolverArguments};
+use super::proofs;
 use super::report::{self, counted};
-use super::{Failure, Outcome, proofs};
-use crate::assurance::diff::{Difference, Example, Found, Pair};
-use crate::assurance::names;
-use crate::assurance::proof_report::Decided;
-use crate::assurance::witness::WitnessReport;
-use crate::authz::decision::Decision;
-use crate::authz::policies::Environment;
-use crate::authz::schema::Schema;
-use crate::source::loader::{PolicyFolder, Version};
+use crate::config::{PolicyArguments, SolverArguments};
+use crate::failure::{Failure, Outcome};
+use mandate_analysis::diff::{Difference, Example, Found, Pair};
+use mandate_analysis::proof_report::Decided;
+use mandate_analysis::witness::WitnessReport;
+use mandate_core::decision::Decision;
+use mandate_core::display;
+use mandate_core::policies::Environment;
+use mandate_core::schema::Schema;
+use mandate_sources::loader::{PolicyFolder, Version};
 
 #[derive(Args)]
 #[command(
@@ -148,8 +149,8 @@ struct ExampleReport {
 
 impl Compared<'_> {
     fn names(&self, (action, principal, resource): Environment) -> [String; 3] {
-        let kind = |kind| names::kind_name(kind, self.schema).to_owned();
-        [kind(principal), names::action(action, self.schema), kind(resource)]
+        let kind = |kind| display::kind_name(kind, self.schema).to_owned();
+        [kind(principal), display::action(action, self.schema), kind(resource)]
     }
 
     fn has(&self, change: FailOn) -> bool {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::assurance::names::{kind_name, value, written};
-use crate::authz::explain::{Change, Explanation, Facts, Holder, Place, Spot, through};
-use crate::authz::schema::Schema;
+use mandate_core::display::{kind_name, value, written};
+use mandate_core::schema::Schema;
+use mandate_query::explain::{Change, Explanation, Facts, Holder, Place, Spot, through};
 
 /// Appends an explanation, indented.
 pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 use similar::TextDiff;
 
-use super::config::PolicyArguments;
 use super::report::{self, counted};
-use super::{Failure, Outcome};
-use crate::authz::fault::{Fault, Faults, SourceText};
-use crate::authz::format::formatted;
-use crate::source::folder::Folder;
+use crate::config::PolicyArguments;
+use crate::failure::{Failure, Outcome};
+use mandate_analysis::fmt::formatted;
+use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_sources::folder::Folder;
 
 #[derive(Args)]
 pub struct Arguments {

@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use super::Failure;
-use super::config::{Guard, ServeConfig};
-use crate::assurance::guardrails::Guardrails;
-use crate::assurance::proof_report::ProofReport;
-use crate::assurance::prove::{self, Proof, prove};
-use crate::assurance::solver::{Solver, SolverOptions};
-use crate::authz::fault::{Fault, Faults};
-use crate::pdp::gate::{Findings, Gate, Mode, Prover, Subject};
+use crate::config::{Guard, ServeConfig};
+use crate::failure::Failure;
+use mandate_analysis::guardrails::Guardrails;
+use mandate_analysis::proof_report::ProofReport;
+use mandate_analysis::prove::{self, Proof, prove};
+use mandate_analysis::solver::{Solver, SolverOptions};
+use mandate_core::fault::{Fault, Faults};
+use mandate_pdp::gate::{Findings, Gate, Mode, Prover, Subject};
 
 /// The gate that the configuration asks for; without a word, claims are enforced where they can be
 /// proven.

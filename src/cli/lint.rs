@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::config::{PolicyArguments, SolverArguments, colour, on_github};
 use super::report::{self, counted};
-use super::{Failure, Outcome};
-use crate::assurance::guardrails::Guardrails;
-use crate::assurance::lint::{Finding, Rule, lint};
-use crate::authz::fault::{Faults, Place};
-use crate::authz::policies::Policies;
-use crate::source::loader::PolicyFolder;
+use crate::config::{PolicyArguments, SolverArguments, colour, on_github};
+use crate::failure::{Failure, Outcome};
+use mandate_analysis::guardrails::Guardrails;
+use mandate_analysis::lint::{Finding, Rule, lint};
+use mandate_core::fault::{Faults, Place};
+use mandate_core::policies::Policies;
+use mandate_sources::loader::PolicyFolder;
 
 #[derive(Args)]
 #[command(

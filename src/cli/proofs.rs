@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use crate::assurance::guardrails::Form;
-use crate::assurance::names;
-use crate::assurance::prove::{Counterexample, Proof, Proven, outcome};
-use crate::assurance::witness::Witness;
-use crate::authz::schema::Schema;
+use mandate_analysis::guardrails::Form;
+use mandate_analysis::prove::{Counterexample, Proof, Proven, outcome};
+use mandate_analysis::witness::Witness;
+use mandate_core::display;
+use mandate_core::schema::Schema;
 
 /// Why a claim is not proven, with the counterexample if there is one.
 pub fn describe(proof: &Proof, schema: &Schema) -> String {
@@ -52,17 +52,17 @@ pub fn witness(witness: &Witness, schema: &Schema) -> String {
     let request = &witness.request;
     let mut text = String::new();
     let parts = [
-        ("principal", names::written(request.principal.name(), schema)),
-        ("action", names::action(request.action, schema)),
-        ("resource", names::written(request.resource.name(), schema)),
-        ("context", names::record(&request.context, schema)),
+        ("principal", display::written(request.principal.name(), schema)),
+        ("action", display::action(request.action, schema)),
+        ("resource", display::written(request.resource.name(), schema)),
+        ("context", display::record(&request.context, schema)),
     ];
     for (part, value) in parts.iter().filter(|(_, value)| !value.is_empty()) {
         let _ = writeln!(text, "    {part:9}  {value}");
     }
     for (n, entity) in witness.entities.values().enumerate() {
         let label = if n == 0 { "entities" } else { "" };
-        let _ = writeln!(text, "    {label:9}  {}", names::described(entity, schema));
+        let _ = writeln!(text, "    {label:9}  {}", display::described(entity, schema));
     }
     text
 }
@@ -95,16 +95,16 @@ pub fn case(name: &str, why: &str, witness: &Witness, expect: &str, schema: &Sch
     let text = |text: &str| json!(text).to_string();
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut case = format!("  # {why}\n  - name: {}\n", text(name));
-    let _ = writeln!(case, "    principal: {}", text(&names::written(request.principal.name(), schema)));
-    let _ = writeln!(case, "    action: {}", text(&names::action(request.action, schema)));
-    let _ = writeln!(case, "    resource: {}", text(&names::written(request.resource.name(), schema)));
-    let context: Json = names::caller_json(&request.context, schema);
+    let _ = writeln!(case, "    principal: {}", text(&display::written(request.principal.name(), schema)));
+    let _ = writeln!(case, "    action: {}", text(&display::action(request.action, schema)));
+    let _ = writeln!(case, "    resource: {}", text(&display::written(request.resource.name(), schema)));
+    let context: Json = display::caller_json(&request.context, schema);
     if context.as_object().is_some_and(|context| !context.is_empty()) {
         let _ = writeln!(case, "    context: {context}");
     }
     let _ = writeln!(case, "    given:");
     for entity in witness.entities.values() {
-        let _ = writeln!(case, "      - add: {}", names::entity_json(entity, schema));
+        let _ = writeln!(case, "      - add: {}", display::entity_json(entity, schema));
     }
     let _ = writeln!(case, "    expect: {expect}");
     case

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::config::{PolicyArguments, SolverArguments};
+use super::proofs;
 use super::report::{self, counted};
-use super::{Failure, Outcome, proofs};
-use crate::assurance::guardrails::{Claim, Guardrails};
-use crate::assurance::proof_report::{ProofReport, milliseconds};
-use crate::assurance::prove::{Proof, Proven, prove};
-use crate::authz::schema::Schema;
-use crate::source::loader::PolicyFolder;
+use crate::config::{PolicyArguments, SolverArguments};
+use crate::failure::{Failure, Outcome};
+use mandate_analysis::guardrails::{Claim, Guardrails};
+use mandate_analysis::proof_report::{ProofReport, milliseconds};
+use mandate_analysis::prove::{Proof, Proven, prove};
+use mandate_core::schema::Schema;
+use mandate_sources::loader::PolicyFolder;
 
 /// How long a run may take before it says what it is doing.
 const SILENCE: Duration = Duration::from_secs(2);

@@ -8,9 +8,9 @@ use miette::{
     SourceCode, SourceSpan, SpanContents,
 };
 
-use super::Failure;
-use super::config::colour;
-use crate::authz::fault::{Fault, Faults, Place, Severity, SourceText};
+use crate::config::colour;
+use crate::failure::Failure;
+use mandate_core::fault::{Fault, Faults, Place, Severity, SourceText};
 
 /// A line longer than this is not shown as an excerpt: it is data, not a text that people read.
 const LONGEST_LINE: usize = 400;

@@ -8,15 +8,16 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::config::PolicyArguments;
-use super::{Failure, Outcome, report};
-use crate::assurance::names;
-use crate::authz::json::Json;
-use crate::authz::request::{Reading, Request};
-use crate::authz::routes::{Body, HttpRequest, Route, Routed, Routes, Unrouted};
-use crate::authz::schema::Schema;
-use crate::source::loader::PolicyFolder;
-use crate::transport::http::wire::sentence;
+use super::report;
+use crate::config::PolicyArguments;
+use crate::failure::{Failure, Outcome};
+use mandate_core::display;
+use mandate_core::json::Json;
+use mandate_core::request::{Reading, Request};
+use mandate_core::schema::Schema;
+use mandate_routes::{Body, HttpRequest, Route, Routed, Routes, Unrouted};
+use mandate_server::authzen::wire::sentence;
+use mandate_sources::loader::PolicyFolder;
 
 /// The longest body that is read, in bytes.
 const LONGEST_BODY: u64 = 16 * 1024 * 1024;
@@ -150,10 +151,10 @@ fn show(routed: &Result<Routed<'_>, Unrouted<'_>>, schema: &Schema, format: Form
             report::print(&format!(
                 "{}\n  principal  {}\n  action     {}\n  resource   {}\n  context    {}\n",
                 heading(routed.route),
-                names::written(principal, schema),
-                names::action(request.action, schema),
-                names::written(resource, schema),
-                names::record(&request.context, schema),
+                display::written(principal, schema),
+                display::action(request.action, schema),
+                display::written(resource, schema),
+                display::record(&request.context, schema),
             ))?;
         }
         Err(error) => {
@@ -166,11 +167,11 @@ fn show(routed: &Result<Routed<'_>, Unrouted<'_>>, schema: &Schema, format: Form
 
 /// A request as AuthZEN clients ask it.
 fn question(request: &Request, schema: &Schema) -> serde_json::Value {
-    let entity = |kind, id: &str| json!({ "type": names::kind_name(kind, schema), "id": id });
+    let entity = |kind, id: &str| json!({ "type": display::kind_name(kind, schema), "id": id });
     json!({
         "subject": entity(request.principal.kind, &request.principal.id),
-        "action": { "name": names::action(request.action, schema) },
+        "action": { "name": display::action(request.action, schema) },
         "resource": entity(request.resource.kind, &request.resource.id),
-        "context": names::caller_json(&request.context, schema),
+        "context": display::caller_json(&request.context, schema),
     })
 }

@@ -14,19 +14,20 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use super::config::{LimitConfig, ServeArguments, ServeConfig};
-use super::{Failure, Outcome, gate, telemetry};
-use crate::authz::Snapshot;
-use crate::authz::fault::{Fault, Faults};
-use crate::pdp::Pdp;
-use crate::pdp::gate::{Gate, Mode, Subject, Verdict};
-use crate::pdp::reload::{FirstLoad, Reloader};
-use crate::source::loader::{LOADING_STACK, Loader, Locations};
-use crate::transport::http::admin::{self, Phase};
-use crate::transport::listen::address::Address;
-use crate::transport::listen::door::{Door, Security};
-use crate::transport::listen::server::Bounds;
-use crate::transport::service::{self, Service};
+use super::{gate, telemetry};
+use crate::config::{LimitConfig, ServeArguments, ServeConfig};
+use crate::failure::{Failure, Outcome};
+use mandate_core::fault::{Fault, Faults};
+use mandate_pdp::Generation;
+use mandate_pdp::Pdp;
+use mandate_pdp::gate::{Gate, Mode, Subject, Verdict};
+use mandate_pdp::reload::{FirstLoad, Reloader};
+use mandate_server::admin::{self, Phase};
+use mandate_server::listen::address::Address;
+use mandate_server::listen::door::{Door, Security};
+use mandate_server::listen::server::Bounds;
+use mandate_server::service::{self, Service};
+use mandate_sources::loader::{LOADING_STACK, Loader, Locations};
 use ports::Ports;
 
 #[derive(Args)]
@@ -96,17 +97,17 @@ async fn serve(config: ServeConfig) -> Outcome {
 struct Loaded {
     loader: Loader,
     gate: Gate,
-    snapshot: Snapshot,
+    generation: Generation,
     warnings: Faults,
     verdict: Option<Verdict>,
 }
 
 /// A decision point on what was loaded, and the writer that keeps it fresh.
 fn start(loaded: Loaded, config: &ServeConfig, started: Instant) -> Result<(Pdp, Reloader), Failure> {
-    let Loaded { loader, gate, snapshot, warnings, verdict } = loaded;
+    let Loaded { loader, gate, generation, warnings, verdict } = loaded;
     let first = FirstLoad { warnings, took: started.elapsed(), verdict };
-    log_start(&snapshot, &first);
-    let pdp = Pdp::new(snapshot, config.cache_entries);
+    log_start(&generation, &first);
+    let pdp = Pdp::new(generation, config.cache_entries);
     let reloader = Reloader::start(pdp.clone(), loader, &config.locations, gate, &first, config.poll);
     reloader
         .map(|reloader| (pdp, reloader))
@@ -134,7 +135,8 @@ async fn load(config: &ServeConfig, gate: Gate, signals: &mut Signals) -> Option
 /// Where guardrails are enforced, nothing is served before they are proven.
 fn load_and_prove(locations: &Locations, mut gate: Gate) -> Result<Loaded, Faults> {
     let mut loader = Loader::new(locations);
-    let (snapshot, warnings) = loader.load()?;
+    let mut loaded = loader.load()?;
+    let (snapshot, warnings) = (&loaded.snapshot, std::mem::take(&mut loaded.warnings));
     let mut verdict = None;
     if gate.mode == Mode::Enforce {
         let guardrails = loader.guardrails().to_vec();
@@ -143,16 +145,17 @@ fn load_and_prove(locations: &Locations, mut gate: Gate) -> Result<Loaded, Fault
             return Err(faults.clone());
         }
     }
-    Ok(Loaded { loader, gate, snapshot, warnings, verdict })
+    Ok(Loaded { loader, gate, generation: loaded.into(), warnings, verdict })
 }
 
-fn log_start(snapshot: &Snapshot, first: &FirstLoad) {
+fn log_start(generation: &Generation, first: &FirstLoad) {
     for warning in first.warnings.iter() {
         tracing::warn!("{warning}");
     }
+    let snapshot = generation.snapshot();
     let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
     let took_ms = u64::try_from(first.took.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(revision = %snapshot.revision(), policies, entities, took_ms, "loaded");
+    tracing::info!(revision = %generation.revision(), policies, entities, took_ms, "loaded");
 }
 
 /// Connections to the operators' port at a time.

@@ -5,8 +5,8 @@ use std::io::stderr;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-use super::Failure;
-use super::config::{LogFormat, colour};
+use crate::config::{LogFormat, colour};
+use crate::failure::Failure;
 
 /// Starts logging for the rest of the process.
 ///

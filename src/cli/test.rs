@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::config::{ContentArguments, SolverArguments, colour};
 use super::report::{self, counted};
-use super::{Failure, Outcome};
-use crate::assurance::coverage::Coverage;
-use crate::assurance::suite::{self, Case, CaseResult};
-use crate::authz::fault::{Faults, SourceText};
-use crate::source::folder::Folder;
-use crate::source::loader::{Loader, Locations};
+use crate::config::{ContentArguments, SolverArguments, colour};
+use crate::failure::{Failure, Outcome};
+use mandate_analysis::coverage::Coverage;
+use mandate_analysis::suite::{self, Case, CaseResult};
+use mandate_core::fault::{Faults, SourceText};
+use mandate_sources::folder::Folder;
+use mandate_sources::loader::{Loader, Locations};
 
 /// The files of a folder of suites that count.
 const SUITE_EXTENSIONS: &[&str] = &["yaml", "yml"];
@@ -78,7 +78,7 @@ pub fn run(arguments: Arguments) -> Outcome {
 /// Loads everything, runs the cases and says what came of it.
 fn once(arguments: &RunArguments, locations: &Locations) -> Outcome {
     let mut loader = Loader::new(locations);
-    let (snapshot, _) = loader.load().map_err(Failure::Faults)?;
+    let snapshot = loader.load().map_err(Failure::Faults)?.snapshot;
     let mut cases = read_cases(&arguments.suites)?;
     let all = cases.len();
     if let Some(filter) = &arguments.filter {

@@ -1,9 +1,9 @@
 //! Entity files: as strict as Cedar's own reader, and stricter where that would grant a right.
 
 use cedar_policy::{Entities as CedarEntities, Schema as CedarSchema};
-use mandate::authz::entities::{Change, Entities, Origin, Progress, read_file};
-use mandate::authz::fault::SourceText;
-use mandate::authz::schema::Schema;
+use mandate_core::entities::{Change, Entities, Origin, Progress, read_file};
+use mandate_core::fault::SourceText;
+use mandate_core::schema::Schema;
 
 use crate::support::pack;
 

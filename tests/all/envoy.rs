@@ -9,10 +9,10 @@ use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer, Request};
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
-use mandate::authz::snapshot::Terms;
-use mandate::pdp::Pdp;
-use mandate::source::loader::{Loader, Locations};
-use mandate::transport::envoy::ExtAuthz;
+use mandate_core::snapshot::Terms;
+use mandate_pdp::Pdp;
+use mandate_server::gateway::envoy::ExtAuthz;
+use mandate_sources::loader::{Loader, Locations};
 use tonic::Code;
 
 use crate::support::Content;
@@ -22,7 +22,7 @@ const CONSENT: &str = "/oem/v1/customers/contoso/consentRequests";
 fn service(content: &Content) -> ExtAuthz {
     let locations =
         Locations { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
-    ExtAuthz::new(Pdp::new(Loader::new(&locations).load().unwrap().0, 100))
+    ExtAuthz::new(Pdp::new(Loader::new(&locations).load().unwrap(), 100))
 }
 
 /// A request as Envoy describes it.

@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mandate::authz::explain::{Budget, Explanation, Facts, MOST_FACTS};
-use mandate::authz::policies::Policies;
+use mandate_core::policies::Policies;
+use mandate_query::explain::{Budget, Explanation, Facts, MOST_FACTS};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;

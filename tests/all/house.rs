@@ -1,57 +1,42 @@
-//! The structure of the code, held: imports go down only, and what a floor must not touch it does not.
+//! The structure of the code, where Cargo does not hold it already: which crates an embedding program
+//! takes along, what the lower crates must not touch, and that files stay small and say what they are.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::pack;
 
-/// A floor or a file, and what must not stand in its code.
+/// Crates, and what must not stand in their code although Cargo would let it.
 const NEVER: &[(&str, &[&str])] = &[
-    (
-        "authz",
-        &[
-            "tokio",
-            "axum",
-            "tracing::",
-            "std::fs",
-            "std::env",
-            "std::net",
-            "std::time",
-            "crate::source",
-            "crate::pdp",
-            "crate::assurance",
-            "crate::transport",
-            "crate::cli",
-        ],
-    ),
-    (
-        "source",
-        &["tokio", "axum", "std::env", "crate::pdp", "crate::assurance", "crate::transport", "crate::cli"],
-    ),
-    ("pdp", &["axum", "std::env", "cedar_policy", "crate::assurance", "crate::transport", "crate::cli"]),
-    (
-        "assurance",
-        &["axum", "tokio", "std::env", "crate::source", "crate::pdp", "crate::transport", "crate::cli"],
-    ),
-    (
-        "transport",
-        &["cedar_policy", "Snapshot", "std::env", "crate::source", "crate::assurance", "crate::cli"],
-    ),
+    ("crates/mandate-core", &["std::fs", "std::env", "std::net", "std::time"]),
+    ("crates/mandate-query", &["std::fs", "std::env", "std::net", "std::time"]),
+    ("crates/mandate-routes", &["std::fs", "std::env", "std::net", "std::time"]),
+    ("crates/mandate-analysis", &["std::fs", "std::env", "std::net"]),
+    ("crates/mandate-sources", &["std::env", "std::net"]),
+    ("crates/mandate-pdp", &["std::fs", "std::env", "std::net"]),
+    ("crates/mandate-server", &["Snapshot", "std::env"]),
 ];
 
-/// Files that may have a word that their floor must not.
-const EXCEPT: &[(&str, &str)] = &[("assurance/solver.rs", "tokio")];
-
-/// Words that stand in one place only.
+/// Words that stand in one file only.
 const ONLY_IN: &[(&str, &str)] = &[
-    ("std::env::var", "cli/config.rs"),
-    (" Evaluator::new(", "authz/decide.rs"),
-    (".snapshot.store(", "pdp/reload.rs"),
+    ("std::env::var", "src/config.rs"),
+    (" Evaluator::new(", "crates/mandate-core/src/decide.rs"),
+    (".generation.store(", "crates/mandate-pdp/src/reload.rs"),
 ];
+
+/// What a program that embeds the decision point does not take along.
+const NOT_EMBEDDED: &[&str] = &["axum", "cedar-policy-symcc", "clap", "hyper", "rustls", "tokio", "tonic"];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+    let all = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// All code that ships.
+fn shipped() -> Vec<PathBuf> {
+    ["src", "crates"].iter().flat_map(|folder| sources(&pack(folder))).collect()
 }
 
 /// A file's code, without comments and without its unit tests.
@@ -62,20 +47,17 @@ fn code(path: &Path) -> String {
 }
 
 fn inside(path: &Path) -> String {
-    path.strip_prefix(pack("src")).unwrap().to_string_lossy().into_owned()
+    path.strip_prefix(pack("")).unwrap().to_string_lossy().into_owned()
 }
 
 #[test]
-fn floors_import_downward_only() {
+fn lower_crates_do_no_input_or_output() {
     let mut wrong = Vec::new();
-    for path in sources(&pack("src")) {
-        let (name, code) = (inside(&path), code(&path));
-        for (floor, words) in NEVER {
-            if name.starts_with(&format!("{floor}/")) || name == format!("{floor}.rs") {
-                let found = words.iter().filter(|word| code.contains(*word));
-                let found = found.filter(|word| !EXCEPT.contains(&(name.as_str(), **word)));
-                wrong.extend(found.map(|word| format!("{name}: {word}")));
-            }
+    for (folder, words) in NEVER {
+        for path in sources(&pack(folder)) {
+            let code = code(&path);
+            let found = words.iter().filter(|word| code.contains(*word));
+            wrong.extend(found.map(|word| format!("{}: {word}", inside(&path))));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -84,20 +66,39 @@ fn floors_import_downward_only() {
 #[test]
 fn one_place_for_each() {
     for (word, place) in ONLY_IN {
-        let found: Vec<String> = sources(&pack("src"))
-            .iter()
-            .filter(|path| code(path).contains(word))
-            .map(|path| inside(path))
-            .collect();
+        let found: Vec<String> =
+            shipped().iter().filter(|path| code(path).contains(word)).map(|path| inside(path)).collect();
         assert_eq!(found, [*place], "{word}");
     }
 }
 
 #[test]
 fn files_say_what_they_are_and_stay_small() {
-    for path in sources(&pack("src")) {
+    for path in shipped() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("//!"), "{} does not say what it is", inside(&path));
         assert!(text.lines().count() <= 420, "{} is too long", inside(&path));
     }
+}
+
+/// Walks `Cargo.lock`, which lists more than is built: optional dependencies as well.
+#[test]
+fn embedding_takes_no_transport_and_no_solver() {
+    let lock: toml::Value = toml::from_str(&fs::read_to_string(pack("Cargo.lock")).unwrap()).unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let dependencies = |name: &str| -> Vec<String> {
+        let of_name = packages.iter().filter(|package| package["name"].as_str() == Some(name));
+        let listed = of_name.filter_map(|package| package.get("dependencies")?.as_array()).flatten();
+        listed.map(|it| it.as_str().unwrap().split(' ').next().unwrap().to_owned()).collect()
+    };
+    let mut reached = BTreeSet::new();
+    let mut open = vec!["mandate-pdp".to_owned()];
+    while let Some(name) = open.pop() {
+        if reached.insert(name.clone()) {
+            open.extend(dependencies(&name));
+        }
+    }
+    assert!(reached.contains("mandate-core") && reached.contains("cedar-policy"), "{reached:?}");
+    let wrong: Vec<_> = NOT_EMBEDDED.iter().filter(|name| reached.contains(**name)).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
 }

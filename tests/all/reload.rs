@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use mandate::authz::snapshot::Terms;
-use mandate::source::loader::{Loader, Locations, Seen};
+use mandate_core::snapshot::Terms;
+use mandate_sources::loader::{Loaded, Loader, Locations, Seen};
 use serde_json::{Value, json};
 
 use crate::support::{Content, Sidecar, copy_folder, pack, register, until};
@@ -533,13 +533,13 @@ fn each_track_is_read_by_itself() {
     let locations =
         Locations { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
     let mut loader = Loader::new(&locations);
-    let (mut snapshot, _) = loader.load().unwrap();
+    let Loaded { mut snapshot, routes, .. } = loader.load().unwrap();
     let mut step = |edit: &dyn Fn()| {
         until("the files are older than the clock's tick", || {
             let policies = loader.look_at_policies(&snapshot, None, false);
             let settled = matches!(policies, Seen::InUse);
             if let Seen::Candidate(candidate) = policies {
-                assert!(!loader.accept(*candidate, &snapshot).unwrap().1.changed);
+                assert!(!loader.accept(*candidate, &snapshot, &routes).unwrap().1.changed);
             }
             settled && loader.look_at_entities(&snapshot, false).result.is_none()
         });
@@ -548,10 +548,10 @@ fn each_track_is_read_by_itself() {
         let entities = loader.look_at_entities(&snapshot, false);
         let read = (!matches!(policies, Seen::InUse), entities.result.is_some());
         let accepted = match policies {
-            Seen::Candidate(candidate) => loader.accept(*candidate, &snapshot).unwrap().0,
+            Seen::Candidate(candidate) => loader.accept(*candidate, &snapshot, &routes).unwrap().0,
             _ => None,
         };
-        snapshot = accepted.or(entities.snapshot).unwrap();
+        snapshot = accepted.map(|(snapshot, _)| snapshot).or(entities.snapshot).unwrap();
         read
     };
     assert_eq!(step(&|| content.write("policies/closed.cedar", FORBID_ALL)), (true, false));

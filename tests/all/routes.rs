@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use mandate::authz::fault::SourceText;
-use mandate::authz::json::Json;
-use mandate::authz::request::{Reading, Request};
-use mandate::authz::routes::{Body, HttpRequest, Routes, Unrouted};
-use mandate::authz::schema::Schema;
+use mandate_core::fault::SourceText;
+use mandate_core::json::Json;
+use mandate_core::request::{Reading, Request};
+use mandate_core::schema::Schema;
+use mandate_routes::{Body, HttpRequest, Routes, Unrouted};
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
 use crate::support::{Content, Sidecar, pack, until};
@@ -25,7 +25,7 @@ fn schema() -> Schema {
     Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0
 }
 
-fn parse(text: &str) -> Result<Routes, mandate::authz::fault::Faults> {
+fn parse(text: &str) -> Result<Routes, mandate_core::fault::Faults> {
     Routes::parse(&[SourceText::new("routes.toml", text)], &schema())
 }
 
@@ -141,9 +141,9 @@ fn comes_to(routes: &str, request: &HttpRequest<'_>, expected: &str) {
             Ok(asks) => format!(
                 "{}: {} {} {{{}}}",
                 routed.route.id,
-                mandate::assurance::names::written(asks.principal.name(), &schema),
-                mandate::assurance::names::written(asks.resource.name(), &schema),
-                mandate::assurance::names::record(&asks.context, &schema),
+                mandate_core::display::written(asks.principal.name(), &schema),
+                mandate_core::display::written(asks.resource.name(), &schema),
+                mandate_core::display::record(&asks.context, &schema),
             ),
             Err(error) => format!("misfit: {error}"),
         },
@@ -496,7 +496,7 @@ fn the_command_line_shows_the_question() {
 /// The pack's own routes take what the device API documents.
 #[test]
 fn the_pack_routes_the_device_api() {
-    let folder = mandate::source::loader::PolicyFolder::load(&pack("policies")).unwrap();
+    let folder = mandate_sources::loader::PolicyFolder::load(&pack("policies")).unwrap();
     let routes = Arc::new(folder.routes);
     let takes = |method: &str, target: &str, id: Option<&str>| {
         let request = HttpRequest { method, target, ..HttpRequest::default() };

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mandate::authz::entities::{Change, Description, Entities, Entity, Incoming, Origin};
-use mandate::authz::fault::SourceText;
-use mandate::authz::schema::{EntityRef, Schema};
-use mandate::authz::value::{Record, Value};
+use mandate_core::entities::{Change, Description, Entities, Entity, Incoming, Origin};
+use mandate_core::fault::SourceText;
+use mandate_core::schema::{EntityRef, Schema};
+use mandate_core::value::{Record, Value};
 use proptest::prelude::*;
 
 const SCHEMA: &str = "entity Team; entity User in [Team] = { level: Long };";

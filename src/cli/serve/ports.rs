@@ -11,13 +11,14 @@ use hyper::{Request, Response};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::cli::config::ListenerConfig;
-use crate::cli::{Failure, report};
-use crate::transport::listen::address::Address;
-use crate::transport::listen::board::{Board, Entry};
-use crate::transport::listen::door::{Door, Security};
-use crate::transport::listen::server::{self, Bounds};
-use crate::transport::listen::socket::Socket;
+use crate::cli::report;
+use crate::config::ListenerConfig;
+use crate::failure::Failure;
+use mandate_server::listen::address::Address;
+use mandate_server::listen::board::{Board, Entry};
+use mandate_server::listen::door::{Door, Security};
+use mandate_server::listen::server::{self, Bounds};
+use mandate_server::listen::socket::Socket;
 
 /// An address that is taken, and who may ask there.
 pub struct Taken {

@@ -4,9 +4,9 @@ use std::fmt::{self, Write as _};
 
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 
-use crate::assurance::coverage::{ClauseCoverage, Coverage, PolicyCoverage, Totals};
-use crate::authz::clauses::Truth;
 use crate::cli::report::{NamedText, counted, first_line, handler};
+use mandate_analysis::coverage::{ClauseCoverage, Coverage, PolicyCoverage, Totals};
+use mandate_core::clauses::Truth;
 
 /// A line for each policy, the text of what is not covered, and the totals.
 pub fn for_people(coverage: &Coverage, colour: bool) -> String {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::assurance::suite::{Case, CaseResult};
-use crate::cli::Failure;
+use crate::failure::Failure;
+use mandate_analysis::suite::{Case, CaseResult};
 
 /// Writes the report.
 ///

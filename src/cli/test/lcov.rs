@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::assurance::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
+use mandate_analysis::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 
 /// The whole coverage; each file under the path that faults name it by.
 pub fn lcov(coverage: &Coverage) -> String {

@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use similar::TextDiff;
 
-use super::super::config::SolverArguments;
+use super::super::diff;
 use super::super::report::{self, counted};
-use super::super::{Failure, diff};
-use crate::assurance::guardrails::Guardrails;
-use crate::assurance::mutation::{Fate, Mutant, Operator, Survivor, Trials, mutants};
-use crate::assurance::prove::{Proof, prove};
-use crate::assurance::suite::Case;
-use crate::authz::Snapshot;
-use crate::authz::fault::SourceText;
-use crate::authz::schema::Schema;
+use crate::config::SolverArguments;
+use crate::failure::Failure;
+use mandate_analysis::guardrails::Guardrails;
+use mandate_analysis::mutation::{Fate, Mutant, Operator, Survivor, Trials, mutants};
+use mandate_analysis::prove::{Proof, prove};
+use mandate_analysis::suite::Case;
+use mandate_core::Snapshot;
+use mandate_core::fault::SourceText;
+use mandate_core::schema::Schema;
 
 /// Tries every mutant, and says which survive; whether none does.
 pub fn run(

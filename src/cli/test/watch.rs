@@ -7,11 +7,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use super::{RunArguments, once, sources};
-use crate::authz::fault::SourceText;
-use crate::cli::{Failure, Outcome, report};
-use crate::source::folder::{ENTITY_EXTENSIONS, Folder, POLICY_EXTENSIONS};
-use crate::source::loader::Locations;
-use crate::source::watch::Watch;
+use crate::cli::report;
+use crate::failure::{Failure, Outcome};
+use mandate_core::fault::SourceText;
+use mandate_sources::folder::{ENTITY_EXTENSIONS, Folder, POLICY_EXTENSIONS};
+use mandate_sources::loader::Locations;
+use mandate_sources::watch::Watch;
 
 /// How long no hint comes before a change counts as made.
 const SETTLED: Duration = Duration::from_millis(50);

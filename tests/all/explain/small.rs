@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use mandate::authz::Snapshot;
-use mandate::authz::decision::Decision;
-use mandate::authz::entities::{Change as EntityChange, Origin, Progress, read_file};
-use mandate::authz::explain::{Budget, Change, Explanation, Facts, Holder, Place, Spot, through};
-use mandate::authz::fault::SourceText;
-use mandate::authz::json::Json;
-use mandate::authz::policies::Policies;
-use mandate::authz::request::{Named, Question};
-use mandate::authz::schema::{EntityRef, Schema};
-use mandate::authz::snapshot::Terms;
-use mandate::authz::value::Value as Stored;
+use mandate_core::Snapshot;
+use mandate_core::decision::Decision;
+use mandate_core::entities::{Change as EntityChange, Origin, Progress, read_file};
+use mandate_core::fault::SourceText;
+use mandate_core::json::Json;
+use mandate_core::policies::Policies;
+use mandate_core::request::{Named, Question};
+use mandate_core::schema::{EntityRef, Schema};
+use mandate_core::snapshot::Terms;
+use mandate_core::value::Value as Stored;
+use mandate_query::explain::{Budget, Change, Explanation, Facts, Holder, Place, Spot, explain, through};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -105,7 +105,7 @@ impl Small {
         };
         let request = snapshot.read(&question).unwrap();
         let decision = snapshot.decide(&request, &snapshot.gather(&request)).unwrap();
-        let explanation = budget.map(|budget| snapshot.explain(&request, &decision, budget).unwrap());
+        let explanation = budget.map(|budget| explain(snapshot, &request, &decision, budget).unwrap());
         (decision, explanation)
     }
 

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use mandate::authz::Snapshot;
-use mandate::authz::entities::{Change, Entity, Incoming, Origin, Progress, describe_json, read_file};
-use mandate::authz::fault::SourceText;
-use mandate::authz::json::Json;
-use mandate::authz::policies::Policies;
-use mandate::authz::request::{Named, Question};
-use mandate::authz::schema::Schema;
-use mandate::authz::snapshot::Terms;
+use mandate_core::Snapshot;
+use mandate_core::entities::{Change, Entity, Incoming, Origin, Progress, describe_json, read_file};
+use mandate_core::fault::SourceText;
+use mandate_core::json::Json;
+use mandate_core::policies::Policies;
+use mandate_core::request::{Named, Question};
+use mandate_core::schema::Schema;
+use mandate_core::snapshot::Terms;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -386,7 +386,7 @@ impl EntityChange {
             let entity = describe_json(&Json::deserialize(json).unwrap(), schema).unwrap();
             Incoming { entity: Entity::pack(&entity, Origin(0), schema), place: None }
         });
-        let names = self.go.iter().map(|name| mandate::authz::schema::EntityRef {
+        let names = self.go.iter().map(|name| mandate_core::schema::EntityRef {
             kind: schema.kind_named(&name.0).unwrap(),
             id: id(name).into(),
         });

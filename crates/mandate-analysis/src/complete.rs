@@ -1,0 +1,228 @@
+//! From a store that the solver imagines to one that a sidecar could load. The solver knows what is in
+//! what, but not that it takes a consent between a customer and a partner; nor does it know the rules of
+//! loading. So this fills in what is missing. Whether the outcome still shows what the solver found is
+//! for the engine to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::witness::Witness;
+use mandate_core::entities::Description;
+use mandate_core::schema::{EntityRef, Extension, Kind, RecordType, Schema, Type};
+use mandate_core::value::{Record, Value};
+
+/// How to settle that an entity is in one that names another as its only member.
+#[derive(Debug, Clone, Copy)]
+enum Settle {
+    /// The other changes its mind.
+    Rename,
+    /// The entity leaves.
+    Leave,
+}
+
+/// The witness, completed in each way that there is.
+pub fn completions(witness: &Witness, schema: &Schema) -> Vec<Witness> {
+    [Settle::Rename, Settle::Leave].map(|settle| Completion::of(witness, schema).finish(settle)).into()
+}
+
+struct Completion<'s> {
+    schema: &'s Schema,
+    witness: Witness,
+    /// What each entity has to be in, directly or not.
+    wanted: BTreeMap<EntityRef, Vec<EntityRef>>,
+    made: usize,
+}
+
+impl<'s> Completion<'s> {
+    fn of(witness: &Witness, schema: &'s Schema) -> Self {
+        let entities = &witness.entities;
+        let wanted = entities.iter().map(|(name, entity)| (name.clone(), entity.parents.clone())).collect();
+        let mut completion = Self { schema, witness: witness.clone(), wanted, made: 0 };
+        for (name, entity) in &mut completion.witness.entities {
+            let direct = &schema.kind(name.kind).parents;
+            entity.parents.retain(|parent| direct.contains(&parent.kind));
+        }
+        completion
+    }
+
+    fn finish(mut self, settle: Settle) -> Witness {
+        let request = &self.witness.request;
+        let asked = [request.principal.clone(), request.resource.clone()];
+        let wanted = std::mem::take(&mut self.wanted);
+        for name in asked.iter().chain(wanted.values().flatten()) {
+            self.there(name, None);
+        }
+        for (name, mut above) in wanted {
+            // The nearest first: what it brings along need not be added.
+            above.sort_by_key(|ancestor| path(name.kind, ancestor.kind, self.schema).map(|path| path.len()));
+            for ancestor in above {
+                if !self.is_in(&name, &ancestor) {
+                    self.connect(&name, &ancestor);
+                }
+            }
+        }
+        self.one_parent_of_each();
+        self.only_members(settle);
+        self.witness
+    }
+
+    /// Makes an entity, unless it is there or the schema has it.
+    fn there(&mut self, name: &EntityRef, member: Option<&EntityRef>) {
+        let info = self.schema.kind(name.kind);
+        if info.enumerated.is_some() || self.witness.entities.contains_key(name) {
+            return;
+        }
+        let entity = Description {
+            name: name.clone(),
+            attributes: Record::default(),
+            tags: Record::default(),
+            parents: Vec::new(),
+        };
+        self.witness.entities.insert(name.clone(), entity);
+        let mut attributes = self.defaults(&info.attributes);
+        if let (Some(attribute), Some(member)) = (&info.rules.only_member, member) {
+            let named = Record::new([(attribute.clone(), Value::Entity(member.clone()))]);
+            attributes = attributes.overlaid(&named);
+        }
+        if let Some(entity) = self.witness.entities.get_mut(name) {
+            entity.attributes = attributes;
+        }
+    }
+
+    fn fresh(&mut self, kind: Kind, member: Option<&EntityRef>) -> EntityRef {
+        self.made += 1;
+        let name = EntityRef { kind, id: format_smolstr!("made-{}", self.made) };
+        self.there(&name, member);
+        name
+    }
+
+    fn defaults(&mut self, ty: &RecordType) -> Record {
+        let required = ty.iter().filter(|(_, attribute)| attribute.required);
+        required.map(|(name, attribute)| (name.clone(), self.default(&attribute.ty))).collect()
+    }
+
+    fn default(&mut self, ty: &Type) -> Value {
+        match ty {
+            Type::Bool => Value::Bool(false),
+            Type::Long => Value::Long(0),
+            Type::String => Value::String(SmolStr::default()),
+            Type::Set(_) => Value::Set([].into()),
+            Type::Record(ty) => Value::Record(self.defaults(ty)),
+            Type::Extension(extension) => Value::Extension(*extension, simplest(*extension)),
+            Type::Entity(kind) => {
+                let first = self.schema.kind(*kind).enumerated.as_ref().and_then(|ids| ids.first());
+                if let Some(id) = first {
+                    return Value::Entity(EntityRef { kind: *kind, id: id.clone() });
+                }
+                let there = self.witness.entities.keys().find(|name| name.kind == *kind).cloned();
+                Value::Entity(there.unwrap_or_else(|| self.fresh(*kind, None)))
+            }
+        }
+    }
+
+    /// Puts an entity into another by as few new entities as the schema needs between them.
+    fn connect(&mut self, name: &EntityRef, ancestor: &EntityRef) {
+        let Some(path) = path(name.kind, ancestor.kind, self.schema) else { return };
+        let mut below = name.clone();
+        for kind in path {
+            let above = if kind == ancestor.kind { ancestor.clone() } else { self.fresh(kind, Some(&below)) };
+            if let Some(entity) = self.witness.entities.get_mut(&below) {
+                entity.parents.push(above.clone());
+                entity.parents.sort();
+            }
+            below = above;
+        }
+    }
+
+    fn is_in(&self, name: &EntityRef, ancestor: &EntityRef) -> bool {
+        let (mut open, mut seen) = (vec![name], BTreeSet::new());
+        while let Some(name) = open.pop() {
+            if name == ancestor {
+                return true;
+            }
+            let parents = self.witness.entities.get(name).into_iter().flat_map(|entity| &entity.parents);
+            open.extend(parents.filter(|parent| seen.insert(*parent)));
+        }
+        false
+    }
+
+    fn one_parent_of_each(&mut self) {
+        let names: Vec<EntityRef> = self.witness.entities.keys().cloned().collect();
+        for name in names {
+            let schema = self.schema;
+            for kind in &schema.kind(name.kind).rules.member_of_one {
+                let has = |entity: &Description| entity.parents.iter().any(|parent| parent.kind == *kind);
+                if self.witness.entities.get(&name).is_some_and(has) {
+                    self.keep_one(&name, *kind);
+                    continue;
+                }
+                let parent = self.fresh(*kind, Some(&name));
+                if let Some(entity) = self.witness.entities.get_mut(&name) {
+                    entity.parents.push(parent);
+                    entity.parents.sort();
+                }
+            }
+        }
+    }
+
+    /// Keeps one parent of a kind: the one that is asked about, or else the first.
+    fn keep_one(&mut self, name: &EntityRef, kind: Kind) {
+        let request = &self.witness.request;
+        let asked = [request.principal.clone(), request.resource.clone()];
+        let Some(entity) = self.witness.entities.get_mut(name) else { return };
+        let of_kind = || entity.parents.iter().filter(|parent| parent.kind == kind);
+        let kept = of_kind().find(|parent| asked.contains(parent)).or_else(|| of_kind().next()).cloned();
+        entity.parents.retain(|parent| parent.kind != kind || Some(parent) == kept.as_ref());
+    }
+
+    /// Settles who may be in an entity that names its only member.
+    fn only_members(&mut self, settle: Settle) {
+        let schema = self.schema;
+        let names: Vec<EntityRef> = self.witness.entities.keys().cloned().collect();
+        for name in names {
+            let Some(attribute) = &schema.kind(name.kind).rules.only_member else { continue };
+            let entities = &mut self.witness.entities;
+            let member = entities.values().find(|entity| entity.parents.contains(&name));
+            let member = member.map(|entity| entity.name.clone());
+            let Some(entity) = entities.get_mut(&name) else { continue };
+            if let (Settle::Rename, Some(member)) = (settle, member) {
+                let named = Record::new([(attribute.clone(), Value::Entity(member))]);
+                entity.attributes = entity.attributes.overlaid(&named);
+            }
+            let Some(Value::Entity(kept)) = entity.attributes.get(attribute).cloned() else { continue };
+            for other in entities.values_mut().filter(|other| other.name != kept) {
+                other.parents.retain(|parent| *parent != name);
+            }
+        }
+    }
+}
+
+/// The kinds from one below another up to it, as few as there can be; direct parents only.
+fn path(from: Kind, to: Kind, schema: &Schema) -> Option<Vec<Kind>> {
+    let (mut paths, mut seen) = (vec![vec![from]], BTreeSet::new());
+    let mut next = 0;
+    while let Some(path) = paths.get(next).cloned() {
+        next += 1;
+        for parent in &schema.kind(*path.last()?).parents {
+            let longer: Vec<Kind> = path.iter().copied().chain([*parent]).collect();
+            if *parent == to {
+                return longer.get(1..).map(<[Kind]>::to_vec);
+            }
+            if seen.insert(*parent) {
+                paths.push(longer);
+            }
+        }
+    }
+    None
+}
+
+fn simplest(extension: Extension) -> SmolStr {
+    match extension {
+        Extension::Ip => "127.0.0.1",
+        Extension::Decimal => "0.0",
+        Extension::DateTime => "1970-01-01",
+        Extension::Duration => "0ms",
+    }
+    .into()
+}

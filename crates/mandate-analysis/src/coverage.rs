@@ -1,0 +1,154 @@
+//! Which policies, and which clauses of their conditions, a run of cases decided.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mandate_core::clauses::{Clause, Trial, Truth};
+use mandate_core::fault::Place;
+use mandate_core::policies::{Policies, PolicyInfo};
+
+/// What the cases so far decided, and what they could have.
+pub struct Coverage {
+    /// By their place: file, then offset in it.
+    policies: BTreeMap<(String, usize), PolicyCoverage>,
+}
+
+/// How often a policy was asked, and what it came to.
+#[derive(Debug)]
+pub struct PolicyCoverage {
+    pub info: Arc<PolicyInfo>,
+    pub place: Place,
+    /// How often its scope took a request.
+    pub asked: u64,
+    pub came: Count,
+    pub clauses: Vec<ClauseCoverage>,
+}
+
+/// How often a clause was evaluated, and how it came out.
+#[derive(Debug)]
+pub struct ClauseCoverage {
+    pub clause: Clause,
+    pub came: Count,
+}
+
+/// How often something came out which way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    pub yes: u64,
+    pub no: u64,
+    pub failed: u64,
+}
+
+/// How much there is to see, and how much of it was seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub policies: usize,
+    pub policies_met: usize,
+    /// The outcomes that clauses can have: two each, of a literal one.
+    pub outcomes: usize,
+    pub outcomes_seen: usize,
+}
+
+impl Coverage {
+    /// Everything there is to see, and nothing seen yet.
+    pub fn of(policies: &Policies) -> Self {
+        let covered = policies.infos().into_iter().filter_map(|info| {
+            let place = info.place.clone()?;
+            let clauses = policies.clauses(info).into_iter();
+            let clauses = clauses.map(|clause| ClauseCoverage { clause, came: Count::default() }).collect();
+            let key = key(&place);
+            let covered =
+                PolicyCoverage { info: Arc::clone(info), place, asked: 0, came: Count::default(), clauses };
+            Some((key, covered))
+        });
+        Self { policies: covered.collect() }
+    }
+
+    /// Counts what one case decided.
+    pub fn add(&mut self, trials: &[Trial]) {
+        for trial in trials {
+            let place = trial.policy.place.as_ref().map(key);
+            let Some(policy) = place.and_then(|place| self.policies.get_mut(&place)) else { continue };
+            policy.asked += 1;
+            policy.came.add(trial.met);
+            for (span, truth) in &trial.clauses {
+                let mut clauses = policy.clauses.iter_mut();
+                let found = clauses.find(|covered| covered.clause.place.span() == *span);
+                if let Some(covered) = found {
+                    covered.came.add(*truth);
+                }
+            }
+        }
+    }
+
+    /// All policies, in the order of the files and of the text.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyCoverage> {
+        self.policies.values()
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.policies().fold(Totals::default(), |sum, policy| {
+            let outcomes = policy.outcomes();
+            Totals {
+                policies: sum.policies + 1,
+                policies_met: sum.policies_met + usize::from(policy.came.yes > 0),
+                outcomes: sum.outcomes + outcomes.0,
+                outcomes_seen: sum.outcomes_seen + outcomes.1,
+            }
+        })
+    }
+}
+
+fn key(place: &Place) -> (String, usize) {
+    (place.source.name.clone(), place.offset)
+}
+
+impl PolicyCoverage {
+    /// How many outcomes its clauses can have, and how many of them were seen.
+    pub fn outcomes(&self) -> (usize, usize) {
+        let sum = |(all, seen), clause: &ClauseCoverage| {
+            let of = |truth: Truth| usize::from(truth.yes) + usize::from(truth.no);
+            (all + of(clause.clause.can_be), seen + of(clause.clause.can_be) - of(clause.unseen()))
+        };
+        self.clauses.iter().fold((0, 0), sum)
+    }
+
+    /// Whether it was met, and its clauses came out each way they can.
+    pub fn is_complete(&self) -> bool {
+        let (all, seen) = self.outcomes();
+        self.came.yes > 0 && all == seen
+    }
+}
+
+impl ClauseCoverage {
+    /// The outcomes that it can have and never had.
+    pub fn unseen(&self) -> Truth {
+        let Truth { yes, no } = self.clause.can_be;
+        Truth { yes: yes && self.came.yes == 0, no: no && self.came.no == 0 }
+    }
+}
+
+impl Count {
+    fn add(&mut self, truth: Truth) {
+        let count = match truth {
+            Truth { yes: true, .. } => &mut self.yes,
+            Truth { no: true, .. } => &mut self.no,
+            Truth::NEITHER => &mut self.failed,
+        };
+        *count += 1;
+    }
+
+    pub fn all(self) -> u64 {
+        self.yes + self.no + self.failed
+    }
+}
+
+impl Totals {
+    /// How much of what there is to see was seen: of policies that can be met, and outcomes of
+    /// clauses. All, where there is nothing to see.
+    pub fn percent(&self) -> f64 {
+        let (all, seen) = (self.policies + self.outcomes, self.policies_met + self.outcomes_seen);
+        let float = |n| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        if all == 0 { 100.0 } else { float(seen) / float(all) * 100.0 }
+    }
+}

@@ -1,0 +1,84 @@
+//! Policy files in Cedar's standard form, without a change of what they say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cedar_policy::PolicySet;
+use cedar_policy_formatter::{Config, policies_str_to_pretty};
+
+use mandate_core::depth;
+use mandate_core::fault::{Fault, Faults, Place, SourceText};
+use mandate_core::findings;
+
+/// Cedar's own default, so that editors and Cedar's tools agree with it.
+const STANDARD: Config = Config { line_width: 80, indent_width: 2 };
+
+/// The text in standard form. A text without policies is left as it is.
+///
+/// # Errors
+/// The text does not parse, or formatting it would change more than its form.
+pub fn formatted(source: &Arc<SourceText>) -> Result<String, Faults> {
+    depth::of_policies(source).into_result()?;
+    let before: PolicySet = source.text.parse().map_err(|errors| findings::errors(&errors, source))?;
+    if before.is_empty() {
+        return Ok(source.text.clone());
+    }
+    let (header, policies) = split_header(&source.text);
+    let mut text = header.lines().map(|line| line.trim_end().to_owned() + "\n").collect::<String>();
+    text += if header.is_empty() { "" } else { "\n" };
+    text += &policies_str_to_pretty(policies, &STANDARD)
+        .map_err(|error| changed(source, &format!("{error:#}")))?;
+    if !says_the_same(&before, &text) {
+        return Err(changed(source, "a policy would not be the same"));
+    }
+    let lost = lost_comments(source, &text);
+    if lost.is_empty() { Ok(text) } else { Err(lost) }
+}
+
+/// A defect of the formatter, which has no place in the text.
+fn changed(source: &SourceText, why: &str) -> Faults {
+    let fault = Fault::error(format!("cannot format `{}`: {why}", source.path));
+    fault.help("the file is left as it is").into()
+}
+
+/// The comments at the top that an empty line sets apart from the first policy, and the rest. The
+/// formatter would take them for the policy's own.
+fn split_header(text: &str) -> (&str, &str) {
+    let (mut at, mut end) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        match line.trim() {
+            "" => end = at,
+            comment if comment.starts_with("//") => {}
+            _ => break,
+        }
+        at += line.len();
+    }
+    let (header, policies) = text.split_at_checked(end).unwrap_or(("", text));
+    (header.trim(), policies)
+}
+
+/// Whether the text holds these policies: in Cedar's JSON form, which has no layout.
+fn says_the_same(before: &PolicySet, text: &str) -> bool {
+    let after = text.parse::<PolicySet>().ok().and_then(|after| after.to_json().ok());
+    after.is_some() && after == before.clone().to_json().ok()
+}
+
+/// The comments that the formatted text does not have, such as one after a comma that it drops.
+fn lost_comments(source: &Arc<SourceText>, text: &str) -> Faults {
+    let mut kept: HashMap<&str, usize> = HashMap::new();
+    for (_, comment) in depth::comments(text) {
+        *kept.entry(comment.trim_end()).or_default() += 1;
+    }
+    let mut faults = Faults::default();
+    for (offset, comment) in depth::comments(&source.text) {
+        match kept.get_mut(comment.trim_end()) {
+            Some(left @ 1..) => *left -= 1,
+            _ => faults.push(
+                Fault::error("this comment would be lost, so the file is left as it is")
+                    .help("move it to a line of its own, above what it is about")
+                    .at(Place::new(source, offset, comment.len())),
+            ),
+        }
+    }
+    faults
+}

@@ -1,0 +1,211 @@
+//! The small wrong edits that somebody could make in a policy: each is a place and what would stand
+//! there instead.
+
+use std::ops::Range;
+
+use cedar_policy::{Policy, PolicyId};
+use cedar_policy_core::ast::{Expr, ExprKind, Literal, UnaryOp};
+use cedar_policy_core::parser::cst::{Ident, PolicyImpl, VariableDef};
+use cedar_policy_core::parser::text_to_cst::parse_policy;
+use cedar_policy_core::parser::{Node, cst};
+use smol_str::SmolStr;
+
+use mandate_core::clauses::{is_membership, same_place, span};
+use mandate_core::fault::Place;
+use mandate_core::policies::{Policies, PolicyInfo};
+use mandate_core::schema::Schema;
+
+/// A wrong edit of one policy.
+#[derive(Debug, Clone)]
+pub struct Mutant {
+    /// The `@id` of the policy.
+    pub policy: SmolStr,
+    pub operator: Operator,
+    pub place: Place,
+    pub replacement: String,
+}
+
+/// What a mutant does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operator {
+    Remove,
+    Flip,
+    Widen,
+    Drop,
+    Negate,
+    Swap,
+}
+
+impl Operator {
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Remove => "remove the policy",
+            Self::Flip => "permit ↔ forbid",
+            Self::Widen => "widen the scope",
+            Self::Drop => "drop a clause",
+            Self::Negate => "negate a clause",
+            Self::Swap => "swap an enumerated value",
+        }
+    }
+}
+
+impl Mutant {
+    /// The text of the file with the edit.
+    pub fn text(&self) -> String {
+        let text = &self.place.source.text;
+        let (before, rest) = text.split_at_checked(self.place.offset).unwrap_or((text, ""));
+        let after = rest.get(self.place.length..).unwrap_or_default();
+        format!("{before}{}{after}", self.replacement)
+    }
+}
+
+/// Every mutant of every policy, in the order of the files.
+pub fn mutants(policies: &Policies) -> Vec<Mutant> {
+    let mut mutants = Vec::new();
+    for info in policies.infos() {
+        let policy = policies.set().policy(&PolicyId::new(&info.id));
+        if let (Some(place), Some(policy)) = (&info.place, policy) {
+            Finder { info, place, schema: policies.schema(), found: &mut mutants }.find(policy);
+        }
+    }
+    mutants.sort_by(|a, b| {
+        let key = |mutant: &Mutant| (mutant.place.source.name.clone(), mutant.place.offset, mutant.operator);
+        key(a).cmp(&key(b))
+    });
+    mutants
+}
+
+struct Finder<'a> {
+    info: &'a PolicyInfo,
+    place: &'a Place,
+    schema: &'a Schema,
+    found: &'a mut Vec<Mutant>,
+}
+
+impl Finder<'_> {
+    fn find(&mut self, policy: &Policy) {
+        let whole = self.place.offset..self.place.offset + self.place.length;
+        self.edit(Operator::Remove, whole.clone(), String::new());
+        // The policy was parsed before, so that it parses again.
+        let parsed = self.text(&whole).and_then(|text| parse_policy(text).ok());
+        if let Some(cst::Policy::Policy(parsed)) = parsed.and_then(|node| node.node) {
+            self.head(&parsed);
+        }
+        if let Some(conditions) = policy.as_ref().non_scope_constraints() {
+            self.operand(conditions, true);
+        }
+    }
+
+    fn head(&mut self, policy: &PolicyImpl) {
+        let other = match policy.effect.node {
+            Some(Ident::Permit) => "forbid",
+            _ => "permit",
+        };
+        if let Some(span) = self.placed(&policy.effect) {
+            self.edit(Operator::Flip, span, other.to_owned());
+        }
+        for variable in &policy.variables {
+            self.scope(variable);
+        }
+    }
+
+    /// Each part of the scope that says something says nothing instead.
+    fn scope(&mut self, variable: &Node<Option<VariableDef>>) {
+        let (Some(span), Some(def)) = (self.placed(variable), &variable.node) else { return };
+        let name = match def.variable.node {
+            Some(Ident::Principal) => "principal",
+            Some(Ident::Action) => "action",
+            _ => "resource",
+        };
+        if def.entity_type.is_some() || def.ineq.is_some() {
+            self.edit(Operator::Widen, span, name.to_owned());
+        }
+    }
+
+    /// Where a part of the policy's own text stands in its file.
+    fn placed<N>(&self, node: &Node<N>) -> Option<Range<usize>> {
+        let loc = node.loc.as_ref()?;
+        Some(self.place.offset + loc.start()..self.place.offset + loc.end())
+    }
+
+    /// An operand, which counts for nothing once `neutral` stands in its place.
+    fn operand(&mut self, expr: &Expr, neutral: bool) {
+        if let ExprKind::UnaryApp { op: UnaryOp::Not, arg } = expr.expr_kind()
+            && !same_place(expr, arg)
+        {
+            return self.operand(arg, !neutral);
+        }
+        // Several `when` and `unless` together stand nowhere: their place is the whole policy's.
+        let whole = self.place.offset..self.place.offset + self.place.length;
+        if let Some(span) = span(expr).filter(|span| *span != whole) {
+            self.edit(Operator::Drop, span, neutral.to_string());
+        }
+        self.condition(expr);
+    }
+
+    fn condition(&mut self, expr: &Expr) {
+        match expr.expr_kind() {
+            ExprKind::And { left, right } if !is_membership(left, right) => {
+                self.chained(left, true);
+                self.operand(right, true);
+            }
+            ExprKind::Or { left, right } => {
+                self.chained(left, false);
+                self.operand(right, false);
+            }
+            ExprKind::If { test_expr, then_expr, else_expr } => {
+                for part in [test_expr, then_expr, else_expr] {
+                    self.condition(part);
+                }
+            }
+            ExprKind::UnaryApp { op: UnaryOp::Not, arg } if !same_place(expr, arg) => self.condition(arg),
+            _ => {
+                if let Some(span) = span(expr) {
+                    let text = self.text(&span).unwrap_or_default();
+                    let negated = format!("!({text})");
+                    self.edit(Operator::Negate, span, negated);
+                }
+                self.literals(expr);
+            }
+        }
+    }
+
+    /// The left side of a chain: `a && b` in `a && b && c` is no operand by itself.
+    fn chained(&mut self, left: &Expr, neutral: bool) {
+        match (left.expr_kind(), neutral) {
+            (ExprKind::And { left: first, right }, true) if !is_membership(first, right) => {
+                self.condition(left);
+            }
+            (ExprKind::Or { .. }, false) => self.condition(left),
+            _ => self.operand(left, neutral),
+        }
+    }
+
+    /// Each other value in the place of an enumerated one.
+    fn literals(&mut self, expr: &Expr) {
+        for part in expr.subexpressions() {
+            let ExprKind::Lit(Literal::EntityUID(uid)) = part.expr_kind() else { continue };
+            let kind = self.schema.kind_of_full_name(&uid.entity_type().to_string());
+            let values = kind.and_then(|kind| self.schema.kind(kind).enumerated.as_ref());
+            let (Some(values), Some(span)) = (values, span(part)) else { continue };
+            let id: &str = uid.eid().as_ref();
+            for other in values.iter().filter(|other| *other != id) {
+                let text = format!("{}::\"{}\"", uid.entity_type(), other.escape_debug());
+                self.edit(Operator::Swap, span.clone(), text);
+            }
+        }
+    }
+
+    fn text(&self, span: &Range<usize>) -> Option<&str> {
+        self.place.source.text.get(span.clone())
+    }
+
+    fn edit(&mut self, operator: Operator, span: Range<usize>, replacement: String) {
+        self.found.push(Mutant {
+            policy: self.info.id.clone(),
+            operator,
+            place: Place::new(&self.place.source, span.start, span.len()),
+            replacement,
+        });
+    }
+}

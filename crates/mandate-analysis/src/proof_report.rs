@@ -1,0 +1,102 @@
+//! Proofs as data, for machines and for `/status`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::prove::{Counterexample, Proof, Proven};
+use super::witness::WitnessReport;
+use mandate_core::decision::Decision;
+use mandate_core::schema::Schema;
+
+/// A claim and what became of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProofReport {
+    pub claim: String,
+    pub form: &'static str,
+    pub because: String,
+    /// `proven`, `broken` or `unknown`.
+    pub result: &'static str,
+    pub took_ms: u64,
+    /// Why nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counterexample: Option<CounterexampleReport>,
+}
+
+/// A request that breaks a claim, its entities, and how it is decided.
+#[derive(Debug, Clone, Serialize)]
+pub struct CounterexampleReport {
+    #[serde(flatten)]
+    pub witness: WitnessReport,
+    /// Absent if such entities cannot be loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Decided>,
+    /// The decision that an attribute makes another, though it should not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Otherwise>,
+}
+
+/// A decision, and the policies that made it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Decided {
+    pub decision: bool,
+    pub policies: Vec<String>,
+    /// The policies that failed, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Otherwise {
+    /// The attribute's value, wherever it stands.
+    pub attribute: bool,
+    #[serde(flatten)]
+    pub decided: Decided,
+}
+
+impl ProofReport {
+    pub fn of(proof: &Proof, schema: &Schema) -> Self {
+        let claim = &proof.claim;
+        let (result, why, counterexample) = match &proof.result {
+            Proven::Holds => ("proven", None, None),
+            Proven::Broken(found) => ("broken", None, Some(CounterexampleReport::of(found, schema))),
+            Proven::Unknown(why) => ("unknown", Some(why.clone()), None),
+        };
+        Self {
+            claim: claim.id.to_string(),
+            form: claim.form.name(),
+            because: claim.because.to_string(),
+            result,
+            took_ms: milliseconds(proof.took),
+            why,
+            counterexample,
+        }
+    }
+}
+
+impl CounterexampleReport {
+    fn of(found: &Counterexample, schema: &Schema) -> Self {
+        let otherwise = found.otherwise.as_ref();
+        Self {
+            witness: found.witness.report(schema),
+            decided: found.decision.as_ref().map(Decided::of),
+            otherwise: otherwise
+                .map(|(value, decision)| Otherwise { attribute: *value, decided: Decided::of(decision) }),
+        }
+    }
+}
+
+impl Decided {
+    pub fn of(decision: &Decision) -> Self {
+        let policies = decision.determining().iter().map(|policy| policy.id.to_string()).collect();
+        let errors = decision.errors.iter().map(|error| format!("{}: {}", error.policy.id, error.message));
+        Self { decision: decision.is_permit(), policies, errors: errors.collect() }
+    }
+}
+
+/// Whole milliseconds.
+pub fn milliseconds(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}

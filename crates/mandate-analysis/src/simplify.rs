@@ -1,0 +1,118 @@
+//! A witness with everything left out that does not matter: what is left is what people have to read.
+
+use super::witness::Witness;
+use mandate_core::schema::{EntityRef, RecordType, Schema};
+use mandate_core::value::{Record, Value};
+
+/// One thing to leave out. What is gone already it leaves as it is, so that others may come before.
+type Step = Box<dyn Fn(&mut Witness)>;
+
+/// Something with less in it.
+type Less<T> = Box<dyn Fn(&T) -> T>;
+
+/// The witness without all that can be left out such that it still `holds`. Each step makes it smaller,
+/// so that there is an end.
+pub fn simplified(mut witness: Witness, schema: &Schema, holds: &dyn Fn(&Witness) -> bool) -> Witness {
+    loop {
+        let before = witness.clone();
+        for step in steps(&witness, schema) {
+            let mut simpler = witness.clone();
+            step(&mut simpler);
+            if simpler != witness && holds(&simpler) {
+                witness = simpler;
+            }
+        }
+        if witness == before {
+            return witness;
+        }
+    }
+}
+
+/// Everything that there is to leave out, the largest first.
+fn steps(witness: &Witness, schema: &Schema) -> Vec<Step> {
+    let asked = [&witness.request.principal, &witness.request.resource];
+    let others = witness.entities.keys().filter(|name| !asked.contains(name));
+    let mut steps: Vec<Step> = others.cloned().map(without_entity).collect();
+    for (name, entity) in &witness.entities {
+        steps.extend(entity.parents.iter().map(|parent| without_parent(name.clone(), parent.clone())));
+        for change in changes(&entity.attributes, &schema.kind(name.kind).attributes) {
+            let name = name.clone();
+            steps.push(Box::new(move |witness| {
+                if let Some(entity) = witness.entities.get_mut(&name) {
+                    entity.attributes = change(&entity.attributes);
+                }
+            }));
+        }
+        for (tag, _) in entity.tags.iter() {
+            let (name, tag) = (name.clone(), tag.clone());
+            steps.push(Box::new(move |witness| {
+                if let Some(entity) = witness.entities.get_mut(&name) {
+                    entity.tags = without(&entity.tags, &tag);
+                }
+            }));
+        }
+    }
+    for change in changes(&witness.request.context, &schema.action(witness.request.action).context) {
+        steps.push(Box::new(move |witness| witness.request.context = change(&witness.request.context)));
+    }
+    steps
+}
+
+fn without_entity(name: EntityRef) -> Step {
+    Box::new(move |witness| {
+        witness.entities.remove(&name);
+        witness.entities.values_mut().for_each(|entity| entity.parents.retain(|parent| *parent != name));
+    })
+}
+
+fn without_parent(name: EntityRef, parent: EntityRef) -> Step {
+    Box::new(move |witness| {
+        if let Some(entity) = witness.entities.get_mut(&name) {
+            entity.parents.retain(|it| *it != parent);
+        }
+    })
+}
+
+/// What can be left out of a record: an attribute that it need not have, an element of a set, a text, a
+/// number.
+fn changes(record: &Record, ty: &RecordType) -> Vec<Less<Record>> {
+    let mut changes: Vec<Less<Record>> = Vec::new();
+    for (name, value) in record.iter() {
+        if ty.get(name).is_some_and(|attribute| !attribute.required) {
+            let name = name.clone();
+            changes.push(Box::new(move |record| without(record, &name)));
+        }
+        for smaller in smaller(value) {
+            let name = name.clone();
+            changes.push(Box::new(move |record| {
+                let value = record.get(&name).map(&smaller);
+                value.map_or_else(
+                    || record.clone(),
+                    |value| record.overlaid(&Record::new([(name.clone(), value)])),
+                )
+            }));
+        }
+    }
+    changes
+}
+
+fn smaller(value: &Value) -> Vec<Less<Value>> {
+    match value {
+        Value::Set(items) => items.iter().cloned().map(without_element).collect(),
+        Value::String(_) => vec![Box::new(|_| Value::String("".into()))],
+        Value::Long(_) => vec![Box::new(|_| Value::Long(0))],
+        _ => Vec::new(),
+    }
+}
+
+fn without_element(element: Value) -> Less<Value> {
+    Box::new(move |value| match value {
+        Value::Set(items) => Value::Set(items.iter().filter(|item| **item != element).cloned().collect()),
+        other => other.clone(),
+    })
+}
+
+fn without(record: &Record, name: &str) -> Record {
+    let kept = record.iter().filter(|(other, _)| *other != name);
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}

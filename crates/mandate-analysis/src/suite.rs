@@ -1,0 +1,257 @@
+//! Policy test suites: questions with expected answers, asked of one snapshot.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::coverage::Coverage;
+use super::given::{self, Given};
+use super::suite_file::{Context, Entry, Expect, Expectation, SuiteFile, Verdict};
+use mandate_core::Snapshot;
+use mandate_core::decision::Decision;
+use mandate_core::display;
+use mandate_core::fault::{Fault, Faults, Place, SourceText};
+use mandate_core::json::Json;
+use mandate_core::request::{Named, Part, Question, Request, RequestError};
+
+/// One case of a suite, with everything it needs.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// The file it stands in.
+    pub file: String,
+    pub line: u64,
+    /// Its name; of a table's cell, the names of table, row and column.
+    pub name: String,
+    principal: String,
+    action: String,
+    resource: String,
+    context: Context,
+    given: Vec<Given>,
+    expect: Expect,
+}
+
+/// A case's question, ready to be decided.
+#[derive(Debug)]
+pub struct Asked {
+    /// With what the case changes.
+    pub snapshot: Snapshot,
+    pub request: Request,
+}
+
+/// What became of a case.
+#[derive(Debug)]
+pub struct CaseResult {
+    /// `None` if the case passed; else what was expected and what came, in a few lines.
+    pub failure: Option<String>,
+    pub took: Duration,
+}
+
+/// Reads a suite file.
+///
+/// # Errors
+/// What does not parse, and every case that lacks something.
+pub fn read(source: &Arc<SourceText>) -> Result<Vec<Case>, Faults> {
+    let file: SuiteFile = serde_saphyr::from_str(&source.text).map_err(|error| malformed(&error, source))?;
+    let mut reader = Reader { source, cases: Vec::new(), faults: Faults::default() };
+    for entry in &file.cases {
+        match &entry.expect {
+            Some(Expectation::One(expect)) => reader.case(&entry.name.value, &[entry], expect),
+            _ => reader.fault(entry, "has to have one answer in `expect`"),
+        }
+    }
+    for table in &file.tables {
+        reader.table(table);
+    }
+    let Reader { cases, faults, .. } = reader;
+    faults.into_result().map(|_| cases)
+}
+
+struct Reader<'a> {
+    source: &'a Arc<SourceText>,
+    cases: Vec<Case>,
+    faults: Faults,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, table: &Entry) {
+        if table.rows.is_empty() || table.columns.is_empty() || table.expect.is_some() {
+            return self.fault(table, "has to have `columns` and `rows`, which have the answers");
+        }
+        for row in &table.rows {
+            let wanted = table.columns.len();
+            let Some(Expectation::Several(expects)) =
+                row.expect.as_ref().filter(|expect| expect.answers() == wanted)
+            else {
+                let found = row.expect.as_ref().map_or(0, Expectation::answers);
+                self.fault(
+                    row,
+                    &format!("has {found} answers in its list `expect`, the table has {wanted} columns"),
+                );
+                continue;
+            };
+            for (column, expect) in table.columns.iter().zip(expects) {
+                let names = [&table.name.value, &row.name.value, &column.name.value].map(String::as_str);
+                self.case(&names.join(": "), &[row, column, table], expect);
+            }
+        }
+    }
+
+    /// A case of entries, the nearest first: each part is taken whole from the first that has it, and
+    /// changes add up from the farthest.
+    fn case(&mut self, name: &str, entries: &[&Entry], expect: &Expect) {
+        let Some(nearest) = entries.first() else { return };
+        let text = |part: fn(&Entry) -> &Option<String>| entries.iter().find_map(|entry| part(entry).clone());
+        let (principal, action, resource) =
+            (text(|e| &e.principal), text(|e| &e.action), text(|e| &e.resource));
+        let missing = [("principal", &principal), ("action", &action), ("resource", &resource)];
+        for (part, _) in missing.iter().filter(|(_, value)| value.is_none()) {
+            self.fault(nearest, &format!("has no `{part}`"));
+        }
+        let (Some(principal), Some(action), Some(resource)) = (principal, action, resource) else { return };
+        self.cases.push(Case {
+            file: self.source.path.clone(),
+            line: nearest.name.referenced.line(),
+            name: name.to_owned(),
+            principal,
+            action,
+            resource,
+            context: entries.iter().find_map(|entry| entry.context.clone()).unwrap_or_default(),
+            given: entries.iter().rev().flat_map(|entry| entry.given.clone()).collect(),
+            expect: expect.clone(),
+        });
+    }
+
+    fn fault(&mut self, entry: &Entry, message: &str) {
+        let fault = Fault::error(format!("`{}` {message}", entry.name.value));
+        self.faults.push(fault.at(place(self.source, entry.name.referenced.line())));
+    }
+}
+
+fn malformed(error: &serde_saphyr::Error, source: &Arc<SourceText>) -> Faults {
+    let line = error.location().map_or(1, |location| location.line());
+    let message = error.to_string();
+    let message = message.lines().next().unwrap_or_default().to_owned();
+    Fault::error(message).at(place(source, line)).into()
+}
+
+fn place(source: &Arc<SourceText>, line: u64) -> Place {
+    let skipped = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
+    let offset = source.text.split_inclusive('\n').take(skipped).map(str::len).sum();
+    let length = source.text.get(offset..).and_then(|rest| rest.lines().next()).map_or(0, str::len);
+    Place::new(source, offset, length)
+}
+
+impl Case {
+    /// Asks the case's question and compares.
+    pub fn run(&self, snapshot: &Snapshot) -> CaseResult {
+        self.run_covering(snapshot, None)
+    }
+
+    /// Like [`Case::run`], and counts what the case decided.
+    pub fn run_covering(&self, snapshot: &Snapshot, coverage: Option<&mut Coverage>) -> CaseResult {
+        let started = Instant::now();
+        let failure = match self.answer(snapshot, coverage) {
+            Ok(answer) => self.difference(&answer),
+            Err(message) => Some(format!("the case cannot be asked: {message}")),
+        };
+        CaseResult { failure, took: started.elapsed() }
+    }
+
+    fn answer(
+        &self,
+        snapshot: &Snapshot,
+        coverage: Option<&mut Coverage>,
+    ) -> Result<Result<Decision, RequestError>, String> {
+        let Asked { snapshot, request } = match self.ask(snapshot)? {
+            Ok(asked) => asked,
+            Err(error) => return Ok(Err(error)),
+        };
+        let slice = snapshot.gather(&request);
+        if let Some(coverage) = coverage {
+            coverage.add(&snapshot.try_policies(&request, &slice).map_err(|error| error.to_string())?);
+        }
+        snapshot.decide(&request, &slice).map(Ok).map_err(|error| error.to_string())
+    }
+
+    /// The case's question, on the snapshot with the case's changes.
+    ///
+    /// # Errors
+    /// Why the case cannot be asked; inside, what is wrong with its question by the schema.
+    pub fn ask(&self, snapshot: &Snapshot) -> Result<Result<Asked, RequestError>, String> {
+        let snapshot = given::apply(snapshot, &self.given)?;
+        let context = serde_json::to_value(&self.context).map_err(|error| error.to_string())?;
+        let context = Json::deserialize(&context).map_err(|error| error.to_string())?;
+        let named = |text| display::split(text).map(|(kind, id)| Named { kind, id, properties: None });
+        let question = Question {
+            principal: named(&self.principal)?,
+            action: &self.action,
+            action_properties: None,
+            resource: named(&self.resource)?,
+            context: context.as_object(),
+        };
+        let request = snapshot.read(&question);
+        Ok(request.map(|request| Asked { snapshot, request }))
+    }
+
+    /// Whether the case expects this decision.
+    pub fn accepts(&self, decision: &Decision) -> bool {
+        self.difference(&Ok(decision.clone())).is_none()
+    }
+
+    /// How the answer differs from what was expected, line by line; `None` if it does not.
+    fn difference(&self, answer: &Result<Decision, RequestError>) -> Option<String> {
+        let verdict = match answer {
+            Ok(decision) if decision.is_permit() => Verdict::Permit,
+            Ok(_) => Verdict::Deny,
+            Err(_) => Verdict::Error,
+        };
+        let determining: Vec<String> =
+            answer.iter().flat_map(Decision::determining).map(|policy| policy.id.to_string()).collect();
+        let wanted = self.expect.policies();
+        let same_policies = wanted.as_ref().is_none_or(|wanted| *wanted == determining);
+        if verdict == self.expect.verdict() && same_policies {
+            return None;
+        }
+        let came = match answer {
+            Ok(decision) => described(verdict, Some(&determining), Some(decision)),
+            Err(error) => format!("error: {}: {}", part(error.part), error.message),
+        };
+        Some(format!(
+            "{} {} {}\n- {}\n+ {came}",
+            self.principal,
+            self.action,
+            self.resource,
+            described(self.expect.verdict(), wanted.as_ref(), None),
+        ))
+    }
+}
+
+fn described(verdict: Verdict, policies: Option<&Vec<String>>, decision: Option<&Decision>) -> String {
+    let verdict = match verdict {
+        Verdict::Permit => "permit",
+        Verdict::Deny => "deny",
+        Verdict::Error => "error",
+    };
+    let unmet = decision.filter(|decision| decision.determining().is_empty()).map(|decision| {
+        let unmet: Vec<&str> = decision.explaining().iter().map(|policy| policy.id.as_str()).collect();
+        let why = decision.outcome.name();
+        if unmet.is_empty() { why.to_owned() } else { format!("{why}; unmet: {}", unmet.join(", ")) }
+    });
+    match (policies.filter(|policies| !policies.is_empty()), unmet) {
+        (Some(policies), _) => format!("{verdict} by {}", policies.join(", ")),
+        (None, Some(unmet)) => format!("{verdict} ({unmet})"),
+        (None, None) if policies.is_some() => format!("{verdict} by no policy"),
+        (None, None) => verdict.to_owned(),
+    }
+}
+
+/// A part of a question in the suite's own terms.
+fn part(part: Part) -> &'static str {
+    match part {
+        Part::PrincipalType | Part::PrincipalId | Part::PrincipalProperties => "principal",
+        Part::Action | Part::ActionProperties => "action",
+        Part::ResourceType | Part::ResourceId | Part::ResourceProperties => "resource",
+        Part::Context => "context",
+    }
+}

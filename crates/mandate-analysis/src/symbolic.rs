@@ -1,0 +1,121 @@
+//! Policies as the solver takes them: for one request environment at a time, and only those that it
+//! concerns.
+
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, RequestEnv};
+use cedar_policy_core::ast::{Expr, ExprKind, StaticPolicy, Var};
+use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet};
+
+use mandate_core::expression::with_parts;
+use mandate_core::policies::{Candidates, Environment, Policies};
+use mandate_core::schema::Schema;
+
+/// A request environment, as the engine and as Cedar knows it.
+#[derive(Debug, Clone)]
+pub struct RequestEnvironment {
+    pub index: Environment,
+    pub cedar: RequestEnv,
+}
+
+/// All request environments of a schema, in the order of actions, principal types and resource types.
+pub fn environments(schema: &Schema) -> Vec<RequestEnvironment> {
+    let environments = schema.cedar().request_envs().filter_map(|cedar| {
+        let action = schema.actions().find(|(_, action)| action.uid == *cedar.action().as_ref())?.0;
+        let [principal, resource] = [cedar.principal(), cedar.resource()].map(ToString::to_string);
+        let index = (action, schema.kind_of_full_name(&principal)?, schema.kind_of_full_name(&resource)?);
+        Some(RequestEnvironment { index, cedar })
+    });
+    let mut environments: Vec<_> = environments.collect();
+    environments.sort_by_key(|environment| environment.index);
+    environments
+}
+
+/// The policies that requests of this environment can match.
+pub fn relevant(policies: &Policies, environment: Environment) -> Vec<Policy> {
+    let candidates = policies.candidates(environment).into_iter().flat_map(Candidates::all);
+    let ids = candidates.map(|candidate| PolicyId::new(&candidate.info.id));
+    let mut relevant: Vec<Policy> = ids.filter_map(|id| policies.set().policy(&id).cloned()).collect();
+    relevant.sort_by(|a, b| a.id().cmp(b.id()));
+    relevant
+}
+
+/// Policies in the solver's terms.
+///
+/// # Errors
+/// The policies that cannot be analysed, and why.
+pub fn compile(
+    policies: &[Policy],
+    environment: &RequestEnvironment,
+    schema: &Schema,
+) -> Result<CompiledPolicySet, String> {
+    let set = PolicySet::from_policies(policies.iter().cloned()).map_err(|error| error.to_string())?;
+    CompiledPolicySet::compile(&set, &environment.cedar, schema.cedar()).map_err(|error| {
+        let alone = policies.iter().filter_map(|policy| compile_one(policy, environment, schema).err());
+        let alone: Vec<String> = alone.collect();
+        if alone.is_empty() { error.to_string() } else { alone.join("; ") }
+    })
+}
+
+/// One policy in the solver's terms.
+///
+/// # Errors
+/// Why it cannot be analysed.
+pub fn compile_one(
+    policy: &Policy,
+    environment: &RequestEnvironment,
+    schema: &Schema,
+) -> Result<CompiledPolicy, String> {
+    CompiledPolicy::compile(policy, &environment.cedar, schema.cedar())
+        .map_err(|error| format!("`{}` cannot be analysed: {error}", policy.id()))
+}
+
+/// A policy with the same scope, but another effect and other conditions.
+///
+/// # Errors
+/// It is a template, which nothing here is.
+pub fn variant(policy: &Policy, effect: Effect, conditions: Option<Expr>) -> Result<Policy, String> {
+    let policy = policy.as_ref();
+    let variant = StaticPolicy::new(
+        policy.id().clone(),
+        None,
+        policy.annotations_arc().as_ref().clone(),
+        effect,
+        policy.principal_constraint(),
+        policy.action_constraint().clone(),
+        policy.resource_constraint(),
+        conditions,
+    );
+    variant.map(Policy::from).map_err(|error| error.to_string())
+}
+
+/// A policy's conditions, all of them together.
+pub fn conditions(policy: &Policy) -> Option<Expr> {
+    policy.as_ref().non_scope_constraints().cloned()
+}
+
+/// An expression with a constant in place of each attribute of this name.
+pub fn fixed(expr: &Expr, attribute: &str, value: bool) -> Expr {
+    match expr.expr_kind() {
+        ExprKind::GetAttr { attr, .. } if attr == attribute => Expr::val(value),
+        _ => with_parts(expr, |part| fixed(part, attribute, value)),
+    }
+}
+
+/// Whether an attribute of this name is read anywhere.
+pub fn mentions(expr: &Expr, attribute: &str) -> bool {
+    let reads = |part: &Expr| matches!(part.expr_kind(), ExprKind::GetAttr { attr, .. } if attr == attribute);
+    expr.subexpressions().any(reads)
+}
+
+/// Whether the context is read as a whole, so that any of its attributes may matter.
+pub fn takes_whole_context(expr: &Expr) -> bool {
+    let is_context = |part: &Expr| matches!(part.expr_kind(), ExprKind::Var(Var::Context));
+    // Each attribute that is read has the context as a part of its own.
+    let read = |part: &&Expr| match part.expr_kind() {
+        ExprKind::GetAttr { expr, .. }
+        | ExprKind::HasAttr { expr, .. }
+        | ExprKind::ExtHasAttr { expr, .. } => is_context(expr),
+        _ => false,
+    };
+    let all = expr.subexpressions().filter(|part| is_context(part)).count();
+    all > expr.subexpressions().filter(read).count()
+}

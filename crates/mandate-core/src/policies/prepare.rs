@@ -1,0 +1,72 @@
+//! Conditions as they are evaluated: the same in value and in errors as they were written, with less
+//! to do. The property tests compare with Cedar's authorizer on the policies as they stand.
+
+use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind};
+
+use crate::expression::with_parts;
+
+/// Membership in a literal set of at most so many becomes comparisons; more are quicker found in it.
+const FEW: usize = 4;
+
+/// A condition without source locations, which Cedar would pass on from every step to the next, and
+/// without literal sets that would be built for every request.
+pub fn prepared(expr: &Expr) -> Expr {
+    match expr.expr_kind() {
+        ExprKind::BinaryApp { op: BinaryOp::Contains, arg1, arg2 } => match few_literals(arg1) {
+            Some(literals) if is_path(arg2) => one_of(literals, &prepared(arg2)),
+            _ => Expr::contains(prepared(arg1), prepared(arg2)),
+        },
+        _ => with_parts(expr, prepared),
+    }
+}
+
+/// The elements of a set, if they are literals and few.
+fn few_literals(set: &Expr) -> Option<&[Expr]> {
+    let ExprKind::Set(items) = set.expr_kind() else { return None };
+    let literal = |item: &Expr| matches!(item.expr_kind(), ExprKind::Lit(_));
+    ((1..=FEW).contains(&items.len()) && items.iter().all(literal)).then_some(items)
+}
+
+/// A variable or something in it: cheap enough to be looked up for each comparison. Of anything else,
+/// copies in copies would take exponential time.
+fn is_path(expr: &Expr) -> bool {
+    match expr.expr_kind() {
+        ExprKind::Var(_) => true,
+        ExprKind::GetAttr { expr, .. } => is_path(expr),
+        _ => false,
+    }
+}
+
+/// `[a, b].contains(x)` as `x == a || x == b`: literals cannot fail, and `x` fails in both or in none.
+fn one_of(literals: &[Expr], member: &Expr) -> Expr {
+    let is = literals.iter().map(|literal| Expr::is_eq(member.clone(), prepared(literal)));
+    is.reduce(Expr::or).unwrap_or_else(|| Expr::val(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(written: &str, evaluated: &str) {
+        let prepared = prepared(&written.parse().expect("an expression"));
+        assert!(prepared.eq_shape(&evaluated.parse().expect("an expression")), "{prepared}");
+    }
+
+    #[test]
+    fn membership_of_a_path_becomes_comparisons() {
+        check("[1, 2].contains(context.n)", "context.n == 1 || context.n == 2");
+        check("!([1].contains(principal.a.b)) && true", "!(principal.a.b == 1) && true");
+    }
+
+    #[test]
+    fn what_is_not_a_path_is_evaluated_once() {
+        check(
+            "[true].contains([1, 2].contains(context.n))",
+            "[true].contains(context.n == 1 || context.n == 2)",
+        );
+        check("[1, 2].contains(context.n + 1)", "[1, 2].contains(context.n + 1)");
+        check("[1, 2, 3, 4, 5].contains(context.n)", "[1, 2, 3, 4, 5].contains(context.n)");
+        check("[1, context.m].contains(context.n)", "[1, context.m].contains(context.n)");
+    }
+}

@@ -1,0 +1,83 @@
+//! The memory of decisions. A decision is a function of the policies, the request and the entities
+//! that were gathered for it, and all of these are compared in full before it is given again. There
+//! is no invalidation, because there is nothing to invalidate: what changed has another stamp.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::quality::RandomState;
+
+use mandate_core::decision::Decision;
+use mandate_core::request::Request;
+use mandate_core::stamp::Stamp;
+
+/// Decisions by their requests, the least useful dropped first.
+pub struct Cache(moka::sync::Cache<Request, Arc<Memo>, RandomState>);
+
+/// A decision, and what it was made from besides the request.
+pub struct Memo {
+    decision: Arc<Decision>,
+    policies: Stamp,
+    entities: Box<[Stamp]>,
+    /// The snapshot in which this was last seen to hold. As long as that one is in use, nothing has
+    /// to be gathered to know that it still does.
+    seen_in: AtomicU64,
+}
+
+/// What one entry may take, in bytes, so that a number of entries is a bound of memory.
+const ENTRY: usize = 1024;
+
+/// The longest entry that is remembered, in bytes: longer ones hardly come twice.
+const LONGEST: usize = 16 * ENTRY;
+
+impl Memo {
+    pub fn new(decision: Arc<Decision>, snapshot: Stamp, policies: Stamp, entities: &[Stamp]) -> Self {
+        Self { decision, policies, entities: entities.into(), seen_in: AtomicU64::new(snapshot.number()) }
+    }
+
+    /// The decision, if it was seen to hold in this snapshot.
+    pub fn in_snapshot(&self, snapshot: Stamp) -> Option<&Arc<Decision>> {
+        (self.seen_in.load(Ordering::Relaxed) == snapshot.number()).then_some(&self.decision)
+    }
+
+    /// The decision, if it was made from these policies and entities; it is seen to hold from now on.
+    pub fn made_from(&self, snapshot: Stamp, policies: Stamp, entities: &[Stamp]) -> Option<Arc<Decision>> {
+        if self.policies != policies || *self.entities != *entities {
+            return None;
+        }
+        self.seen_in.store(snapshot.number(), Ordering::Relaxed);
+        Some(Arc::clone(&self.decision))
+    }
+}
+
+impl Cache {
+    /// A cache of so many entries of at most [`ENTRY`] bytes; a longer one takes the place of several.
+    pub fn new(entries: u64) -> Self {
+        let weigher = |request: &Request, memo: &Arc<Memo>| {
+            u32::try_from(1 + size(request, memo) / ENTRY).unwrap_or(u32::MAX)
+        };
+        let cache = moka::sync::Cache::builder().max_capacity(entries).weigher(weigher);
+        Self(cache.build_with_hasher(RandomState::default()))
+    }
+
+    pub fn get(&self, request: &Request) -> Option<Arc<Memo>> {
+        self.0.get(request)
+    }
+
+    pub fn insert(&self, request: Request, memo: Memo) {
+        if size(&request, &memo) <= LONGEST {
+            self.0.insert(request, Arc::new(memo));
+        }
+    }
+
+    /// How many decisions are held.
+    pub fn len(&self) -> u64 {
+        // What was inserted a moment ago is counted only by this.
+        self.0.run_pending_tasks();
+        self.0.entry_count()
+    }
+}
+
+fn size(request: &Request, memo: &Memo) -> usize {
+    request.size() + size_of_val(&*memo.entities) + memo.decision.size()
+}

@@ -1,0 +1,76 @@
+//! A generation: a snapshot and the routes that belong to it, replaced together.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mandate_core::Snapshot;
+use mandate_core::digest::Digest;
+use mandate_routes::Routes;
+use mandate_sources::loader::Loaded;
+use smol_str::SmolStr;
+
+/// The name of a generation's content: the same wherever the same policies, schema, routes and entities are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Revision(SmolStr);
+
+impl Revision {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Everything that an answer depends on, at one moment. A request is never routed by one generation and
+/// decided by another.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    snapshot: Snapshot,
+    routes: Arc<Routes>,
+    revision: Revision,
+}
+
+impl Generation {
+    pub fn new(snapshot: Snapshot, routes: Arc<Routes>) -> Self {
+        let (policies, schema) = (snapshot.policies().digest(), snapshot.schema().digest());
+        let digests = [*policies, *schema, *routes.digest(), snapshot.entities().digest()];
+        let revision = Revision(Digest::of(digests.iter().map(Digest::as_bytes)).short().into());
+        Self { snapshot, routes, revision }
+    }
+
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub fn routes(&self) -> &Arc<Routes> {
+        &self.routes
+    }
+
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    /// This generation with another snapshot and the same routes.
+    #[must_use]
+    pub fn with_snapshot(&self, snapshot: Snapshot) -> Self {
+        Self::new(snapshot, Arc::clone(&self.routes))
+    }
+}
+
+/// A generation of what a loader loaded.
+impl From<Loaded> for Generation {
+    fn from(loaded: Loaded) -> Self {
+        Self::new(loaded.snapshot, loaded.routes)
+    }
+}
+
+/// A generation without routes.
+impl From<Snapshot> for Generation {
+    fn from(snapshot: Snapshot) -> Self {
+        Self::new(snapshot, Arc::default())
+    }
+}

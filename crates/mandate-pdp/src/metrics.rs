@@ -1,0 +1,242 @@
+//! What is counted, and its names in Prometheus. Counters on the request path are found beforehand,
+//! so counting takes no lock.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::generation::Generation;
+use super::status::TrackName;
+use mandate_core::decision::Outcome;
+use mandate_query::search::{Page, Side};
+
+type Label = [(&'static str, String); 1];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reload {
+    track: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SearchLabel {
+    sought: &'static str,
+    candidates: &'static str,
+}
+
+pub struct Metrics {
+    registry: Registry,
+    permitted: Counter,
+    forbidden: Counter,
+    forbid_failed: Counter,
+    not_permitted: Counter,
+    unknown_principal: Counter,
+    unknown_resource: Counter,
+    pub cache_hits: Counter,
+    pub cache_misses: Counter,
+    pub bad_requests: Counter,
+    pub unrouted: Counter,
+    pub internal_errors: Counter,
+    failed_forbids: Counter,
+    failed_permits: Counter,
+    reloads: Family<Reload, Counter>,
+    refused: Family<Label, Gauge>,
+    policies: Gauge,
+    entities: Gauge,
+    cache_entries: Gauge<i64>,
+    last_swap: Gauge<f64, AtomicU64>,
+    revision: Family<Label, Gauge>,
+    guardrails: Family<Label, Gauge>,
+    guardrails_proven: Gauge,
+    claims: Gauge,
+    proofs: Family<Label, Counter>,
+    searches: Family<SearchLabel, Counter>,
+    search_candidates: Counter,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("mandate");
+        let decisions: Family<Label, Counter> = Family::default();
+        registry.register("decisions", "Decisions, by outcome", decisions.clone());
+        let decision = |outcome: &str| decisions.get_or_create(&[("outcome", outcome.to_owned())]).clone();
+        let failures: Family<Label, Counter> = Family::default();
+        registry.register(
+            "policy_errors",
+            "Policies that could not be evaluated, by effect",
+            failures.clone(),
+        );
+        let failed = |effect: &str| failures.get_or_create(&[("effect", effect.to_owned())]).clone();
+        let mut metrics = Self {
+            permitted: decision("permitted"),
+            forbidden: decision("forbidden"),
+            forbid_failed: decision("forbid_failed"),
+            not_permitted: decision("not_permitted"),
+            unknown_principal: decision("unknown_principal"),
+            unknown_resource: decision("unknown_resource"),
+            failed_forbids: failed("forbid"),
+            failed_permits: failed("permit"),
+            cache_hits: Counter::default(),
+            cache_misses: Counter::default(),
+            bad_requests: Counter::default(),
+            unrouted: Counter::default(),
+            internal_errors: Counter::default(),
+            reloads: Family::default(),
+            refused: Family::default(),
+            policies: Gauge::default(),
+            entities: Gauge::default(),
+            cache_entries: Gauge::default(),
+            last_swap: Gauge::default(),
+            revision: Family::default(),
+            guardrails: Family::default(),
+            guardrails_proven: Gauge::default(),
+            claims: Gauge::default(),
+            proofs: Family::default(),
+            searches: Family::default(),
+            search_candidates: Counter::default(),
+            registry,
+        };
+        metrics.register();
+        for result in [true, false] {
+            let _ = metrics.proofs.get_or_create(&proof_label(result));
+        }
+        for track in TrackName::ALL.map(TrackName::as_str) {
+            for result in ["accepted", "refused"] {
+                let _ = metrics.reloads.get_or_create(&Reload { track, result });
+            }
+            metrics.refused.get_or_create(&[("track", track.to_owned())]).set(0);
+        }
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("cache_hits", "Decisions answered from the cache", self.cache_hits.clone());
+        registry.register("cache_misses", "Decisions not found in the cache", self.cache_misses.clone());
+        registry.register("cache_entries", "Decisions in the cache", self.cache_entries.clone());
+        registry.register(
+            "unrouted",
+            "HTTP requests that gateways asked about and that came to no question",
+            self.unrouted.clone(),
+        );
+        registry.register("bad_requests", "Questions that callers have to mend", self.bad_requests.clone());
+        registry.register("internal_errors", "Questions lost to a defect", self.internal_errors.clone());
+        registry.register("reloads", "Changes of content, by track and result", self.reloads.clone());
+        registry.register(
+            "refused",
+            "Whether the newest content of a track is refused",
+            self.refused.clone(),
+        );
+        registry.register("policies", "Policies in use", self.policies.clone());
+        registry.register("entities", "Entities in use", self.entities.clone());
+        registry.register(
+            "last_swap_timestamp_seconds",
+            "When the content in use came into use",
+            self.last_swap.clone(),
+        );
+        registry.register("revision", "The revision in use", self.revision.clone());
+        let guardrails = "How guardrails guard: enforce, warn or off";
+        registry.register("guardrails", guardrails, self.guardrails.clone());
+        registry.register(
+            "guardrails_proven",
+            "Whether every guardrail is proven of the policies in use",
+            self.guardrails_proven.clone(),
+        );
+        registry.register("claims", "Claims about the policies in use", self.claims.clone());
+        registry.register(
+            "searches",
+            "Pages of searches, by what was sought and where candidates came from",
+            self.searches.clone(),
+        );
+        let candidates = "Entities that were decided for searches";
+        registry.register("search_candidates", candidates, self.search_candidates.clone());
+        registry.register("proofs", "Proofs of all guardrails, by result", self.proofs.clone());
+    }
+
+    /// A page of a search was found.
+    pub fn searched(&self, side: Side, page: &Page) {
+        let sought = if side == Side::Principal { "subject" } else { "resource" };
+        let candidates = if page.indexed { "index" } else { "all" };
+        self.searches.get_or_create(&SearchLabel { sought, candidates }).inc();
+        self.search_candidates.inc_by(page.decided as u64);
+    }
+
+    /// Actions were searched, all of which are always tried.
+    pub fn searched_actions(&self) {
+        self.searches.get_or_create(&SearchLabel { sought: "action", candidates: "all" }).inc();
+    }
+
+    pub fn decided(&self, outcome: &Outcome) {
+        let counter = match outcome {
+            Outcome::Permitted(_) => &self.permitted,
+            Outcome::Forbidden(_) => &self.forbidden,
+            Outcome::ForbidFailed(_) => &self.forbid_failed,
+            Outcome::NotPermitted(_) => &self.not_permitted,
+            Outcome::UnknownPrincipal => &self.unknown_principal,
+            Outcome::UnknownResource => &self.unknown_resource,
+        };
+        counter.inc();
+    }
+
+    pub fn policy_failed(&self, forbids: bool) {
+        let counter = if forbids { &self.failed_forbids } else { &self.failed_permits };
+        counter.inc();
+    }
+
+    /// A snapshot came into use.
+    pub fn serving(&self, generation: &Generation) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let snapshot = generation.snapshot();
+        self.policies.set(count(snapshot.policies().len()));
+        self.entities.set(count(snapshot.entities().len()));
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        self.last_swap.set(now.as_secs_f64());
+        self.revision.clear();
+        self.revision.get_or_create(&[("revision", generation.revision().to_string())]).set(1);
+    }
+
+    /// A change of content was accepted or refused.
+    pub fn reloaded(&self, track: TrackName, accepted: bool) {
+        let track = track.as_str();
+        let result = if accepted { "accepted" } else { "refused" };
+        self.reloads.get_or_create(&Reload { track, result }).inc();
+        self.refused.get_or_create(&[("track", track.to_owned())]).set(i64::from(!accepted));
+    }
+
+    /// What guardrails do to policies that break them.
+    pub fn guarded(&self, mode: &str) {
+        self.guardrails.get_or_create(&[("mode", mode.to_owned())]).set(1);
+    }
+
+    /// Whether the guardrails are proven of what is in use.
+    pub fn proven(&self, proven: bool) {
+        self.guardrails_proven.set(i64::from(proven));
+    }
+
+    /// How many claims there are about what is in use.
+    pub fn claims(&self, claims: usize) {
+        self.claims.set(i64::try_from(claims).unwrap_or(i64::MAX));
+    }
+
+    /// A proof ended.
+    pub fn proof(&self, proven: bool) {
+        self.proofs.get_or_create(&proof_label(proven)).inc();
+    }
+
+    pub fn encode(&self, cache_entries: u64) -> String {
+        self.cache_entries.set(i64::try_from(cache_entries).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn proof_label(proven: bool) -> Label {
+    [("result", if proven { "proven" } else { "not_proven" }.to_owned())]
+}

@@ -1,0 +1,311 @@
+//! What operators see: the content in use, and what became of each change. Honest about a refused
+//! candidate: it names what is newest beside what is in use.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+
+use super::gate::Verdict;
+use super::generation::Generation;
+use mandate_core::fault::{Fault, Faults, Severity};
+
+/// The state of a decision point, as `/status` shows it.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub version: &'static str,
+    pub revision: String,
+    /// When the content in use came into use.
+    pub since: String,
+    pub started: String,
+    /// Whether file events come for both folders; if not, changes are seen by polling.
+    pub watched: bool,
+    pub schema: SchemaContent,
+    pub policies: Content,
+    pub entities: Content,
+    pub guardrails: GuardrailStatus,
+}
+
+/// The schema in use. It changes with the policies, in whose folder it is.
+#[derive(Debug, Serialize)]
+pub struct SchemaContent {
+    pub digest: String,
+    pub entity_types: usize,
+    pub actions: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// One kind of content: what is in use, and what became of the last change.
+#[derive(Debug, Serialize)]
+pub struct Content {
+    pub digest: String,
+    pub count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<TrackStatus>,
+}
+
+/// The last change of a track.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrackStatus {
+    /// When it was tried first.
+    pub at: String,
+    /// `accepted`, or `refused`: then the content before it is in use.
+    pub outcome: &'static str,
+    pub took_ms: u64,
+    /// How many errors and warnings there are; the lists may hold fewer.
+    pub error_count: usize,
+    pub errors: Vec<Report>,
+    pub warnings: Vec<Report>,
+}
+
+/// Whether what is claimed of the policies in use is proven.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct GuardrailStatus {
+    /// What a broken claim does to new policies: `enforce`, `warn` or `off`.
+    pub mode: &'static str,
+    /// Of the policies in use.
+    pub state: GuardrailState,
+    /// Why nothing is proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Whether a proof is running.
+    pub proving: bool,
+    /// The proof of the policies in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ProofStatus>,
+    /// The proof that the newest policies did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<ProofStatus>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuardrailState {
+    #[default]
+    Unproven,
+    Proven,
+    Broken,
+    /// The solver did not know, or failed.
+    Unknown,
+}
+
+/// A proof of all claims.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProofStatus {
+    pub at: String,
+    pub took_ms: u64,
+    /// The digest of the policies that were proven.
+    pub policies: String,
+    /// Each claim, with its counterexample where it is broken.
+    pub claims: serde_json::Value,
+}
+
+impl GuardrailStatus {
+    /// A verdict on the policies in use.
+    pub(super) fn now(&mut self, state: GuardrailState, verdict: &Verdict) {
+        let proof = Some(ProofStatus::of(verdict));
+        (self.state, self.proof, self.refused, self.proving) = (state, proof, None, false);
+    }
+
+    /// A verdict that kept policies from coming into use.
+    pub(super) fn refused(&mut self, verdict: &Verdict) {
+        self.proving = false;
+        self.refused.get_or_insert_with(|| ProofStatus::of(verdict));
+    }
+}
+
+impl ProofStatus {
+    fn of(verdict: &Verdict) -> Self {
+        Self {
+            at: timestamp(SystemTime::now()),
+            took_ms: u64::try_from(verdict.took.as_millis()).unwrap_or(u64::MAX),
+            policies: verdict.policies.clone(),
+            claims: verdict.findings.claims.clone(),
+        }
+    }
+}
+
+/// A fault, as data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl From<&Fault> for Report {
+    fn from(fault: &Fault) -> Self {
+        let at = fault.place.as_ref().map(|place| (place.source.path.clone(), place.line_column()));
+        let (file, at) = at.unzip();
+        let (line, column) = at.unzip();
+        Self { message: fault.message.clone(), help: fault.help.clone(), file, line, column }
+    }
+}
+
+impl TrackStatus {
+    pub fn new(result: Result<&Faults, &Faults>, took: Duration) -> Self {
+        let (outcome, faults) = match result {
+            Ok(warnings) => ("accepted", warnings),
+            Err(faults) => ("refused", faults),
+        };
+        let reports = |severity| faults.iter().filter(|f| f.severity == severity).map(Report::from).collect();
+        Self {
+            at: timestamp(SystemTime::now()),
+            outcome,
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            error_count: faults.error_count(),
+            errors: reports(Severity::Error),
+            warnings: reports(Severity::Warning),
+        }
+    }
+
+    pub fn is_refused(&self) -> bool {
+        self.outcome == "refused"
+    }
+
+    /// Whether another attempt came to the same.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.outcome == other.outcome && self.errors == other.errors && self.error_count == other.error_count
+    }
+}
+
+/// Where the writer writes and operators read.
+pub(super) struct Board {
+    started: SystemTime,
+    tracks: ArcSwap<Tracks>,
+    guardrails: ArcSwap<GuardrailStatus>,
+    last_warning: AtomicU64,
+    watched: AtomicBool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Tracks {
+    pub since: SystemTime,
+    pub policies: Track,
+    pub entities: Track,
+}
+
+/// What changes by itself: policies with their schema, or entities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TrackName {
+    Policies,
+    Entities,
+}
+
+impl TrackName {
+    pub const ALL: [Self; 2] = [Self::Policies, Self::Entities];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policies => "policies",
+            Self::Entities => "entities",
+        }
+    }
+}
+
+impl Tracks {
+    pub fn track(&mut self, name: TrackName) -> &mut Track {
+        match name {
+            TrackName::Policies => &mut self.policies,
+            TrackName::Entities => &mut self.entities,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Track {
+    pub source: Option<String>,
+    /// The last change that was accepted, with its warnings.
+    pub accepted: Option<TrackStatus>,
+    pub last: Option<TrackStatus>,
+}
+
+impl Board {
+    pub fn new() -> Self {
+        let tracks =
+            Tracks { since: SystemTime::now(), policies: Track::default(), entities: Track::default() };
+        Self {
+            started: SystemTime::now(),
+            tracks: ArcSwap::from_pointee(tracks),
+            guardrails: ArcSwap::default(),
+            last_warning: AtomicU64::new(0),
+            watched: AtomicBool::new(true),
+        }
+    }
+
+    pub fn tracks(&self) -> Arc<Tracks> {
+        self.tracks.load_full()
+    }
+
+    pub fn write(&self, tracks: Tracks) {
+        self.tracks.store(Arc::new(tracks));
+    }
+
+    /// Changes what is known of the guardrails; only the writer does.
+    pub fn guardrails(&self, change: impl FnOnce(&mut GuardrailStatus)) {
+        let mut guardrails = GuardrailStatus::clone(&self.guardrails.load());
+        change(&mut guardrails);
+        self.guardrails.store(Arc::new(guardrails));
+    }
+
+    pub fn read(&self, generation: &Generation) -> Status {
+        let snapshot = generation.snapshot();
+        let tracks = self.tracks.load();
+        let content = |digest: String, count, track: &Track| Content {
+            digest,
+            count,
+            source: track.source.clone(),
+            last_reload: track.last.clone(),
+        };
+        let (policies, schema) = (snapshot.policies(), snapshot.schema());
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: generation.revision().to_string(),
+            since: timestamp(tracks.since),
+            started: timestamp(self.started),
+            watched: self.watched.load(Ordering::Relaxed),
+            schema: SchemaContent {
+                digest: schema.digest().to_string(),
+                entity_types: schema.kinds().count(),
+                actions: schema.actions().count(),
+                source: tracks.policies.source.clone(),
+            },
+            policies: content(policies.digest().to_string(), policies.len(), &tracks.policies),
+            entities: content(
+                snapshot.entities().digest().to_string(),
+                snapshot.entities().len(),
+                &tracks.entities,
+            ),
+            guardrails: GuardrailStatus::clone(&self.guardrails.load()),
+        }
+    }
+
+    /// Notes whether file events come, and says so when that ends.
+    pub fn watched(&self, watched: bool) {
+        if self.watched.swap(watched, Ordering::Relaxed) && !watched {
+            tracing::warn!("a folder cannot be watched: changes in it are seen by polling only");
+        }
+    }
+
+    /// Whether a warning that callers can cause may be logged now: at most one a second.
+    pub fn may_warn(&self) -> bool {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let last = self.last_warning.swap(now, Ordering::Relaxed);
+        last != now
+    }
+}
+
+fn timestamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}

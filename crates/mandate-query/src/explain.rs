@@ -1,0 +1,78 @@
+//! Explanations: for a denial the smallest sets of facts that would have made it a permit, for a
+//! permit the chains of memberships that it rests on. Nothing is shown that was not decided.
+
+mod atom;
+mod budget;
+mod edit;
+mod fact;
+mod hierarchy;
+mod search;
+mod ways;
+mod world;
+
+pub use budget::{Budget, MOST_FACTS, MOST_SETS};
+pub use fact::{Change, Facts, Holder, Place, Spot};
+pub use hierarchy::through;
+
+use budget::Meter;
+use world::World;
+
+use mandate_core::Snapshot;
+use mandate_core::decide::DecideError;
+use mandate_core::decision::{Decision, Outcome};
+use mandate_core::request::Request;
+use mandate_core::schema::EntityRef;
+
+/// Why a decision is what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Explanation {
+    /// The shortest chains of direct memberships by which what the policies want is `in` is so.
+    Permit { chains: Vec<Vec<EntityRef>> },
+    /// Each of these sets would make it a permit, and no part of one would; the smallest come first.
+    Denial {
+        missing: Vec<Facts>,
+        /// Whether there can be no other sets: nothing was cut off, and every condition was understood.
+        complete: bool,
+    },
+}
+
+/// Explains what was decided on a request, within what the budget still has.
+///
+/// # Errors
+/// A defect of this program; see [`DecideError`].
+pub fn explain(
+    snapshot: &Snapshot,
+    request: &Request,
+    decision: &Decision,
+    budget: &mut Budget,
+) -> Result<Explanation, DecideError> {
+    let mut world = World::new(snapshot.policies(), snapshot.entities(), request)?;
+    if budget.scan && !decision.is_permit() {
+        world = world.scanned();
+    }
+    Meter::run(budget, |meter| match &decision.outcome {
+        Outcome::Permitted(_) => Ok(Explanation::Permit { chains: chains(&world, decision, meter)? }),
+        // Who does not exist is in nothing and has nothing: no single fact changes that.
+        Outcome::UnknownPrincipal | Outcome::UnknownResource => {
+            Ok(Explanation::Denial { missing: Vec::new(), complete: true })
+        }
+        Outcome::Forbidden(_) | Outcome::ForbidFailed(_) | Outcome::NotPermitted(_) => {
+            let missing = search::missing(&world, meter)?;
+            Ok(Explanation::Denial { missing, complete: meter.is_complete() })
+        }
+    })
+}
+
+/// The chains behind each `in` that is true in the scopes and conditions of what permitted.
+fn chains(world: &World<'_>, decision: &Decision, meter: &Meter) -> Result<Vec<Vec<EntityRef>>, DecideError> {
+    world.read(meter, |reader| {
+        let permitting = reader.matching().filter(|policy| decision.determining().contains(&policy.info));
+        let mut chains: Vec<Vec<EntityRef>> = permitting.flat_map(|policy| reader.chains(policy)).collect();
+        // What is in itself needs no chain.
+        chains.retain(|chain| chain.len() > 1);
+        chains.sort();
+        chains.dedup();
+        chains.truncate(MOST_SETS);
+        chains
+    })
+}

@@ -1,0 +1,119 @@
+//! What a client's certificate says about its owner. The gateway verified it; here it is only read.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mandate_core::json::listed;
+use percent_encoding::percent_decode_str;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::x509::X509Name;
+
+/// A field of a certificate that a route can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The one name that the gateway made of the certificate.
+    Principal,
+    Subject,
+    CommonName,
+    Uri,
+    Dns,
+}
+
+impl Field {
+    const ALL: [Self; 5] = [Self::Principal, Self::Subject, Self::CommonName, Self::Uri, Self::Dns];
+
+    /// As routes name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Subject => "subject",
+            Self::CommonName => "cn",
+            Self::Uri => "uri",
+            Self::Dns => "dns",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.name() == name)
+    }
+
+    /// All names, for messages.
+    pub fn names() -> String {
+        listed(Self::ALL.map(Self::name))
+    }
+}
+
+/// The names in a certificate.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// None where it could be read as another one.
+    subject: Option<String>,
+    common_names: Vec<String>,
+    uris: Vec<String>,
+    dns: Vec<String>,
+}
+
+impl Certificate {
+    /// Reads a certificate from a text as gateways pass it: PEM in percent-encoding (Envoy, nginx), base64
+    /// of DER, between colons or not (RFC 9440, Caddy), or `x-forwarded-client-cert` with one `Cert`.
+    pub fn read(text: &str) -> Option<Self> {
+        let text = forwarded(text)?;
+        let text = percent_decode_str(&text).decode_utf8().ok()?;
+        let inside = match text.trim().strip_prefix("-----BEGIN CERTIFICATE-----") {
+            // Of several, it would be open which one counts.
+            Some(rest) => rest.strip_suffix("-----END CERTIFICATE-----").filter(|it| !it.contains('-'))?,
+            None => text.trim().trim_matches(':'),
+        };
+        let base64: String = inside.split_ascii_whitespace().collect();
+        Self::of_der(&STANDARD.decode(base64).ok()?)
+    }
+
+    /// Reads a certificate in DER.
+    pub fn of_der(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let subject = certificate.subject();
+        let common_names = subject.iter_common_name().map(|name| name.as_str().map(ToOwned::to_owned));
+        let mut names = Self {
+            subject: plain(subject).then(|| subject.to_string()),
+            common_names: common_names.collect::<Result<_, _>>().ok()?,
+            ..Self::default()
+        };
+        let alternatives = certificate.subject_alternative_name().ok()?;
+        for name in alternatives.iter().flat_map(|names| &names.value.general_names) {
+            match name {
+                GeneralName::URI(uri) => names.uris.push((*uri).to_owned()),
+                GeneralName::DNSName(dns) => names.dns.push((*dns).to_owned()),
+                _ => {}
+            }
+        }
+        Some(names)
+    }
+
+    pub fn values(&self, field: Field) -> Vec<String> {
+        match field {
+            Field::Principal => Vec::new(),
+            Field::Subject => self.subject.iter().cloned().collect(),
+            Field::CommonName => self.common_names.clone(),
+            Field::Uri => self.uris.clone(),
+            Field::Dns => self.dns.clone(),
+        }
+    }
+}
+
+/// Whether no value of a subject has a character that could be taken for the end of the value.
+fn plain(subject: &X509Name<'_>) -> bool {
+    let special = |c: char| ",+=\"\\<>;#/".contains(c) || c.is_control();
+    subject.iter_attributes().all(|value| value.as_str().is_ok_and(|text| !text.contains(special)))
+}
+
+/// The one `Cert` of an `x-forwarded-client-cert` header; a text of another form as it is.
+fn forwarded(text: &str) -> Option<Cow<'_, str>> {
+    let mut certificates = text.split("Cert=\"").skip(1);
+    match (certificates.next(), certificates.next()) {
+        (None, _) => Some(Cow::Borrowed(text)),
+        (Some(rest), None) => rest.split_once('"').map(|(inside, _)| Cow::Borrowed(inside)),
+        (Some(_), Some(_)) => None,
+    }
+}

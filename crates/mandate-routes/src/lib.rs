@@ -1,0 +1,177 @@
+//! Routes: from HTTP requests to questions, for gateways that only forward what they see. Routes are
+//! content like policies: read from text, checked by the schema, and part of a snapshot.
+//! Who a caller is was found out by the gateway; nothing here verifies a token or a certificate.
+
+pub mod certificate;
+mod check;
+pub mod path;
+mod read;
+mod term;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+pub use term::{Body, HttpRequest, Missing};
+
+use mandate_core::digest::Digest;
+use mandate_core::fault::{Fault, Faults, Place, SourceText};
+use mandate_core::json::Object;
+use mandate_core::request::{Named, Question};
+use mandate_core::schema::Schema;
+use path::{PathError, Template, segments};
+use term::{Evidence, Found, Term};
+
+/// All routes, the narrower before the wider.
+#[derive(Debug)]
+pub struct Routes {
+    routes: Vec<Route>,
+    digest: Digest,
+}
+
+/// Which requests ask which question.
+#[derive(Debug)]
+pub struct Route {
+    pub id: String,
+    pub methods: Vec<String>,
+    /// The path's template, as it was written.
+    pub path: String,
+    /// Where the route was written.
+    pub place: Place,
+    template: Template,
+    evidence: Arc<Evidence>,
+    principal: Entity,
+    action: String,
+    resource: Entity,
+    context: Vec<(String, Term)>,
+}
+
+/// Where an entity's type and id come from.
+#[derive(Debug, Clone)]
+struct Entity {
+    kind: Term,
+    id: Term,
+}
+
+/// The question that a request came to, and the route that says so.
+#[derive(Debug)]
+pub struct Routed<'a> {
+    pub route: &'a Route,
+    principal: (Cow<'a, str>, Cow<'a, str>),
+    resource: (Cow<'a, str>, Cow<'a, str>),
+    context: Object<'a>,
+}
+
+/// Why a request comes to no question, so that it is denied.
+#[derive(Debug, thiserror::Error)]
+pub enum Unrouted<'a> {
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error("no route takes the request")]
+    NoRoute,
+    /// A route matches, and does not find what it reads.
+    #[error("{part}: {missing}")]
+    Missing { route: &'a Route, part: String, missing: Missing },
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self { routes: Vec::new(), digest: Digest::of([]) }
+    }
+}
+
+impl Routes {
+    /// Reads routes, and checks them by the schema.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn parse(files: &[Arc<SourceText>], schema: &Schema) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let mut routes: Vec<Route> = Vec::new();
+        for file in files {
+            routes.extend(read::file(file, schema, &mut faults));
+        }
+        if routes.len() <= check::MOST {
+            check::together(&routes, &mut faults);
+        } else {
+            let message = format!("there are {} routes, and at most {} are taken", routes.len(), check::MOST);
+            faults.push(Fault::error(message).help("let one path take several: `/customers/{customer}`"));
+        }
+        faults.into_result()?;
+        // A narrower template has more literals than any that it narrows.
+        routes.sort_by_key(|route| std::cmp::Reverse(route.template.literals()));
+        let digest = Digest::of(files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
+        Ok(Self { routes, digest })
+    }
+
+    /// The same for the same files.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// All routes, the narrower before the wider.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// The question that a request comes to.
+    ///
+    /// # Errors
+    /// It comes to none, so it has to be denied.
+    pub fn route<'a>(&'a self, request: &'a HttpRequest<'a>) -> Result<Routed<'a>, Unrouted<'a>> {
+        let segments = segments(request.target)?;
+        let matches = |route: &&Route| {
+            route.methods.iter().any(|method| method == request.method) && route.template.matches(&segments)
+        };
+        let route = self.routes.iter().find(matches).ok_or(Unrouted::NoRoute)?;
+        route.question(request, segments)
+    }
+}
+
+impl Route {
+    fn question<'a>(
+        &'a self,
+        request: &'a HttpRequest<'a>,
+        segments: Vec<Cow<'a, str>>,
+    ) -> Result<Routed<'a>, Unrouted<'a>> {
+        let found = Found::new(request, segments, &self.evidence);
+        let missing = |part, missing| Unrouted::Missing { route: self, part, missing };
+        let entity = |name: &str, entity: &'a Entity| {
+            let kind = entity.kind.text(&found).map_err(|why| missing(format!("{name}.type"), why))?;
+            let id = entity.id.text(&found).map_err(|why| missing(format!("{name}.id"), why))?;
+            Ok::<_, Unrouted<'a>>((kind, id))
+        };
+        let (principal, resource) =
+            (entity("principal", &self.principal)?, entity("resource", &self.resource)?);
+        let mut context = Vec::with_capacity(self.context.len());
+        for (name, term) in &self.context {
+            let value = term.value(&found).map_err(|why| missing(format!("context.{name}"), why))?;
+            context.extend(value.map(|value| (Cow::Borrowed(name.as_str()), value)));
+        }
+        Ok(Routed { route: self, principal, resource, context: context.into_iter().collect() })
+    }
+
+    /// The line on which the route was written.
+    pub fn line(&self) -> usize {
+        self.place.line_column().0
+    }
+
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+}
+
+impl Routed<'_> {
+    pub fn question(&self) -> Question<'_> {
+        Question {
+            principal: Named { kind: &self.principal.0, id: &self.principal.1, properties: None },
+            action: &self.route.action,
+            action_properties: None,
+            resource: Named { kind: &self.resource.0, id: &self.resource.1, properties: None },
+            context: Some(&self.context),
+        }
+    }
+}

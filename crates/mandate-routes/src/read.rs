@@ -1,0 +1,311 @@
+//! Routes from TOML. Everything that is wrong is noted with its place, and a route with something wrong
+//! is left out: its faults keep all of it from being used.
+
+mod terms;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::path::Template;
+use super::term::{Claims, Evidence, Term};
+use super::{Entity, Route};
+use mandate_core::fault::{Fault, Faults, Place, SourceText};
+use mandate_core::json::{listed, quoted};
+use mandate_core::schema::{ActionInfo, Kind, Schema};
+use terms::{Wanted, pointer};
+
+type Value<'i> = Spanned<DeValue<'i>>;
+
+/// The longest file of routes, in bytes.
+const LONGEST: usize = 512 * 1024;
+
+/// The routes of a file.
+pub(super) fn file(source: &Arc<SourceText>, schema: &Schema, faults: &mut Faults) -> Vec<Route> {
+    let mut reader = Reader { source, schema, faults };
+    if source.text.len() > LONGEST {
+        reader.fault(0..0, format!("the file is longer than {LONGEST} bytes"));
+        return Vec::new();
+    }
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
+    for error in &errors {
+        reader.fault(error.span().unwrap_or_default(), format!("not valid TOML: {}", error.message()));
+    }
+    if errors.is_empty() { reader.file(table.get_ref()) } else { Vec::new() }
+}
+
+struct Reader<'r> {
+    source: &'r Arc<SourceText>,
+    schema: &'r Schema,
+    faults: &'r mut Faults,
+}
+
+/// What a route's terms can refer to.
+struct Surroundings<'s> {
+    template: &'s Template,
+    evidence: &'s Evidence,
+}
+
+impl<'r> Reader<'r> {
+    fn file(&mut self, table: &DeTable<'_>) -> Vec<Route> {
+        self.known(table, &["principal", "claims", "certificate", "route"]);
+        let evidence = Arc::new(Evidence {
+            claims: table.get("claims").and_then(|claims| self.claims(claims)),
+            certificate_header: table.get("certificate").and_then(|value| self.certificate(value)),
+        });
+        let Some(routes) = table.get("route") else { return Vec::new() };
+        let DeValue::Array(items) = routes.get_ref() else {
+            self.fault(routes.span(), "routes are written as `[[route]]`".to_owned());
+            return Vec::new();
+        };
+        let principal = table.get("principal");
+        items.iter().filter_map(|route| self.route(route, principal, &evidence)).collect()
+    }
+
+    fn claims(&mut self, value: &Value<'_>) -> Option<Claims> {
+        let table = self.table(value)?;
+        self.known(table, &["payload-header", "token-header", "metadata"]);
+        let only = (table.len() == 1).then(|| table.iter().next()).flatten();
+        let Some((key, value)) = only else {
+            self.fault(
+                value.span(),
+                "claims are in one place: `payload-header`, `token-header` or `metadata`".into(),
+            );
+            return None;
+        };
+        match key.get_ref().as_ref() {
+            "payload-header" => self.header(value).map(Claims::Payload),
+            "token-header" => self.header(value).map(Claims::Token),
+            "metadata" => self.pointer(value).map(Claims::Metadata),
+            _ => None,
+        }
+    }
+
+    fn certificate(&mut self, value: &Value<'_>) -> Option<String> {
+        let table = self.table(value)?;
+        self.known(table, &["header"]);
+        let header = self.required(table, "header", value)?;
+        self.header(header)
+    }
+
+    fn route(
+        &mut self,
+        value: &Value<'_>,
+        principal: Option<&Value<'_>>,
+        evidence: &Arc<Evidence>,
+    ) -> Option<Route> {
+        let table = self.table(value)?;
+        self.known(table, &["id", "method", "path", "principal", "action", "resource", "context"]);
+        let before = self.faults.error_count();
+        let id = self.required(table, "id", value).and_then(|id| self.id(id));
+        let methods = self.required(table, "method", value).map(|methods| self.methods(methods));
+        let path = self.required(table, "path", value);
+        let template = path.and_then(|path| self.template(path));
+        let action = self.required(table, "action", value).and_then(|action| self.action(action));
+        let principal = table.get("principal").or(principal);
+        if principal.is_none() {
+            let message = "`principal` is missing: in the route, or at the top of the file for all routes";
+            self.fault(value.span(), message.to_owned());
+        }
+        let resource = self.required(table, "resource", value);
+        let (template, (action, info)) = (template?, action?);
+        let surroundings = Surroundings { template: &template, evidence };
+        let principal = principal.and_then(|it| self.entity(it, &info.principals, info, &surroundings));
+        let resource = resource.and_then(|it| self.entity(it, &info.resources, info, &surroundings));
+        let context = self.context(table.get("context"), value, info, &surroundings);
+        if self.faults.error_count() > before {
+            return None;
+        }
+        Some(Route {
+            id: id?,
+            methods: methods?,
+            path: self.string(path?)?.to_owned(),
+            place: self.place(value.span()),
+            evidence: Arc::clone(evidence),
+            principal: principal?,
+            action,
+            resource: resource?,
+            context,
+            template,
+        })
+    }
+
+    fn id(&mut self, value: &Value<'_>) -> Option<String> {
+        let text = self.string(value)?;
+        let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !fits {
+            self.fault(value.span(), "an id is made of ASCII letters, digits, `-`, `_` and `.`".to_owned());
+        }
+        fits.then(|| text.to_owned())
+    }
+
+    fn methods(&mut self, value: &Value<'_>) -> Vec<String> {
+        let items = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        if items.is_empty() {
+            self.fault(value.span(), "name at least one method".to_owned());
+        }
+        let mut methods = Vec::new();
+        for item in items {
+            let Some(method) = self.string(item) else { continue };
+            if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                let message = format!("{} is no method: write it in capitals, as in `POST`", quoted(method));
+                self.fault(item.span(), message);
+            }
+            methods.push(method.to_owned());
+        }
+        methods
+    }
+
+    fn template(&mut self, value: &Value<'_>) -> Option<Template> {
+        let text = self.string(value)?;
+        Template::parse(text).map_err(|message| self.fault(value.span(), message)).ok()
+    }
+
+    fn action(&mut self, value: &Value<'_>) -> Option<(String, &'r ActionInfo)> {
+        let name = self.string(value)?;
+        let schema = self.schema;
+        if let Ok(action) = schema.action_named(name) {
+            return Some((name.to_owned(), schema.action(action)));
+        }
+        let all = listed(schema.actions().map(|(_, info)| &info.name));
+        self.fault(value.span(), format!("the schema has no action {}, only {all}", quoted(name)));
+        None
+    }
+
+    fn entity(
+        &mut self,
+        value: &Value<'_>,
+        kinds: &[Kind],
+        action: &ActionInfo,
+        around: &Surroundings<'_>,
+    ) -> Option<Entity> {
+        let table = self.table(value)?;
+        self.known(table, &["type", "id"]);
+        let kind = self.required(table, "type", value);
+        let id = self.required(table, "id", value);
+        let kind = kind.and_then(|kind| self.term(kind, &Wanted::Kind(kinds, &action.name), around));
+        let id = id.and_then(|id| self.term(id, &Wanted::Id, around));
+        Some(Entity { kind: kind?, id: id? })
+    }
+
+    /// The terms of the context: all that the action needs, and nothing that it does not know.
+    fn context(
+        &mut self,
+        value: Option<&Value<'_>>,
+        route: &Value<'_>,
+        action: &ActionInfo,
+        around: &Surroundings<'_>,
+    ) -> Vec<(String, Term)> {
+        let empty = DeTable::new();
+        let table = value.map_or(Some(&empty), |value| self.table(value));
+        let Some(table) = table else { return Vec::new() };
+        let mut terms = Vec::new();
+        for (name, value) in table {
+            match action.context.get(name.get_ref()) {
+                Some(attribute) => {
+                    let term = self.term(value, &Wanted::Attribute(attribute), around);
+                    terms.extend(term.map(|term| (name.get_ref().to_string(), term)));
+                }
+                None => self.fault(
+                    name.span(),
+                    format!("the context of `{}` has no {}", action.name, quoted(name.get_ref())),
+                ),
+            }
+        }
+        for (name, attribute) in action.context.iter() {
+            if attribute.required && table.get(name.as_str()).is_none() {
+                self.fault(
+                    route.span(),
+                    format!("`{}` needs `context.{name}`, which the route does not say", action.name),
+                );
+            }
+        }
+        terms
+    }
+}
+
+/// Steps that every part takes.
+impl Reader<'_> {
+    fn fault(&mut self, span: Range<usize>, message: String) {
+        self.faults.push(Fault::error(message).at(self.place(span)));
+    }
+
+    fn place(&self, span: Range<usize>) -> Place {
+        Place::new(self.source, span.start, span.len())
+    }
+
+    fn table<'v, 'i>(&mut self, value: &'v Value<'i>) -> Option<&'v DeTable<'i>> {
+        match value.get_ref() {
+            DeValue::Table(table) => Some(table),
+            other => {
+                self.fault(value.span(), format!("has to be a table, found {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    fn string<'v>(&mut self, value: &'v Value<'_>) -> Option<&'v str> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(text),
+            other => {
+                self.fault(value.span(), format!("has to be a string, found {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    /// The name of a header, in lower case.
+    fn header(&mut self, value: &Value<'_>) -> Option<String> {
+        let text = self.string(value)?;
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if text.is_empty() || !text.bytes().all(token) {
+            self.fault(value.span(), format!("{} is no name of a header", quoted(text)));
+            return None;
+        }
+        Some(text.to_ascii_lowercase())
+    }
+
+    fn pointer(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
+        let text = self.string(value)?;
+        pointer(text).map_err(|message| self.fault(value.span(), message)).ok()
+    }
+
+    fn required<'v, 'i>(
+        &mut self,
+        table: &'v DeTable<'i>,
+        key: &str,
+        around: &Value<'_>,
+    ) -> Option<&'v Value<'i>> {
+        let value = table.get(key);
+        if value.is_none() {
+            self.fault(around.span(), format!("`{key}` is missing"));
+        }
+        value
+    }
+
+    fn known(&mut self, table: &DeTable<'_>, keys: &[&str]) {
+        for (key, _) in table {
+            if !keys.contains(&key.get_ref().as_ref()) {
+                let message = format!("{} means nothing here: use {}", quoted(key.get_ref()), listed(keys));
+                self.fault(key.span(), message);
+            }
+        }
+    }
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}

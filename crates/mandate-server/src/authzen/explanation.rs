@@ -1,0 +1,143 @@
+//! Explanations as they are written: facts that say what they are about.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::wire::ids;
+use mandate_core::decision::Decision;
+use mandate_core::policies::PolicyInfo;
+use mandate_core::schema::{EntityRef, Schema};
+use mandate_core::value::Value;
+use mandate_query::explain::{Change, Explanation, Facts, Holder, Place, Spot, through};
+
+/// Why a decision is what it is, and what would make a denial a permit.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Explained<'d> {
+    outcome: &'static str,
+    #[serde(serialize_with = "ids")]
+    #[schemars(with = "Vec<String>")]
+    policies: &'d [Arc<PolicyInfo>],
+    #[serde(flatten)]
+    why: Why,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Why {
+    Permit { chains: Vec<Vec<Name>> },
+    Denial { missing: Vec<Vec<Fact>>, complete: bool },
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Name {
+    r#type: String,
+    id: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+enum Fact {
+    /// `through` are the types between, on the shortest way that the schema allows.
+    Member { entity: Name, of: Name, through: Vec<String> },
+    /// A direct membership.
+    NotMember { entity: Name, of: Name },
+    Attribute {
+        entity: Name,
+        path: String,
+        #[serde(flatten)]
+        wanted: Wanted,
+    },
+    Context {
+        path: String,
+        #[serde(flatten)]
+        wanted: Wanted,
+    },
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Wanted {
+    Value(serde_json::Value),
+    /// Any value but these.
+    NoneOf(Vec<serde_json::Value>),
+    Present(bool),
+    Includes(serde_json::Value),
+    Excludes(serde_json::Value),
+}
+
+impl<'d> Explained<'d> {
+    pub fn new(decision: &'d Decision, explanation: &Explanation, schema: &Schema) -> Self {
+        let why = match explanation {
+            Explanation::Permit { chains } => {
+                let chain = |chain: &Vec<EntityRef>| chain.iter().map(|it| name(it, schema)).collect();
+                Why::Permit { chains: chains.iter().map(chain).collect() }
+            }
+            Explanation::Denial { missing, complete } => {
+                let set =
+                    |facts: &Facts| facts.iter().map(|(place, change)| fact(place, change, schema)).collect();
+                Why::Denial { missing: missing.iter().map(set).collect(), complete: *complete }
+            }
+        };
+        Self { outcome: decision.outcome.name(), policies: decision.explaining(), why }
+    }
+}
+
+fn fact(place: &Place, change: &Change, schema: &Schema) -> Fact {
+    match place {
+        Place::Membership(entity, of) => {
+            let (entity_name, of_name) = (name(entity, schema), name(of, schema));
+            if *change == Change::Goes {
+                return Fact::NotMember { entity: entity_name, of: of_name };
+            }
+            let through = through(schema, entity.kind, of.kind).into_iter();
+            let through = through.map(|kind| schema.kind(kind).name.to_string()).collect();
+            Fact::Member { entity: entity_name, of: of_name, through }
+        }
+        Place::Value(spot) => of_spot(spot, of_value(change, schema), schema),
+        Place::Element(spot, element) => {
+            let element = value(element, schema);
+            let goes = *change == Change::Goes;
+            of_spot(spot, if goes { Wanted::Excludes(element) } else { Wanted::Includes(element) }, schema)
+        }
+    }
+}
+
+fn of_spot(spot: &Spot, wanted: Wanted, schema: &Schema) -> Fact {
+    let path = spot.path.join(".");
+    match &spot.holder {
+        Holder::Context => Fact::Context { path, wanted },
+        Holder::Entity(entity) => Fact::Attribute { entity: name(entity, schema), path, wanted },
+    }
+}
+
+fn of_value(change: &Change, schema: &Schema) -> Wanted {
+    match change {
+        Change::Is(it) => Wanted::Value(value(it, schema)),
+        Change::NoneOf(not) if not.is_empty() => Wanted::Present(true),
+        Change::NoneOf(not) => Wanted::NoneOf(not.iter().map(|it| value(it, schema)).collect()),
+        Change::Absent | Change::Comes | Change::Goes => Wanted::Present(false),
+    }
+}
+
+fn name(entity: &EntityRef, schema: &Schema) -> Name {
+    Name { r#type: schema.kind(entity.kind).name.to_string(), id: entity.id.to_string() }
+}
+
+/// A value as a caller may write it.
+fn value(of: &Value, schema: &Schema) -> serde_json::Value {
+    match of {
+        Value::Bool(bool) => (*bool).into(),
+        Value::Long(long) => (*long).into(),
+        Value::String(text) | Value::Extension(_, text) => text.as_str().into(),
+        Value::Entity(entity) if schema.kind(entity.kind).enumerated.is_some() => entity.id.as_str().into(),
+        Value::Entity(entity) => {
+            serde_json::json!({ "type": schema.kind(entity.kind).name.as_str(), "id": entity.id.as_str() })
+        }
+        Value::Set(items) => items.iter().map(|item| value(item, schema)).collect(),
+        Value::Record(record) => {
+            record.iter().map(|(name, member)| (name.to_string(), value(member, schema))).collect()
+        }
+    }
+}

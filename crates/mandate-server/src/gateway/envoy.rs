@@ -1,0 +1,244 @@
+//! Envoy's external authorization over gRPC, v3: `CheckRequest` in, `CheckResponse` out.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use envoy_types::ext_authz::v3::pb::{
+    Authorization, AuthorizationServer, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderAppendAction,
+    HeaderValue, HeaderValueOption, HttpResponse, HttpStatus, HttpStatusCode, OkHttpResponse,
+};
+use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{ListValue, Struct, Value};
+use envoy_types::pb::google::rpc;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Response, Status};
+
+use crate::gateway::check::{self, Undecided, Verdict};
+use mandate_core::json::{Json, Object};
+use mandate_pdp::Pdp;
+use mandate_routes::{Body, HttpRequest};
+
+/// The path that all calls of the service begin with.
+pub const SERVICE: &str = "/envoy.service.auth.v3.Authorization/";
+
+/// The service: it answers about requests of whatever gateway speaks its protocol.
+#[derive(Clone)]
+pub struct ExtAuthz {
+    pdp: Pdp,
+    /// Levels of arrays and objects in a body that a route reads.
+    depth: usize,
+}
+
+/// The service, as it is called over gRPC; longer messages are refused.
+pub fn service(pdp: Pdp, longest: usize, depth: usize) -> AuthorizationServer<ExtAuthz> {
+    AuthorizationServer::new(ExtAuthz { pdp, depth }).max_decoding_message_size(longest)
+}
+
+#[tonic::async_trait]
+impl Authorization for ExtAuthz {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let asked = Instant::now();
+        let patience = patience(request.metadata());
+        let answer = self.answer(request.get_ref())?;
+        // Nobody waits for it any more; whoever still hears it must not take it for timely.
+        if patience.is_some_and(|patience| asked.elapsed() > patience) {
+            return Err(Status::deadline_exceeded("the decision came too late"));
+        }
+        Ok(Response::new(answer))
+    }
+}
+
+impl ExtAuthz {
+    pub fn new(pdp: Pdp) -> Self {
+        Self { pdp, depth: Json::DEEPEST }
+    }
+
+    /// Answers about one request.
+    ///
+    /// # Errors
+    /// There is no decision, by a defect.
+    pub fn answer(&self, request: &CheckRequest) -> Result<CheckResponse, Status> {
+        let nothing = AttributeContext::default();
+        let described = described(request.attributes.as_ref().unwrap_or(&nothing));
+        let request = HttpRequest { depth: self.depth, ..described };
+        match check::check(&self.pdp, &request) {
+            Ok(verdict) => Ok(written(&verdict, &request)),
+            Err(Undecided) => Err(Status::internal("the request could not be decided")),
+        }
+    }
+}
+
+/// How long the caller waits: by gRPC's own header, or by Envoy's.
+fn patience(metadata: &MetadataMap) -> Option<Duration> {
+    let text = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+    let envoy = text("x-envoy-expected-rq-timeout-ms").and_then(|text| text.parse().ok());
+    let grpc = text("grpc-timeout").and_then(timeout);
+    [envoy.map(Duration::from_millis), grpc].into_iter().flatten().min()
+}
+
+/// gRPC's timeouts: at most eight digits, and a unit.
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u32 = digits.parse().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_hours(1),
+        "M" => Duration::from_mins(1),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    unit.checked_mul(amount)
+}
+
+/// The request as Envoy describes it.
+fn described(attributes: &AttributeContext) -> HttpRequest<'_> {
+    let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
+    let source = attributes.source.as_ref();
+    let mut headers: Vec<(&str, &[u8])> = Vec::new();
+    if let Some(http) = http {
+        headers.extend(http.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+        let raw = http.header_map.iter().flat_map(|map| &map.headers);
+        headers.extend(raw.map(|header| (header.key.as_str(), value(header))));
+    }
+    let metadata = attributes.metadata_context.as_ref();
+    let metadata = metadata.map(|metadata| filters(&metadata.filter_metadata));
+    HttpRequest {
+        method: http.map_or("", |http| http.method.as_str()),
+        target: http.map_or("", |http| http.path.as_str()),
+        body: http.map_or(Body::None, |http| body(&http.body, &http.raw_body, &headers)),
+        headers,
+        depth: Json::DEEPEST,
+        extensions: attributes
+            .context_extensions
+            .iter()
+            .map(|(name, it)| (name.as_str(), it.as_str()))
+            .collect(),
+        metadata: metadata.unwrap_or_default(),
+        peer: source.map(|source| source.principal.as_str()).filter(|it| !it.is_empty()),
+        certificate: source.map(|source| source.certificate.as_str()).filter(|it| !it.is_empty()),
+    }
+}
+
+fn value(header: &HeaderValue) -> &[u8] {
+    if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value }
+}
+
+/// The body, unless a part of it is missing: by Envoy's word, or by its length.
+fn body<'a>(text: &'a str, raw: &'a [u8], headers: &[(&str, &[u8])]) -> Body<'a> {
+    let bytes = if raw.is_empty() { text.as_bytes() } else { raw };
+    if bytes.is_empty() {
+        return Body::None;
+    }
+    let named = |name| headers.iter().filter(move |(it, _)| *it == name).map(|(_, value)| *value);
+    let cut_off = named("x-envoy-auth-partial-body").any(|value| value != b"false");
+    let length = named("content-length").find_map(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    if cut_off || length.is_some_and(|length: usize| length > bytes.len()) {
+        Body::Partial
+    } else {
+        Body::Whole(bytes)
+    }
+}
+
+/// What filters found out, by their names.
+fn filters(metadata: &HashMap<String, Struct>) -> Object<'_> {
+    metadata
+        .iter()
+        .map(|(name, fields)| (Cow::Borrowed(name.as_str()), Json::Object(object(fields))))
+        .collect()
+}
+
+fn object(fields: &Struct) -> Object<'_> {
+    fields.fields.iter().map(|(name, value)| (Cow::Borrowed(name.as_str()), json(value))).collect()
+}
+
+/// A value of a protobuf structure. The depth of messages is bounded where they are decoded.
+fn json(value: &Value) -> Json<'_> {
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Json::Null,
+        Some(Kind::BoolValue(bool)) => Json::Bool(*bool),
+        Some(Kind::NumberValue(number)) => whole(*number).map_or(Json::Number, Json::Long),
+        Some(Kind::StringValue(text)) => Json::String(Cow::Borrowed(text)),
+        Some(Kind::ListValue(items)) => Json::Array(items.values.iter().map(json).collect()),
+        Some(Kind::StructValue(fields)) => Json::Object(object(fields)),
+    }
+}
+
+/// The whole number that a floating-point number certainly is.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "whole, and in the range where all whole numbers are exact"
+    )]
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
+}
+
+fn written(verdict: &Verdict, request: &HttpRequest<'_>) -> CheckResponse {
+    let headers = verdict.headers().map(|(name, value)| set(name, value)).collect::<Vec<_>>();
+    let (code, http_response) = if verdict.permit {
+        let headers_to_remove = check::spoofed(request).into_iter().map(ToOwned::to_owned).collect();
+        let response = OkHttpResponse { headers, headers_to_remove, ..OkHttpResponse::default() };
+        (Code::Ok, HttpResponse::OkResponse(response))
+    } else {
+        let mut headers = headers;
+        headers.push(set("content-type", "application/problem+json".to_owned()));
+        let status = Some(HttpStatus { code: HttpStatusCode::Forbidden.into() });
+        let response = DeniedHttpResponse { status, headers, body: verdict.problem() };
+        (Code::PermissionDenied, HttpResponse::DeniedResponse(response))
+    };
+    CheckResponse {
+        status: Some(rpc::Status { code: code.into(), ..rpc::Status::default() }),
+        dynamic_metadata: Some(metadata(verdict)),
+        http_response: Some(http_response),
+    }
+}
+
+/// A header in place of any of that name.
+fn set(name: &str, value: String) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
+    }
+}
+
+/// What Envoy's other filters and its access log can read, as `envoy.filters.http.ext_authz`.
+fn metadata(verdict: &Verdict) -> Struct {
+    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    let policies = ListValue { values: verdict.policies.iter().map(|id| text(id)).collect() };
+    let fields = [
+        ("decision", Value { kind: Some(Kind::BoolValue(verdict.permit)) }),
+        ("decision_id", text(&verdict.id)),
+        ("outcome", text(verdict.outcome)),
+        ("policies", Value { kind: Some(Kind::ListValue(policies)) }),
+        ("reason", text(&verdict.reason)),
+        ("revision", text(&verdict.revision)),
+        ("route", text(verdict.route.as_deref().unwrap_or_default())),
+    ];
+    Struct { fields: fields.map(|(name, value)| (name.to_owned(), value)).into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn waits(text: &str, expected: Option<u64>) {
+        assert_eq!(timeout(text), expected.map(Duration::from_micros), "{text}");
+    }
+
+    #[test]
+    fn timeouts_of_grpc() {
+        waits("200m", Some(200_000));
+        waits("5u", Some(5));
+        waits("1S", Some(1_000_000));
+        waits("99999999H", Some(99_999_999 * 3_600_000_000));
+        for wrong in ["", "m", "5", "5x", "-5m", "5µ"] {
+            waits(wrong, None);
+        }
+    }
+}

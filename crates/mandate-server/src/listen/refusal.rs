@@ -1,0 +1,151 @@
+//! Answers to requests that are not let in, in the form that the caller understands.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::authentication::Unknown;
+
+/// Why a request is not let in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Unauthenticated(Unknown),
+    /// The client's certificate is in order, but none of its names may ask.
+    Forbidden(Vec<String>),
+    Overload,
+    /// It takes longer than it may.
+    Late,
+}
+
+/// How the content types of gRPC begin.
+const GRPC: &str = "application/grpc";
+
+/// How a refusal is said, by what the caller sent.
+#[derive(Debug, Default)]
+pub struct Form {
+    grpc: bool,
+    id: Option<HeaderValue>,
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl Form {
+    /// The form of an answer to a request. What is gRPC shows in the path, too: where gateways ask over
+    /// HTTP they may pass on their client's own content type, and 200 would be a permit.
+    pub fn of(path: &str, headers: &HeaderMap, grpc: &str) -> Self {
+        let content_type = || headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        let grpc = !grpc.is_empty() && path.starts_with(grpc) && content_type().starts_with(GRPC.as_bytes());
+        Self { grpc, id: headers.get(REQUEST_ID).cloned() }
+    }
+}
+
+impl Refusal {
+    /// The word that it is counted by.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unauthenticated(_) => Reason::Unauthenticated,
+            Self::Forbidden(_) => Reason::Forbidden,
+            Self::Overload => Reason::Overload,
+            Self::Late => Reason::Timeout,
+        }
+    }
+
+    pub fn response(&self, form: Form) -> Response<Full<Bytes>> {
+        let mut response = if form.grpc { self.grpc() } else { self.http() };
+        if let Some(id) = form.id {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
+    }
+
+    fn http(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(Bytes::from(self.sentence().into_owned())));
+        *response.status_mut() = match self {
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Overload | Self::Late => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        match self {
+            Self::Unauthenticated(unknown) => {
+                let challenge = match unknown {
+                    Unknown::Missing => r#"Bearer realm="mandate""#,
+                    Unknown::Invalid(_) => r#"Bearer realm="mandate", error="invalid_token""#,
+                };
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            Self::Overload => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Forbidden(_) | Self::Late => {}
+        }
+        response
+    }
+
+    /// A status without messages: it stands in the headers.
+    fn grpc(&self) -> Response<Full<Bytes>> {
+        const UNSAFE: &AsciiSet = &CONTROLS.add(b'%');
+        let status = match self {
+            Self::Unauthenticated(_) => "16",
+            Self::Forbidden(_) => "7",
+            Self::Overload => "14",
+            Self::Late => "4",
+        };
+        let message = utf8_percent_encode(&self.sentence(), UNSAFE).to_string();
+        let mut response = Response::new(Full::default());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
+        headers.insert("grpc-status", HeaderValue::from_static(status));
+        if let Ok(message) = HeaderValue::try_from(message) {
+            headers.insert("grpc-message", message);
+        }
+        response
+    }
+
+    fn sentence(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unauthenticated(Unknown::Missing) => {
+                "say who you are: `Authorization: Bearer` and a token".into()
+            }
+            Self::Unauthenticated(Unknown::Invalid(why)) => (*why).into(),
+            Self::Forbidden(names) if names.is_empty() => "the client certificate has no name".into(),
+            Self::Forbidden(names) => {
+                let names: Vec<String> = names.iter().map(|name| mandate_core::json::quoted(name)).collect();
+                format!("the client certificate is of {}, which may not ask here", names.join(", ")).into()
+            }
+            Self::Overload => "too many requests at a time: try again".into(),
+            Self::Late => "the answer took too long".into(),
+        }
+    }
+}
+
+/// Why a request was not answered, as it is counted. Whoever answers may put it into the extensions of
+/// the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Unauthenticated,
+    Forbidden,
+    Overload,
+    Timeout,
+    TooLarge,
+}
+
+impl Reason {
+    pub const ALL: [Self; 5] =
+        [Self::Unauthenticated, Self::Forbidden, Self::Overload, Self::Timeout, Self::TooLarge];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Overload => "overload",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! A folder's files as they were at a revision, asked of git.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use mandate_core::fault::{Fault, Faults, SourceText};
+
+/// The wanted files at and below a folder, at a revision; by their names inside the folder.
+///
+/// # Errors
+/// The folder is in no repository, or git knows no such revision.
+pub fn files(
+    folder: &Path,
+    revision: &str,
+    wanted: impl Fn(&Path) -> bool,
+) -> Result<Vec<Arc<SourceText>>, Faults> {
+    // What begins with a dash would be an option.
+    if revision.starts_with('-') {
+        return Err(Fault::error(format!("`{revision}` is no revision")).into());
+    }
+    // Whatever keeps git from reading the repository, it says here.
+    git(folder, &["rev-parse", "--git-dir"])?;
+    let commit = format!("{revision}^{{commit}}");
+    let commit = git(folder, &["rev-parse", "--verify", "--quiet", &commit]).map_err(|_| {
+        Fault::error(format!("`{revision}` is neither a folder nor a revision that git knows"))
+            .help(format!("git was asked in `{}`; a shallow clone may have to fetch it", folder.display()))
+    })?;
+    let commit = commit.trim();
+    let names = git(folder, &["ls-tree", "-r", "-z", "--name-only", commit, "--", "."])?;
+    let names = names.split('\0').filter(|name| !name.is_empty() && wanted(Path::new(name)));
+    let files = names.map(|name| {
+        let text = git(folder, &["show", &format!("{commit}:./{name}")])?;
+        let path = format!("{revision}:{}", folder.join(name).display());
+        Ok(Arc::new(SourceText { path, name: name.to_owned(), text }))
+    });
+    files.collect()
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> Result<String, Faults> {
+    let failed = |why: &str| {
+        let command = format!("git -C {} {}", folder.display(), arguments.join(" "));
+        Faults::from(Fault::error(format!("{command}: {why}")))
+    };
+    let output = Command::new("git").arg("-C").arg(folder).args(arguments).output();
+    let output = output.map_err(|error| failed(&error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    String::from_utf8(output.stdout).map_err(|_| failed("a file is not UTF-8"))
+}

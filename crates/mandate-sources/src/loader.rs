@@ -1,0 +1,346 @@
+//! From folders to snapshots: the first one, and each next one from what changed.
+//!
+//! Policies and entities are two tracks. A broken policy file does not hold up a revoked consent,
+//! nor the other way round; only a new schema takes both along, because it says how to read entities.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::entity_files::EntityFiles;
+use super::git;
+use super::policy_files::{PolicyFiles, PolicyTexts, Sorted, is_picked};
+use mandate_core::Snapshot;
+use mandate_core::digest::Digest;
+use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_core::policies::Policies;
+use mandate_core::schema::Schema;
+use mandate_core::snapshot::Terms;
+use mandate_routes::Routes;
+
+/// The stack of a thread that loads, in bytes: Cedar's parser and validator recurse. Only what is used
+/// of it takes memory.
+pub const LOADING_STACK: usize = 256 * 1024 * 1024;
+
+/// Where a snapshot's content is, and the terms of reading questions.
+#[derive(Debug, Clone)]
+pub struct Locations {
+    pub policies: PathBuf,
+    pub entities: PathBuf,
+    pub terms: Terms,
+}
+
+/// Loads snapshots from folders, and knows what of them is in use.
+pub struct Loader {
+    policies: PolicyFiles,
+    entities: EntityFiles,
+    terms: Terms,
+    guardrails: Vec<Arc<SourceText>>,
+}
+
+/// Policies without entities, with the texts of the guardrails that stand beside them.
+#[derive(Debug)]
+pub struct PolicyFolder {
+    pub policies: Arc<Policies>,
+    /// The text of the folder's schema.
+    pub schema: Arc<SourceText>,
+    pub guardrails: Vec<Arc<SourceText>>,
+    pub routes: Routes,
+    pub warnings: Faults,
+}
+
+impl PolicyFolder {
+    /// Loads a policy folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(root: &Path) -> Result<Self, Faults> {
+        Self::of(&Self::texts(root)?, None)
+    }
+
+    /// Loads two states of a policy folder, both by the schema of the second; with the schema of the first.
+    ///
+    /// # Errors
+    /// Everything that is wrong with either, or with the first by the second's schema.
+    pub fn load_both(first: &Version<'_>, second: &Version<'_>) -> Result<(Self, Self, Arc<Schema>), Faults> {
+        let (first, second) = (first.texts()?, second.texts()?);
+        let second = Self::of(&second, None)?;
+        let schema = Self::of(&first, None)?.policies.schema().clone();
+        let first = Self::of(&first, Some(second.policies.schema())).map_err(|found| {
+            let fault =
+                Fault::error("the older policies do not fit the newer schema, so nothing can be compared");
+            let help = "change the schema so that both fit it first, and compare in two steps";
+            let mut faults = Faults::from(fault.help(help));
+            faults.extend(found);
+            faults
+        })?;
+        Ok((first, second, schema))
+    }
+
+    fn texts(root: &Path) -> Result<Sorted, Faults> {
+        let texts = PolicyFiles::new(root).read_if_changed(true)?;
+        texts
+            .map(|texts| texts.sorted)
+            .ok_or_else(|| Fault::error(format!("cannot read `{}`", root.display())).into())
+    }
+
+    fn of(texts: &Sorted, schema: Option<&Arc<Schema>>) -> Result<Self, Faults> {
+        let (schema, mut warnings) = match schema {
+            Some(schema) => (Arc::clone(schema), Faults::default()),
+            None => texts.parse_schema(None)?,
+        };
+        let (policies, routes, more) = texts.parse(schema)?;
+        warnings.extend(more);
+        let (policies, schema) = (Arc::new(policies), texts.schema.clone()?);
+        Ok(Self { policies, schema, guardrails: texts.guardrails.clone(), routes, warnings })
+    }
+}
+
+/// A state of a policy folder.
+#[derive(Debug)]
+pub enum Version<'a> {
+    /// A folder as it is.
+    Folder(&'a Path),
+    /// A folder as it was at a revision of git.
+    Revision(&'a Path, &'a str),
+}
+
+impl Version<'_> {
+    fn texts(&self) -> Result<Sorted, Faults> {
+        match self {
+            Self::Folder(root) => PolicyFolder::texts(root),
+            Self::Revision(folder, revision) => {
+                let name = format!("{revision}:{}", folder.display());
+                Ok(Sorted::of(git::files(folder, revision, is_picked)?, &name))
+            }
+        }
+    }
+}
+
+/// Everything that was loaded at a start.
+#[derive(Debug)]
+pub struct Loaded {
+    pub snapshot: Snapshot,
+    pub routes: Arc<Routes>,
+    pub warnings: Faults,
+}
+
+/// What a look at the entities brought.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// The next snapshot, if there is one.
+    pub snapshot: Option<Snapshot>,
+    /// What became of a change; `None` if the folder certainly holds what is in use.
+    pub result: Option<TrackResult>,
+}
+
+/// What a look at the policies saw in their folder.
+#[derive(Debug)]
+pub enum Seen {
+    /// What is in use.
+    InUse,
+    /// The candidate that waits already.
+    Waiting,
+    /// Something that cannot be used.
+    Refused(Faults),
+    /// Something that can be used, as far as it shows in itself. It may be what is in use.
+    Candidate(Box<Candidate>),
+}
+
+/// Content of the policy folder that was checked by itself and is not in use.
+#[derive(Debug)]
+pub struct Candidate {
+    pub policies: Arc<Policies>,
+    routes: Arc<Routes>,
+    texts: PolicyTexts,
+    warnings: Faults,
+}
+
+impl Candidate {
+    /// The claims that stand beside the policies.
+    pub fn guardrails(&self) -> &[Arc<SourceText>] {
+        &self.texts.sorted.guardrails
+    }
+
+    /// The same for the same policies, schema and claims: all that is proven.
+    pub fn digest(&self) -> Digest {
+        digest(&self.policies, &self.texts.sorted.guardrails)
+    }
+}
+
+/// The digest of policies with their schema and the claims about them.
+fn digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
+    let claims = Digest::of(guardrails.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
+    Digest::of([policies.digest(), policies.schema().digest(), &claims].map(Digest::as_bytes))
+}
+
+/// Accepted, or refused whole, with everything that is wrong.
+pub type TrackResult = Result<Accepted, Faults>;
+
+/// A snapshot with the routes that belong to it.
+pub type Next = (Snapshot, Arc<Routes>);
+
+/// Content that is in use now.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// Whether it differs from what was in use before.
+    pub changed: bool,
+    pub warnings: Faults,
+}
+
+impl Loader {
+    pub fn new(locations: &Locations) -> Self {
+        Self {
+            policies: PolicyFiles::new(&locations.policies),
+            entities: EntityFiles::new(&locations.entities),
+            terms: locations.terms.clone(),
+            guardrails: Vec::new(),
+        }
+    }
+
+    /// Loads everything. Warnings come beside the snapshot.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with policies and entities alike.
+    pub fn load(&mut self) -> Result<Loaded, Faults> {
+        let (policies, routes, texts, mut warnings) = match self.load_policies() {
+            Ok(loaded) => loaded,
+            Err((schema, mut faults)) => {
+                // Entities can be read without policies, so what is wrong with them shows as well.
+                if let Some(Err(found)) = schema.map(|schema| self.entities.change(&schema, true)) {
+                    faults.extend(found);
+                }
+                return Err(faults);
+            }
+        };
+        let snapshot = self.world(Arc::new(policies), texts).map_err(|mut faults| {
+            faults.extend(std::mem::take(&mut warnings));
+            faults
+        })?;
+        Ok(Loaded { snapshot, routes: Arc::new(routes), warnings })
+    }
+
+    #[expect(clippy::type_complexity, reason = "the schema beside the faults is for this one caller")]
+    fn load_policies(
+        &self,
+    ) -> Result<(Policies, Routes, PolicyTexts, Faults), (Option<Arc<Schema>>, Faults)> {
+        let texts = self.policies.read_if_changed(true).map_err(|faults| (None, faults))?;
+        let texts = texts.ok_or((None, Faults::default()))?;
+        let (schema, mut warnings) = texts.sorted.parse_schema(None).map_err(|faults| (None, faults))?;
+        match texts.sorted.parse(Arc::clone(&schema)) {
+            Ok((policies, routes, more)) => {
+                warnings.extend(more);
+                Ok((policies, routes, texts, warnings))
+            }
+            Err(faults) => Err((Some(schema), faults)),
+        }
+    }
+
+    /// A snapshot of policies with a schema of their own: all entities are read by it.
+    fn world(&mut self, policies: Arc<Policies>, texts: PolicyTexts) -> Result<Snapshot, Faults> {
+        let snapshot = Snapshot::new(policies, &self.terms)?;
+        let mut files = self.entities.afresh();
+        let snapshot = match files.change(snapshot.schema(), true)? {
+            Some(mut change) => {
+                let snapshot = snapshot.apply(&std::mem::take(&mut change.change))?;
+                files.applied(change);
+                snapshot
+            }
+            None => snapshot,
+        };
+        self.applied(texts);
+        self.entities = files;
+        Ok(snapshot)
+    }
+
+    /// Looks for a change of policies, schema or guardrails, where one candidate may be waiting. With
+    /// `force`, every file is read again, whatever its metadata say.
+    pub fn look_at_policies(&self, current: &Snapshot, waiting: Option<&Candidate>, force: bool) -> Seen {
+        let texts = match self.policies.read_if_changed(force) {
+            Ok(None) => return Seen::InUse,
+            Ok(Some(texts)) if waiting.is_some_and(|waiting| waiting.texts.same_as(&texts)) => {
+                return Seen::Waiting;
+            }
+            Ok(Some(texts)) => texts,
+            Err(faults) => return Seen::Refused(faults),
+        };
+        let parsed = texts.sorted.parse_schema(Some(current.policies().schema())).and_then(
+            |(schema, mut warnings)| {
+                let (policies, routes, more) = texts.sorted.parse(schema)?;
+                warnings.extend(more);
+                Ok((Arc::new(policies), Arc::new(routes), warnings))
+            },
+        );
+        match parsed {
+            Ok((policies, routes, warnings)) => {
+                Seen::Candidate(Box::new(Candidate { policies, routes, texts, warnings }))
+            }
+            Err(faults) => Seen::Refused(faults),
+        }
+    }
+
+    /// Whether a candidate has the policies and the claims that are in use. Its routes may be others:
+    /// nothing is proven of them.
+    pub fn uses(&self, candidate: &Candidate, current: &Snapshot) -> bool {
+        digest(current.policies(), &self.guardrails) == candidate.digest()
+    }
+
+    /// Takes a candidate, and gives the next snapshot and routes if it makes others. A new schema takes the
+    /// entities along.
+    ///
+    /// # Errors
+    /// The entities do not fit a new schema.
+    pub fn accept(
+        &mut self,
+        candidate: Candidate,
+        current: &Snapshot,
+        current_routes: &Routes,
+    ) -> Result<(Option<Next>, Accepted), Faults> {
+        let reroutes = candidate.routes.digest() != current_routes.digest();
+        let changed = reroutes || !self.uses(&candidate, current);
+        let Candidate { policies, routes, texts, warnings } = candidate;
+        let accepted = Accepted { changed, warnings };
+        if policies.schema().digest() != current.schema().digest() {
+            return Ok((Some((self.world(policies, texts)?, routes)), accepted));
+        }
+        let next = if policies.digest() == current.policies().digest() {
+            reroutes.then(|| current.clone())
+        } else {
+            Some(current.with_policies(policies)?)
+        };
+        self.applied(texts);
+        Ok((next.map(|snapshot| (snapshot, routes)), accepted))
+    }
+
+    fn applied(&mut self, texts: PolicyTexts) {
+        self.guardrails.clone_from(&texts.sorted.guardrails);
+        self.policies.applied(texts);
+    }
+
+    /// The claims that stand beside the policies in use.
+    pub fn guardrails(&self) -> &[Arc<SourceText>] {
+        &self.guardrails
+    }
+
+    /// Looks for a change of entities, by the schema in use.
+    pub fn look_at_entities(&mut self, current: &Snapshot, force: bool) -> Looked {
+        let mut looked = Looked::default();
+        looked.result = self.next_entities(current, force, &mut looked.snapshot).transpose();
+        looked
+    }
+
+    fn next_entities(
+        &mut self,
+        current: &Snapshot,
+        force: bool,
+        next: &mut Option<Snapshot>,
+    ) -> Result<Option<Accepted>, Faults> {
+        let Some(mut change) = self.entities.change(current.schema(), force)? else { return Ok(None) };
+        let content = std::mem::take(&mut change.change);
+        let changed = !content.upsert.is_empty() || !content.remove.is_empty();
+        if changed {
+            *next = Some(current.apply(&content)?);
+        }
+        self.entities.applied(change);
+        Ok(Some(Accepted { changed, warnings: Faults::default() }))
+    }
+}

@@ -1,0 +1,181 @@
+//! The policy folder: one schema (`*.cedarschema`), any number of policy files (`*.cedar`), and routes
+//! (`routes.toml`, `*.routes.toml`). Policy files in
+//! `guardrails/` are claims about the policies and never loaded as policies; `tests/` stands beside.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cedar_policy::PolicyId;
+
+use super::folder::{Folder, Listing, POLICY_EXTENSIONS, ROUTES, has_extension, not_emptied};
+use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_core::policies::Policies;
+use mandate_core::schema::Schema;
+use mandate_routes::Routes;
+
+/// The folder of claims, in the policy folder.
+const GUARDRAILS: &str = "guardrails";
+
+/// The folder of test suites, in the policy folder.
+const TESTS: &str = "tests";
+
+/// The policy folder, and what of it is in use.
+pub(super) struct PolicyFiles {
+    folder: Folder,
+    /// The listing in use, and whether it was read so late that a later change must show in it.
+    applied: Option<(Listing, bool)>,
+    /// The files that hold anything.
+    held: BTreeSet<String>,
+}
+
+/// The folder's content at one moment.
+#[derive(Debug)]
+pub(super) struct PolicyTexts {
+    pub sorted: Sorted,
+    listing: Listing,
+    settled: bool,
+}
+
+/// Texts by what they are.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    pub schema: Result<Arc<SourceText>, Faults>,
+    pub policies: Vec<Arc<SourceText>>,
+    pub guardrails: Vec<Arc<SourceText>>,
+    pub routes: Vec<Arc<SourceText>>,
+}
+
+impl PolicyFiles {
+    pub fn new(root: &Path) -> Self {
+        Self { folder: Folder::new(root, POLICY_EXTENSIONS, &[TESTS]), applied: None, held: BTreeSet::new() }
+    }
+
+    /// Reads the folder, unless it is certainly what is in use already.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn read_if_changed(&self, force: bool) -> Result<Option<PolicyTexts>, Faults> {
+        if let Some((listing, true)) = self.applied.as_ref().filter(|_| !force)
+            && *listing == self.folder.list()?
+        {
+            return Ok(None);
+        }
+        let now = SystemTime::now();
+        let (listing, texts) = self.folder.read(|_, _| true)?;
+        let settled = listing.values().all(|file| file.is_settled(now));
+        for text in texts.iter().filter(|text| self.held.contains(&text.name)) {
+            not_emptied(text)?;
+        }
+        let sorted = Sorted::of(texts, &self.folder.root().display().to_string());
+        Ok(Some(PolicyTexts { sorted, listing, settled }))
+    }
+
+    /// Remembers that this content is in use.
+    pub fn applied(&mut self, texts: PolicyTexts) {
+        let Sorted { schema, policies, guardrails, routes } = &texts.sorted;
+        let all = schema.iter().chain(policies).chain(guardrails).chain(routes);
+        let holds = all.filter(|text| !text.text.trim().is_empty());
+        self.held = holds.map(|text| text.name.clone()).collect();
+        self.applied = Some((texts.listing, texts.settled));
+    }
+}
+
+impl Sorted {
+    /// Sorts the texts of a policy folder by what they are.
+    pub fn of(texts: Vec<Arc<SourceText>>, folder: &str) -> Self {
+        let (routes, texts): (Vec<_>, Vec<_>) =
+            texts.into_iter().partition(|text| has_extension(Path::new(&text.name), &[ROUTES]));
+        let (guardrails, texts): (Vec<_>, Vec<_>) =
+            texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
+        let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
+        Self { schema: only(schemas, folder), policies, guardrails, routes }
+    }
+
+    /// Parses the schema, or takes the one in use if it is the same.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the schema, and with the policies as far as that shows without.
+    pub fn parse_schema(&self, current: Option<&Arc<Schema>>) -> Result<(Arc<Schema>, Faults), Faults> {
+        let parsed = self.schema.clone().and_then(|source| Schema::parse(&source));
+        let (schema, warnings) = parsed.map_err(|mut faults| {
+            faults.extend(Policies::syntax(&self.policies));
+            faults
+        })?;
+        match current.filter(|current| current.digest() == schema.digest()) {
+            Some(current) => Ok((Arc::clone(current), warnings)),
+            None => Ok((Arc::new(schema), warnings)),
+        }
+    }
+
+    /// Parses policies and routes by a schema.
+    ///
+    /// # Errors
+    /// Everything that is wrong with either.
+    pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Routes, Faults), Faults> {
+        let routes = Routes::parse(&self.routes, &schema);
+        let policies = Policies::parse(&self.policies, schema)
+            .and_then(|(policies, warnings)| no_claims(&policies).map(|()| (policies, warnings)));
+        match (policies, routes) {
+            (Ok((policies, warnings)), Ok(routes)) => Ok((policies, routes, warnings)),
+            (policies, routes) => {
+                let mut faults = policies.err().unwrap_or_default();
+                faults.extend(routes.err().unwrap_or_default());
+                Err(faults)
+            }
+        }
+    }
+}
+
+/// A claim among the policies would grant what it was to bound.
+fn no_claims(policies: &Policies) -> Result<(), Faults> {
+    let mut faults = Faults::default();
+    for info in policies.infos() {
+        let policy = policies.set().policy(&PolicyId::new(&info.id));
+        if policy.is_some_and(|policy| policy.annotation("claim").is_some()) {
+            let fault = Fault::error(format!("`{}` is a claim, and stands among the policies", info.id));
+            let help =
+                format!("move it to `{GUARDRAILS}/` in the folder of the policies, or remove `@claim`");
+            faults.push(fault.help(help).at(info.place.clone()));
+        }
+    }
+    faults.into_result().map(|_| ())
+}
+
+/// Whether a file, by its name inside the policy folder, is one that the folder would pick.
+pub(super) fn is_picked(name: &Path) -> bool {
+    let hidden = name.iter().any(|part| part.as_encoded_bytes().first() == Some(&b'.'));
+    has_extension(name, POLICY_EXTENSIONS) && !hidden && !name.starts_with(TESTS)
+}
+
+fn only(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceText>, Faults> {
+    match (schemas.pop(), schemas.pop()) {
+        (Some(schema), None) => Ok(schema),
+        (None, _) => {
+            let message = format!("there is no schema in `{folder}`");
+            Err(Fault::error(message).help("put one there as `schema.cedarschema`").into())
+        }
+        (Some(one), Some(other)) => {
+            let message = format!("there are several schemas: `{}` and `{}`", other.path, one.path);
+            Err(Fault::error(message)
+                .help("keep one `.cedarschema` file; it can hold several namespaces")
+                .into())
+        }
+    }
+}
+
+impl PolicyTexts {
+    /// Whether these are the same texts.
+    pub fn same_as(&self, other: &Self) -> bool {
+        let (one, other) = (&self.sorted, &other.sorted);
+        one.schema.as_ref().ok() == other.schema.as_ref().ok()
+            && one.policies == other.policies
+            && one.guardrails == other.guardrails
+            && one.routes == other.routes
+    }
+}
+
+fn is_schema(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "cedarschema")
+}

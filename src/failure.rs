@@ -1,0 +1,34 @@
+//! How a verb ends: with an exit code, or with a sentence for the user.
+
+use std::process::ExitCode;
+
+use mandate_core::fault::Faults;
+
+/// What a verb ends with: an exit code, or a sentence for the user.
+pub type Outcome = Result<ExitCode, Failure>;
+
+/// Why a verb could not do its work. Ends in exit code 1.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Content that cannot be used; shown with its places.
+    #[error("{0}")]
+    Faults(Faults),
+    #[error("{0}")]
+    Message(String),
+}
+
+impl Failure {
+    pub fn message(text: impl Into<String>) -> Self {
+        Self::Message(text.into())
+    }
+
+    /// Everything that is wrong, a line each.
+    pub fn all(wrong: &[String]) -> Self {
+        Self::Message(wrong.join("\nerror: "))
+    }
+
+    /// What could not be done, and the system's word on why.
+    pub fn because(what: impl std::fmt::Display, error: &dyn std::fmt::Display) -> Self {
+        Self::Message(format!("{what}: {error}"))
+    }
+}
