@@ -14,7 +14,7 @@ use mandate_core::snapshot::Terms;
 use mandate_pdp::{Generation, Pdp};
 use mandate_routes::path::segments;
 use mandate_routes::{HttpRequest, Routes};
-use mandate_server::authzen::endpoints::{Api, Limits};
+use mandate_server::authzen::endpoints::{Api, ApiLimits};
 use mandate_server::gateway::envoy::ExtAuthz;
 use mandate_sources::loader::{Loader, Locations};
 use prost::Message as _;
@@ -43,7 +43,7 @@ fn pdp() -> &'static Pdp {
 /// Bodies of the AuthZEN API: an answer in its form, or a sentence about what is wrong. The same question
 /// alone and in a batch of one comes to the same.
 pub fn authzen(body: &[u8]) {
-    let api = Api::new(pdp().clone(), Limits::default());
+    let api = Api::new(pdp().clone(), ApiLimits::default());
     let single = said(api.post("/access/v1/evaluation", body));
     let batch = said(api.post("/access/v1/evaluations", body));
     if let Some(single) = &single {
@@ -69,7 +69,7 @@ fn said<E: std::fmt::Debug>(answer: Result<Vec<u8>, E>) -> Option<Value> {
 /// Envoy's messages: a permit is an OK response, and only that is one.
 pub fn ext_authz(message: &[u8]) {
     let Ok(request) = CheckRequest::decode(message) else { return };
-    let response = ExtAuthz::new(pdp().clone()).answer(&request).unwrap();
+    let response = ExtAuthz::new(pdp().clone()).decide(&request).unwrap();
     let permits = response.status.as_ref().unwrap().code == 0;
     let (ok, headers) = match response.http_response.unwrap() {
         HttpResponse::OkResponse(response) => (true, response.headers),

@@ -10,7 +10,7 @@ mod explain;
 mod fmt;
 mod gate;
 mod lint;
-mod proofs;
+mod proof_text;
 mod prove;
 mod report;
 mod route;
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::failure::{Failure, Outcome};
+use crate::error::{CliError, CommandResult};
 use mandate_sources::loader::LOADING_STACK;
 
 /// Decides who may: an authorization sidecar on Cedar policies and live entities.
@@ -30,11 +30,11 @@ use mandate_sources::loader::LOADING_STACK;
 #[command(version, about, max_term_width = 100, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum Command {
     /// Answer questions over HTTP (AuthZEN), and follow every change of policies and entities
     Serve(Box<serve::Arguments>),
     /// Load policies and entities as `serve` would, and show everything that is wrong
@@ -66,29 +66,29 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    let outcome = match arguments.verb {
-        Verb::Serve(arguments) => serve::run(*arguments),
-        Verb::Check(arguments) => with_room(|| check::run(arguments)),
-        Verb::Decide(arguments) => with_room(|| decide::run(arguments)),
-        Verb::Route(arguments) => with_room(|| route::run(arguments)),
-        Verb::Test(arguments) => with_room(|| test::run(arguments)),
-        Verb::Prove(arguments) => with_room(|| prove::run(arguments)),
-        Verb::Diff(arguments) => with_room(|| diff::run(arguments)),
-        Verb::Lint(arguments) => with_room(|| lint::run(arguments)),
-        Verb::Fmt(arguments) => with_room(|| fmt::run(arguments)),
+    let outcome = match arguments.command {
+        Command::Serve(arguments) => serve::run(*arguments),
+        Command::Check(arguments) => on_loading_stack(|| check::run(arguments)),
+        Command::Decide(arguments) => on_loading_stack(|| decide::run(arguments)),
+        Command::Route(arguments) => on_loading_stack(|| route::run(arguments)),
+        Command::Test(arguments) => on_loading_stack(|| test::run(arguments)),
+        Command::Prove(arguments) => on_loading_stack(|| prove::run(arguments)),
+        Command::Diff(arguments) => on_loading_stack(|| diff::run(arguments)),
+        Command::Lint(arguments) => on_loading_stack(|| lint::run(arguments)),
+        Command::Fmt(arguments) => on_loading_stack(|| fmt::run(arguments)),
     };
     outcome.unwrap_or_else(|failure| {
-        report::failure(&failure);
+        report::print_error(&failure);
         ExitCode::from(1)
     })
 }
 
 /// Runs a verb that loads content, on a thread with room for it.
-fn with_room(verb: impl FnOnce() -> Outcome + Send) -> Outcome {
+fn on_loading_stack(command: impl FnOnce() -> CommandResult + Send) -> CommandResult {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(LOADING_STACK).spawn_scoped(scope, verb);
-        let thread = thread.map_err(|error| Failure::message(format!("cannot start a thread: {error}")))?;
+        let thread = std::thread::Builder::new().stack_size(LOADING_STACK).spawn_scoped(scope, command);
+        let thread = thread.map_err(|error| CliError::message(format!("cannot start a thread: {error}")))?;
         // A panic was reported where it happened.
-        thread.join().unwrap_or_else(|_| Err(Failure::message("ended by a defect of this program")))
+        thread.join().unwrap_or_else(|_| Err(CliError::message("ended by a defect of this program")))
     })
 }

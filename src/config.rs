@@ -11,12 +11,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::failure::Failure;
-use file::File;
+use crate::error::CliError;
+use file::ConfigFile;
 pub use limits::LimitConfig;
 use limits::LimitOptions;
 pub use listeners::ListenerConfig;
-use listeners::{ListenerOptions, Wanted};
+use listeners::{ListenerOptions, ListenerSettings};
 use mandate_analysis::solver::{Solver, SolverOptions};
 use mandate_core::json::quoted;
 use mandate_core::request::Reading;
@@ -39,7 +39,7 @@ pub struct PolicyArguments {
 #[derive(Args)]
 pub struct ContentArguments {
     #[command(flatten)]
-    place: PolicyArguments,
+    policies: PolicyArguments,
     /// Folder of the entities [default: entities]
     #[arg(long, env = "MANDATE_ENTITIES", value_name = "DIR")]
     entities: Option<PathBuf>,
@@ -71,7 +71,7 @@ pub struct ServeArguments {
     solver: SolverArguments,
     /// What policies that break a guardrail come to [default: enforce, or warn where there is no solver]
     #[arg(long, env = "MANDATE_GUARDRAILS", value_name = "MODE")]
-    guardrails: Option<Guard>,
+    guardrails: Option<GuardrailsOption>,
     /// Where to answer: an address, `https://` and an address, or `unix:` and a path; may be repeated;
     /// port 0 takes a free one [default: 127.0.0.1:8181]
     #[arg(long, env = "MANDATE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
@@ -106,7 +106,7 @@ pub struct ServeArguments {
 /// What a broken guardrail does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Guard {
+pub enum GuardrailsOption {
     /// Policies that break a claim, or of which nobody knows, are not used
     Enforce,
     /// They are used; log, metrics and status tell
@@ -127,10 +127,10 @@ pub enum LogFormat {
 pub struct ServeConfig {
     pub locations: Locations,
     /// What guards new policies, if anything.
-    pub guardrails: Option<Guard>,
-    pub solver: Result<SolverOptions, Failure>,
+    pub guardrails: Option<GuardrailsOption>,
+    pub solver: Result<SolverOptions, CliError>,
     /// Whether somebody said which solver, or how long it has.
-    pub solver_named: bool,
+    pub solver_is_configured: bool,
     pub listeners: Vec<ListenerConfig>,
     pub admin: ListenerConfig,
     /// Without a slash at the end.
@@ -148,12 +148,12 @@ impl PolicyArguments {
     ///
     /// # Errors
     /// The configuration file cannot be read.
-    pub fn folder(self) -> Result<PathBuf, Failure> {
-        let file = File::read(self.config.as_deref())?;
-        Ok(self.over(&file))
+    pub fn folder(self) -> Result<PathBuf, CliError> {
+        let file = ConfigFile::read(self.config.as_deref())?;
+        Ok(self.or_file(&file))
     }
 
-    fn over(self, file: &File) -> PathBuf {
+    fn or_file(self, file: &ConfigFile) -> PathBuf {
         self.policies.or_else(|| file.policies.clone()).unwrap_or_else(|| "policies".into())
     }
 
@@ -161,8 +161,8 @@ impl PolicyArguments {
     ///
     /// # Errors
     /// The configuration file cannot be read.
-    pub fn solver(&self, arguments: SolverArguments) -> Result<SolverArguments, Failure> {
-        Ok(arguments.over(&File::read(self.config.as_deref())?))
+    pub fn solver(&self, arguments: SolverArguments) -> Result<SolverArguments, CliError> {
+        Ok(arguments.or_file(&ConfigFile::read(self.config.as_deref())?))
     }
 }
 
@@ -171,22 +171,22 @@ impl ContentArguments {
     ///
     /// # Errors
     /// The configuration file cannot be read.
-    pub fn solver(&self, arguments: SolverArguments) -> Result<SolverArguments, Failure> {
-        self.place.solver(arguments)
+    pub fn solver(&self, arguments: SolverArguments) -> Result<SolverArguments, CliError> {
+        self.policies.solver(arguments)
     }
 
     /// The locations, from arguments, environment and file.
     ///
     /// # Errors
     /// The configuration file cannot be read.
-    pub fn locations(self) -> Result<Locations, Failure> {
-        let file = File::read(self.place.config.as_deref())?;
-        self.over(&file)
+    pub fn locations(self) -> Result<Locations, CliError> {
+        let file = ConfigFile::read(self.policies.config.as_deref())?;
+        self.or_file(&file)
     }
 
-    fn over(self, file: &File) -> Result<Locations, Failure> {
+    fn or_file(self, file: &ConfigFile) -> Result<Locations, CliError> {
         Ok(Locations {
-            policies: self.place.over(file),
+            policies: self.policies.or_file(file),
             entities: self.entities.or_else(|| file.entities.clone()).unwrap_or_else(|| "entities".into()),
             terms: Terms {
                 longest_id: at_least_one(
@@ -194,7 +194,7 @@ impl ContentArguments {
                     self.max_id_bytes.or(file.max_id_bytes),
                     Reading::LONGEST_ID,
                 )?,
-                described_by_callers: names(
+                described_by_callers: non_empty_names(
                     self.described_by_callers.or_else(|| file.described_by_callers.clone()),
                 ),
             },
@@ -203,7 +203,7 @@ impl ContentArguments {
 }
 
 impl SolverArguments {
-    fn over(self, file: &File) -> Self {
+    fn or_file(self, file: &ConfigFile) -> Self {
         Self {
             solver: self.solver.or_else(|| file.solver.clone()),
             solver_limit: self.solver_limit.or(file.solver_limit),
@@ -214,16 +214,16 @@ impl SolverArguments {
     ///
     /// # Errors
     /// There is none, in a line that says how to install it; or it is given no time.
-    pub fn find(&self) -> Result<SolverOptions, Failure> {
-        let limit = self.solver_limit.unwrap_or(SolverOptions::LIMIT);
+    pub fn find(&self) -> Result<SolverOptions, CliError> {
+        let limit = self.solver_limit.unwrap_or(SolverOptions::DEFAULT_QUERY_TIMEOUT);
         if limit.is_zero() {
-            return Err(Failure::message("`solver-limit` has to be more than 0s"));
+            return Err(CliError::message("`solver-limit` has to be more than 0s"));
         }
         let program = self.solver.as_deref().unwrap_or(Path::new("cvc5"));
         let folders = std::env::var_os("PATH").unwrap_or_default();
         let found = SolverOptions::find(program, std::env::split_paths(&folders));
-        found.map(|program| SolverOptions { program, limit }).ok_or_else(|| {
-            Failure::message(format!(
+        found.map(|program| SolverOptions { program, query_timeout: limit }).ok_or_else(|| {
+            CliError::message(format!(
                 "there is no solver `{}`: install cvc5 (on Debian: apt-get install cvc5), or name it with --solver or CVC5",
                 program.display()
             ))
@@ -234,8 +234,8 @@ impl SolverArguments {
     ///
     /// # Errors
     /// There is none, or it does not run.
-    pub fn start(&self) -> Result<Solver, Failure> {
-        Solver::start(&self.find()?).map_err(|error| Failure::message(error.to_string()))
+    pub fn start(&self) -> Result<Solver, CliError> {
+        Solver::start(&self.find()?).map_err(|error| CliError::message(error.to_string()))
     }
 }
 
@@ -244,24 +244,24 @@ impl ServeArguments {
     ///
     /// # Errors
     /// The configuration file cannot be read.
-    pub fn config(self) -> Result<ServeConfig, Failure> {
-        let file = File::read(self.content.place.config.as_deref())?;
-        let locations = self.content.over(&file)?;
-        let solver = self.solver.over(&file);
-        let limits = self.limits.over(&file.limits()).config()?;
-        let wanted = Wanted {
-            flagged: self.listen,
-            admin_flagged: self.admin_listen,
-            options: self.listener.over(file.listeners()),
+    pub fn config(self) -> Result<ServeConfig, CliError> {
+        let file = ConfigFile::read(self.content.policies.config.as_deref())?;
+        let locations = self.content.or_file(&file)?;
+        let solver = self.solver.or_file(&file);
+        let limits = self.limits.or_file(&file.limits()).config()?;
+        let settings = ListenerSettings {
+            listen_flag: self.listen,
+            admin_listen_flag: self.admin_listen,
+            options: self.listener.or_file(file.listeners()),
             listen: file.listen,
             admin_listen: file.admin_listen,
-            tables: file.listener,
+            listener_tables: file.listener,
             admin: file.admin,
         };
-        let (listeners, admin) = wanted.open().map_err(|wrong| Failure::all(&wrong))?;
+        let (listeners, admin) = settings.open().map_err(|wrong| CliError::from_messages(&wrong))?;
         Ok(ServeConfig {
             guardrails: self.guardrails.or(file.guardrails),
-            solver_named: solver.solver.is_some() || solver.solver_limit.is_some(),
+            solver_is_configured: solver.solver.is_some() || solver.solver_limit.is_some(),
             solver: solver.find(),
             locations,
             listeners,
@@ -278,7 +278,7 @@ impl ServeArguments {
 }
 
 /// A base URL that paths can be put after.
-fn public_url(given: &str) -> Result<String, Failure> {
+fn public_url(given: &str) -> Result<String, CliError> {
     let url: Option<hyper::Uri> = given.parse().ok();
     let fits = |url: &hyper::Uri| {
         let scheme = url.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
@@ -288,30 +288,30 @@ fn public_url(given: &str) -> Result<String, Failure> {
     if url.as_ref().is_some_and(fits) {
         return Ok(given.trim_end_matches('/').to_owned());
     }
-    Err(Failure::message(format!(
+    Err(CliError::message(format!(
         "`public-url` has to be like `https://pdp.example.com`, found {}",
         quoted(given)
     )))
 }
 
 /// A limit; 0 would refuse everything.
-fn at_least_one(option: &str, given: Option<usize>, default: usize) -> Result<usize, Failure> {
+fn at_least_one(option: &str, given: Option<usize>, default: usize) -> Result<usize, CliError> {
     match given {
-        Some(0) => Err(Failure::message(format!("`{option}` has to be at least 1"))),
+        Some(0) => Err(CliError::message(format!("`{option}` has to be at least 1"))),
         given => Ok(given.unwrap_or(default)),
     }
 }
 
 /// The poll interval; zero is never.
-fn poll(given: Option<Duration>) -> Result<Duration, Failure> {
-    const SHORTEST: Duration = Duration::from_millis(100);
+fn poll(given: Option<Duration>) -> Result<Duration, CliError> {
+    const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
     match given.unwrap_or(Duration::from_secs(30)) {
-        poll if poll.is_zero() || poll >= SHORTEST => Ok(poll),
-        _ => Err(Failure::message("`poll` has to be at least 100ms, or 0s for never")),
+        poll if poll.is_zero() || poll >= MIN_POLL_INTERVAL => Ok(poll),
+        _ => Err(CliError::message("`poll` has to be at least 100ms, or 0s for never")),
     }
 }
 
-fn names(given: Option<Vec<String>>) -> Vec<String> {
+fn non_empty_names(given: Option<Vec<String>>) -> Vec<String> {
     let names = given.into_iter().flatten().map(|name| name.trim().to_owned());
     names.filter(|name| !name.is_empty()).collect()
 }

@@ -2,7 +2,7 @@
 
 mod cli;
 mod config;
-mod failure;
+mod error;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::report::{self, counted};
 use crate::config::{ContentArguments, colour, on_github};
-use crate::failure::{Failure, Outcome};
-use mandate_analysis::guardrails::Guardrails;
+use crate::error::{CliError, CommandResult};
+use mandate_analysis::claims::Guardrails;
 use mandate_core::fault::{Faults, Severity};
 use mandate_pdp::Generation;
 use mandate_pdp::Report;
@@ -34,7 +34,7 @@ enum Format {
     Github,
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
+pub fn run(arguments: Arguments) -> CommandResult {
     let locations = arguments.content.locations()?;
     let (faults, generation) = match load(&locations) {
         Ok((generation, warnings)) => (warnings, Some(generation)),
@@ -42,8 +42,8 @@ pub fn run(arguments: Arguments) -> Outcome {
     };
     let text = match arguments.format {
         Some(Format::Json) => as_json(&faults, generation.as_ref())?,
-        Some(Format::Github) => report::for_github(&faults),
-        None if on_github() => as_text(&faults, generation.as_ref()) + &report::for_github(&faults),
+        Some(Format::Github) => report::render_github(&faults),
+        None if on_github() => as_text(&faults, generation.as_ref()) + &report::render_github(&faults),
         Some(Format::Text) | None => as_text(&faults, generation.as_ref()),
     };
     report::print(&text)?;
@@ -67,7 +67,7 @@ fn load(locations: &Locations) -> Result<(Generation, Faults), Faults> {
 fn as_text(faults: &Faults, generation: Option<&Generation>) -> String {
     let mut text = String::new();
     if !faults.is_empty() {
-        text += &report::for_people(faults, colour(&std::io::stdout()));
+        text += &report::render_text(faults, colour(&std::io::stdout()));
     }
     if let Some(generation) = generation {
         let snapshot = generation.snapshot();
@@ -78,7 +78,7 @@ fn as_text(faults: &Faults, generation: Option<&Generation>) -> String {
     text
 }
 
-fn as_json(faults: &Faults, generation: Option<&Generation>) -> Result<String, Failure> {
+fn as_json(faults: &Faults, generation: Option<&Generation>) -> Result<String, CliError> {
     let of = |severity| -> Vec<Report> {
         faults.iter().filter(|fault| fault.severity == severity).map(Report::from).collect()
     };
@@ -93,5 +93,5 @@ fn as_json(faults: &Faults, generation: Option<&Generation>) -> Result<String, F
     });
     serde_json::to_string_pretty(&body)
         .map(|text| text + "\n")
-        .map_err(|error| Failure::message(error.to_string()))
+        .map_err(|error| CliError::message(error.to_string()))
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::{explain, report};
 use crate::config::ContentArguments;
-use crate::failure::{Failure, Outcome};
+use crate::error::{CliError, CommandResult};
 use mandate_core::Snapshot;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome as Decided};
@@ -18,7 +18,7 @@ use mandate_core::policies::PolicyInfo;
 use mandate_core::request::{Named, Question};
 use mandate_pdp::Generation;
 use mandate_query::explain::{Budget, Explanation, explain as explained};
-use mandate_server::authzen::wire::{Answer, Parts, sentence};
+use mandate_server::authzen::wire::{EvaluationResponse, RequestFields, request_error_message};
 use mandate_sources::loader::Loader;
 
 /// The longest request that is read from standard input, in bytes.
@@ -59,19 +59,19 @@ enum Format {
     Json,
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
+pub fn run(arguments: Arguments) -> CommandResult {
     let (principal, action, resource) = (arguments.principal, arguments.action, arguments.resource);
     let locations = arguments.content.locations()?;
-    let generation = Generation::from(Loader::new(&locations).load().map_err(Failure::Faults)?);
+    let generation = Generation::from(Loader::new(&locations).load().map_err(CliError::Faults)?);
     let snapshot = generation.snapshot();
-    let answered = match (&principal, &action, &resource) {
+    let explained = match (&principal, &action, &resource) {
         (Some(principal), Some(action), Some(resource)) => {
             let context = context(&arguments.context)?;
             let context =
-                Json::parse(context.as_bytes()).map_err(|error| Failure::message(error.to_string()))?;
+                Json::parse(context.as_bytes()).map_err(|error| CliError::message(error.to_string()))?;
             let named = |text| {
-                let (kind, id) = display::split(text).map_err(Failure::message)?;
-                Ok::<_, Failure>(Named { kind, id, properties: None })
+                let (kind, id) = display::split(text).map_err(CliError::message)?;
+                Ok::<_, CliError>(Named { kind, id, properties: None })
             };
             let (principal, resource) = (named(principal)?, named(resource)?);
             let context = context.as_object();
@@ -81,72 +81,77 @@ pub fn run(arguments: Arguments) -> Outcome {
         _ => answer_stdin(snapshot, arguments.explain)?,
     };
     report::print(&match arguments.format {
-        Format::Text => for_people(&answered, &generation),
-        Format::Json => for_programs(&answered, &generation)?,
+        Format::Text => as_text(&explained, &generation),
+        Format::Json => as_json(&explained, &generation)?,
     })?;
-    Ok(ExitCode::from(if answered.decision.is_permit() { 0 } else { 2 }))
+    Ok(ExitCode::from(if explained.decision.is_permit() { 0 } else { 2 }))
 }
 
 /// A decision, and why it is so where that was asked.
-struct Answered {
+struct ExplainedDecision {
     decision: Decision,
     explanation: Option<Explanation>,
 }
 
-fn answer_stdin(snapshot: &Snapshot, explain: bool) -> Result<Answered, Failure> {
+fn answer_stdin(snapshot: &Snapshot, explain: bool) -> Result<ExplainedDecision, CliError> {
     if std::io::stdin().is_terminal() {
         let message = "give --principal, --action and --resource, or an AuthZEN request on standard input";
-        return Err(Failure::message(message));
+        return Err(CliError::message(message));
     }
     let mut body = Vec::new();
     std::io::stdin()
         .take(LONGEST_REQUEST)
         .read_to_end(&mut body)
-        .map_err(|error| Failure::message(format!("cannot read the request: {error}")))?;
+        .map_err(|error| CliError::message(format!("cannot read the request: {error}")))?;
     let json = Json::parse(&body).map_err(|error| {
-        Failure::message(format!("the request on standard input is not valid JSON: {error}"))
+        CliError::message(format!("the request on standard input is not valid JSON: {error}"))
     })?;
-    let object = json.as_object().ok_or_else(|| Failure::message("the request has to be a JSON object"))?;
-    let question = Parts::of(object).question().map_err(Failure::message)?;
+    let object = json.as_object().ok_or_else(|| CliError::message("the request has to be a JSON object"))?;
+    let question = RequestFields::from_object(object).question().map_err(CliError::message)?;
     answer(snapshot, &question, explain)
 }
 
-fn answer(snapshot: &Snapshot, question: &Question<'_>, explain: bool) -> Result<Answered, Failure> {
-    let request = snapshot.read(question).map_err(|error| Failure::message(sentence(&error)))?;
-    let defect = |error: DecideError| Failure::message(error.to_string());
+fn answer(
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+    explain: bool,
+) -> Result<ExplainedDecision, CliError> {
+    let request =
+        snapshot.read(question).map_err(|error| CliError::message(request_error_message(&error)))?;
+    let defect = |error: DecideError| CliError::message(error.to_string());
     let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
     let budget = explain.then(Budget::patient);
     let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
-    Ok(Answered { explanation: explanation.transpose().map_err(defect)?, decision })
+    Ok(ExplainedDecision { explanation: explanation.transpose().map_err(defect)?, decision })
 }
 
 /// The context as JSON, from `name=value` pairs.
-fn context(pairs: &[String]) -> Result<String, Failure> {
+fn context(pairs: &[String]) -> Result<String, CliError> {
     let mut object = serde_json::Map::new();
     for pair in pairs {
         let (name, value) = pair
             .split_once('=')
-            .ok_or_else(|| Failure::message(format!("`{pair}` has to be `name=value`")))?;
+            .ok_or_else(|| CliError::message(format!("`{pair}` has to be `name=value`")))?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
         if object.insert(name.to_owned(), value).is_some() {
-            return Err(Failure::message(format!("the context's `{name}` is given twice")));
+            return Err(CliError::message(format!("the context's `{name}` is given twice")));
         }
     }
     Ok(serde_json::Value::Object(object).to_string())
 }
 
-fn for_programs(answered: &Answered, generation: &Generation) -> Result<String, Failure> {
-    let (decision, revision) = (&answered.decision, generation.revision().as_str());
+fn as_json(explained: &ExplainedDecision, generation: &Generation) -> Result<String, CliError> {
+    let (decision, revision) = (&explained.decision, generation.revision().as_str());
     let schema = generation.snapshot().schema();
-    let answer = match &answered.explanation {
-        Some(explanation) => Answer::explained(decision, revision, explanation, schema),
-        None => Answer::with_context(decision, revision, true),
+    let answer = match &explained.explanation {
+        Some(explanation) => EvaluationResponse::with_explanation(decision, revision, explanation, schema),
+        None => EvaluationResponse::with_context(decision, revision, true),
     };
-    Ok(serde_json::to_string_pretty(&answer).map_err(|error| Failure::message(error.to_string()))? + "\n")
+    Ok(serde_json::to_string_pretty(&answer).map_err(|error| CliError::message(error.to_string()))? + "\n")
 }
 
-fn for_people(answered: &Answered, generation: &Generation) -> String {
-    let decision = &answered.decision;
+fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
+    let decision = &explained.decision;
     let (verdict, why) = match &decision.outcome {
         Decided::Permitted(_) => ("permit", "permitted by"),
         Decided::Forbidden(_) => ("deny", "forbidden by"),
@@ -164,7 +169,7 @@ fn for_people(answered: &Answered, generation: &Generation) -> String {
         let _ = writeln!(text, "  failed: {}: {}", error.policy.id, error.message);
     }
     let known = !matches!(decision.outcome, Decided::UnknownPrincipal | Decided::UnknownResource);
-    if let Some(explanation) = answered.explanation.as_ref().filter(|_| known) {
+    if let Some(explanation) = explained.explanation.as_ref().filter(|_| known) {
         explain::show(&mut text, explanation, generation.snapshot().schema());
     }
     let _ = writeln!(text, "  revision {}", generation.revision());

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::proofs;
+use super::proof_text;
 use super::report::{self, counted};
 use crate::config::{PolicyArguments, SolverArguments};
-use crate::failure::{Failure, Outcome};
-use mandate_analysis::diff::{Difference, Example, Found, Pair};
-use mandate_analysis::proof_report::Decided;
-use mandate_analysis::witness::WitnessReport;
+use crate::error::{CliError, CommandResult};
+use mandate_analysis::counterexample::WitnessReport;
+use mandate_analysis::diff::{DiffResult, Difference, Example, PolicyPair};
+use mandate_analysis::proof_report::DecisionReport;
 use mandate_core::decision::Decision;
 use mandate_core::display;
 use mandate_core::policies::Environment;
@@ -27,7 +27,7 @@ use mandate_sources::loader::{PolicyFolder, Version};
 )]
 pub struct Arguments {
     #[command(flatten)]
-    place: PolicyArguments,
+    policies: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
     /// The older policies: a folder, or a revision
@@ -67,18 +67,22 @@ enum FailOn {
     Any,
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
-    let solver = arguments.place.solver(arguments.solver)?;
-    let folder = arguments.place.folder()?;
-    let old = arguments.against.map(Side::Revision).or(arguments.old.map(Side::of));
-    let old = old.ok_or_else(|| Failure::message("name what to compare with: OLD or --against"))?;
-    let new = arguments.new.map_or_else(|| Side::Folder(folder.clone()), Side::of);
+pub fn run(arguments: Arguments) -> CommandResult {
+    let solver = arguments.policies.solver(arguments.solver)?;
+    let folder = arguments.policies.folder()?;
+    let old = arguments.against.map(VersionArgument::Revision).or(arguments.old.map(VersionArgument::of));
+    let old = old.ok_or_else(|| CliError::message("name what to compare with: OLD or --against"))?;
+    let new = arguments.new.map_or_else(|| VersionArgument::Folder(folder.clone()), VersionArgument::of);
     let (old, new, old_schema) =
-        PolicyFolder::load_both(&old.version(&folder), &new.version(&folder)).map_err(Failure::Faults)?;
-    let pair = Pair { old: old.policies, new: new.policies, old_schema };
+        PolicyFolder::load_both(&old.version(&folder), &new.version(&folder)).map_err(CliError::Faults)?;
+    let pair = PolicyPair { old: old.policies, new: new.policies, old_schema };
     let mut solver = solver.start()?;
-    let differences = pair.compare(&mut solver).map_err(Failure::message)?;
-    let result = Compared { schema: pair.new.schema(), gone: pair.gone(), differences: &differences };
+    let differences = pair.compare(&mut solver).map_err(CliError::message)?;
+    let result = DiffReport {
+        schema: pair.new.schema(),
+        gone: pair.removed_environments(),
+        differences: &differences,
+    };
     let text = match arguments.format {
         Format::Text => result.as_text(),
         Format::Markdown => result.as_markdown(),
@@ -86,17 +90,17 @@ pub fn run(arguments: Arguments) -> Outcome {
     };
     report::print(&text)?;
     let unknown = differences.iter().any(Difference::is_unknown);
-    let failed = unknown || arguments.fail_on.is_some_and(|on| result.has(on));
+    let failed = unknown || arguments.fail_on.is_some_and(|on| result.has_change(on));
     Ok(ExitCode::from(u8::from(failed)))
 }
 
 /// What is compared: a folder, or the folder of the policies as it was.
-enum Side {
+enum VersionArgument {
     Folder(PathBuf),
     Revision(String),
 }
 
-impl Side {
+impl VersionArgument {
     fn of(text: String) -> Self {
         if Path::new(&text).is_dir() { Self::Folder(text.into()) } else { Self::Revision(text) }
     }
@@ -110,14 +114,14 @@ impl Side {
 }
 
 /// A comparison, to be shown.
-struct Compared<'a> {
+struct DiffReport<'a> {
     schema: &'a Arc<Schema>,
     gone: Vec<String>,
     differences: &'a [Difference],
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct DiffJson<'a> {
     environments: Vec<EnvironmentReport<'a>>,
     /// What could be asked before and cannot any more.
     gone: &'a [String],
@@ -142,20 +146,20 @@ struct ExampleReport {
     #[serde(flatten)]
     witness: WitnessReport,
     #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<Decided>,
+    before: Option<DecisionReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<Decided>,
+    after: Option<DecisionReport>,
 }
 
-impl Compared<'_> {
+impl DiffReport<'_> {
     fn names(&self, (action, principal, resource): Environment) -> [String; 3] {
         let kind = |kind| display::kind_name(kind, self.schema).to_owned();
         [kind(principal), display::action(action, self.schema), kind(resource)]
     }
 
-    fn has(&self, change: FailOn) -> bool {
-        let any = |of: fn(&Difference) -> &Found| {
-            self.differences.iter().any(|difference| matches!(of(difference), Found::Example(_)))
+    fn has_change(&self, change: FailOn) -> bool {
+        let any = |of: fn(&Difference) -> &DiffResult| {
+            self.differences.iter().any(|difference| matches!(of(difference), DiffResult::Example(_)))
         };
         let wider = any(|it| &it.wider);
         let narrower = any(|it| &it.narrower) || !self.gone.is_empty();
@@ -171,10 +175,10 @@ impl Compared<'_> {
     }
 
     /// What was found of each difference, with the word for it.
-    fn found(&self) -> impl Iterator<Item = (&Difference, &'static str, &Found)> {
+    fn found(&self) -> impl Iterator<Item = (&Difference, &'static str, &DiffResult)> {
         self.changed().flat_map(|difference| {
             let found = [("wider", &difference.wider), ("narrower", &difference.narrower)];
-            let found = found.into_iter().filter(|(_, found)| !matches!(found, Found::None));
+            let found = found.into_iter().filter(|(_, found)| !matches!(found, DiffResult::None));
             found.map(move |(what, found)| (difference, what, found))
         })
     }
@@ -184,12 +188,12 @@ impl Compared<'_> {
         for (difference, what, found) in self.found() {
             let title = self.names(difference.environment).join(" ");
             match found {
-                Found::None => {}
-                Found::Unknown(why) => {
+                DiffResult::None => {}
+                DiffResult::Unknown(why) => {
                     let _ =
                         writeln!(text, "unknown   {title}\n    whether it is {what}, nobody knows: {why}");
                 }
-                Found::Example(found) => {
+                DiffResult::Example(found) => {
                     let _ = write!(text, "{what:8}  {title}\n{}", example(found, self.schema));
                 }
             }
@@ -217,11 +221,11 @@ impl Compared<'_> {
         }
         let mut text = String::from("| principal | action | resource | change |\n|---|---|---|---|\n");
         for difference in self.changed() {
-            let names = self.names(difference.environment).map(|name| escaped(&name)).join(" | ");
-            let _ = writeln!(text, "| {names} | **{}** |", difference.word());
+            let names = self.names(difference.environment).map(|name| escape_markdown(&name)).join(" | ");
+            let _ = writeln!(text, "| {names} | **{}** |", difference.change_label());
         }
         for gone in &self.gone {
-            let names: Vec<String> = gone.splitn(3, ' ').map(escaped).collect();
+            let names: Vec<String> = gone.splitn(3, ' ').map(escape_markdown).collect();
             let _ = writeln!(text, "| {} | **gone** |", names.join(" | "));
         }
         let same = self.differences.len() - self.changed().count();
@@ -232,14 +236,14 @@ impl Compared<'_> {
             counted(same, "request environment")
         );
         for (difference, what, found) in self.found() {
-            let title = self.names(difference.environment).map(|name| escaped(&name)).join(" ");
+            let title = self.names(difference.environment).map(|name| escape_markdown(&name)).join(" ");
             let body = match found {
-                Found::None => continue,
-                Found::Unknown(why) => format!("Nobody knows: {}\n", escaped(why)),
-                Found::Example(example) => {
+                DiffResult::None => continue,
+                DiffResult::Unknown(why) => format!("Nobody knows: {}\n", escape_markdown(why)),
+                DiffResult::Example(example) => {
                     let sentences =
-                        sentences(example).into_iter().map(|text| format!("- {}\n", escaped(&text)));
-                    let witness = proofs::witness(&example.witness, self.schema);
+                        sentences(example).into_iter().map(|text| format!("- {}\n", escape_markdown(&text)));
+                    let witness = proof_text::witness(&example.witness, self.schema);
                     format!("{}\n```text\n{witness}```\n", sentences.collect::<String>())
                 }
             };
@@ -248,29 +252,32 @@ impl Compared<'_> {
         text
     }
 
-    fn as_json(&self) -> Result<String, Failure> {
+    fn as_json(&self) -> Result<String, CliError> {
         let environments = self.differences.iter().map(|difference| {
             let [principal, action, resource] = self.names(difference.environment);
             EnvironmentReport {
                 principal,
                 action,
                 resource,
-                change: difference.word(),
+                change: difference.change_label(),
                 wider: self.example(&difference.wider),
                 narrower: self.example(&difference.narrower),
                 unknown: [&difference.wider, &difference.narrower].into_iter().filter_map(unknown).collect(),
             }
         });
-        let report = Report { environments: environments.collect(), gone: &self.gone };
+        let report = DiffJson { environments: environments.collect(), gone: &self.gone };
         serde_json::to_string_pretty(&report)
             .map(|text| text + "\n")
-            .map_err(|error| Failure::message(error.to_string()))
+            .map_err(|error| CliError::message(error.to_string()))
     }
 
-    fn example(&self, found: &Found) -> Option<ExampleReport> {
-        let Found::Example(example) = found else { return None };
-        let (before, after) =
-            example.decisions.as_ref().map(|(old, new)| (Decided::of(old), Decided::of(new))).unzip();
+    fn example(&self, found: &DiffResult) -> Option<ExampleReport> {
+        let DiffResult::Example(example) = found else { return None };
+        let (before, after) = example
+            .decisions
+            .as_ref()
+            .map(|(old, new)| (DecisionReport::of(old), DecisionReport::of(new)))
+            .unzip();
         Some(ExampleReport { witness: example.witness.report(self.schema), before, after })
     }
 }
@@ -278,13 +285,13 @@ impl Compared<'_> {
 /// An example for people: how it was decided and how it is, the request and its entities.
 pub fn example(example: &Example, schema: &Schema) -> String {
     let sentences = sentences(example).into_iter().map(|sentence| format!("    {sentence}\n"));
-    sentences.collect::<String>() + &proofs::witness(&example.witness, schema)
+    sentences.collect::<String>() + &proof_text::witness(&example.witness, schema)
 }
 
-fn unknown(found: &Found) -> Option<&str> {
+fn unknown(found: &DiffResult) -> Option<&str> {
     match found {
-        Found::Unknown(why) => Some(why),
-        Found::None | Found::Example(_) => None,
+        DiffResult::Unknown(why) => Some(why),
+        DiffResult::None | DiffResult::Example(_) => None,
     }
 }
 
@@ -306,7 +313,7 @@ fn decided(decision: &Decision) -> String {
 }
 
 /// A text in Markdown that means nothing but itself.
-fn escaped(text: &str) -> String {
+fn escape_markdown(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
         match c {

@@ -24,7 +24,7 @@ pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
                 _ => "  missing for a permit: any one of these\n",
             });
             for facts in missing {
-                set(text, facts, schema);
+                append_facts(text, facts, schema);
             }
             text.push_str(if missing.is_empty() || *complete {
                 ""
@@ -35,7 +35,7 @@ pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
     }
 }
 
-fn set(text: &mut String, facts: &Facts, schema: &Schema) {
+fn append_facts(text: &mut String, facts: &Facts, schema: &Schema) {
     for (n, (place, change)) in facts.iter().enumerate() {
         let lead = if n == 0 { "-" } else { "  and" };
         let _ = writeln!(text, "    {lead} {}", fact(place, change, schema));
@@ -54,21 +54,25 @@ fn fact(place: &Place, change: &Change, schema: &Schema) -> String {
                 if kinds.is_empty() { String::new() } else { format!(", through {}", kinds.join(" and ")) };
             format!("{} in {}{by}", written(entity.name(), schema), written(of.name(), schema))
         }
-        (Place::Value(at), Change::Is(to)) => format!("{} = {}", spot(at, schema), value(to, schema)),
-        (Place::Value(at), Change::NoneOf(not)) if not.is_empty() => format!("{} present", spot(at, schema)),
+        (Place::Value(at), Change::Is(to)) => {
+            format!("{} = {}", attribute_path(at, schema), value(to, schema))
+        }
+        (Place::Value(at), Change::NoneOf(not)) if not.is_empty() => {
+            format!("{} present", attribute_path(at, schema))
+        }
         (Place::Value(at), Change::NoneOf(not)) => {
             let not: Vec<String> = not.iter().map(|it| value(it, schema)).collect();
-            format!("{} other than {}", spot(at, schema), not.join(" and "))
+            format!("{} other than {}", attribute_path(at, schema), not.join(" and "))
         }
-        (Place::Value(at), _) => format!("{} absent", spot(at, schema)),
+        (Place::Value(at), _) => format!("{} absent", attribute_path(at, schema)),
         (Place::Element(at, element), change) => {
             let verb = if *change == Change::Goes { "without" } else { "with" };
-            format!("{} {verb} {}", spot(at, schema), value(element, schema))
+            format!("{} {verb} {}", attribute_path(at, schema), value(element, schema))
         }
     }
 }
 
-fn spot(spot: &Spot, schema: &Schema) -> String {
+fn attribute_path(spot: &Spot, schema: &Schema) -> String {
     let holder = match &spot.holder {
         Holder::Context => "context".to_owned(),
         Holder::Entity(entity) => written(entity.name(), schema),

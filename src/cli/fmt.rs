@@ -9,15 +9,15 @@ use similar::TextDiff;
 
 use super::report::{self, counted};
 use crate::config::PolicyArguments;
-use crate::failure::{Failure, Outcome};
-use mandate_analysis::fmt::formatted;
+use crate::error::{CliError, CommandResult};
+use mandate_analysis::fmt::format_policies;
 use mandate_core::fault::{Fault, Faults, SourceText};
 use mandate_sources::folder::Folder;
 
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
-    place: PolicyArguments,
+    policies: PolicyArguments,
     /// Policy files or folders of them [default: the folder of the policies, guardrails included]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -26,8 +26,8 @@ pub struct Arguments {
     check: bool,
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
-    let policies = arguments.place.folder()?;
+pub fn run(arguments: Arguments) -> CommandResult {
+    let policies = arguments.policies.folder()?;
     let paths = if arguments.paths.is_empty() { vec![policies] } else { arguments.paths };
     let files = files(&paths)?;
     let (mut text, mut faults, mut differing) = (String::new(), Faults::default(), 0);
@@ -44,7 +44,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     let what = if arguments.check { "not in standard form" } else { "formatted" };
     report::print(&format!("{text}{}: {differing} {what}\n", counted(files.len(), "policy file")))?;
     if faults.has_errors() {
-        report::failure(&Failure::Faults(faults));
+        report::print_error(&CliError::Faults(faults));
         return Ok(ExitCode::from(1));
     }
     Ok(ExitCode::from(u8::from(arguments.check && differing > 0)))
@@ -57,7 +57,7 @@ fn one(path: &Path, check: bool) -> Result<Option<String>, Faults> {
     };
     let before = fs::read_to_string(path).map_err(|error| failed("read", &error))?;
     let source = SourceText::new(path.to_string_lossy(), before);
-    let after = formatted(&source)?;
+    let after = format_policies(&source)?;
     if after == source.text {
         return Ok(None);
     }
@@ -88,11 +88,11 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     written
 }
 
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let listing = Folder::new(path, &["cedar"], &[]).list().map_err(Failure::Faults)?;
+            let listing = Folder::new(path, &["cedar"], &[]).list().map_err(CliError::Faults)?;
             files.extend(listing.into_keys().map(|name| path.join(name)));
         } else {
             files.push(path.clone());

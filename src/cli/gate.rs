@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use crate::config::{Guard, ServeConfig};
-use crate::failure::Failure;
-use mandate_analysis::guardrails::Guardrails;
-use mandate_analysis::proof_report::ProofReport;
-use mandate_analysis::prove::{self, Proof, prove};
+use crate::config::{GuardrailsOption, ServeConfig};
+use crate::error::CliError;
+use mandate_analysis::claims::Guardrails;
+use mandate_analysis::proof_report::ClaimReport;
+use mandate_analysis::prove::{self, CheckedClaim, prove};
 use mandate_analysis::solver::{Solver, SolverOptions};
 use mandate_core::fault::{Fault, Faults};
 use mandate_pdp::gate::{Findings, Gate, Mode, Prover, Subject};
@@ -16,15 +16,17 @@ use mandate_pdp::gate::{Findings, Gate, Mode, Prover, Subject};
 ///
 /// # Errors
 /// Claims are to be enforced, and there is no solver; or there is not the one that somebody named.
-pub fn of(config: &ServeConfig) -> Result<Gate, Failure> {
+pub fn of(config: &ServeConfig) -> Result<Gate, CliError> {
     let mode = match (config.guardrails, &config.solver) {
-        (Some(Guard::Off), _) => return Ok(Gate::open()),
-        (Some(Guard::Enforce), Err(missing)) => {
-            return Err(Failure::message(format!("guardrails cannot be enforced: {missing}")));
+        (Some(GuardrailsOption::Off), _) => return Ok(Gate::open()),
+        (Some(GuardrailsOption::Enforce), Err(missing)) => {
+            return Err(CliError::message(format!("guardrails cannot be enforced: {missing}")));
         }
-        (None, Err(missing)) if config.solver_named => return Err(Failure::message(missing.to_string())),
-        (Some(Guard::Enforce) | None, Ok(_)) => Mode::Enforce,
-        (Some(Guard::Warn), _) | (None, Err(_)) => Mode::Warn,
+        (None, Err(missing)) if config.solver_is_configured => {
+            return Err(CliError::message(missing.to_string()));
+        }
+        (Some(GuardrailsOption::Enforce) | None, Ok(_)) => Mode::Enforce,
+        (Some(GuardrailsOption::Warn), _) | (None, Err(_)) => Mode::Warn,
     };
     let prover = config.solver.as_ref().map(|options| prover(options.clone())).map_err(ToString::to_string);
     Ok(Gate { mode, prover })
@@ -47,15 +49,15 @@ fn findings(subject: &Subject, go_on: &dyn Fn() -> ControlFlow<()>, options: &So
         Err(error) => return nothing(Fault::error(error.to_string()).into(), false),
     };
     let proofs = prove(&subject.policies, &guardrails, &mut solver, &mut |_, _| go_on());
-    let mut faults = prove::faults(&proofs, schema);
+    let mut faults = prove::unproven(&proofs, schema);
     if proofs.len() < guardrails.claims().len() && !faults.has_errors() {
         faults.push(Fault::error("not every guardrail was proven"));
     }
-    let claims: Vec<ProofReport> =
-        proofs.iter().map(|proof: &Proof| ProofReport::of(proof, schema)).collect();
+    let claims: Vec<ClaimReport> =
+        proofs.iter().map(|proof: &CheckedClaim| ClaimReport::of(proof, schema)).collect();
     Findings {
         proven: faults.into_result().map(|_| ()),
-        certain: proofs.iter().all(Proof::holds) || proofs.iter().any(Proof::is_broken),
+        certain: proofs.iter().all(CheckedClaim::holds) || proofs.iter().any(CheckedClaim::is_broken),
         claims: serde_json::to_value(claims).unwrap_or_default(),
     }
 }

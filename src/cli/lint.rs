@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::report::{self, counted};
 use crate::config::{PolicyArguments, SolverArguments, colour, on_github};
-use crate::failure::{Failure, Outcome};
-use mandate_analysis::guardrails::Guardrails;
+use crate::error::{CliError, CommandResult};
+use mandate_analysis::claims::Guardrails;
 use mandate_analysis::lint::{Finding, Rule, lint};
 use mandate_core::fault::{Faults, Place};
 use mandate_core::policies::Policies;
@@ -21,7 +21,7 @@ use mandate_sources::loader::PolicyFolder;
 )]
 pub struct Arguments {
     #[command(flatten)]
-    place: PolicyArguments,
+    policies: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
     /// Form of what is found [default: text; annotations as well where GITHUB_ACTIONS is `true`]
@@ -41,7 +41,7 @@ enum Format {
 
 /// A finding as data; what has no place has no file.
 #[derive(Serialize)]
-struct Reported<'a> {
+struct FindingJson<'a> {
     rule: Rule,
     policy: Option<&'a str>,
     file: Option<&'a str>,
@@ -51,20 +51,20 @@ struct Reported<'a> {
     help: &'a str,
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
-    let solver = arguments.place.solver(arguments.solver)?;
-    let folder = PolicyFolder::load(&arguments.place.folder()?).map_err(Failure::Faults)?;
-    Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(Failure::Faults)?;
-    let mut solver = solver.start().map_err(|missing| without_solver(&missing)).ok();
+pub fn run(arguments: Arguments) -> CommandResult {
+    let solver = arguments.policies.solver(arguments.solver)?;
+    let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Faults)?;
+    Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Faults)?;
+    let mut solver = solver.start().map_err(|missing| warn_without_solver(&missing)).ok();
     let findings = lint(&folder.policies, &folder.schema, solver.as_mut());
     let mut faults = Faults::default();
     for finding in &findings {
-        faults.push(finding.fault());
+        faults.push(finding.to_diagnostic());
     }
     let text = match arguments.format {
         Some(Format::Json) => as_json(&findings)?,
-        Some(Format::Github) => report::for_github(&faults),
-        None if on_github() => as_text(&faults, &folder.policies) + &report::for_github(&faults),
+        Some(Format::Github) => report::render_github(&faults),
+        None if on_github() => as_text(&faults, &folder.policies) + &report::render_github(&faults),
         Some(Format::Text) | None => as_text(&faults, &folder.policies),
     };
     report::print(&text)?;
@@ -72,8 +72,8 @@ pub fn run(arguments: Arguments) -> Outcome {
 }
 
 /// Says what is not checked where there is no solver.
-fn without_solver(missing: &Failure) {
-    let rules = Rule::SOLVED.map(Rule::name).join(", ");
+fn warn_without_solver(missing: &CliError) {
+    let rules = Rule::SOLVER_RULES.map(Rule::name).join(", ");
     // There is nowhere left to complain.
     let _ = writeln!(std::io::stderr(), "not checked: {rules}: {missing}");
 }
@@ -82,13 +82,13 @@ fn as_text(faults: &Faults, policies: &Policies) -> String {
     if faults.is_empty() {
         return format!("ok: nothing found in {}\n", counted(policies.len(), "policy"));
     }
-    report::for_people(faults, colour(&std::io::stdout()))
+    report::render_text(faults, colour(&std::io::stdout()))
 }
 
-fn as_json(findings: &[Finding]) -> Result<String, Failure> {
+fn as_json(findings: &[Finding]) -> Result<String, CliError> {
     let reported = findings.iter().map(|finding| {
         let (line, column) = finding.place.as_ref().map(Place::line_column).unzip();
-        Reported {
+        FindingJson {
             rule: finding.rule,
             policy: finding.policy.as_deref(),
             file: finding.place.as_ref().map(|place| place.source.path.as_str()),
@@ -100,5 +100,5 @@ fn as_json(findings: &[Finding]) -> Result<String, Failure> {
     });
     serde_json::to_string_pretty(&reported.collect::<Vec<_>>())
         .map(|text| text + "\n")
-        .map_err(|error| Failure::message(error.to_string()))
+        .map_err(|error| CliError::message(error.to_string()))
 }

@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::proofs;
+use super::proof_text;
 use super::report::{self, counted};
 use crate::config::{PolicyArguments, SolverArguments};
-use crate::failure::{Failure, Outcome};
-use mandate_analysis::guardrails::{Claim, Guardrails};
-use mandate_analysis::proof_report::{ProofReport, milliseconds};
-use mandate_analysis::prove::{Proof, Proven, prove};
+use crate::error::{CliError, CommandResult};
+use mandate_analysis::claims::{Claim, Guardrails};
+use mandate_analysis::proof_report::{ClaimReport, milliseconds};
+use mandate_analysis::prove::{CheckedClaim, ClaimResult, prove};
 use mandate_core::schema::Schema;
 use mandate_sources::loader::PolicyFolder;
 
 /// How long a run may take before it says what it is doing.
-const SILENCE: Duration = Duration::from_secs(2);
+const PROGRESS_DELAY: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 #[command(
@@ -28,7 +28,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 )]
 pub struct Arguments {
     #[command(flatten)]
-    place: PolicyArguments,
+    policies: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
     /// Form of the result
@@ -47,11 +47,11 @@ enum Format {
     Json,
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
-    let solver = arguments.place.solver(arguments.solver)?;
-    let folder = PolicyFolder::load(&arguments.place.folder()?).map_err(Failure::Faults)?;
+pub fn run(arguments: Arguments) -> CommandResult {
+    let solver = arguments.policies.solver(arguments.solver)?;
+    let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Faults)?;
     let guardrails =
-        Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(Failure::Faults)?;
+        Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Faults)?;
     let mut solver = solver.start()?;
     let started = Instant::now();
     let mut progress = Progress { started, total: guardrails.claims().len(), shown: false };
@@ -61,12 +61,12 @@ pub fn run(arguments: Arguments) -> Outcome {
     progress.done();
     let schema = folder.policies.schema();
     let text = match arguments.format {
-        _ if arguments.emit_test => proofs::as_suite(&proofs, schema),
+        _ if arguments.emit_test => proof_text::as_suite(&proofs, schema),
         Format::Text => as_text(&proofs, schema, started.elapsed()),
         Format::Json => as_json(&proofs, schema, started.elapsed())?,
     };
     report::print(&text)?;
-    Ok(ExitCode::from(u8::from(!proofs.iter().all(Proof::holds))))
+    Ok(ExitCode::from(u8::from(!proofs.iter().all(CheckedClaim::holds))))
 }
 
 /// A line on a terminal that says what a long run is at.
@@ -78,7 +78,7 @@ struct Progress {
 
 impl Progress {
     fn next(&mut self, claim: &Claim, nth: usize) -> ControlFlow<()> {
-        if self.started.elapsed() > SILENCE && std::io::stderr().is_terminal() {
+        if self.started.elapsed() > PROGRESS_DELAY && std::io::stderr().is_terminal() {
             // A line that cannot be shown is not worth failing for.
             let _ = write!(std::io::stderr(), "\r\x1b[Kproving {nth} of {}: {}", self.total, claim.id);
             self.shown = true;
@@ -93,42 +93,43 @@ impl Progress {
     }
 }
 
-fn as_text(proofs: &[Proof], schema: &Schema, took: Duration) -> String {
+fn as_text(proofs: &[CheckedClaim], schema: &Schema, took: Duration) -> String {
     let widest = proofs.iter().map(|proof| proof.claim.id.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for proof in proofs {
         let claim = &proof.claim;
         let result = match &proof.result {
-            Proven::Holds => "proven",
-            Proven::Broken(_) => "BROKEN",
-            Proven::Unknown(_) => "UNKNOWN",
+            ClaimResult::Proven => "proven",
+            ClaimResult::Broken(_) => "BROKEN",
+            ClaimResult::Unknown(_) => "UNKNOWN",
         };
         let took = proof.took.as_secs_f64() * 1e3;
-        let _ = writeln!(text, "{result:7}  {:widest$}  {:12}  {took:6.0} ms", claim.id, claim.form.name());
+        let _ = writeln!(text, "{result:7}  {:widest$}  {:12}  {took:6.0} ms", claim.id, claim.kind.name());
     }
     for proof in proofs.iter().filter(|proof| !proof.holds()) {
-        text += &proofs::describe(proof, schema);
+        text += &proof_text::describe(proof, schema);
     }
-    let count = |wanted: fn(&Proven) -> bool| proofs.iter().filter(|proof| wanted(&proof.result)).count();
+    let count =
+        |wanted: fn(&ClaimResult) -> bool| proofs.iter().filter(|proof| wanted(&proof.result)).count();
     let _ = writeln!(
         text,
         "\n{}: {} proven, {} broken, {} unknown; {:.1} s",
         counted(proofs.len(), "claim"),
-        count(|result| matches!(result, Proven::Holds)),
-        count(|result| matches!(result, Proven::Broken(_))),
-        count(|result| matches!(result, Proven::Unknown(_))),
+        count(|result| matches!(result, ClaimResult::Proven)),
+        count(|result| matches!(result, ClaimResult::Broken(_))),
+        count(|result| matches!(result, ClaimResult::Unknown(_))),
         took.as_secs_f64()
     );
     text
 }
 
-fn as_json(proofs: &[Proof], schema: &Schema, took: Duration) -> Result<String, Failure> {
+fn as_json(proofs: &[CheckedClaim], schema: &Schema, took: Duration) -> Result<String, CliError> {
     let body = json!({
-        "proven": proofs.iter().all(Proof::holds),
+        "proven": proofs.iter().all(CheckedClaim::holds),
         "took_ms": milliseconds(took),
-        "claims": proofs.iter().map(|proof| ProofReport::of(proof, schema)).collect::<Vec<_>>(),
+        "claims": proofs.iter().map(|proof| ClaimReport::of(proof, schema)).collect::<Vec<_>>(),
     });
     serde_json::to_string_pretty(&body)
         .map(|text| text + "\n")
-        .map_err(|error| Failure::message(error.to_string()))
+        .map_err(|error| CliError::message(error.to_string()))
 }

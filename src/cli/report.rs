@@ -9,31 +9,31 @@ use miette::{
 };
 
 use crate::config::colour;
-use crate::failure::Failure;
+use crate::error::CliError;
 use mandate_core::fault::{Fault, Faults, Place, Severity, SourceText};
 
 /// A line longer than this is not shown as an excerpt: it is data, not a text that people read.
-const LONGEST_LINE: usize = 400;
+const MAX_EXCERPT_LINE: usize = 400;
 
 /// Shows why a verb failed, on standard error.
-pub fn failure(failure: &Failure) {
+pub fn print_error(failure: &CliError) {
     let text = match failure {
-        Failure::Faults(faults) => for_people(faults, colour(&stderr())),
-        Failure::Message(message) => format!("error: {message}\n"),
+        CliError::Faults(faults) => render_text(faults, colour(&stderr())),
+        CliError::Message(message) => format!("error: {message}\n"),
     };
     // There is nowhere left to complain.
     let _ = stderr().write_all(text.as_bytes());
 }
 
 /// Faults with excerpts of the texts they are in, and a closing line that counts them.
-pub fn for_people(faults: &Faults, colour: bool) -> String {
+pub fn render_text(faults: &Faults, colour: bool) -> String {
     let handler = handler(colour);
     let mut text = String::new();
     for fault in faults.iter() {
-        if handler.render_report(&mut text, &Shown::new(fault)).is_err() {
+        if handler.render_report(&mut text, &MietteReport::new(fault)).is_err() {
             let _ = writeln!(text, "{fault}");
         }
-        if let Some(place) = fault.place.as_ref().filter(|place| !fits_a_screen(place)) {
+        if let Some(place) = fault.place.as_ref().filter(|place| !has_short_line(place)) {
             let (line, column) = place.line_column();
             let _ = writeln!(text, "   at {}:{line}:{column}\n", place.source.path);
         }
@@ -53,7 +53,7 @@ pub fn handler(colour: bool) -> GraphicalReportHandler {
 }
 
 /// Faults as GitHub's annotations, a line each.
-pub fn for_github(faults: &Faults) -> String {
+pub fn render_github(faults: &Faults) -> String {
     let mut text = String::new();
     for fault in faults.iter() {
         let level = match fault.severity {
@@ -62,22 +62,22 @@ pub fn for_github(faults: &Faults) -> String {
         };
         let place = fault.place.as_ref().map_or_else(String::new, |place| {
             let (line, column) = place.line_column();
-            format!(" file={},line={line},col={column}", property(&place.source.path))
+            format!(" file={},line={line},col={column}", escape_property(&place.source.path))
         });
         let help = fault.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
-        let _ = writeln!(text, "::{level}{place}::{}", data(&format!("{}{help}", fault.message)));
+        let _ = writeln!(text, "::{level}{place}::{}", escape_data(&format!("{}{help}", fault.message)));
     }
     text
 }
 
 /// Escapes what would end an annotation's message.
-fn data(text: &str) -> String {
+fn escape_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// Escapes what would end an annotation's property.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
+fn escape_property(text: &str) -> String {
+    escape_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 pub fn counted(n: usize, what: &str) -> String {
@@ -89,42 +89,42 @@ pub fn counted(n: usize, what: &str) -> String {
 }
 
 /// Writes to standard output. A reader that went away is no error.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), CliError> {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Failure::because("cannot write to standard output", &error)),
+        written => written.map_err(|error| CliError::with_cause("cannot write to standard output", &error)),
     }
 }
 
 /// A fault in the form that the graphical renderer takes.
-struct Shown<'a> {
+struct MietteReport<'a> {
     fault: &'a Fault,
     /// The text to show an excerpt of, if it is one that people read.
     text: Option<NamedText<'a>>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> MietteReport<'a> {
     fn new(fault: &'a Fault) -> Self {
-        let place = fault.place.as_ref().filter(|place| fits_a_screen(place));
+        let place = fault.place.as_ref().filter(|place| has_short_line(place));
         Self { fault, text: place.map(|place| NamedText(&place.source)) }
     }
 }
 
-impl fmt::Debug for Shown<'_> {
+impl fmt::Debug for MietteReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.fault, f)
     }
 }
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for MietteReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.fault.message)
     }
 }
 
-impl std::error::Error for Shown<'_> {}
+impl std::error::Error for MietteReport<'_> {}
 
-impl Diagnostic for Shown<'_> {
+impl Diagnostic for MietteReport<'_> {
     fn severity(&self) -> Option<miette::Severity> {
         Some(match self.fault.severity {
             Severity::Error => miette::Severity::Error,
@@ -153,14 +153,14 @@ pub fn first_line(place: &Place) -> (usize, usize) {
     (place.offset, text.lines().next().map_or(0, str::len))
 }
 
-fn fits_a_screen(place: &Place) -> bool {
+fn has_short_line(place: &Place) -> bool {
     let text = &place.source.text;
     let start = text.get(..place.offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
     let end = text
         .get(place.offset..)
         .and_then(|after| after.find('\n'))
         .map_or(text.len(), |at| place.offset + at);
-    end - start <= LONGEST_LINE
+    end - start <= MAX_EXCERPT_LINE
 }
 
 /// A source text under its path, without a copy.

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::report;
 use crate::config::PolicyArguments;
-use crate::failure::{Failure, Outcome};
+use crate::error::{CliError, CommandResult};
 use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::request::{Reading, Request};
 use mandate_core::schema::Schema;
 use mandate_routes::{Body, HttpRequest, Route, Routed, Routes, Unrouted};
-use mandate_server::authzen::wire::sentence;
+use mandate_server::authzen::wire::request_error_message;
 use mandate_sources::loader::PolicyFolder;
 
 /// The longest body that is read, in bytes.
@@ -26,7 +26,7 @@ const LONGEST_BODY: u64 = 16 * 1024 * 1024;
 #[command(after_help = "Without a method and a path, all routes are listed, the narrower before the wider.")]
 pub struct Arguments {
     #[command(flatten)]
-    place: PolicyArguments,
+    policies: PolicyArguments,
     /// The request's method, such as POST
     #[arg(requires = "target")]
     method: Option<String>,
@@ -64,9 +64,9 @@ enum Format {
     Json,
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
-    let Arguments { place, method, target, format, .. } = arguments;
-    let folder = PolicyFolder::load(&place.folder()?).map_err(Failure::Faults)?;
+pub fn run(arguments: Arguments) -> CommandResult {
+    let Arguments { policies, method, target, format, .. } = arguments;
+    let folder = PolicyFolder::load(&policies.folder()?).map_err(CliError::Faults)?;
     let (Some(method), Some(target)) = (&method, &target) else {
         report::print(&list(&folder.routes))?;
         return Ok(ExitCode::SUCCESS);
@@ -86,27 +86,27 @@ pub fn run(arguments: Arguments) -> Outcome {
         body: body.as_deref().map_or(Body::None, Body::Whole),
         depth: Json::DEEPEST,
         extensions: extensions.collect::<Result<_, _>>()?,
-        metadata: metadata.ok_or_else(|| Failure::message("`--metadata` has to be a JSON object"))?,
+        metadata: metadata.ok_or_else(|| CliError::message("`--metadata` has to be a JSON object"))?,
         peer: arguments.peer.as_deref(),
         certificate: certificate.as_deref(),
     };
     show(&folder.routes.route(&request), folder.policies.schema(), format)
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {
+fn read(path: &PathBuf) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     let done = if path.as_os_str() == "-" {
         std::io::stdin().take(LONGEST_BODY).read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(LONGEST_BODY).read_to_end(&mut bytes))
     };
-    done.map_err(|error| Failure::because(format_args!("cannot read `{}`", path.display()), &error))?;
+    done.map_err(|error| CliError::with_cause(format_args!("cannot read `{}`", path.display()), &error))?;
     Ok(bytes)
 }
 
-fn split(pair: &str, at: char) -> Result<(&str, &str), Failure> {
+fn split(pair: &str, at: char) -> Result<(&str, &str), CliError> {
     let wrong =
-        || Failure::message(format!("`{pair}` has to be a name and a value with `{at}` between them"));
+        || CliError::message(format!("`{pair}` has to be a name and a value with `{at}` between them"));
     pair.split_once(at).map(|(name, value)| (name.trim(), value.trim())).ok_or_else(wrong)
 }
 
@@ -132,7 +132,7 @@ fn heading(route: &Route) -> String {
     )
 }
 
-fn show(routed: &Result<Routed<'_>, Unrouted<'_>>, schema: &Schema, format: Format) -> Outcome {
+fn show(routed: &Result<Routed<'_>, Unrouted<'_>>, schema: &Schema, format: Format) -> CommandResult {
     let routed = match routed {
         Ok(routed) => routed,
         Err(unrouted) => {
@@ -158,7 +158,7 @@ fn show(routed: &Result<Routed<'_>, Unrouted<'_>>, schema: &Schema, format: Form
             ))?;
         }
         Err(error) => {
-            report::print(&format!("{}\ndeny: {}\n", heading(routed.route), sentence(&error)))?;
+            report::print(&format!("{}\ndeny: {}\n", heading(routed.route), request_error_message(&error)))?;
             return Ok(ExitCode::from(2));
         }
     }

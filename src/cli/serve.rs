@@ -1,6 +1,6 @@
 //! `mandate serve`: wires content, decision point and listeners together, and ends them in order.
 
-mod ports;
+mod listeners;
 
 use std::io;
 use std::process::ExitCode;
@@ -16,7 +16,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::{gate, telemetry};
 use crate::config::{LimitConfig, ServeArguments, ServeConfig};
-use crate::failure::{Failure, Outcome};
+use crate::error::{CliError, CommandResult};
+use listeners::ListenerGroup;
 use mandate_core::fault::{Fault, Faults};
 use mandate_pdp::Generation;
 use mandate_pdp::Pdp;
@@ -24,11 +25,10 @@ use mandate_pdp::gate::{Gate, Mode, Subject, Verdict};
 use mandate_pdp::reload::{FirstLoad, Reloader};
 use mandate_server::admin::{self, Phase};
 use mandate_server::listen::address::Address;
-use mandate_server::listen::door::{Door, Security};
-use mandate_server::listen::server::Bounds;
-use mandate_server::service::{self, Service};
+use mandate_server::listen::admission::{Admission, Security};
+use mandate_server::listen::server::ConnectionLimits;
+use mandate_server::service::{self, DecisionService};
 use mandate_sources::loader::{LOADING_STACK, Loader, Locations};
-use ports::Ports;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -36,47 +36,65 @@ pub struct Arguments {
     serve: ServeArguments,
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
+pub fn run(arguments: Arguments) -> CommandResult {
     let config = arguments.serve.config()?;
     telemetry::start(&config.log, config.log_format)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::because("cannot start", &error))?;
+    let runtime = runtime.map_err(|error| CliError::with_cause("cannot start", &error))?;
     let outcome = runtime.block_on(serve(config));
     // A load that was interrupted by a signal is not waited for.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(config: ServeConfig) -> Outcome {
-    let mut signals = Signals::new().map_err(|error| Failure::because("cannot listen to signals", &error))?;
+async fn serve(config: ServeConfig) -> CommandResult {
+    let mut signals =
+        Signals::new().map_err(|error| CliError::with_cause("cannot listen to signals", &error))?;
     let started = Instant::now();
-    let (admin_taken, taken) = (ports::take([&config.admin])?, ports::take(&config.listeners)?);
+    let (admin_bound, bound) =
+        (listeners::bind_all([&config.admin])?, listeners::bind_all(&config.listeners)?);
     let (phase, phases) = watch::channel(Phase::Loading);
-    let LimitConfig { limits, bounds, allowance } = config.limits;
-    let board = ports::board(config.listeners.iter().chain([&config.admin]));
-    tokio::spawn(Arc::clone(&board).follow());
-    let door = |paths| Door::new(Security::default(), paths, allowance, Arc::clone(&board));
-    let router = admin::router(phases, Arc::clone(&board));
-    let few = Bounds { connections: ADMIN_CONNECTIONS, ..bounds };
-    let operating = |_: &Address| TowerToHyperService::new(router.clone());
-    let admin = Ports::open("admin", admin_taken, &door(admin::PATHS), few, operating)?;
+    let LimitConfig { api_limits, connection_limits, admission_limits } = config.limits;
+    let monitor = listeners::monitor(config.listeners.iter().chain([&config.admin]));
+    tokio::spawn(Arc::clone(&monitor).poll_files());
+    let admission =
+        |paths| Admission::new(Security::default(), paths, admission_limits, Arc::clone(&monitor));
+    let router = admin::router(phases, Arc::clone(&monitor));
+    let admin_limits = ConnectionLimits { max_connections: ADMIN_CONNECTIONS, ..connection_limits };
+    let admin_service = |_: &Address| TowerToHyperService::new(router.clone());
+    let admin = ListenerGroup::open(
+        "admin",
+        admin_bound,
+        &admission(admin::SPECIAL_PATHS),
+        admin_limits,
+        admin_service,
+    )?;
     admin.announce()?;
 
     let gate = gate::of(&config)?;
     let Some(loaded) = load(&config, gate, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
-    let (pdp, reloader) = start(loaded.map_err(Failure::Faults)?, &config, started)?;
+    let (pdp, reloader) = start(loaded.map_err(CliError::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
-    let answering = |listener: &Address| {
+    let decision_service = |listener: &Address| {
         let public = config.public_url.clone();
-        let answers = Arc::new(Service::new(pdp.clone(), limits, public, listener.clone()));
+        let handler = Arc::new(DecisionService::new(pdp.clone(), api_limits, public, listener.clone()));
         service_fn(move |request| {
-            let answers = Arc::clone(&answers);
-            async move { Ok(answers.answer(request).await) }
+            let handler = Arc::clone(&handler);
+            async move { Ok(handler.handle(request).await) }
         })
     };
-    let many = Bounds { connections: connections(bounds.connections, taken.len()), ..bounds };
-    let decisions = Ports::open("decisions", taken, &door(service::PATHS), many, answering)?;
+    let decision_limits = ConnectionLimits {
+        max_connections: connections(connection_limits.max_connections, bound.len()),
+        ..connection_limits
+    };
+    let decisions = ListenerGroup::open(
+        "decisions",
+        bound,
+        &admission(service::SPECIAL_PATHS),
+        decision_limits,
+        decision_service,
+    )?;
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
 
@@ -94,7 +112,7 @@ async fn serve(config: ServeConfig) -> Outcome {
 }
 
 /// What the first load brought.
-struct Loaded {
+struct InitialLoad {
     loader: Loader,
     gate: Gate,
     generation: Generation,
@@ -103,19 +121,23 @@ struct Loaded {
 }
 
 /// A decision point on what was loaded, and the writer that keeps it fresh.
-fn start(loaded: Loaded, config: &ServeConfig, started: Instant) -> Result<(Pdp, Reloader), Failure> {
-    let Loaded { loader, gate, generation, warnings, verdict } = loaded;
+fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<(Pdp, Reloader), CliError> {
+    let InitialLoad { loader, gate, generation, warnings, verdict } = loaded;
     let first = FirstLoad { warnings, took: started.elapsed(), verdict };
     log_start(&generation, &first);
     let pdp = Pdp::new(generation, config.cache_entries);
     let reloader = Reloader::start(pdp.clone(), loader, &config.locations, gate, &first, config.poll);
     reloader
         .map(|reloader| (pdp, reloader))
-        .map_err(|error| Failure::because("cannot start a thread", &error))
+        .map_err(|error| CliError::with_cause("cannot start a thread", &error))
 }
 
 /// Loads the first snapshot; `None` if told to stop meanwhile.
-async fn load(config: &ServeConfig, gate: Gate, signals: &mut Signals) -> Option<Result<Loaded, Faults>> {
+async fn load(
+    config: &ServeConfig,
+    gate: Gate,
+    signals: &mut Signals,
+) -> Option<Result<InitialLoad, Faults>> {
     let locations = config.locations.clone();
     let (done, loaded) = oneshot::channel();
     let load = move || {
@@ -133,7 +155,7 @@ async fn load(config: &ServeConfig, gate: Gate, signals: &mut Signals) -> Option
 }
 
 /// Where guardrails are enforced, nothing is served before they are proven.
-fn load_and_prove(locations: &Locations, mut gate: Gate) -> Result<Loaded, Faults> {
+fn load_and_prove(locations: &Locations, mut gate: Gate) -> Result<InitialLoad, Faults> {
     let mut loader = Loader::new(locations);
     let mut loaded = loader.load()?;
     let (snapshot, warnings) = (&loaded.snapshot, std::mem::take(&mut loaded.warnings));
@@ -145,7 +167,7 @@ fn load_and_prove(locations: &Locations, mut gate: Gate) -> Result<Loaded, Fault
             return Err(faults.clone());
         }
     }
-    Ok(Loaded { loader, gate, generation: loaded.into(), warnings, verdict })
+    Ok(InitialLoad { loader, gate, generation: loaded.into(), warnings, verdict })
 }
 
 fn log_start(generation: &Generation, first: &FirstLoad) {

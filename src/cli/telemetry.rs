@@ -6,15 +6,15 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 use crate::config::{LogFormat, colour};
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// Starts logging for the rest of the process.
 ///
 /// # Errors
 /// The filter is none.
-pub fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
+pub fn start(filter: &str, format: LogFormat) -> Result<(), CliError> {
     let targets: Targets =
-        filter.parse().map_err(|error| Failure::message(format!("`{filter}` is no log filter: {error}")))?;
+        filter.parse().map_err(|error| CliError::message(format!("`{filter}` is no log filter: {error}")))?;
     let layer = tracing_subscriber::fmt::layer().with_writer(stderr).with_target(false);
     let layer = match format {
         LogFormat::Text => layer.with_ansi(colour(&stderr())).boxed(),

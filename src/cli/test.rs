@@ -16,7 +16,7 @@ use clap::Args;
 
 use super::report::{self, counted};
 use crate::config::{ContentArguments, SolverArguments, colour};
-use crate::failure::{Failure, Outcome};
+use crate::error::{CliError, CommandResult};
 use mandate_analysis::coverage::Coverage;
 use mandate_analysis::suite::{self, Case, CaseResult};
 use mandate_core::fault::{Faults, SourceText};
@@ -65,20 +65,20 @@ struct RunArguments {
     solver: SolverArguments,
 }
 
-pub fn run(arguments: Arguments) -> Outcome {
+pub fn run(arguments: Arguments) -> CommandResult {
     let Arguments { content, mut run, watch } = arguments;
     run.solver = content.solver(run.solver)?;
     let locations = content.locations()?;
     if run.suites.is_empty() {
         run.suites.push(locations.policies.join("tests"));
     }
-    if watch { watch::follow(&run, &locations) } else { once(&run, &locations) }
+    if watch { watch::run_on_changes(&run, &locations) } else { run_once(&run, &locations) }
 }
 
 /// Loads everything, runs the cases and says what came of it.
-fn once(arguments: &RunArguments, locations: &Locations) -> Outcome {
+fn run_once(arguments: &RunArguments, locations: &Locations) -> CommandResult {
     let mut loader = Loader::new(locations);
-    let snapshot = loader.load().map_err(Failure::Faults)?.snapshot;
+    let snapshot = loader.load().map_err(CliError::Faults)?.snapshot;
     let mut cases = read_cases(&arguments.suites)?;
     let all = cases.len();
     if let Some(filter) = &arguments.filter {
@@ -87,9 +87,9 @@ fn once(arguments: &RunArguments, locations: &Locations) -> Outcome {
     if cases.is_empty() {
         let why =
             if all == 0 { "there is no case to run" } else { "no case has a name that contains the filter" };
-        return Err(Failure::message(why));
+        return Err(CliError::message(why));
     }
-    let mut coverage = arguments.covers().then(|| Coverage::of(snapshot.policies()));
+    let mut coverage = arguments.wants_coverage().then(|| Coverage::of(snapshot.policies()));
     let results = cases.into_iter().map(|case| {
         let result = case.run_covering(&snapshot, coverage.as_mut());
         (case, result)
@@ -99,10 +99,10 @@ fn once(arguments: &RunArguments, locations: &Locations) -> Outcome {
         junit::write(path, &results)?;
     }
     report::print(&summary(&results, all))?;
-    let enough = coverage.map_or(Ok(true), |coverage| arguments.show(&coverage))?;
+    let enough = coverage.map_or(Ok(true), |coverage| arguments.report_coverage(&coverage))?;
     let failed = results.iter().any(|(_, result)| result.failure.is_some());
     if arguments.mutate && failed {
-        return Err(Failure::message("the cases have to pass before mutants are tried"));
+        return Err(CliError::message("the cases have to pass before mutants are tried"));
     }
     let cases: Vec<Case> = results.into_iter().map(|(case, _)| case).collect();
     let noticed =
@@ -111,27 +111,27 @@ fn once(arguments: &RunArguments, locations: &Locations) -> Outcome {
 }
 
 impl RunArguments {
-    fn covers(&self) -> bool {
+    fn wants_coverage(&self) -> bool {
         self.coverage || self.min.is_some() || self.lcov.is_some()
     }
 
     /// Shows the coverage where that was asked for; whether it is enough.
-    fn show(&self, coverage: &Coverage) -> Result<bool, Failure> {
+    fn report_coverage(&self, coverage: &Coverage) -> Result<bool, CliError> {
         if let Some(path) = &self.lcov {
             let written = std::fs::write(path, lcov::lcov(coverage));
             written.map_err(|error| {
-                Failure::because(format_args!("cannot write `{}`", path.display()), &error)
+                CliError::with_cause(format_args!("cannot write `{}`", path.display()), &error)
             })?;
         }
         if self.coverage || self.min.is_some() {
-            report::print(&coverage::for_people(coverage, colour(&std::io::stdout())))?;
+            report::print(&coverage::render_text(coverage, colour(&std::io::stdout())))?;
         }
         let covered = coverage.totals().percent();
         let missed = self.min.filter(|min| covered < *min);
         if let Some(min) = missed {
             let covered = coverage::shown_percent(covered);
             let message = format!("{covered} is covered, less than the {min} % of `--min`");
-            report::failure(&Failure::Message(message));
+            report::print_error(&CliError::Message(message));
         }
         Ok(missed.is_none())
     }
@@ -142,27 +142,27 @@ fn percent(text: &str) -> Result<f64, String> {
     percent.filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| "has to be 0 to 100".to_owned())
 }
 
-fn read_cases(paths: &[PathBuf]) -> Result<Vec<Case>, Failure> {
+fn read_cases(paths: &[PathBuf]) -> Result<Vec<Case>, CliError> {
     let mut cases = Vec::new();
     let mut faults = Faults::default();
     for source in sources(paths)? {
-        match suite::read(&source) {
+        match suite::parse(&source) {
             Ok(read) => cases.extend(read),
             Err(found) => faults.extend(found),
         }
     }
-    faults.into_result().map(|_| cases).map_err(Failure::Faults)
+    faults.into_result().map(|_| cases).map_err(CliError::Faults)
 }
 
-fn sources(paths: &[PathBuf]) -> Result<Vec<Arc<SourceText>>, Failure> {
+fn sources(paths: &[PathBuf]) -> Result<Vec<Arc<SourceText>>, CliError> {
     let mut sources = Vec::new();
     for path in paths {
         if path.is_dir() {
             let folder = Folder::new(path, SUITE_EXTENSIONS, &[]);
-            sources.extend(folder.read(|_, _| true).map_err(Failure::Faults)?.1);
+            sources.extend(folder.read(|_, _| true).map_err(CliError::Faults)?.1);
         } else {
             let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::message(format!("cannot read `{}`: {error}", path.display())))?;
+                .map_err(|error| CliError::message(format!("cannot read `{}`: {error}", path.display())))?;
             sources.push(SourceText::new(path.to_string_lossy(), text));
         }
     }

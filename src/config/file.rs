@@ -8,13 +8,13 @@ use serde::Deserialize;
 
 use super::limits::LimitOptions;
 use super::listeners::{Addresses, ListenerOptions, SocketMode};
-use super::{Guard, LogFormat};
-use crate::failure::Failure;
+use super::{GuardrailsOption, LogFormat};
+use crate::error::CliError;
 
 /// The configuration file: the options of all verbs.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct File {
+pub struct ConfigFile {
     pub policies: Option<PathBuf>,
     pub entities: Option<PathBuf>,
     pub described_by_callers: Option<Vec<String>>,
@@ -22,7 +22,7 @@ pub struct File {
     pub solver: Option<PathBuf>,
     #[serde(with = "humantime_serde")]
     pub solver_limit: Option<Duration>,
-    pub guardrails: Option<Guard>,
+    pub guardrails: Option<GuardrailsOption>,
     pub listen: Option<Addresses>,
     pub admin_listen: Option<String>,
     pub public_url: Option<String>,
@@ -61,16 +61,16 @@ pub struct File {
     pub log_format: Option<LogFormat>,
 }
 
-impl File {
+impl ConfigFile {
     /// Reads the file, if there is to be one.
     ///
     /// # Errors
     /// It cannot be read, or has keys or values that mean nothing; and where.
-    pub fn read(path: Option<&Path>) -> Result<Self, Failure> {
+    pub fn read(path: Option<&Path>) -> Result<Self, CliError> {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::message(format!("cannot read `{}`: {error}", path.display())))?;
-        toml::from_str(&text).map_err(|error| Failure::message(format!("`{}`: {error}", path.display())))
+            .map_err(|error| CliError::message(format!("cannot read `{}`: {error}", path.display())))?;
+        toml::from_str(&text).map_err(|error| CliError::message(format!("`{}`: {error}", path.display())))
     }
 
     /// What the keys at the top say of the listeners of `listen`.

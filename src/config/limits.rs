@@ -5,10 +5,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::at_least_one;
-use crate::failure::Failure;
-use mandate_server::authzen::endpoints::Limits;
-use mandate_server::listen::door::Allowance;
-use mandate_server::listen::server::{Bounds, SHORTEST_HEAD};
+use crate::error::CliError;
+use mandate_server::authzen::endpoints::ApiLimits;
+use mandate_server::listen::admission::AdmissionLimits;
+use mandate_server::listen::server::{ConnectionLimits, MIN_HEADER_BYTES};
 
 /// Limits that have an option.
 #[derive(Debug, Clone, Default, Args)]
@@ -50,15 +50,15 @@ pub struct LimitOptions {
 
 /// All limits.
 pub struct LimitConfig {
-    pub limits: Limits,
-    pub bounds: Bounds,
-    pub allowance: Allowance,
+    pub api_limits: ApiLimits,
+    pub connection_limits: ConnectionLimits,
+    pub admission_limits: AdmissionLimits,
 }
 
 impl LimitOptions {
     /// These options, and the other's where these say nothing.
     #[must_use]
-    pub fn over(self, file: &Self) -> Self {
+    pub fn or_file(self, file: &Self) -> Self {
         Self {
             max_body_bytes: self.max_body_bytes.or(file.max_body_bytes),
             max_header_bytes: self.max_header_bytes.or(file.max_header_bytes),
@@ -78,55 +78,74 @@ impl LimitOptions {
     ///
     /// # Errors
     /// One that would refuse everything, or that cannot be held.
-    pub fn config(self) -> Result<LimitConfig, Failure> {
-        let (limits, bounds, allowance) = (Limits::default(), Bounds::default(), Allowance::default());
-        let read = positive("read-timeout", self.read_timeout, limits.body_time)?;
-        let request = positive("request-timeout", self.request_timeout, allowance.time)?;
-        let head = self.max_header_bytes.unwrap_or(bounds.head);
-        if head < SHORTEST_HEAD {
-            return Err(Failure::message(format!("`max-header-bytes` has to be at least {SHORTEST_HEAD}")));
+    pub fn config(self) -> Result<LimitConfig, CliError> {
+        let (api_limits, connection_limits, admission_limits) =
+            (ApiLimits::default(), ConnectionLimits::default(), AdmissionLimits::default());
+        let read = positive_duration("read-timeout", self.read_timeout, api_limits.body_timeout)?;
+        let request =
+            positive_duration("request-timeout", self.request_timeout, admission_limits.request_timeout)?;
+        let head = self.max_header_bytes.unwrap_or(connection_limits.max_header_bytes);
+        if head < MIN_HEADER_BYTES {
+            return Err(CliError::message(format!(
+                "`max-header-bytes` has to be at least {MIN_HEADER_BYTES}"
+            )));
         }
-        let depth = at_least_one("max-json-depth", self.max_json_depth, limits.depth)?;
-        if depth > Limits::DEEPEST {
-            return Err(Failure::message(format!("`max-json-depth` has to be at most {}", Limits::DEEPEST)));
+        let depth = at_least_one("max-json-depth", self.max_json_depth, api_limits.max_json_depth)?;
+        if depth > ApiLimits::MAX_JSON_DEPTH {
+            return Err(CliError::message(format!(
+                "`max-json-depth` has to be at most {}",
+                ApiLimits::MAX_JSON_DEPTH
+            )));
         }
         let streams = self.max_streams.map(|streams| streams as usize);
-        let streams = at_least_one("max-streams", streams, bounds.streams as usize)?;
-        let connections = at_least_one("max-connections", self.max_connections, bounds.connections)?;
-        let requests =
-            at_least_one("max-concurrent-requests", self.max_concurrent_requests, allowance.requests)?;
+        let streams = at_least_one("max-streams", streams, connection_limits.max_streams as usize)?;
+        let connections =
+            at_least_one("max-connections", self.max_connections, connection_limits.max_connections)?;
+        let requests = at_least_one(
+            "max-concurrent-requests",
+            self.max_concurrent_requests,
+            admission_limits.max_concurrent_requests,
+        )?;
         Ok(LimitConfig {
-            limits: Limits {
-                body: at_least_one("max-body-bytes", self.max_body_bytes, limits.body)?,
-                batch: at_least_one("max-batch", self.max_batch, limits.batch)?,
-                depth,
-                body_time: read,
-                request_time: request,
-                largest_page: at_least_one("max-page", self.max_page, limits.largest_page)?,
-                ..limits
+            api_limits: ApiLimits {
+                max_body_bytes: at_least_one(
+                    "max-body-bytes",
+                    self.max_body_bytes,
+                    api_limits.max_body_bytes,
+                )?,
+                max_batch_items: at_least_one("max-batch", self.max_batch, api_limits.max_batch_items)?,
+                max_json_depth: depth,
+                body_timeout: read,
+                request_timeout: request,
+                max_page_size: at_least_one("max-page", self.max_page, api_limits.max_page_size)?,
+                ..api_limits
             },
-            bounds: Bounds {
-                connections,
-                head,
-                streams: u32::try_from(streams).unwrap_or(u32::MAX),
-                idle: positive("idle-timeout", self.idle_timeout, bounds.idle)?,
-                handshake: read,
-                ..bounds
+            connection_limits: ConnectionLimits {
+                max_connections: connections,
+                max_header_bytes: head,
+                max_streams: u32::try_from(streams).unwrap_or(u32::MAX),
+                idle_timeout: positive_duration(
+                    "idle-timeout",
+                    self.idle_timeout,
+                    connection_limits.idle_timeout,
+                )?,
+                handshake_timeout: read,
+                ..connection_limits
             },
-            allowance: Allowance { requests, time: request },
+            admission_limits: AdmissionLimits { max_concurrent_requests: requests, request_timeout: request },
         })
     }
 }
 
 /// Whoever wants to wait longer does not want a limit, and there is none without.
-const LONGEST: Duration = Duration::from_hours(24);
+const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// A time; none would end everything at once.
-fn positive(option: &str, given: Option<Duration>, default: Duration) -> Result<Duration, Failure> {
+fn positive_duration(option: &str, given: Option<Duration>, default: Duration) -> Result<Duration, CliError> {
     match given {
-        Some(Duration::ZERO) => Err(Failure::message(format!("`{option}` has to be more than 0s"))),
-        Some(given) if given > LONGEST => {
-            Err(Failure::message(format!("`{option}` has to be at most 1 day")))
+        Some(Duration::ZERO) => Err(CliError::message(format!("`{option}` has to be more than 0s"))),
+        Some(given) if given > MAX_TIMEOUT => {
+            Err(CliError::message(format!("`{option}` has to be at most 1 day")))
         }
         given => Ok(given.unwrap_or(default)),
     }

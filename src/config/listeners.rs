@@ -7,8 +7,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use mandate_server::listen::address::Address;
-use mandate_server::listen::authentication::Jwt;
-use mandate_server::listen::door::{Security, SecurityFiles};
+use mandate_server::listen::admission::{Security, SecurityConfig};
+use mandate_server::listen::authentication::JwtConfig;
 
 /// Who may connect to a listener, and ask.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -62,7 +62,8 @@ impl Addresses {
             Self::One(text) => std::slice::from_ref(text),
             Self::Several(texts) => texts.as_slice(),
         };
-        let read = texts.iter().filter_map(|text| text.parse().map_err(|error| note(wrong, &error)).ok());
+        let read =
+            texts.iter().filter_map(|text| text.parse().map_err(|error| push_error(wrong, &error)).ok());
         read.collect()
     }
 }
@@ -97,23 +98,23 @@ pub struct ListenerConfig {
 }
 
 /// All listeners, as they are asked for.
-pub struct Wanted {
+pub struct ListenerSettings {
     /// The addresses of flags and environment.
-    pub flagged: Option<Vec<Address>>,
-    pub admin_flagged: Option<Address>,
+    pub listen_flag: Option<Vec<Address>>,
+    pub admin_listen_flag: Option<Address>,
     /// The options of flags and environment, and under them those of the file.
     pub options: ListenerOptions,
     /// The file's.
     pub listen: Option<Addresses>,
     pub admin_listen: Option<String>,
-    pub tables: Vec<ListenerOptions>,
+    pub listener_tables: Vec<ListenerOptions>,
     pub admin: Option<ListenerOptions>,
 }
 
 impl ListenerOptions {
     /// These options, and the other's where these say nothing.
     #[must_use]
-    pub fn over(self, file: Self) -> Self {
+    pub fn or_file(self, file: Self) -> Self {
         Self {
             address: self.address.or(file.address),
             tls_cert: self.tls_cert.or(file.tls_cert),
@@ -138,12 +139,12 @@ impl ListenerOptions {
         let security = if wrong.len() == before { Security::open(files) } else { Ok(Security::default()) };
         let security = security.map_err(|errors| wrong.extend(errors)).unwrap_or_default();
         if wrong.len() == before && !insecure {
-            wrong.extend(addresses.iter().filter_map(|address| exposed(address, &security)));
+            wrong.extend(addresses.iter().filter_map(|address| exposure_error(address, &security)));
         }
         ListenerConfig { addresses, socket_mode, security }
     }
 
-    fn files(self, addresses: &[Address], wrong: &mut Vec<String>) -> SecurityFiles {
+    fn files(self, addresses: &[Address], wrong: &mut Vec<String>) -> SecurityConfig {
         let https = addresses.iter().find(|address| address.is_https());
         let half = self.tls_cert.is_some() != self.tls_key.is_some();
         let certificate = match (self.tls_cert, self.tls_key) {
@@ -152,43 +153,49 @@ impl ListenerOptions {
             (certificate, _) => {
                 let (there, lacks) =
                     if certificate.is_some() { ("tls-cert", "tls-key") } else { ("tls-key", "tls-cert") };
-                note(wrong, &format!("`{there}` needs `{lacks}`"));
+                push_error(wrong, &format!("`{there}` needs `{lacks}`"));
                 None
             }
         };
         match (https, &certificate) {
             (Some(address), None) if !half => {
-                note(wrong, &format!("`{address}` needs `tls-cert` and `tls-key`"));
+                push_error(wrong, &format!("`{address}` needs `tls-cert` and `tls-key`"));
             }
             (None, Some(_)) => {
-                note(wrong, &"`tls-cert` is given, and no address begins with `https://`: use one that does");
+                push_error(
+                    wrong,
+                    &"`tls-cert` is given, and no address begins with `https://`: use one that does",
+                );
             }
             _ => {}
         }
         if self.tls_client_ca.is_some() && certificate.is_none() && !half {
-            note(wrong, &"`tls-client-ca` needs `tls-cert` and `tls-key`");
+            push_error(wrong, &"`tls-client-ca` needs `tls-cert` and `tls-key`");
         }
         if self.tls_client_names.is_some() && self.tls_client_ca.is_none() {
-            note(wrong, &"`tls-client-names` needs `tls-client-ca`");
+            push_error(wrong, &"`tls-client-names` needs `tls-client-ca`");
         }
         let jwt = match (self.jwt_issuer, self.jwt_audience, self.jwt_jwks) {
-            (Some(issuer), Some(audience), Some(jwks)) => Some(Jwt { issuer, audience, jwks }),
+            (Some(issuer), Some(audience), Some(jwks)) => Some(JwtConfig { issuer, audience, jwks }),
             (None, None, None) => None,
             _ => {
-                note(wrong, &"`jwt-issuer`, `jwt-audience` and `jwt-jwks` need each other: give all three");
+                push_error(
+                    wrong,
+                    &"`jwt-issuer`, `jwt-audience` and `jwt-jwks` need each other: give all three",
+                );
                 None
             }
         };
         let named = self.tls_client_names.is_some();
-        let client_names = super::names(self.tls_client_names);
+        let client_names = super::non_empty_names(self.tls_client_names);
         if named && client_names.is_empty() {
-            note(wrong, &"`tls-client-names` names nobody: give names, or leave it out for any");
+            push_error(wrong, &"`tls-client-names` names nobody: give names, or leave it out for any");
         }
-        SecurityFiles { certificate, client_ca: self.tls_client_ca, client_names, tokens: self.tokens, jwt }
+        SecurityConfig { certificate, client_ca: self.tls_client_ca, client_names, tokens: self.tokens, jwt }
     }
 }
 
-impl Wanted {
+impl ListenerSettings {
     /// The listeners of decisions, and that of operators.
     ///
     /// # Errors
@@ -197,40 +204,43 @@ impl Wanted {
         let mut wrong = Vec::new();
         let admin = self.admin.clone().unwrap_or_default();
         if self.admin_listen.is_some() && admin.address.is_some() {
-            note(&mut wrong, &"`admin-listen` and the `address` of `[admin]` are the same option: use one");
+            push_error(
+                &mut wrong,
+                &"`admin-listen` and the `address` of `[admin]` are the same option: use one",
+            );
         }
         let in_file = self.admin_listen.clone().map(Addresses::One).or_else(|| admin.address.clone());
         let in_file = in_file.map_or_else(|| vec![Address::loopback(8182)], |it| it.read(&mut wrong));
-        let addresses = self.admin_flagged.clone().map_or(in_file, |address| vec![address]);
+        let addresses = self.admin_listen_flag.clone().map_or(in_file, |address| vec![address]);
         if addresses.len() > 1 {
-            note(&mut wrong, &"the operators' port is one address");
+            push_error(&mut wrong, &"the operators' port is one address");
         }
         // Whoever says so by a flag means this port, too.
         let insecure = admin.insecure.or(self.options.insecure);
         let mut config = Vec::new();
-        self.decisions(&mut config, &mut wrong);
+        self.open_decision_listeners(&mut config, &mut wrong);
         let admin = ListenerOptions { insecure, ..admin }.open(addresses, &mut wrong);
         let all = config.iter().flat_map(|config: &ListenerConfig| &config.addresses).chain(&admin.addresses);
         collisions(&all.collect::<Vec<_>>(), &mut wrong);
         if wrong.is_empty() { Ok((config, admin)) } else { Err(wrong) }
     }
 
-    fn decisions(self, config: &mut Vec<ListenerConfig>, wrong: &mut Vec<String>) {
+    fn open_decision_listeners(self, config: &mut Vec<ListenerConfig>, wrong: &mut Vec<String>) {
         let listen = self.listen.map(|listen| listen.read(wrong));
         // What is flagged takes the place of all that the file names.
-        let (addresses, tables) = match (self.flagged, listen) {
-            (Some(flagged), _) => (flagged, Vec::new()),
-            (None, Some(listen)) => (listen, self.tables),
-            (None, None) if self.tables.is_empty() => (vec![Address::loopback(8181)], Vec::new()),
-            (None, None) => (Vec::new(), self.tables),
+        let (addresses, listener_tables) = match (self.listen_flag, listen) {
+            (Some(listen_flag), _) => (listen_flag, Vec::new()),
+            (None, Some(listen)) => (listen, self.listener_tables),
+            (None, None) if self.listener_tables.is_empty() => (vec![Address::loopback(8181)], Vec::new()),
+            (None, None) => (Vec::new(), self.listener_tables),
         };
         if !addresses.is_empty() {
             config.push(self.options.open(addresses, wrong));
         }
-        for table in tables {
+        for table in listener_tables {
             let addresses = table.address.as_ref().map(|address| address.read(wrong)).unwrap_or_default();
             if addresses.is_empty() {
-                note(wrong, &"a `[[listener]]` has no `address`");
+                push_error(wrong, &"a `[[listener]]` has no `address`");
             }
             config.push(table.open(addresses, wrong));
         }
@@ -238,8 +248,8 @@ impl Wanted {
 }
 
 /// Why an address must not be listened on with so little security.
-fn exposed(address: &Address, security: &Security) -> Option<String> {
-    let (tls, callers) = (address.is_https(), !security.on(address).kinds().is_empty());
+fn exposure_error(address: &Address, security: &Security) -> Option<String> {
+    let (tls, callers) = (address.is_https(), !security.for_address(address).methods().is_empty());
     let lacks = match (tls, callers) {
         _ if address.is_local() => return None,
         (true, true) => return None,
@@ -256,12 +266,12 @@ fn exposed(address: &Address, security: &Security) -> Option<String> {
 
 fn collisions(addresses: &[&Address], wrong: &mut Vec<String>) {
     for (index, address) in addresses.iter().enumerate() {
-        if addresses.iter().skip(index + 1).any(|other| other.collides(address)) {
-            note(wrong, &format!("two listeners have the same address, {address}"));
+        if addresses.iter().skip(index + 1).any(|other| other.conflicts_with(address)) {
+            push_error(wrong, &format!("two listeners have the same address, {address}"));
         }
     }
 }
 
-fn note(wrong: &mut Vec<String>, what: &impl ToString) {
+fn push_error(wrong: &mut Vec<String>, what: &impl ToString) {
     wrong.push(what.to_string());
 }

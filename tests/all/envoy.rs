@@ -45,7 +45,7 @@ fn attributes(http: HttpRequest) -> AttributeContext {
 
 #[track_caller]
 fn answer(service: &ExtAuthz, attributes: AttributeContext) -> CheckResponse {
-    service.answer(&CheckRequest { attributes: Some(attributes) }).unwrap()
+    service.decide(&CheckRequest { attributes: Some(attributes) }).unwrap()
 }
 
 /// One field of the metadata that other filters see.

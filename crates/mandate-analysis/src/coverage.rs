@@ -19,8 +19,8 @@ pub struct PolicyCoverage {
     pub info: Arc<PolicyInfo>,
     pub place: Place,
     /// How often its scope took a request.
-    pub asked: u64,
-    pub came: Count,
+    pub scope_matches: u64,
+    pub counts: TruthCounts,
     pub clauses: Vec<ClauseCoverage>,
 }
 
@@ -28,12 +28,12 @@ pub struct PolicyCoverage {
 #[derive(Debug)]
 pub struct ClauseCoverage {
     pub clause: Clause,
-    pub came: Count,
+    pub counts: TruthCounts,
 }
 
 /// How often something came out which way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Count {
+pub struct TruthCounts {
     pub yes: u64,
     pub no: u64,
     pub failed: u64,
@@ -43,7 +43,7 @@ pub struct Count {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     pub policies: usize,
-    pub policies_met: usize,
+    pub policies_satisfied: usize,
     /// The outcomes that clauses can have: two each, of a literal one.
     pub outcomes: usize,
     pub outcomes_seen: usize,
@@ -55,27 +55,33 @@ impl Coverage {
         let covered = policies.infos().into_iter().filter_map(|info| {
             let place = info.place.clone()?;
             let clauses = policies.clauses(info).into_iter();
-            let clauses = clauses.map(|clause| ClauseCoverage { clause, came: Count::default() }).collect();
+            let clauses =
+                clauses.map(|clause| ClauseCoverage { clause, counts: TruthCounts::default() }).collect();
             let key = key(&place);
-            let covered =
-                PolicyCoverage { info: Arc::clone(info), place, asked: 0, came: Count::default(), clauses };
+            let covered = PolicyCoverage {
+                info: Arc::clone(info),
+                place,
+                scope_matches: 0,
+                counts: TruthCounts::default(),
+                clauses,
+            };
             Some((key, covered))
         });
         Self { policies: covered.collect() }
     }
 
     /// Counts what one case decided.
-    pub fn add(&mut self, trials: &[Trial]) {
-        for trial in trials {
-            let place = trial.policy.place.as_ref().map(key);
+    pub fn add(&mut self, traces: &[Trial]) {
+        for trace in traces {
+            let place = trace.policy.place.as_ref().map(key);
             let Some(policy) = place.and_then(|place| self.policies.get_mut(&place)) else { continue };
-            policy.asked += 1;
-            policy.came.add(trial.met);
-            for (span, truth) in &trial.clauses {
+            policy.scope_matches += 1;
+            policy.counts.add(trace.met);
+            for (span, truth) in &trace.clauses {
                 let mut clauses = policy.clauses.iter_mut();
                 let found = clauses.find(|covered| covered.clause.place.span() == *span);
                 if let Some(covered) = found {
-                    covered.came.add(*truth);
+                    covered.counts.add(*truth);
                 }
             }
         }
@@ -91,7 +97,7 @@ impl Coverage {
             let outcomes = policy.outcomes();
             Totals {
                 policies: sum.policies + 1,
-                policies_met: sum.policies_met + usize::from(policy.came.yes > 0),
+                policies_satisfied: sum.policies_satisfied + usize::from(policy.counts.yes > 0),
                 outcomes: sum.outcomes + outcomes.0,
                 outcomes_seen: sum.outcomes_seen + outcomes.1,
             }
@@ -116,7 +122,7 @@ impl PolicyCoverage {
     /// Whether it was met, and its clauses came out each way they can.
     pub fn is_complete(&self) -> bool {
         let (all, seen) = self.outcomes();
-        self.came.yes > 0 && all == seen
+        self.counts.yes > 0 && all == seen
     }
 }
 
@@ -124,11 +130,11 @@ impl ClauseCoverage {
     /// The outcomes that it can have and never had.
     pub fn unseen(&self) -> Truth {
         let Truth { yes, no } = self.clause.can_be;
-        Truth { yes: yes && self.came.yes == 0, no: no && self.came.no == 0 }
+        Truth { yes: yes && self.counts.yes == 0, no: no && self.counts.no == 0 }
     }
 }
 
-impl Count {
+impl TruthCounts {
     fn add(&mut self, truth: Truth) {
         let count = match truth {
             Truth { yes: true, .. } => &mut self.yes,
@@ -138,7 +144,7 @@ impl Count {
         *count += 1;
     }
 
-    pub fn all(self) -> u64 {
+    pub fn total(self) -> u64 {
         self.yes + self.no + self.failed
     }
 }
@@ -147,7 +153,7 @@ impl Totals {
     /// How much of what there is to see was seen: of policies that can be met, and outcomes of
     /// clauses. All, where there is nothing to see.
     pub fn percent(&self) -> f64 {
-        let (all, seen) = (self.policies + self.outcomes, self.policies_met + self.outcomes_seen);
+        let (all, seen) = (self.policies + self.outcomes, self.policies_satisfied + self.outcomes_seen);
         let float = |n| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
         if all == 0 { 100.0 } else { float(seen) / float(all) * 100.0 }
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use cedar_policy::{Effect, Policy};
 use cedar_policy_symcc::{implies_asserts, never_errors_asserts};
 
-use super::solver::{Answer, Solver};
-use super::symbolic::{RequestEnvironment, compile, compile_one, environments, relevant};
-use super::witness::Witness;
+use super::counterexample::Witness;
+use super::solver::{Solver, SolverAnswer};
+use super::symbolic::{RequestEnvironment, compile, compile_policy, environments, policies_in};
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
 use mandate_core::policies::{Environment, Policies};
@@ -17,7 +17,7 @@ use mandate_core::schema::{ActionId, ActionInfo, Schema};
 use mandate_core::snapshot::Terms;
 
 /// Two sets of policies, both by the schema of the newer.
-pub struct Pair {
+pub struct PolicyPair {
     pub old: Arc<Policies>,
     pub new: Arc<Policies>,
     /// The schema that the older were written for.
@@ -29,14 +29,14 @@ pub struct Pair {
 pub struct Difference {
     pub environment: Environment,
     /// A request that only the newer policies permit.
-    pub wider: Found,
+    pub wider: DiffResult,
     /// A request that only the older policies permit.
-    pub narrower: Found,
+    pub narrower: DiffResult,
 }
 
 /// Whether there is a request that is decided otherwise.
 #[derive(Debug)]
-pub enum Found {
+pub enum DiffResult {
     /// There is none.
     None,
     /// Such as this.
@@ -56,35 +56,35 @@ pub struct Example {
 
 impl Difference {
     pub fn is_none(&self) -> bool {
-        matches!((&self.wider, &self.narrower), (Found::None, Found::None))
+        matches!((&self.wider, &self.narrower), (DiffResult::None, DiffResult::None))
     }
 
     pub fn is_unknown(&self) -> bool {
-        [&self.wider, &self.narrower].into_iter().any(|found| matches!(found, Found::Unknown(_)))
+        [&self.wider, &self.narrower].into_iter().any(|found| matches!(found, DiffResult::Unknown(_)))
     }
 
     /// The change in a word.
-    pub fn word(&self) -> &'static str {
+    pub fn change_label(&self) -> &'static str {
         match (&self.wider, &self.narrower) {
-            (Found::Unknown(_), _) | (_, Found::Unknown(_)) => "unknown",
-            (Found::None, Found::None) => "same",
-            (Found::Example(_), Found::None) => "wider",
-            (Found::None, Found::Example(_)) => "narrower",
-            (Found::Example(_), Found::Example(_)) => "both",
+            (DiffResult::Unknown(_), _) | (_, DiffResult::Unknown(_)) => "unknown",
+            (DiffResult::None, DiffResult::None) => "same",
+            (DiffResult::Example(_), DiffResult::None) => "wider",
+            (DiffResult::None, DiffResult::Example(_)) => "narrower",
+            (DiffResult::Example(_), DiffResult::Example(_)) => "both",
         }
     }
 }
 
-impl Pair {
+impl PolicyPair {
     /// Request environments that the older schema had and the newer has not, in words.
-    pub fn gone(&self) -> Vec<String> {
-        let left = names(self.new.schema());
-        names(&self.old_schema).into_iter().filter(|name| !left.contains(name)).collect()
+    pub fn removed_environments(&self) -> Vec<String> {
+        let left = environment_labels(self.new.schema());
+        environment_labels(&self.old_schema).into_iter().filter(|name| !left.contains(name)).collect()
     }
 
     /// Actions that are in other groups than they were: the older policies, read by the newer schema, would
     /// match what they did not.
-    fn regrouped(&self) -> BTreeSet<ActionId> {
+    fn actions_with_changed_groups(&self) -> BTreeSet<ActionId> {
         let groups = |action: &ActionInfo| -> BTreeSet<String> {
             action.entities.iter().map(|entity| entity.uid().to_string()).collect()
         };
@@ -100,61 +100,61 @@ impl Pair {
     /// # Errors
     /// A defect of this program: the policies do not fit their schema.
     pub fn compare(&self, solver: &mut Solver) -> Result<Vec<Difference>, String> {
-        let known = names(&self.old_schema);
-        let regrouped = self.regrouped();
+        let known = environment_labels(&self.old_schema);
+        let regrouped = self.actions_with_changed_groups();
         let differences = environments(self.new.schema()).into_iter().map(|environment| {
             // What could not be asked before was permitted to nobody.
-            let asked = known.contains(&words(environment.index, self.new.schema()));
-            let old = if asked { relevant(&self.old, environment.index) } else { Vec::new() };
-            let new = relevant(&self.new, environment.index);
-            let [wider, narrower] = if asked && regrouped.contains(&environment.index.0) {
+            let asked = known.contains(&environment_label(environment.ids, self.new.schema()));
+            let old = if asked { policies_in(&self.old, environment.ids) } else { Vec::new() };
+            let new = policies_in(&self.new, environment.ids);
+            let [wider, narrower] = if asked && regrouped.contains(&environment.ids.0) {
                 ["its action is in other groups by the newer schema"; 2]
-                    .map(|why| Found::Unknown(why.to_owned()))
+                    .map(|why| DiffResult::Unknown(why.to_owned()))
             } else {
-                self.both_ways(&environment, &old, &new, solver)?
+                self.compare_environment(&environment, &old, &new, solver)?
             };
-            Ok(Difference { environment: environment.index, wider, narrower })
+            Ok(Difference { environment: environment.ids, wider, narrower })
         });
         differences.collect()
     }
 
     /// Finds a request that only the newer policies permit, and one that only the older do.
-    fn both_ways(
+    fn compare_environment(
         &self,
         environment: &RequestEnvironment,
         old: &[Policy],
         new: &[Policy],
         solver: &mut Solver,
-    ) -> Result<[Found; 2], String> {
-        if same(old, new) {
-            return Ok([Found::None, Found::None]);
+    ) -> Result<[DiffResult; 2], String> {
+        if same_policies(old, new) {
+            return Ok([DiffResult::None, DiffResult::None]);
         }
         let schema = self.new.schema();
         let forbids = old.iter().chain(new).filter(|policy| policy.effect() == Effect::Forbid);
-        let compiled = never_fail(forbids, environment, schema, solver)
+        let compiled = forbids_never_error(forbids, environment, schema, solver)
             .and_then(|()| Ok((compile(old, environment, schema)?, compile(new, environment, schema)?)));
         let (old_set, new_set) = match compiled {
             Ok(sets) => sets,
-            Err(why) => return Ok([Found::Unknown(why.clone()), Found::Unknown(why)]),
+            Err(why) => return Ok([DiffResult::Unknown(why.clone()), DiffResult::Unknown(why)]),
         };
         let replay = Replay::new(self, old.is_empty())?;
-        let wider = solver.ask(&implies_asserts(&new_set, &old_set));
-        let narrower = solver.ask(&implies_asserts(&old_set, &new_set));
-        Ok([found(wider, true, &replay), found(narrower, false, &replay)])
+        let wider = solver.check_valid(&implies_asserts(&new_set, &old_set));
+        let narrower = solver.check_valid(&implies_asserts(&old_set, &new_set));
+        Ok([to_diff_result(wider, true, &replay), to_diff_result(narrower, false, &replay)])
     }
 }
 
 /// Ok if no forbid can fail: a comparison takes one that does for one that does not match, and the engine
 /// denies.
-fn never_fail<'p>(
+fn forbids_never_error<'p>(
     forbids: impl Iterator<Item = &'p Policy>,
     environment: &RequestEnvironment,
     schema: &Schema,
     solver: &mut Solver,
 ) -> Result<(), String> {
     for forbid in forbids {
-        let compiled = compile_one(forbid, environment, schema)?;
-        if !matches!(solver.ask(&never_errors_asserts(&compiled)), Answer::Holds) {
+        let compiled = compile_policy(forbid, environment, schema)?;
+        if !matches!(solver.check_valid(&never_errors_asserts(&compiled)), SolverAnswer::Holds) {
             return Err(format!("`{}` may fail, and then denies", forbid.id()));
         }
     }
@@ -162,25 +162,25 @@ fn never_fail<'p>(
 }
 
 /// What an answer says of a difference, with an example that the engine decides so, if there is one.
-fn found(answer: Answer, wider: bool, replay: &Replay) -> Found {
+fn to_diff_result(answer: SolverAnswer, wider: bool, replay: &Replay) -> DiffResult {
     let example = match answer {
-        Answer::Holds => return Found::None,
-        Answer::Unknown(why) => return Found::Unknown(why),
-        Answer::Fails(example) => example,
+        SolverAnswer::Holds => return DiffResult::None,
+        SolverAnswer::Unknown(why) => return DiffResult::Unknown(why),
+        SolverAnswer::Counterexample(example) => example,
     };
     let schema = replay.new.schema();
-    let Some(witness) = Witness::found(&example, schema) else {
-        return Found::Unknown("there is a difference, but its example cannot be read".to_owned());
+    let Some(witness) = Witness::from_solver(&example, schema) else {
+        return DiffResult::Unknown("there is a difference, but its example cannot be read".to_owned());
     };
     let differs = |(old, new): &(Decision, Decision)| (new.is_permit(), old.is_permit()) == (wider, !wider);
     let decided = |witness: &Witness| replay.decide(witness).filter(differs);
-    let legible = witness.legible(schema, |witness| decided(witness).is_some());
+    let legible = witness.readable(schema, |witness| decided(witness).is_some());
     let decisions = legible.as_ref().and_then(decided);
-    Found::Example(Box::new(Example { witness: legible.unwrap_or(witness), decisions }))
+    DiffResult::Example(Box::new(Example { witness: legible.unwrap_or(witness), decisions }))
 }
 
 /// Whether two lists hold the same policies; those of one environment are sorted.
-fn same(old: &[Policy], new: &[Policy]) -> bool {
+fn same_policies(old: &[Policy], new: &[Policy]) -> bool {
     let meaning = |policy: &Policy| (policy.effect(), policy.as_ref().condition());
     old.len() == new.len()
         && old.iter().zip(new).all(|(old, new)| {
@@ -196,16 +196,16 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(pair: &Pair, nothing_before: bool) -> Result<Self, String> {
+    fn new(pair: &PolicyPair, no_old_policies: bool) -> Result<Self, String> {
         let empty = |policies: &Arc<Policies>| {
             Snapshot::new(Arc::clone(policies), &Terms::default()).map_err(|faults| faults.to_string())
         };
-        let old = if nothing_before { None } else { Some(empty(&pair.old)?) };
+        let old = if no_old_policies { None } else { Some(empty(&pair.old)?) };
         Ok(Self { old, new: empty(&pair.new)? })
     }
 
     fn decide(&self, witness: &Witness) -> Option<(Decision, Decision)> {
-        let loaded = witness.loaded(&self.new).ok()?;
+        let loaded = witness.load_into(&self.new).ok()?;
         let new = witness.decide(&loaded)?;
         let old = match &self.old {
             Some(old) => witness.decide(&loaded.with_policies(Arc::clone(old.policies())).ok()?)?,
@@ -216,11 +216,11 @@ impl Replay {
 }
 
 /// A request environment in words: principal type, action, resource type.
-pub fn words((action, principal, resource): Environment, schema: &Schema) -> String {
+pub fn environment_label((action, principal, resource): Environment, schema: &Schema) -> String {
     let [principal, resource] = [principal, resource].map(|kind| &schema.kind(kind).name);
     format!("{principal} {} {resource}", schema.action(action).uid)
 }
 
-fn names(schema: &Schema) -> BTreeSet<String> {
-    environments(schema).iter().map(|environment| words(environment.index, schema)).collect()
+fn environment_labels(schema: &Schema) -> BTreeSet<String> {
+    environments(schema).iter().map(|environment| environment_label(environment.ids, schema)).collect()
 }

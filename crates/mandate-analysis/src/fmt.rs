@@ -11,13 +11,13 @@ use mandate_core::fault::{Fault, Faults, Place, SourceText};
 use mandate_core::findings;
 
 /// Cedar's own default, so that editors and Cedar's tools agree with it.
-const STANDARD: Config = Config { line_width: 80, indent_width: 2 };
+const CEDAR_DEFAULTS: Config = Config { line_width: 80, indent_width: 2 };
 
 /// The text in standard form. A text without policies is left as it is.
 ///
 /// # Errors
 /// The text does not parse, or formatting it would change more than its form.
-pub fn formatted(source: &Arc<SourceText>) -> Result<String, Faults> {
+pub fn format_policies(source: &Arc<SourceText>) -> Result<String, Faults> {
     depth::of_policies(source).into_result()?;
     let before: PolicySet = source.text.parse().map_err(|errors| findings::errors(&errors, source))?;
     if before.is_empty() {
@@ -26,17 +26,17 @@ pub fn formatted(source: &Arc<SourceText>) -> Result<String, Faults> {
     let (header, policies) = split_header(&source.text);
     let mut text = header.lines().map(|line| line.trim_end().to_owned() + "\n").collect::<String>();
     text += if header.is_empty() { "" } else { "\n" };
-    text += &policies_str_to_pretty(policies, &STANDARD)
-        .map_err(|error| changed(source, &format!("{error:#}")))?;
-    if !says_the_same(&before, &text) {
-        return Err(changed(source, "a policy would not be the same"));
+    text += &policies_str_to_pretty(policies, &CEDAR_DEFAULTS)
+        .map_err(|error| formatter_error(source, &format!("{error:#}")))?;
+    if !same_policies(&before, &text) {
+        return Err(formatter_error(source, "a policy would not be the same"));
     }
     let lost = lost_comments(source, &text);
     if lost.is_empty() { Ok(text) } else { Err(lost) }
 }
 
 /// A defect of the formatter, which has no place in the text.
-fn changed(source: &SourceText, why: &str) -> Faults {
+fn formatter_error(source: &SourceText, why: &str) -> Faults {
     let fault = Fault::error(format!("cannot format `{}`: {why}", source.path));
     fault.help("the file is left as it is").into()
 }
@@ -58,7 +58,7 @@ fn split_header(text: &str) -> (&str, &str) {
 }
 
 /// Whether the text holds these policies: in Cedar's JSON form, which has no layout.
-fn says_the_same(before: &PolicySet, text: &str) -> bool {
+fn same_policies(before: &PolicySet, text: &str) -> bool {
     let after = text.parse::<PolicySet>().ok().and_then(|after| after.to_json().ok());
     after.is_some() && after == before.clone().to_json().ok()
 }

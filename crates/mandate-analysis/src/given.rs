@@ -36,7 +36,7 @@ pub fn apply(snapshot: &Snapshot, given: &[Given]) -> Result<Snapshot, String> {
     if given.is_empty() {
         return Ok(snapshot.clone());
     }
-    let mut draft = Draft { snapshot, changed: BTreeMap::new(), removed: Vec::new() };
+    let mut draft = GivenEdits { snapshot, changed: BTreeMap::new(), removed: Vec::new() };
     given.iter().try_for_each(|given| draft.add(given))?;
     let incoming = |(entity, origin): &(Description, Origin)| Incoming {
         entity: Entity::pack(entity, *origin, snapshot.schema()),
@@ -46,13 +46,13 @@ pub fn apply(snapshot: &Snapshot, given: &[Given]) -> Result<Snapshot, String> {
     snapshot.apply(&Change { upsert, remove: draft.removed }).map_err(|faults| faults.to_string())
 }
 
-struct Draft<'a> {
+struct GivenEdits<'a> {
     snapshot: &'a Snapshot,
     changed: BTreeMap<EntityRef, (Description, Origin)>,
     removed: Vec<EntityRef>,
 }
 
-impl Draft<'_> {
+impl GivenEdits<'_> {
     fn add(&mut self, given: &Given) -> Result<(), String> {
         match given {
             Given::Without([child, parent]) => self.edge(child, parent, false),
@@ -69,7 +69,7 @@ impl Draft<'_> {
     fn edge(&mut self, child: &str, parent: &str, wanted: bool) -> Result<(), String> {
         let schema = self.snapshot.schema();
         let parent_name = display::entity(parent, schema)?;
-        let entity = self.known(child)?;
+        let entity = self.entity_mut(child)?;
         let info = schema.kind(entity.name.kind);
         if wanted && !info.parents.contains(&parent_name.kind) {
             return Err(format!("a `{}` cannot be directly in `{parent}`", info.name));
@@ -86,7 +86,7 @@ impl Draft<'_> {
     }
 
     /// An entity as the case has it so far, to be changed.
-    fn known(&mut self, name: &str) -> Result<&mut Description, String> {
+    fn entity_mut(&mut self, name: &str) -> Result<&mut Description, String> {
         let schema = self.snapshot.schema();
         let entity = display::entity(name, schema)?;
         match self.changed.entry(entity) {
@@ -122,7 +122,7 @@ impl Draft<'_> {
         if let Some(misfit) = reader.misfits.first() {
             return Err(format!("{}: {}", misfit.path, misfit.message));
         }
-        let entity = self.known(name)?;
+        let entity = self.entity_mut(name)?;
         entity.attributes = entity.attributes.overlaid(&values);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Lint: what is in policies and their schema without effect, and what policies should say but do not.
 //! An author accepts a finding by the annotation `@allow` on the policy.
 
-mod solved;
+mod solver_rules;
 mod unused;
 
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ pub enum Rule {
 
 impl Rule {
     /// Those that a policy can be accepted to break.
-    const OF_POLICIES: [Self; 6] = [
+    const POLICY_RULES: [Self; 6] = [
         Self::NeverMatches,
         Self::Shadowed,
         Self::Redundant,
@@ -50,7 +50,7 @@ impl Rule {
     ];
 
     /// Those that take a solver.
-    pub const SOLVED: [Self; 3] = [Self::NeverMatches, Self::Shadowed, Self::Redundant];
+    pub const SOLVER_RULES: [Self; 3] = [Self::NeverMatches, Self::Shadowed, Self::Redundant];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ impl Finding {
     }
 
     /// The finding as a warning that names its rule.
-    pub fn fault(&self) -> Fault {
+    pub fn to_diagnostic(&self) -> Fault {
         let message = format!("{}: {}", self.rule.name(), self.message);
         Fault::warning(message).help(self.help.clone()).at(self.place.clone())
     }
@@ -96,16 +96,16 @@ pub fn lint(policies: &Policies, schema: &Arc<SourceText>, mut solver: Option<&m
     let mut findings = unused::findings(policies, schema);
     for info in policies.infos() {
         let Some(policy) = policies.set().policy(&PolicyId::new(&info.id)) else { continue };
-        let environments = environments.iter().filter(|it| takes(policies, it.index, info)).collect();
-        let subject = Subject { info, policy, environments };
-        let mut looked = Looked::default();
+        let environments = environments.iter().filter(|it| scope_takes(policies, it.ids, info)).collect();
+        let linted = LintedPolicy { info, policy, environments };
+        let mut results = RuleResults::default();
         match solver.as_deref_mut() {
-            _ if subject.environments.is_empty() => looked.found.push(fits_nothing(info)),
-            Some(solver) => solved::look(&subject, policies, solver, &mut looked),
+            _ if linted.environments.is_empty() => results.found.push(matches_no_environment(info)),
+            Some(solver) => solver_rules::check_with_solver(&linted, policies, solver, &mut results),
             None => {}
         }
-        written(&subject, &mut looked);
-        findings.extend(accepted(&subject, looked));
+        check_annotations(&linted, &mut results);
+        findings.extend(apply_allow_annotation(&linted, results));
     }
     findings.sort_by_cached_key(|finding| {
         let place = finding.place.as_ref().map(|place| (place.source.path.clone(), place.offset));
@@ -115,45 +115,45 @@ pub fn lint(policies: &Policies, schema: &Arc<SourceText>, mut solver: Option<&m
 }
 
 /// A policy to look at.
-struct Subject<'a> {
+struct LintedPolicy<'a> {
     info: &'a PolicyInfo,
     policy: &'a Policy,
     /// The request environments that its scope takes.
     environments: Vec<&'a RequestEnvironment>,
 }
 
-fn takes(policies: &Policies, environment: Environment, info: &PolicyInfo) -> bool {
+fn scope_takes(policies: &Policies, environment: Environment, info: &PolicyInfo) -> bool {
     let candidates = policies.candidates(environment);
     candidates.is_some_and(|candidates| candidates.all().any(|candidate| *candidate.info == *info))
 }
 
-fn fits_nothing(info: &PolicyInfo) -> Finding {
+fn matches_no_environment(info: &PolicyInfo) -> Finding {
     let message = format!("`{}` never matches: no action takes such a principal and resource", info.id);
     Finding::of(info, Rule::NeverMatches, message, "correct its scope, or remove it")
 }
 
 /// What a look at one policy brought.
 #[derive(Debug, Default)]
-struct Looked {
+struct RuleResults {
     /// The rules that it surely keeps.
-    kept: BTreeSet<Rule>,
+    passed: BTreeSet<Rule>,
     found: Vec<Finding>,
 }
 
-impl Looked {
-    fn found_if(&mut self, rule: Rule, found: Option<Finding>) {
+impl RuleResults {
+    fn record(&mut self, rule: Rule, found: Option<Finding>) {
         match found {
             Some(finding) => self.found.push(finding),
             None => {
-                self.kept.insert(rule);
+                self.passed.insert(rule);
             }
         }
     }
 }
 
 /// What a policy does not say.
-fn written(subject: &Subject<'_>, looked: &mut Looked) {
-    let Subject { info, policy, .. } = subject;
+fn check_annotations(linted: &LintedPolicy<'_>, results: &mut RuleResults) {
+    let LintedPolicy { info, policy, .. } = linted;
     let open = policy.effect() == Effect::Permit && policy.as_ref().non_scope_constraints().is_none();
     let says = |name: &str| policy.annotation(name).is_some_and(|text| !text.is_empty());
     let id = &info.id;
@@ -178,20 +178,20 @@ fn written(subject: &Subject<'_>, looked: &mut Looked) {
         ),
     ];
     for (rule, broken, message, help) in rules {
-        looked.found_if(rule, broken.then(|| Finding::of(info, rule, message, help)));
+        results.record(rule, broken.then(|| Finding::of(info, rule, message, help)));
     }
 }
 
 /// What is left when the policy's `@allow` is heard, which may be wrong itself.
-fn accepted(subject: &Subject<'_>, looked: Looked) -> Vec<Finding> {
-    let Subject { info, policy, .. } = subject;
-    let Looked { kept, found } = looked;
+fn apply_allow_annotation(linted: &LintedPolicy<'_>, results: RuleResults) -> Vec<Finding> {
+    let LintedPolicy { info, policy, .. } = linted;
+    let RuleResults { passed, found } = results;
     let Some(allowed) = policy.annotation("allow") else { return found };
     let (mut rules, mut findings) = (BTreeSet::new(), Vec::new());
     for name in allowed.split(',').map(str::trim) {
-        let rule = Rule::OF_POLICIES.into_iter().find(|rule| rule.name() == name);
+        let rule = Rule::POLICY_RULES.into_iter().find(|rule| rule.name() == name);
         let (message, help) = match rule {
-            Some(rule) if kept.contains(&rule) => (
+            Some(rule) if passed.contains(&rule) => (
                 format!("`{}` allows `{name}`, of which there is nothing to accept", info.id),
                 "remove it from `@allow`".to_owned(),
             ),
@@ -201,7 +201,7 @@ fn accepted(subject: &Subject<'_>, looked: Looked) -> Vec<Finding> {
             }
             None => (
                 format!("`{}` allows `{name}`, which is no rule for policies", info.id),
-                format!("the rules are {}", listed(Rule::OF_POLICIES.map(Rule::name))),
+                format!("the rules are {}", quoted_list(Rule::POLICY_RULES.map(Rule::name))),
             ),
         };
         findings.push(Finding::of(info, Rule::UnneededAllow, message, help));
@@ -211,7 +211,7 @@ fn accepted(subject: &Subject<'_>, looked: Looked) -> Vec<Finding> {
 }
 
 /// Names in backticks, separated by commas.
-fn listed<T: std::fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
+fn quoted_list<T: std::fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
 }

@@ -9,24 +9,24 @@ use std::sync::Arc;
 
 pub use edits::{Mutant, Operator, mutants};
 
-use super::diff::{Example, Found, Pair};
-use super::guardrails::Guardrails;
+use super::claims::Guardrails;
+use super::diff::{DiffResult, Example, PolicyPair};
 use super::prove::prove;
 use super::solver::Solver;
-use super::suite::{Asked, Case};
+use super::suite::{Case, PreparedCase};
 use mandate_core::Snapshot;
 use mandate_core::fault::SourceText;
 use mandate_core::policies::{Candidates, Environment, Policies};
 
 /// What became of a mutant.
 #[derive(Debug)]
-pub enum Fate {
+pub enum MutantOutcome {
     /// It is no valid policy, so nobody could use it.
     Invalid,
     /// This case fails.
-    Tested(String),
+    KilledByTest(String),
     /// This claim is broken.
-    Guarded(String),
+    KilledByClaim(String),
     /// It decides as the original does, always.
     Equivalent,
     /// Nobody notices.
@@ -43,13 +43,13 @@ pub enum Survivor {
 }
 
 /// Everything that mutants are tried against.
-pub struct Trials<'a> {
+pub struct MutationRun<'a> {
     policies: &'a Arc<Policies>,
     sources: Vec<Arc<SourceText>>,
-    cases: Vec<(&'a Case, Asked)>,
+    cases: Vec<(&'a Case, PreparedCase)>,
 }
 
-impl<'a> Trials<'a> {
+impl<'a> MutationRun<'a> {
     /// Prepares the cases. Those that are no request by the schema say nothing of policies and are
     /// left out.
     pub fn new(snapshot: &'a Snapshot, cases: &'a [Case]) -> Self {
@@ -57,22 +57,22 @@ impl<'a> Trials<'a> {
         let sources = policies.infos().into_iter().filter_map(|info| info.place.as_ref());
         let sources: BTreeMap<&str, &Arc<SourceText>> =
             sources.map(|place| (place.source.name.as_str(), &place.source)).collect();
-        let cases = cases.iter().filter_map(|case| Some((case, case.ask(snapshot).ok()?.ok()?)));
+        let cases = cases.iter().filter_map(|case| Some((case, case.prepare(snapshot).ok()?.ok()?)));
         Self { policies, sources: sources.into_values().cloned().collect(), cases: cases.collect() }
     }
 
     /// Tries a mutant with the cases alone; `Err` has the mutated policies if no case fails.
-    pub fn test(&self, mutant: &Mutant) -> Result<Fate, Arc<Policies>> {
+    pub fn run_cases(&self, mutant: &Mutant) -> Result<MutantOutcome, Arc<Policies>> {
         let source = &mutant.place.source;
         let edited = Arc::new(SourceText {
             path: source.path.clone(),
             name: source.name.clone(),
-            text: mutant.text(),
+            text: mutant.mutated_text(),
         });
         let others = self.sources.iter().filter(|other| other.name != source.name).cloned();
         let sources: Vec<_> = others.chain([edited]).collect();
         let Ok((mutated, _)) = Policies::parse(&sources, Arc::clone(self.policies.schema())) else {
-            return Ok(Fate::Invalid);
+            return Ok(MutantOutcome::Invalid);
         };
         let mutated = Arc::new(mutated);
         let concerns = |environment: Environment| {
@@ -81,45 +81,50 @@ impl<'a> Trials<'a> {
                 candidates.into_iter().flat_map(Candidates::all).any(|it| it.info.id == mutant.policy)
             })
         };
-        let cases = self.cases.iter().filter(|(_, asked)| concerns(asked.request.environment()));
-        let mut failing = cases.filter(|(case, asked)| !passes(case, asked, &mutated));
+        let cases = self.cases.iter().filter(|(_, prepared)| concerns(prepared.request.environment()));
+        let mut failing = cases.filter(|(case, prepared)| !passes(case, prepared, &mutated));
         match failing.next() {
-            Some((case, _)) => Ok(Fate::Tested(case.name.clone())),
+            Some((case, _)) => Ok(MutantOutcome::KilledByTest(case.name.clone())),
             None => Err(mutated),
         }
     }
 
     /// What becomes of a mutant that no case notices, by the guardrails and by the solver.
-    pub fn prove(&self, mutated: Arc<Policies>, guardrails: &Guardrails, solver: &mut Solver) -> Fate {
+    pub fn prove(
+        &self,
+        mutated: Arc<Policies>,
+        guardrails: &Guardrails,
+        solver: &mut Solver,
+    ) -> MutantOutcome {
         // The first claim that is broken is enough.
         let proofs = prove(&mutated, guardrails, solver, &mut |_, proofs| match proofs.last() {
             Some(proof) if proof.is_broken() => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
         if let Some(proof) = proofs.iter().find(|proof| proof.is_broken()) {
-            return Fate::Guarded(proof.claim.id.to_string());
+            return MutantOutcome::KilledByClaim(proof.claim.id.to_string());
         }
         let schema = Arc::clone(self.policies.schema());
-        let pair = Pair { old: Arc::clone(self.policies), new: mutated, old_schema: schema };
+        let pair = PolicyPair { old: Arc::clone(self.policies), new: mutated, old_schema: schema };
         let differences = match pair.compare(solver) {
             Ok(differences) => differences,
-            Err(why) => return Fate::Survived(Survivor::Unproven(why)),
+            Err(why) => return MutantOutcome::Survived(Survivor::Unproven(why)),
         };
         let mut unproven = None;
         for found in differences.into_iter().flat_map(|it| [it.wider, it.narrower]) {
             match found {
-                Found::None => {}
-                Found::Example(example) => return Fate::Survived(Survivor::Untested(example)),
-                Found::Unknown(why) => unproven = Some(why),
+                DiffResult::None => {}
+                DiffResult::Example(example) => return MutantOutcome::Survived(Survivor::Untested(example)),
+                DiffResult::Unknown(why) => unproven = Some(why),
             }
         }
-        unproven.map_or(Fate::Equivalent, |why| Fate::Survived(Survivor::Unproven(why)))
+        unproven.map_or(MutantOutcome::Equivalent, |why| MutantOutcome::Survived(Survivor::Unproven(why)))
     }
 }
 
 /// In doubt, a case notices.
-fn passes(case: &Case, asked: &Asked, mutated: &Arc<Policies>) -> bool {
-    let Ok(snapshot) = asked.snapshot.with_policies(Arc::clone(mutated)) else { return false };
-    let decision = snapshot.decide(&asked.request, &snapshot.gather(&asked.request));
+fn passes(case: &Case, prepared: &PreparedCase, mutated: &Arc<Policies>) -> bool {
+    let Ok(snapshot) = prepared.snapshot.with_policies(Arc::clone(mutated)) else { return false };
+    let decision = snapshot.decide(&prepared.request, &snapshot.gather(&prepared.request));
     decision.is_ok_and(|decision| case.accepts(&decision))
 }

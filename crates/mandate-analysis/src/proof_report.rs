@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::prove::{Counterexample, Proof, Proven};
-use super::witness::WitnessReport;
+use super::counterexample::WitnessReport;
+use super::prove::{CheckedClaim, ClaimResult, Counterexample};
 use mandate_core::decision::Decision;
 use mandate_core::schema::Schema;
 
 /// A claim and what became of it.
 #[derive(Debug, Clone, Serialize)]
-pub struct ProofReport {
+pub struct ClaimReport {
     pub claim: String,
-    pub form: &'static str,
+    pub kind: &'static str,
     pub because: String,
     /// `proven`, `broken` or `unknown`.
     pub result: &'static str,
@@ -32,15 +32,15 @@ pub struct CounterexampleReport {
     pub witness: WitnessReport,
     /// Absent if such entities cannot be loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub decided: Option<Decided>,
+    pub decided: Option<DecisionReport>,
     /// The decision that an attribute makes another, though it should not matter.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub otherwise: Option<Otherwise>,
+    pub counterfactual: Option<Counterfactual>,
 }
 
 /// A decision, and the policies that made it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Decided {
+pub struct DecisionReport {
     pub decision: bool,
     pub policies: Vec<String>,
     /// The policies that failed, and why.
@@ -49,24 +49,24 @@ pub struct Decided {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Otherwise {
+pub struct Counterfactual {
     /// The attribute's value, wherever it stands.
     pub attribute: bool,
     #[serde(flatten)]
-    pub decided: Decided,
+    pub decided: DecisionReport,
 }
 
-impl ProofReport {
-    pub fn of(proof: &Proof, schema: &Schema) -> Self {
+impl ClaimReport {
+    pub fn of(proof: &CheckedClaim, schema: &Schema) -> Self {
         let claim = &proof.claim;
         let (result, why, counterexample) = match &proof.result {
-            Proven::Holds => ("proven", None, None),
-            Proven::Broken(found) => ("broken", None, Some(CounterexampleReport::of(found, schema))),
-            Proven::Unknown(why) => ("unknown", Some(why.clone()), None),
+            ClaimResult::Proven => ("proven", None, None),
+            ClaimResult::Broken(found) => ("broken", None, Some(CounterexampleReport::of(found, schema))),
+            ClaimResult::Unknown(why) => ("unknown", Some(why.clone()), None),
         };
         Self {
             claim: claim.id.to_string(),
-            form: claim.form.name(),
+            kind: claim.kind.name(),
             because: claim.because.to_string(),
             result,
             took_ms: milliseconds(proof.took),
@@ -78,17 +78,19 @@ impl ProofReport {
 
 impl CounterexampleReport {
     fn of(found: &Counterexample, schema: &Schema) -> Self {
-        let otherwise = found.otherwise.as_ref();
+        let counterfactual = found.counterfactual.as_ref();
         Self {
             witness: found.witness.report(schema),
-            decided: found.decision.as_ref().map(Decided::of),
-            otherwise: otherwise
-                .map(|(value, decision)| Otherwise { attribute: *value, decided: Decided::of(decision) }),
+            decided: found.decision.as_ref().map(DecisionReport::of),
+            counterfactual: counterfactual.map(|(value, decision)| Counterfactual {
+                attribute: *value,
+                decided: DecisionReport::of(decision),
+            }),
         }
     }
 }
 
-impl Decided {
+impl DecisionReport {
     pub fn of(decision: &Decision) -> Self {
         let policies = decision.determining().iter().map(|policy| policy.id.to_string()).collect();
         let errors = decision.errors.iter().map(|error| format!("{}: {}", error.policy.id, error.message));

@@ -10,11 +10,13 @@ use cedar_policy::{Effect, Policy, PolicyId};
 use cedar_policy_core::ast::Expr;
 use cedar_policy_symcc::{Env, equivalent_asserts, never_errors_asserts, never_matches_asserts};
 
-use super::bounds::Bounds;
-use super::guardrails::{Claim, Form, Guardrails, NEVER_ERRORS};
-use super::solver::{Answer, Solver};
-use super::symbolic::{self, RequestEnvironment, compile, compile_one, conditions, environments, variant};
-use super::witness::Witness;
+use super::claims::{Claim, ClaimKind, Guardrails, NEVER_ERRORS};
+use super::counterexample::Witness;
+use super::decompose::DecomposedQuery;
+use super::solver::{Solver, SolverAnswer};
+use super::symbolic::{
+    self, RequestEnvironment, compile, compile_policy, conditions, environments, with_effect_and_conditions,
+};
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
 use mandate_core::fault::{Fault, Faults, SourceText};
@@ -25,17 +27,17 @@ use mandate_core::value::{Record, Value};
 
 /// What became of a claim.
 #[derive(Debug)]
-pub struct Proof {
+pub struct CheckedClaim {
     pub claim: Arc<Claim>,
-    pub result: Proven,
+    pub result: ClaimResult,
     pub took: Duration,
 }
 
 /// Only `Holds` is a proof; in doubt, a claim does not hold.
 #[derive(Debug)]
-pub enum Proven {
+pub enum ClaimResult {
     /// It holds for every request and all entities.
-    Holds,
+    Proven,
     /// It does not, as this shows.
     Broken(Box<Counterexample>),
     /// Nobody knows, and why.
@@ -50,16 +52,16 @@ pub struct Counterexample {
     /// the rules of loading rule such entities out: then only the solver says so.
     pub decision: Option<Decision>,
     /// Where a decision depends on an attribute: what it would be, were the attribute so everywhere.
-    pub otherwise: Option<(bool, Decision)>,
+    pub counterfactual: Option<(bool, Decision)>,
 }
 
-impl Proof {
+impl CheckedClaim {
     pub fn holds(&self) -> bool {
-        matches!(self.result, Proven::Holds)
+        matches!(self.result, ClaimResult::Proven)
     }
 
     pub fn is_broken(&self) -> bool {
-        matches!(self.result, Proven::Broken(_))
+        matches!(self.result, ClaimResult::Broken(_))
     }
 }
 
@@ -69,8 +71,8 @@ pub fn prove(
     policies: &Arc<Policies>,
     guardrails: &Guardrails,
     solver: &mut Solver,
-    next: &mut dyn FnMut(&Claim, &[Proof]) -> ControlFlow<()>,
-) -> Vec<Proof> {
+    next: &mut dyn FnMut(&Claim, &[CheckedClaim]) -> ControlFlow<()>,
+) -> Vec<CheckedClaim> {
     let mut prover = Prover::new(policies, guardrails, solver);
     let mut proofs = Vec::new();
     for claim in guardrails.claims() {
@@ -78,21 +80,21 @@ pub fn prove(
             break;
         }
         let started = Instant::now();
-        let result = prover.prove(claim).map_or_else(|open| open, |()| Proven::Holds);
-        proofs.push(Proof { claim: Arc::clone(claim), result, took: started.elapsed() });
+        let result = prover.prove(claim).map_or_else(|open| open, |()| ClaimResult::Proven);
+        proofs.push(CheckedClaim { claim: Arc::clone(claim), result, took: started.elapsed() });
     }
     proofs
 }
 
 /// What is not proven, as errors.
-pub fn faults(proofs: &[Proof], schema: &Schema) -> Faults {
+pub fn unproven(proofs: &[CheckedClaim], schema: &Schema) -> Faults {
     let mut faults = Faults::default();
     for proof in proofs {
         let claim = &proof.claim;
         let (message, help) = match &proof.result {
-            Proven::Holds => continue,
-            Proven::Broken(found) => ("is broken", found.sentence(schema)),
-            Proven::Unknown(why) => ("is not proven", why.clone()),
+            ClaimResult::Proven => continue,
+            ClaimResult::Broken(found) => ("is broken", found.describe(schema)),
+            ClaimResult::Unknown(why) => ("is not proven", why.clone()),
         };
         let fault = Fault::error(format!("the claim `{}` {message}: {}", claim.id, claim.because));
         faults.push(fault.help(help).at(claim.place.clone()));
@@ -102,16 +104,16 @@ pub fn faults(proofs: &[Proof], schema: &Schema) -> Faults {
 
 impl Counterexample {
     /// The whole counterexample in a sentence.
-    pub fn sentence(&self, schema: &Schema) -> String {
-        let mut text = self.witness.sentence(schema);
-        match (&self.decision, &self.otherwise) {
+    pub fn describe(&self, schema: &Schema) -> String {
+        let mut text = self.witness.describe(schema);
+        match (&self.decision, &self.counterfactual) {
             (None, _) => text += " (found by the solver; the rules of loading may rule it out)",
-            (Some(decision), None) => text = format!("{}: {text}", outcome(decision)),
-            (Some(decision), Some((value, otherwise))) => {
+            (Some(decision), None) => text = format!("{}: {text}", describe_decision(decision)),
+            (Some(decision), Some((value, counterfactual))) => {
                 text = format!(
                     "{}, but {} if the attribute is {value} everywhere: {text}",
-                    outcome(decision),
-                    outcome(otherwise)
+                    describe_decision(decision),
+                    describe_decision(counterfactual)
                 );
             }
         }
@@ -120,7 +122,7 @@ impl Counterexample {
 }
 
 /// What was decided, and by which policies; or which of them failed.
-pub fn outcome(decision: &Decision) -> String {
+pub fn describe_decision(decision: &Decision) -> String {
     if !decision.errors.is_empty() {
         let errors = decision.errors.iter().map(|error| format!("{} ({})", error.policy.id, error.message));
         return format!("a policy fails, {}", errors.collect::<Vec<_>>().join("; "));
@@ -136,12 +138,12 @@ struct Prover<'a> {
     solver: &'a mut Solver,
     environments: Vec<RequestEnvironment>,
     /// Policies and guardrails of which it is not proven that they never fail.
-    fallible: BTreeSet<(Environment, Which, PolicyId)>,
+    may_error: BTreeSet<(Environment, PolicyRole, PolicyId)>,
 }
 
 /// Policies and claims may have the same ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Which {
+enum PolicyRole {
     Policy,
     Claim,
 }
@@ -149,31 +151,31 @@ enum Which {
 impl<'a> Prover<'a> {
     fn new(policies: &'a Arc<Policies>, guardrails: &'a Guardrails, solver: &'a mut Solver) -> Self {
         let environments = environments(policies.schema());
-        Self { policies, guardrails, solver, environments, fallible: BTreeSet::new() }
+        Self { policies, guardrails, solver, environments, may_error: BTreeSet::new() }
     }
 
     /// Ok if the claim holds; else what keeps it from that.
-    fn prove(&mut self, claim: &Claim) -> Result<(), Proven> {
-        if claim.form == Form::NeverErrors {
-            return self.never_errors(claim);
+    fn prove(&mut self, claim: &Claim) -> Result<(), ClaimResult> {
+        if claim.kind == ClaimKind::NeverErrors {
+            return self.prove_never_errors(claim);
         }
-        let mut claims_something = false;
+        let mut not_vacuous = false;
         for environment in self.environments.clone() {
-            let Some(written) = self.guardrails.policy(claim, environment.index).cloned() else { continue };
-            let matched = matched(&claim.form, &written).map_err(Proven::Unknown)?;
-            match &claim.form {
-                Form::Independent { attribute } => {
-                    self.independent(claim, attribute, &written, &environment)?;
+            let Some(written) = self.guardrails.policy(claim, environment.ids).cloned() else { continue };
+            let matched = claimed_requests(&claim.kind, &written).map_err(ClaimResult::Unknown)?;
+            match &claim.kind {
+                ClaimKind::Independent { attribute } => {
+                    self.prove_independent(claim, attribute, &written, &environment)?;
                 }
-                _ => self.bounded(claim, &matched, &environment)?,
+                _ => self.prove_permission_bound(claim, &matched, &environment)?,
             }
-            self.rests_on_no_failure(claim, &written, &environment)?;
-            claims_something = claims_something || self.matches_any(&matched, &environment)?;
+            self.check_no_evaluation_errors(claim, &written, &environment)?;
+            not_vacuous = not_vacuous || self.can_match(&matched, &environment)?;
         }
-        if claims_something {
+        if not_vacuous {
             return Ok(());
         }
-        Err(Proven::Unknown(
+        Err(ClaimResult::Unknown(
             "no request could break it, so it claims nothing: correct its scope or conditions".into(),
         ))
     }
@@ -181,107 +183,115 @@ impl<'a> Prover<'a> {
     /// A proof takes a policy that fails for one that does not match, but the engine denies where a forbid
     /// fails, and a claim that fails claims less than it says. That more is denied breaks no `never` and no
     /// `ceiling`.
-    fn rests_on_no_failure(
+    fn check_no_evaluation_errors(
         &self,
         claim: &Claim,
         written: &Policy,
         environment: &RequestEnvironment,
-    ) -> Result<(), Proven> {
-        let only_less = matches!(claim.form, Form::Never | Form::Ceiling);
-        let matters = |which: Which, id: &PolicyId| match which {
-            Which::Claim => id == written.id(),
-            Which::Policy => !only_less,
+    ) -> Result<(), ClaimResult> {
+        let only_less = matches!(claim.kind, ClaimKind::Never | ClaimKind::Ceiling);
+        let matters = |which: PolicyRole, id: &PolicyId| match which {
+            PolicyRole::Claim => id == written.id(),
+            PolicyRole::Policy => !only_less,
         };
-        let mut fallible = self.fallible.iter().filter(|(of, ..)| *of == environment.index);
-        match fallible.find(|(_, which, id)| matters(*which, id)) {
-            Some((.., id)) => Err(Proven::Unknown(format!("`{id}` may fail; see `{NEVER_ERRORS}`"))),
+        let mut may_error = self.may_error.iter().filter(|(of, ..)| *of == environment.ids);
+        match may_error.find(|(_, which, id)| matters(*which, id)) {
+            Some((.., id)) => Err(ClaimResult::Unknown(format!("`{id}` may fail; see `{NEVER_ERRORS}`"))),
             None => Ok(()),
         }
     }
 
     /// `never`, `ceiling` and `floor`: what `matched` matches is never, or always, permitted.
-    fn bounded(
+    fn prove_permission_bound(
         &mut self,
         claim: &Claim,
         matched: &Policy,
         environment: &RequestEnvironment,
-    ) -> Result<(), Proven> {
+    ) -> Result<(), ClaimResult> {
         let schema = self.policies.schema();
-        let bound = compile(std::slice::from_ref(matched), environment, schema).map_err(Proven::Unknown)?;
-        let relevant = symbolic::relevant(self.policies, environment.index);
+        let bound =
+            compile(std::slice::from_ref(matched), environment, schema).map_err(ClaimResult::Unknown)?;
+        let relevant = symbolic::policies_in(self.policies, environment.ids);
         let policies = self.policies;
-        let real = |found: &Env| {
+        let is_genuine = |found: &Env| {
             let replay = Replay::new(claim, policies, matched).ok();
             let breaks = |witness: &Witness| replay.as_ref().is_some_and(|it| it.breaks(witness).is_some());
-            Witness::found(found, schema).is_some_and(|found| found.completed(schema, breaks).is_some())
+            Witness::from_solver(found, schema).is_some_and(|found| found.completed(schema, breaks).is_some())
         };
         let solver = &mut *self.solver;
-        let mut bounds = Bounds { policies: &relevant, environment, schema, solver, real: &real };
-        let answer = if claim.form == Form::Floor { bounds.always(&bound) } else { bounds.never(&bound) };
-        self.settle(claim, answer.map_err(Proven::Unknown)?, matched)
+        let mut query =
+            DecomposedQuery { policies: &relevant, environment, schema, solver, is_genuine: &is_genuine };
+        let answer = if claim.kind == ClaimKind::Floor {
+            query.always_permits(&bound)
+        } else {
+            query.never_permits(&bound)
+        };
+        self.to_claim_result(claim, answer.map_err(ClaimResult::Unknown)?, matched)
     }
 
     /// Whether any request matches, so that the claim says something.
-    fn matches_any(&mut self, matched: &Policy, environment: &RequestEnvironment) -> Result<bool, Proven> {
-        let compiled = compile_one(matched, environment, self.policies.schema()).map_err(Proven::Unknown)?;
-        match self.solver.ask(&never_matches_asserts(&compiled)) {
-            Answer::Holds => Ok(false),
-            Answer::Fails(_) => Ok(true),
-            Answer::Unknown(why) => Err(Proven::Unknown(why)),
+    fn can_match(&mut self, matched: &Policy, environment: &RequestEnvironment) -> Result<bool, ClaimResult> {
+        let compiled =
+            compile_policy(matched, environment, self.policies.schema()).map_err(ClaimResult::Unknown)?;
+        match self.solver.check_valid(&never_matches_asserts(&compiled)) {
+            SolverAnswer::Holds => Ok(false),
+            SolverAnswer::Counterexample(_) => Ok(true),
+            SolverAnswer::Unknown(why) => Err(ClaimResult::Unknown(why)),
         }
     }
 
-    fn independent(
+    fn prove_independent(
         &mut self,
         claim: &Claim,
         attribute: &str,
         written: &Policy,
         environment: &RequestEnvironment,
-    ) -> Result<(), Proven> {
-        let relevant = symbolic::relevant(self.policies, environment.index);
+    ) -> Result<(), ClaimResult> {
+        let relevant = symbolic::policies_in(self.policies, environment.ids);
         let whole =
-            |policy: &&Policy| conditions(policy).is_some_and(|expr| symbolic::takes_whole_context(&expr));
-        let (action, ..) = environment.index;
+            |policy: &&Policy| conditions(policy).is_some_and(|expr| symbolic::reads_whole_context(&expr));
+        let (action, ..) = environment.ids;
         let in_context = self.policies.schema().action(action).context.get(attribute).is_some();
         if let Some(policy) = relevant.iter().find(whole).filter(|_| in_context) {
-            return Err(Proven::Unknown(format!("`{}` reads the context as a whole", policy.id())));
+            return Err(ClaimResult::Unknown(format!("`{}` reads the context as a whole", policy.id())));
         }
-        let mentions =
-            |policy: &Policy| conditions(policy).is_some_and(|expr| symbolic::mentions(&expr, attribute));
+        let mentions = |policy: &Policy| {
+            conditions(policy).is_some_and(|expr| symbolic::reads_attribute(&expr, attribute))
+        };
         if !relevant.iter().any(mentions) {
             return Ok(());
         }
-        let fence = fence(written).map_err(Proven::Unknown)?;
+        let fence = forbid_everything_else(written).map_err(ClaimResult::Unknown)?;
         let compiled = |policies: Vec<Policy>| {
             let fenced: Vec<Policy> = policies.into_iter().chain([fence.clone()]).collect();
-            compile(&fenced, environment, self.policies.schema()).map_err(Proven::Unknown)
+            compile(&fenced, environment, self.policies.schema()).map_err(ClaimResult::Unknown)
         };
         let asked = [true, false].map(|value| {
-            let fixed = relevant.iter().map(|policy| fixed(policy, attribute, value));
-            fixed.collect::<Result<Vec<_>, _>>().map_err(Proven::Unknown).and_then(&compiled)
+            let fixed = relevant.iter().map(|policy| with_attribute_fixed(policy, attribute, value));
+            fixed.collect::<Result<Vec<_>, _>>().map_err(ClaimResult::Unknown).and_then(&compiled)
         });
         let policies = compiled(relevant.clone())?;
         for fixed in asked {
-            let answer = self.solver.ask(&equivalent_asserts(&policies, &fixed?));
-            self.settle(claim, answer, written)?;
+            let answer = self.solver.check_valid(&equivalent_asserts(&policies, &fixed?));
+            self.to_claim_result(claim, answer, written)?;
         }
         Ok(())
     }
 
     /// Asks of every policy and every claim, so that all are known on which no proof can rest.
-    fn never_errors(&mut self, claim: &Claim) -> Result<(), Proven> {
+    fn prove_never_errors(&mut self, claim: &Claim) -> Result<(), ClaimResult> {
         let mut first = Ok(());
         for environment in self.environments.clone() {
             let of = |policies: &Policies, which| {
-                let relevant = symbolic::relevant(policies, environment.index).into_iter();
+                let relevant = symbolic::policies_in(policies, environment.ids).into_iter();
                 relevant.map(move |policy| (which, policy))
             };
-            let claims = self.guardrails.policies().into_iter().flat_map(|it| of(it, Which::Claim));
-            let all: Vec<_> = of(self.policies, Which::Policy).chain(claims).collect();
+            let claims = self.guardrails.policies().into_iter().flat_map(|it| of(it, PolicyRole::Claim));
+            let all: Vec<_> = of(self.policies, PolicyRole::Policy).chain(claims).collect();
             for (which, policy) in all {
-                let proven = self.never_fails(claim, &policy, &environment);
+                let proven = self.prove_policy_never_errors(claim, &policy, &environment);
                 if proven.is_err() {
-                    self.fallible.insert((environment.index, which, policy.id().clone()));
+                    self.may_error.insert((environment.ids, which, policy.id().clone()));
                     first = first.and(proven);
                 }
             }
@@ -289,64 +299,74 @@ impl<'a> Prover<'a> {
         first
     }
 
-    fn never_fails(
+    fn prove_policy_never_errors(
         &mut self,
         claim: &Claim,
         policy: &Policy,
         environment: &RequestEnvironment,
-    ) -> Result<(), Proven> {
-        let compiled = compile_one(policy, environment, self.policies.schema()).map_err(Proven::Unknown)?;
-        let answer = self.solver.ask(&never_errors_asserts(&compiled));
-        self.settle(claim, answer, policy)
+    ) -> Result<(), ClaimResult> {
+        let compiled =
+            compile_policy(policy, environment, self.policies.schema()).map_err(ClaimResult::Unknown)?;
+        let answer = self.solver.check_valid(&never_errors_asserts(&compiled));
+        self.to_claim_result(claim, answer, policy)
     }
 
-    fn settle(&self, claim: &Claim, answer: Answer, about: &Policy) -> Result<(), Proven> {
+    fn to_claim_result(
+        &self,
+        claim: &Claim,
+        answer: SolverAnswer,
+        about: &Policy,
+    ) -> Result<(), ClaimResult> {
         match answer {
-            Answer::Holds => Ok(()),
-            Answer::Unknown(why) => Err(Proven::Unknown(why)),
-            Answer::Fails(found) => Err(self
+            SolverAnswer::Holds => Ok(()),
+            SolverAnswer::Unknown(why) => Err(ClaimResult::Unknown(why)),
+            SolverAnswer::Counterexample(found) => Err(self
                 .counterexample(claim, &found, about)
-                .map_or_else(Proven::Unknown, |found| Proven::Broken(Box::new(found)))),
+                .map_or_else(ClaimResult::Unknown, |found| ClaimResult::Broken(Box::new(found)))),
         }
     }
 
     /// What the solver found, in a form that the engine decides the same way, if there is one.
     fn counterexample(&self, claim: &Claim, found: &Env, about: &Policy) -> Result<Counterexample, String> {
         let schema = self.policies.schema();
-        let found =
-            Witness::found(found, schema).ok_or("it is broken, but its counterexample cannot be read")?;
+        let found = Witness::from_solver(found, schema)
+            .ok_or("it is broken, but its counterexample cannot be read")?;
         let replay = Replay::new(claim, self.policies, about)?;
-        let Some(witness) = found.legible(schema, |witness| replay.breaks(witness).is_some()) else {
-            return Ok(Counterexample { witness: found, decision: None, otherwise: None });
+        let Some(witness) = found.readable(schema, |witness| replay.breaks(witness).is_some()) else {
+            return Ok(Counterexample { witness: found, decision: None, counterfactual: None });
         };
-        let (decision, otherwise) = replay.breaks(&witness).unzip();
-        Ok(Counterexample { witness, decision, otherwise: otherwise.flatten() })
+        let (decision, counterfactual) = replay.breaks(&witness).unzip();
+        Ok(Counterexample { witness, decision, counterfactual: counterfactual.flatten() })
     }
 }
 
 /// The requests that a claim is about, as a permit: for a ceiling, those beyond it.
-fn matched(form: &Form, written: &Policy) -> Result<Policy, String> {
+fn claimed_requests(kind: &ClaimKind, written: &Policy) -> Result<Policy, String> {
     let conditions = conditions(written);
-    let conditions = match form {
-        Form::Ceiling => Some(conditions.map_or_else(|| Expr::val(false), Expr::not)),
+    let conditions = match kind {
+        ClaimKind::Ceiling => Some(conditions.map_or_else(|| Expr::val(false), Expr::not)),
         _ => conditions,
     };
-    variant(written, Effect::Permit, conditions)
+    with_effect_and_conditions(written, Effect::Permit, conditions)
 }
 
 /// Forbids everything that a policy does not match.
-fn fence(written: &Policy) -> Result<Policy, String> {
+fn forbid_everything_else(written: &Policy) -> Result<Policy, String> {
     let everything: Policy = "forbid (principal, action, resource);"
         .parse()
         .map_err(|error: cedar_policy::ParseErrors| error.to_string())?;
     // No policy has such an id.
     let id = PolicyId::new(format!("{}\u{1f}fence", written.id()));
-    variant(&everything.new_id(id), Effect::Forbid, Some(Expr::not(written.as_ref().condition())))
+    with_effect_and_conditions(
+        &everything.new_id(id),
+        Effect::Forbid,
+        Some(Expr::not(written.as_ref().condition())),
+    )
 }
 
-fn fixed(policy: &Policy, attribute: &str, value: bool) -> Result<Policy, String> {
-    let conditions = conditions(policy).map(|expr| symbolic::fixed(&expr, attribute, value));
-    variant(policy, policy.effect(), conditions)
+fn with_attribute_fixed(policy: &Policy, attribute: &str, value: bool) -> Result<Policy, String> {
+    let conditions = conditions(policy).map(|expr| symbolic::substitute_attribute(&expr, attribute, value));
+    with_effect_and_conditions(policy, policy.effect(), conditions)
 }
 
 /// Counterexamples, decided by the engine.
@@ -371,25 +391,25 @@ impl<'a> Replay<'a> {
     /// What the engine decides, if the witness can be loaded and breaks the claim; for an attribute that
     /// should not matter, also what it decides with the other value.
     fn breaks(&self, witness: &Witness) -> Option<(Decision, Option<(bool, Decision)>)> {
-        let loaded = witness.loaded(&self.policies).ok()?;
+        let loaded = witness.load_into(&self.policies).ok()?;
         let about = witness.decide(&loaded.with_policies(Arc::clone(&self.about)).ok()?)?;
         let decision = witness.decide(&loaded)?;
-        if self.claim.form == Form::NeverErrors {
+        if self.claim.kind == ClaimKind::NeverErrors {
             return (!about.errors.is_empty()).then_some((about, None));
         }
         if !about.is_permit() {
             return None;
         }
-        match &self.claim.form {
-            Form::Never | Form::Ceiling => decision.is_permit().then_some((decision, None)),
-            Form::Floor => (!decision.is_permit()).then_some((decision, None)),
-            Form::Independent { attribute } => [true, false].into_iter().find_map(|value| {
+        match &self.claim.kind {
+            ClaimKind::Never | ClaimKind::Ceiling => decision.is_permit().then_some((decision, None)),
+            ClaimKind::Floor => (!decision.is_permit()).then_some((decision, None)),
+            ClaimKind::Independent { attribute } => [true, false].into_iter().find_map(|value| {
                 let other = with_attribute(witness, attribute, value);
-                let otherwise = other.decide(&other.loaded(&self.policies).ok()?)?;
-                let differs = otherwise.is_permit() != decision.is_permit();
-                differs.then(|| (decision.clone(), Some((value, otherwise))))
+                let counterfactual = other.decide(&other.load_into(&self.policies).ok()?)?;
+                let differs = counterfactual.is_permit() != decision.is_permit();
+                differs.then(|| (decision.clone(), Some((value, counterfactual))))
             }),
-            Form::NeverErrors => None,
+            ClaimKind::NeverErrors => None,
         }
     }
 }

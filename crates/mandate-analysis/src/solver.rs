@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct SolverOptions {
     pub program: PathBuf,
-    pub limit: Duration,
+    pub query_timeout: Duration,
 }
 
 /// Why there is no solver to ask.
@@ -25,18 +25,18 @@ pub enum SolverError {
     #[error(
         "the solver `{program}` cannot be started: {error} (install cvc5, on Debian `apt-get install cvc5`, or name it with `--solver` or CVC5)"
     )]
-    Missing { program: PathBuf, error: String },
+    CannotStart { program: PathBuf, error: String },
     #[error("the solver cannot be run: {0}")]
-    Broken(String),
+    Unusable(String),
 }
 
 /// What a solver makes of a statement about all requests and entities.
 #[derive(Debug)]
-pub enum Answer {
+pub enum SolverAnswer {
     /// It holds for all.
     Holds,
     /// It does not, as this request and these entities show.
-    Fails(Box<Env>),
+    Counterexample(Box<Env>),
     /// The solver does not know, in the time that it has or at all.
     Unknown(String),
 }
@@ -50,7 +50,7 @@ pub struct Solver {
 
 impl SolverOptions {
     /// Unless told otherwise, how long the solver may think about one question.
-    pub const LIMIT: Duration = Duration::from_secs(10);
+    pub const DEFAULT_QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// The first program of this name in the folders, or the path itself if it is one; `None` if there
     /// is no such file.
@@ -69,39 +69,41 @@ impl Solver {
     /// There is no such program, or it is no solver.
     pub fn start(options: &SolverOptions) -> Result<Self, SolverError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| SolverError::Broken(error.to_string()))?;
+        let runtime = runtime.map_err(|error| SolverError::Unusable(error.to_string()))?;
         let mut process = runtime.block_on(async { spawn(options) })?;
-        let works = runtime
-            .block_on(async { tokio::time::timeout(options.limit + GRACE, is_solver(&mut process)).await });
+        let works = runtime.block_on(async {
+            tokio::time::timeout(options.query_timeout + GRACE, is_working_solver(&mut process)).await
+        });
         match works {
             Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return Err(SolverError::Broken("it gives wrong answers".to_owned())),
-            Ok(Err(error)) => return Err(SolverError::Broken(error.to_string())),
-            Err(_) => return Err(SolverError::Broken("it does not answer".to_owned())),
+            Ok(Ok(false)) => return Err(SolverError::Unusable("it gives wrong answers".to_owned())),
+            Ok(Err(error)) => return Err(SolverError::Unusable(error.to_string())),
+            Err(_) => return Err(SolverError::Unusable("it does not answer".to_owned())),
         }
         let compiler = compiler(process)?;
         Ok(Self { options: options.clone(), runtime, compiler })
     }
 
     /// Asks whether a statement holds.
-    pub fn ask(&mut self, statement: &WellFormedAsserts<'_>) -> Answer {
-        let patience = self.options.limit + GRACE;
+    pub fn check_valid(&mut self, statement: &WellFormedAsserts<'_>) -> SolverAnswer {
+        let timeout = self.options.query_timeout + GRACE;
         let asked = self
             .runtime
-            .block_on(async { tokio::time::timeout(patience, self.compiler.check_sat(statement)).await });
+            .block_on(async { tokio::time::timeout(timeout, self.compiler.check_sat(statement)).await });
         match asked {
-            Ok(Ok(None)) => Answer::Holds,
-            Ok(Ok(Some(found))) => Answer::Fails(Box::new(found)),
-            Ok(Err(Error::SolverUnknown)) => {
-                Answer::Unknown(format!("the solver found no answer within {:?}", self.options.limit))
-            }
+            Ok(Ok(None)) => SolverAnswer::Holds,
+            Ok(Ok(Some(found))) => SolverAnswer::Counterexample(Box::new(found)),
+            Ok(Err(Error::SolverUnknown)) => SolverAnswer::Unknown(format!(
+                "the solver found no answer within {:?}",
+                self.options.query_timeout
+            )),
             Ok(Err(error)) => self.restart(&format!("the solver failed: {error}")),
             Err(_) => self.restart("the solver did not answer"),
         }
     }
 
     /// A process that failed may have more to say, which the next question must not get as its answer.
-    fn restart(&mut self, why: &str) -> Answer {
+    fn restart(&mut self, why: &str) -> SolverAnswer {
         let restarted = self.runtime.block_on(async {
             // One that has ended already cannot be ended.
             let _ = self.compiler.solver_mut().clean_up().await;
@@ -109,21 +111,23 @@ impl Solver {
         });
         match restarted.and_then(compiler) {
             Ok(compiler) => self.compiler = compiler,
-            Err(error) => return Answer::Unknown(format!("{why}; {error}")),
+            Err(error) => return SolverAnswer::Unknown(format!("{why}; {error}")),
         }
-        Answer::Unknown(why.to_owned())
+        SolverAnswer::Unknown(why.to_owned())
     }
 }
 
 /// Whether it finds that nothing can hold, and that a contradiction cannot.
-async fn is_solver(process: &mut LocalSolver) -> Result<bool, cedar_policy_symcc::solver::SolverError> {
+async fn is_working_solver(
+    process: &mut LocalSolver,
+) -> Result<bool, cedar_policy_symcc::solver::SolverError> {
     let nothing = process.check_sat().await?;
     process.smtlib_input().assert("false").await?;
     Ok(nothing == Decision::Sat && process.check_sat().await? == Decision::Unsat)
 }
 
 fn compiler(process: LocalSolver) -> Result<CedarSymCompiler<LocalSolver>, SolverError> {
-    CedarSymCompiler::new(process).map_err(|error| SolverError::Broken(error.to_string()))
+    CedarSymCompiler::new(process).map_err(|error| SolverError::Unusable(error.to_string()))
 }
 
 /// Starts the process; it ends with this program, or when nobody asks it any more.
@@ -131,8 +135,10 @@ fn spawn(options: &SolverOptions) -> Result<LocalSolver, SolverError> {
     let mut command = Command::new(&options.program);
     // Some patterns of `like` take functions on strings that the solver keeps behind a flag.
     command.args(["--lang", "smt", "--incremental", "--strings-exp"]);
-    command.arg(format!("--tlimit-per={}", options.limit.as_millis()));
+    command.arg(format!("--tlimit-per={}", options.query_timeout.as_millis()));
     command.kill_on_drop(true);
-    LocalSolver::from_command(&mut command)
-        .map_err(|error| SolverError::Missing { program: options.program.clone(), error: error.to_string() })
+    LocalSolver::from_command(&mut command).map_err(|error| SolverError::CannotStart {
+        program: options.program.clone(),
+        error: error.to_string(),
+    })
 }

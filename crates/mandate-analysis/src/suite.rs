@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::coverage::Coverage;
 use super::given::{self, Given};
-use super::suite_file::{Context, Entry, Expect, Expectation, SuiteFile, Verdict};
+use super::suite_file::{Context, ExpectedAnswer, ExpectedAnswers, ExpectedDecision, SuiteEntry, SuiteFile};
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
 use mandate_core::display;
@@ -28,12 +28,12 @@ pub struct Case {
     resource: String,
     context: Context,
     given: Vec<Given>,
-    expect: Expect,
+    expect: ExpectedAnswer,
 }
 
 /// A case's question, ready to be decided.
 #[derive(Debug)]
-pub struct Asked {
+pub struct PreparedCase {
     /// With what the case changes.
     pub snapshot: Snapshot,
     pub request: Request,
@@ -51,39 +51,39 @@ pub struct CaseResult {
 ///
 /// # Errors
 /// What does not parse, and every case that lacks something.
-pub fn read(source: &Arc<SourceText>) -> Result<Vec<Case>, Faults> {
+pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Case>, Faults> {
     let file: SuiteFile = serde_saphyr::from_str(&source.text).map_err(|error| malformed(&error, source))?;
-    let mut reader = Reader { source, cases: Vec::new(), faults: Faults::default() };
+    let mut reader = SuiteReader { source, cases: Vec::new(), faults: Faults::default() };
     for entry in &file.cases {
         match &entry.expect {
-            Some(Expectation::One(expect)) => reader.case(&entry.name.value, &[entry], expect),
+            Some(ExpectedAnswers::One(expect)) => reader.case(&entry.name.value, &[entry], expect),
             _ => reader.fault(entry, "has to have one answer in `expect`"),
         }
     }
     for table in &file.tables {
         reader.table(table);
     }
-    let Reader { cases, faults, .. } = reader;
+    let SuiteReader { cases, faults, .. } = reader;
     faults.into_result().map(|_| cases)
 }
 
-struct Reader<'a> {
+struct SuiteReader<'a> {
     source: &'a Arc<SourceText>,
     cases: Vec<Case>,
     faults: Faults,
 }
 
-impl Reader<'_> {
-    fn table(&mut self, table: &Entry) {
+impl SuiteReader<'_> {
+    fn table(&mut self, table: &SuiteEntry) {
         if table.rows.is_empty() || table.columns.is_empty() || table.expect.is_some() {
             return self.fault(table, "has to have `columns` and `rows`, which have the answers");
         }
         for row in &table.rows {
             let wanted = table.columns.len();
-            let Some(Expectation::Several(expects)) =
+            let Some(ExpectedAnswers::Several(expects)) =
                 row.expect.as_ref().filter(|expect| expect.answers() == wanted)
             else {
-                let found = row.expect.as_ref().map_or(0, Expectation::answers);
+                let found = row.expect.as_ref().map_or(0, ExpectedAnswers::answers);
                 self.fault(
                     row,
                     &format!("has {found} answers in its list `expect`, the table has {wanted} columns"),
@@ -99,9 +99,10 @@ impl Reader<'_> {
 
     /// A case of entries, the nearest first: each part is taken whole from the first that has it, and
     /// changes add up from the farthest.
-    fn case(&mut self, name: &str, entries: &[&Entry], expect: &Expect) {
+    fn case(&mut self, name: &str, entries: &[&SuiteEntry], expect: &ExpectedAnswer) {
         let Some(nearest) = entries.first() else { return };
-        let text = |part: fn(&Entry) -> &Option<String>| entries.iter().find_map(|entry| part(entry).clone());
+        let text =
+            |part: fn(&SuiteEntry) -> &Option<String>| entries.iter().find_map(|entry| part(entry).clone());
         let (principal, action, resource) =
             (text(|e| &e.principal), text(|e| &e.action), text(|e| &e.resource));
         let missing = [("principal", &principal), ("action", &action), ("resource", &resource)];
@@ -122,9 +123,9 @@ impl Reader<'_> {
         });
     }
 
-    fn fault(&mut self, entry: &Entry, message: &str) {
+    fn fault(&mut self, entry: &SuiteEntry, message: &str) {
         let fault = Fault::error(format!("`{}` {message}", entry.name.value));
-        self.faults.push(fault.at(place(self.source, entry.name.referenced.line())));
+        self.faults.push(fault.at(line_span(self.source, entry.name.referenced.line())));
     }
 }
 
@@ -132,10 +133,10 @@ fn malformed(error: &serde_saphyr::Error, source: &Arc<SourceText>) -> Faults {
     let line = error.location().map_or(1, |location| location.line());
     let message = error.to_string();
     let message = message.lines().next().unwrap_or_default().to_owned();
-    Fault::error(message).at(place(source, line)).into()
+    Fault::error(message).at(line_span(source, line)).into()
 }
 
-fn place(source: &Arc<SourceText>, line: u64) -> Place {
+fn line_span(source: &Arc<SourceText>, line: u64) -> Place {
     let skipped = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
     let offset = source.text.split_inclusive('\n').take(skipped).map(str::len).sum();
     let length = source.text.get(offset..).and_then(|rest| rest.lines().next()).map_or(0, str::len);
@@ -151,20 +152,20 @@ impl Case {
     /// Like [`Case::run`], and counts what the case decided.
     pub fn run_covering(&self, snapshot: &Snapshot, coverage: Option<&mut Coverage>) -> CaseResult {
         let started = Instant::now();
-        let failure = match self.answer(snapshot, coverage) {
-            Ok(answer) => self.difference(&answer),
+        let failure = match self.evaluate(snapshot, coverage) {
+            Ok(answer) => self.mismatch(&answer),
             Err(message) => Some(format!("the case cannot be asked: {message}")),
         };
         CaseResult { failure, took: started.elapsed() }
     }
 
-    fn answer(
+    fn evaluate(
         &self,
         snapshot: &Snapshot,
         coverage: Option<&mut Coverage>,
     ) -> Result<Result<Decision, RequestError>, String> {
-        let Asked { snapshot, request } = match self.ask(snapshot)? {
-            Ok(asked) => asked,
+        let PreparedCase { snapshot, request } = match self.prepare(snapshot)? {
+            Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error)),
         };
         let slice = snapshot.gather(&request);
@@ -178,7 +179,7 @@ impl Case {
     ///
     /// # Errors
     /// Why the case cannot be asked; inside, what is wrong with its question by the schema.
-    pub fn ask(&self, snapshot: &Snapshot) -> Result<Result<Asked, RequestError>, String> {
+    pub fn prepare(&self, snapshot: &Snapshot) -> Result<Result<PreparedCase, RequestError>, String> {
         let snapshot = given::apply(snapshot, &self.given)?;
         let context = serde_json::to_value(&self.context).map_err(|error| error.to_string())?;
         let context = Json::deserialize(&context).map_err(|error| error.to_string())?;
@@ -191,47 +192,51 @@ impl Case {
             context: context.as_object(),
         };
         let request = snapshot.read(&question);
-        Ok(request.map(|request| Asked { snapshot, request }))
+        Ok(request.map(|request| PreparedCase { snapshot, request }))
     }
 
     /// Whether the case expects this decision.
     pub fn accepts(&self, decision: &Decision) -> bool {
-        self.difference(&Ok(decision.clone())).is_none()
+        self.mismatch(&Ok(decision.clone())).is_none()
     }
 
     /// How the answer differs from what was expected, line by line; `None` if it does not.
-    fn difference(&self, answer: &Result<Decision, RequestError>) -> Option<String> {
+    fn mismatch(&self, answer: &Result<Decision, RequestError>) -> Option<String> {
         let verdict = match answer {
-            Ok(decision) if decision.is_permit() => Verdict::Permit,
-            Ok(_) => Verdict::Deny,
-            Err(_) => Verdict::Error,
+            Ok(decision) if decision.is_permit() => ExpectedDecision::Permit,
+            Ok(_) => ExpectedDecision::Deny,
+            Err(_) => ExpectedDecision::Error,
         };
         let determining: Vec<String> =
             answer.iter().flat_map(Decision::determining).map(|policy| policy.id.to_string()).collect();
         let wanted = self.expect.policies();
         let same_policies = wanted.as_ref().is_none_or(|wanted| *wanted == determining);
-        if verdict == self.expect.verdict() && same_policies {
+        if verdict == self.expect.decision() && same_policies {
             return None;
         }
         let came = match answer {
-            Ok(decision) => described(verdict, Some(&determining), Some(decision)),
-            Err(error) => format!("error: {}: {}", part(error.part), error.message),
+            Ok(decision) => describe_answer(verdict, Some(&determining), Some(decision)),
+            Err(error) => format!("error: {}: {}", part_name(error.part), error.message),
         };
         Some(format!(
             "{} {} {}\n- {}\n+ {came}",
             self.principal,
             self.action,
             self.resource,
-            described(self.expect.verdict(), wanted.as_ref(), None),
+            describe_answer(self.expect.decision(), wanted.as_ref(), None),
         ))
     }
 }
 
-fn described(verdict: Verdict, policies: Option<&Vec<String>>, decision: Option<&Decision>) -> String {
+fn describe_answer(
+    verdict: ExpectedDecision,
+    policies: Option<&Vec<String>>,
+    decision: Option<&Decision>,
+) -> String {
     let verdict = match verdict {
-        Verdict::Permit => "permit",
-        Verdict::Deny => "deny",
-        Verdict::Error => "error",
+        ExpectedDecision::Permit => "permit",
+        ExpectedDecision::Deny => "deny",
+        ExpectedDecision::Error => "error",
     };
     let unmet = decision.filter(|decision| decision.determining().is_empty()).map(|decision| {
         let unmet: Vec<&str> = decision.explaining().iter().map(|policy| policy.id.as_str()).collect();
@@ -247,7 +252,7 @@ fn described(verdict: Verdict, policies: Option<&Vec<String>>, decision: Option<
 }
 
 /// A part of a question in the suite's own terms.
-fn part(part: Part) -> &'static str {
+fn part_name(part: Part) -> &'static str {
     match part {
         Part::PrincipalType | Part::PrincipalId | Part::PrincipalProperties => "principal",
         Part::Action | Part::ActionProperties => "action",

@@ -11,15 +11,15 @@ use super::given::Given;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SuiteFile {
-    pub cases: Vec<Entry>,
-    pub tables: Vec<Entry>,
+    pub cases: Vec<SuiteEntry>,
+    pub tables: Vec<SuiteEntry>,
 }
 
 /// A case, a table, or a table's row or column: each can say any part of a question, and which other
 /// parts it has to have is checked when cases are made of it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct SuiteEntry {
     pub name: Spanned<String>,
     pub principal: Option<String>,
     pub action: Option<String>,
@@ -28,19 +28,19 @@ pub struct Entry {
     #[serde(default)]
     pub given: Vec<Given>,
     /// A case's answer, or a row's, one for each column.
-    pub expect: Option<Expectation>,
+    pub expect: Option<ExpectedAnswers>,
     #[serde(default)]
-    pub columns: Vec<Entry>,
+    pub columns: Vec<SuiteEntry>,
     #[serde(default)]
-    pub rows: Vec<Entry>,
+    pub rows: Vec<SuiteEntry>,
 }
 
 /// One answer, or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub enum Expectation {
-    One(Expect),
-    Several(Vec<Expect>),
+pub enum ExpectedAnswers {
+    One(ExpectedAnswer),
+    Several(Vec<ExpectedAnswer>),
 }
 
 pub type Context = BTreeMap<String, serde_json::Value>;
@@ -48,14 +48,14 @@ pub type Context = BTreeMap<String, serde_json::Value>;
 /// What a case expects: an answer, and which policies gave it where that matters.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-pub enum Expect {
-    Answer(Verdict),
-    By(By),
+pub enum ExpectedAnswer {
+    Decision(ExpectedDecision),
+    DeterminedBy(ExpectedPolicies),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum ExpectedDecision {
     Permit,
     Deny,
     /// The question is none by the schema.
@@ -65,12 +65,12 @@ pub enum Verdict {
 /// `{ permit: [ids] }` or `{ deny: [ids] }`: exactly these policies determined the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub enum ExpectedPolicies {
     Permit(Vec<String>),
     Deny(Vec<String>),
 }
 
-impl Expectation {
+impl ExpectedAnswers {
     /// How many answers there are.
     pub fn answers(&self) -> usize {
         match self {
@@ -80,18 +80,21 @@ impl Expectation {
     }
 }
 
-impl Expect {
-    pub fn verdict(&self) -> Verdict {
+impl ExpectedAnswer {
+    pub fn decision(&self) -> ExpectedDecision {
         match self {
-            Self::Answer(verdict) => *verdict,
-            Self::By(By::Permit(_)) => Verdict::Permit,
-            Self::By(By::Deny(_)) => Verdict::Deny,
+            Self::Decision(verdict) => *verdict,
+            Self::DeterminedBy(ExpectedPolicies::Permit(_)) => ExpectedDecision::Permit,
+            Self::DeterminedBy(ExpectedPolicies::Deny(_)) => ExpectedDecision::Deny,
         }
     }
 
     /// The policies that have to have determined the answer, sorted; `None` where any may.
     pub fn policies(&self) -> Option<Vec<String>> {
-        let Self::By(By::Permit(policies) | By::Deny(policies)) = self else { return None };
+        let Self::DeterminedBy(ExpectedPolicies::Permit(policies) | ExpectedPolicies::Deny(policies)) = self
+        else {
+            return None;
+        };
         let mut policies = policies.clone();
         policies.sort();
         Some(policies)

@@ -12,7 +12,7 @@ use mandate_core::schema::Schema;
 /// A request environment, as the engine and as Cedar knows it.
 #[derive(Debug, Clone)]
 pub struct RequestEnvironment {
-    pub index: Environment,
+    pub ids: Environment,
     pub cedar: RequestEnv,
 }
 
@@ -21,16 +21,16 @@ pub fn environments(schema: &Schema) -> Vec<RequestEnvironment> {
     let environments = schema.cedar().request_envs().filter_map(|cedar| {
         let action = schema.actions().find(|(_, action)| action.uid == *cedar.action().as_ref())?.0;
         let [principal, resource] = [cedar.principal(), cedar.resource()].map(ToString::to_string);
-        let index = (action, schema.kind_of_full_name(&principal)?, schema.kind_of_full_name(&resource)?);
-        Some(RequestEnvironment { index, cedar })
+        let ids = (action, schema.kind_of_full_name(&principal)?, schema.kind_of_full_name(&resource)?);
+        Some(RequestEnvironment { ids, cedar })
     });
     let mut environments: Vec<_> = environments.collect();
-    environments.sort_by_key(|environment| environment.index);
+    environments.sort_by_key(|environment| environment.ids);
     environments
 }
 
 /// The policies that requests of this environment can match.
-pub fn relevant(policies: &Policies, environment: Environment) -> Vec<Policy> {
+pub fn policies_in(policies: &Policies, environment: Environment) -> Vec<Policy> {
     let candidates = policies.candidates(environment).into_iter().flat_map(Candidates::all);
     let ids = candidates.map(|candidate| PolicyId::new(&candidate.info.id));
     let mut relevant: Vec<Policy> = ids.filter_map(|id| policies.set().policy(&id).cloned()).collect();
@@ -49,7 +49,7 @@ pub fn compile(
 ) -> Result<CompiledPolicySet, String> {
     let set = PolicySet::from_policies(policies.iter().cloned()).map_err(|error| error.to_string())?;
     CompiledPolicySet::compile(&set, &environment.cedar, schema.cedar()).map_err(|error| {
-        let alone = policies.iter().filter_map(|policy| compile_one(policy, environment, schema).err());
+        let alone = policies.iter().filter_map(|policy| compile_policy(policy, environment, schema).err());
         let alone: Vec<String> = alone.collect();
         if alone.is_empty() { error.to_string() } else { alone.join("; ") }
     })
@@ -59,7 +59,7 @@ pub fn compile(
 ///
 /// # Errors
 /// Why it cannot be analysed.
-pub fn compile_one(
+pub fn compile_policy(
     policy: &Policy,
     environment: &RequestEnvironment,
     schema: &Schema,
@@ -72,7 +72,11 @@ pub fn compile_one(
 ///
 /// # Errors
 /// It is a template, which nothing here is.
-pub fn variant(policy: &Policy, effect: Effect, conditions: Option<Expr>) -> Result<Policy, String> {
+pub fn with_effect_and_conditions(
+    policy: &Policy,
+    effect: Effect,
+    conditions: Option<Expr>,
+) -> Result<Policy, String> {
     let policy = policy.as_ref();
     let variant = StaticPolicy::new(
         policy.id().clone(),
@@ -93,21 +97,21 @@ pub fn conditions(policy: &Policy) -> Option<Expr> {
 }
 
 /// An expression with a constant in place of each attribute of this name.
-pub fn fixed(expr: &Expr, attribute: &str, value: bool) -> Expr {
+pub fn substitute_attribute(expr: &Expr, attribute: &str, value: bool) -> Expr {
     match expr.expr_kind() {
         ExprKind::GetAttr { attr, .. } if attr == attribute => Expr::val(value),
-        _ => with_parts(expr, |part| fixed(part, attribute, value)),
+        _ => with_parts(expr, |part| substitute_attribute(part, attribute, value)),
     }
 }
 
 /// Whether an attribute of this name is read anywhere.
-pub fn mentions(expr: &Expr, attribute: &str) -> bool {
+pub fn reads_attribute(expr: &Expr, attribute: &str) -> bool {
     let reads = |part: &Expr| matches!(part.expr_kind(), ExprKind::GetAttr { attr, .. } if attr == attribute);
     expr.subexpressions().any(reads)
 }
 
 /// Whether the context is read as a whole, so that any of its attributes may matter.
-pub fn takes_whole_context(expr: &Expr) -> bool {
+pub fn reads_whole_context(expr: &Expr) -> bool {
     let is_context = |part: &Expr| matches!(part.expr_kind(), ExprKind::Var(Var::Context));
     // Each attribute that is read has the context as a part of its own.
     let read = |part: &&Expr| match part.expr_kind() {

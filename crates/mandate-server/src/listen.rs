@@ -2,14 +2,14 @@
 //! that knows nothing of it.
 
 pub mod address;
+pub mod admission;
 pub mod authentication;
-pub mod board;
 mod certificate;
-pub mod door;
 mod jwt;
-pub mod refusal;
+pub mod monitor;
+pub mod rejection;
+mod reloading_file;
 pub mod server;
 pub mod socket;
 mod tls;
 mod tokens;
-mod watched;

@@ -12,76 +12,81 @@ use hyper::{Method, Request, Response, StatusCode};
 use tonic::codegen::Service as _;
 
 use super::listen::address::Address;
-use super::listen::door::Paths;
-use crate::authzen::endpoints::{Api, Limits};
+use super::listen::admission::SpecialPaths;
+use crate::authzen::endpoints::{Api, ApiLimits};
 use crate::authzen::metadata::{self, Metadata};
 use crate::authzen::openapi;
-use crate::body::{Lost, collect};
+use crate::body::{BodyError, read_body};
 use crate::gateway::envoy::{self, ExtAuthz};
 use crate::gateway::http as gateway;
 use mandate_pdp::Pdp;
 
 /// The body of an answer.
-pub type Body = Either<Full<Bytes>, tonic::body::Body>;
+pub type ResponseBody = Either<Full<Bytes>, tonic::body::Body>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the metadata say is the same for everybody.
-pub const PATHS: Paths = Paths { open: &[metadata::PATH], grpc: envoy::SERVICE };
+pub const SPECIAL_PATHS: SpecialPaths =
+    SpecialPaths { unauthenticated: &[metadata::PATH], grpc_prefix: envoy::SERVICE_PATH_PREFIX };
 
 /// All that a decision listener serves.
-pub struct Service {
+pub struct DecisionService {
     pdp: Pdp,
     api: Api,
     envoy: AuthorizationServer<ExtAuthz>,
-    limits: Limits,
+    limits: ApiLimits,
     /// Where callers reach it, if the operator says so, and where it listens.
-    public: Option<String>,
-    listener: Address,
+    public_url: Option<String>,
+    listen_address: Address,
     document: Bytes,
 }
 
-impl Service {
-    pub fn new(pdp: Pdp, limits: Limits, public: Option<String>, listener: Address) -> Self {
-        let (api, envoy) =
-            (Api::new(pdp.clone(), limits), envoy::service(pdp.clone(), limits.body, limits.depth));
+impl DecisionService {
+    pub fn new(pdp: Pdp, limits: ApiLimits, public_url: Option<String>, listen_address: Address) -> Self {
+        let (api, envoy) = (
+            Api::new(pdp.clone(), limits),
+            envoy::ext_authz_server(pdp.clone(), limits.max_body_bytes, limits.max_json_depth),
+        );
         let document = format!("{:#}\n", openapi::document()).into();
-        Self { pdp, api, envoy, limits, public, listener, document }
+        Self { pdp, api, envoy, limits, public_url, listen_address, document }
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         match request.uri().path() {
-            path if path.starts_with(envoy::SERVICE) => {
+            path if path.starts_with(envoy::SERVICE_PATH_PREFIX) => {
                 let Ok(response): Result<_, Infallible> = self.envoy.clone().call(request).await;
                 response.map(Either::Right)
             }
-            path if gateway::is_asked_at(path) => self.gateway(request).await.map(Either::Left),
-            openapi::PATH => read_only(&request, || self.document.clone()).map(Either::Left),
-            metadata::PATH => read_only(&request, || self.metadata(&request)).map(Either::Left),
-            _ => self.api.answer(request).await.map(Either::Left),
+            path if gateway::is_gateway_path(path) => self.gateway(request).await.map(Either::Left),
+            openapi::PATH => serve_document(&request, || self.document.clone()).map(Either::Left),
+            metadata::PATH => serve_document(&request, || self.metadata(&request)).map(Either::Left),
+            _ => self.api.handle(request).await.map(Either::Left),
         }
     }
 
     fn metadata<B>(&self, request: &Request<B>) -> Bytes {
-        let metadata = Metadata::of(self.public.as_deref(), &self.listener, request);
+        let metadata = Metadata::of(self.public_url.as_deref(), &self.listen_address, request);
         // Texts can be written.
         serde_json::to_vec(&metadata).unwrap_or_default().into()
     }
 
     async fn gateway(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let asked = Instant::now();
+        let received = Instant::now();
         let (head, body) = request.into_parts();
-        let mut response = match collect(body, self.limits.body, self.limits.body_time).await {
-            Ok(arrived) => gateway::answer(&self.pdp, &head, &arrived, self.limits.depth),
-            Err(Lost::Broken | Lost::Late) => {
+        let mut response = match read_body(body, self.limits.max_body_bytes, self.limits.body_timeout).await {
+            Ok(body) => gateway::respond(&self.pdp, &head, &body, self.limits.max_json_depth),
+            Err(BodyError::Incomplete | BodyError::TimedOut) => {
                 let mut response = Response::new(Bytes::from_static(b"the body did not arrive"));
                 *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
                 response
             }
         };
         // Nobody waits for it any more; whoever still hears it must not take it for timely.
-        if gateway::patience(&head.headers).is_some_and(|patience| asked.elapsed() > patience) {
+        if gateway::caller_timeout(&head.headers)
+            .is_some_and(|caller_timeout| received.elapsed() > caller_timeout)
+        {
             response = Response::new(Bytes::from_static(b"the decision came too late"));
             *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
         }
@@ -93,7 +98,7 @@ impl Service {
 }
 
 /// A document that can be had, and not changed.
-fn read_only<B>(request: &Request<B>, document: impl FnOnce() -> Bytes) -> Response<Full<Bytes>> {
+fn serve_document<B>(request: &Request<B>, document: impl FnOnce() -> Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     if [Method::GET, Method::HEAD].contains(request.method()) {
         *response.body_mut() = Full::new(document());

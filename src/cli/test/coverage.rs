@@ -9,7 +9,7 @@ use mandate_analysis::coverage::{ClauseCoverage, Coverage, PolicyCoverage, Total
 use mandate_core::clauses::Truth;
 
 /// A line for each policy, the text of what is not covered, and the totals.
-pub fn for_people(coverage: &Coverage, colour: bool) -> String {
+pub fn render_text(coverage: &Coverage, colour: bool) -> String {
     let handler = handler(colour);
     let mut text = String::new();
     let mut file = "";
@@ -18,38 +18,38 @@ pub fn for_people(coverage: &Coverage, colour: bool) -> String {
             file = &policy.place.source.path;
             let _ = writeln!(text, "{file}");
         }
-        let open = Open { policy, text: NamedText(&policy.place.source) };
-        let shown = !policy.is_complete() && policy.asked > 0;
+        let open = UncoveredPolicy { policy, text: NamedText(&policy.place.source) };
+        let shown = !policy.is_complete() && policy.scope_matches > 0;
         if !shown || handler.render_report(&mut text, &open).is_err() {
             let _ = writeln!(text, "  {} {open}", if policy.is_complete() { '✓' } else { '⚠' });
         }
     }
-    text + &closing(coverage.totals())
+    text + &totals_line(coverage.totals())
 }
 
 /// A policy in a line.
-fn line(policy: &PolicyCoverage) -> String {
+fn summary_line(policy: &PolicyCoverage) -> String {
     let id = &policy.info.id;
-    if policy.asked == 0 {
+    if policy.scope_matches == 0 {
         return format!("{id}, line {}: no case asks about it", policy.place.line_column().0);
     }
     let (outcomes, seen) = policy.outcomes();
     let seen =
         if outcomes == 0 { String::new() } else { format!(", {seen} of {}", counted(outcomes, "outcome")) };
     let failed =
-        if policy.came.failed == 0 { String::new() } else { format!(", failed {}", policy.came.failed) };
-    let never = match (policy.came.yes, policy.came.no) {
+        if policy.counts.failed == 0 { String::new() } else { format!(", failed {}", policy.counts.failed) };
+    let never = match (policy.counts.yes, policy.counts.no) {
         (0, _) => ", never met",
         (_, 0) if outcomes > 0 => ", never unmet",
         _ => "",
     };
-    format!("{id}: met {}, unmet {}{failed}{seen}{never}", policy.came.yes, policy.came.no)
+    format!("{id}: met {}, unmet {}{failed}{seen}{never}", policy.counts.yes, policy.counts.no)
 }
 
-fn closing(totals: Totals) -> String {
+fn totals_line(totals: Totals) -> String {
     format!(
         "coverage: {} of {} met, {} of {} of clauses seen, {}\n",
-        totals.policies_met,
+        totals.policies_satisfied,
         counted(totals.policies, "policy"),
         totals.outcomes_seen,
         counted(totals.outcomes, "outcome"),
@@ -63,18 +63,18 @@ pub fn shown_percent(percent: f64) -> String {
 }
 
 /// What is left open of a policy, in the form that the graphical renderer takes.
-struct Open<'a> {
+struct UncoveredPolicy<'a> {
     policy: &'a PolicyCoverage,
     text: NamedText<'a>,
 }
 
-impl Open<'_> {
+impl UncoveredPolicy<'_> {
     fn labels(&self) -> Vec<LabeledSpan> {
         let label = |place, text: String| {
             let (offset, length) = first_line(place);
             LabeledSpan::new(Some(text), offset, length)
         };
-        let open = self.policy.clauses.iter().filter_map(|clause| Some((clause, never(clause)?)));
+        let open = self.policy.clauses.iter().filter_map(|clause| Some((clause, uncovered_label(clause)?)));
         let mut labels: Vec<_> = open.map(|(clause, never)| label(&clause.clause.place, never)).collect();
         if labels.is_empty() {
             labels.push(label(&self.policy.place, "never met".to_owned()));
@@ -84,33 +84,33 @@ impl Open<'_> {
 }
 
 /// What a clause never was; `None` if it was all that it can be.
-fn never(clause: &ClauseCoverage) -> Option<String> {
+fn uncovered_label(clause: &ClauseCoverage) -> Option<String> {
     let never = match clause.unseen() {
         Truth::NEITHER => return None,
-        _ if clause.came.all() == 0 => "never evaluated",
+        _ if clause.counts.total() == 0 => "never evaluated",
         Truth { yes: true, no: true } => "never true or false",
         Truth { yes: true, .. } => "never true",
         Truth { no: true, .. } => "never false",
     };
-    let failed = clause.came.failed;
+    let failed = clause.counts.failed;
     Some(if failed == 0 { never.to_owned() } else { format!("{never}, failed {failed}") })
 }
 
-impl fmt::Debug for Open<'_> {
+impl fmt::Debug for UncoveredPolicy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.policy, f)
     }
 }
 
-impl fmt::Display for Open<'_> {
+impl fmt::Display for UncoveredPolicy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&line(self.policy))
+        f.write_str(&summary_line(self.policy))
     }
 }
 
-impl std::error::Error for Open<'_> {}
+impl std::error::Error for UncoveredPolicy<'_> {}
 
-impl Diagnostic for Open<'_> {
+impl Diagnostic for UncoveredPolicy<'_> {
     fn severity(&self) -> Option<miette::Severity> {
         Some(miette::Severity::Warning)
     }
@@ -120,6 +120,6 @@ impl Diagnostic for Open<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(Open::labels(self).into_iter()))
+        Some(Box::new(UncoveredPolicy::labels(self).into_iter()))
     }
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use mandate_analysis::suite::{Case, CaseResult};
 
 /// Writes the report.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(path: &Path, results: &[(Case, CaseResult)]) -> Result<(), Failure> {
+pub fn write(path: &Path, results: &[(Case, CaseResult)]) -> Result<(), CliError> {
     let mut report = Report::new("mandate test");
     let mut files: Vec<&str> = results.iter().map(|(case, _)| case.file.as_str()).collect();
     files.dedup();
@@ -23,7 +23,7 @@ pub fn write(path: &Path, results: &[(Case, CaseResult)]) -> Result<(), Failure>
         report.add_test_suite(suite);
     }
     let write = |error: &dyn std::fmt::Display| {
-        Failure::message(format!("cannot write `{}`: {error}", path.display()))
+        CliError::message(format!("cannot write `{}`: {error}", path.display()))
     };
     let file = std::fs::File::create(path).map_err(|error| write(&error))?;
     report.serialize(file).map_err(|error| write(&error))

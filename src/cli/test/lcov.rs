@@ -20,14 +20,14 @@ fn record(path: &str, policies: &[&PolicyCoverage]) -> String {
         let _ = writeln!(text, "FN:{},{}", policy.place.line_column().0, policy.info.id);
     }
     for policy in policies {
-        let _ = writeln!(text, "FNDA:{},{}", policy.came.yes, policy.info.id);
+        let _ = writeln!(text, "FNDA:{},{}", policy.counts.yes, policy.info.id);
     }
-    found_and_hit(&mut text, "FN", policies.iter().map(|policy| policy.came.yes));
+    found_and_hit(&mut text, "FN", policies.iter().map(|policy| policy.counts.yes));
     let clauses = || policies.iter().flat_map(|policy| &policy.clauses);
     for (block, clause) in clauses().enumerate() {
         let line = clause.clause.place.line_column().0;
         for (branch, count) in branches(clause) {
-            let taken = if clause.came.all() == 0 { "-".to_owned() } else { count.to_string() };
+            let taken = if clause.counts.total() == 0 { "-".to_owned() } else { count.to_string() };
             let _ = writeln!(text, "BRDA:{line},{block},{branch},{taken}");
         }
     }
@@ -43,7 +43,7 @@ fn record(path: &str, policies: &[&PolicyCoverage]) -> String {
 /// Whether it came out true is branch 0, whether false branch 1; a literal has one of them only.
 fn branches(clause: &ClauseCoverage) -> impl Iterator<Item = (usize, u64)> {
     let can_be = [clause.clause.can_be.yes, clause.clause.can_be.no];
-    let counts = [clause.came.yes, clause.came.no].into_iter().enumerate();
+    let counts = [clause.counts.yes, clause.counts.no].into_iter().enumerate();
     counts.zip(can_be).filter(|(_, can_be)| *can_be).map(|(branch, _)| branch)
 }
 
@@ -56,9 +56,9 @@ fn lines(policies: &[&PolicyCoverage]) -> BTreeMap<usize, u64> {
         *most = n.max(*most);
     };
     for policy in policies {
-        count(policy.place.line_column().0, policy.asked);
+        count(policy.place.line_column().0, policy.scope_matches);
         for clause in &policy.clauses {
-            count(clause.clause.place.line_column().0, clause.came.all());
+            count(clause.clause.place.line_column().0, clause.counts.total());
         }
     }
     lines

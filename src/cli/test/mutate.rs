@@ -11,10 +11,10 @@ use similar::TextDiff;
 use super::super::diff;
 use super::super::report::{self, counted};
 use crate::config::SolverArguments;
-use crate::failure::Failure;
-use mandate_analysis::guardrails::Guardrails;
-use mandate_analysis::mutation::{Fate, Mutant, Operator, Survivor, Trials, mutants};
-use mandate_analysis::prove::{Proof, prove};
+use crate::error::CliError;
+use mandate_analysis::claims::Guardrails;
+use mandate_analysis::mutation::{Mutant, MutantOutcome, MutationRun, Operator, Survivor, mutants};
+use mandate_analysis::prove::{CheckedClaim, prove};
 use mandate_analysis::suite::Case;
 use mandate_core::Snapshot;
 use mandate_core::fault::SourceText;
@@ -26,35 +26,35 @@ pub fn run(
     cases: &[Case],
     guardrails: &[Arc<SourceText>],
     solver: &SolverArguments,
-) -> Result<bool, Failure> {
-    let guardrails = Guardrails::parse(guardrails, snapshot.policies().schema()).map_err(Failure::Faults)?;
+) -> Result<bool, CliError> {
+    let guardrails = Guardrails::parse(guardrails, snapshot.policies().schema()).map_err(CliError::Faults)?;
     let mut solver = solver.start();
     if let Ok(solver) = &mut solver {
         let proofs = prove(snapshot.policies(), &guardrails, solver, &mut |_, _| ControlFlow::Continue(()));
-        if !proofs.iter().all(Proof::holds) {
+        if !proofs.iter().all(CheckedClaim::holds) {
             let message = "the guardrails have to be proven before mutants are tried; see `mandate prove`";
-            return Err(Failure::message(message));
+            return Err(CliError::message(message));
         }
     }
-    let trials = Trials::new(snapshot, cases);
+    let mutation_run = MutationRun::new(snapshot, cases);
     let mutants = mutants(snapshot.policies());
     let mut progress = Progress { total: mutants.len(), shown: std::io::stderr().is_terminal() };
     let mut tried = Vec::with_capacity(mutants.len());
     for (n, mutant) in mutants.into_iter().enumerate() {
         progress.at(n);
-        let fate = trials.test(&mutant).unwrap_or_else(|mutated| match &mut solver {
-            Ok(solver) => trials.prove(mutated, &guardrails, solver),
-            Err(missing) => Fate::Survived(Survivor::Unproven(missing.to_string())),
+        let outcome = mutation_run.run_cases(&mutant).unwrap_or_else(|mutated| match &mut solver {
+            Ok(solver) => mutation_run.prove(mutated, &guardrails, solver),
+            Err(missing) => MutantOutcome::Survived(Survivor::Unproven(missing.to_string())),
         });
-        tried.push((mutant, fate));
+        tried.push((mutant, outcome));
     }
     progress.done();
     report::print(&summary(&tried, snapshot.schema()))?;
     if let Err(missing) = &solver {
         let message = format!("guardrails and equivalent mutants were not proven: {missing}");
-        report::failure(&Failure::Message(message));
+        report::print_error(&CliError::Message(message));
     }
-    Ok(!tried.iter().any(|(_, fate)| matches!(fate, Fate::Survived(_))))
+    Ok(!tried.iter().any(|(_, outcome)| matches!(outcome, MutantOutcome::Survived(_))))
 }
 
 /// A line on a terminal that says how far it is.
@@ -78,19 +78,19 @@ impl Progress {
     }
 }
 
-fn summary(tried: &[(Mutant, Fate)], schema: &Schema) -> String {
+fn summary(tried: &[(Mutant, MutantOutcome)], schema: &Schema) -> String {
     let mut text = String::new();
-    for (mutant, fate) in tried {
-        if let Fate::Survived(survivor) = fate {
-            text += &described(mutant, survivor, schema);
+    for (mutant, outcome) in tried {
+        if let MutantOutcome::Survived(survivor) = outcome {
+            text += &describe_survivor(mutant, survivor, schema);
         }
     }
     let mut operators: BTreeMap<Operator, [usize; 5]> = BTreeMap::new();
     let mut total = [0; 5];
-    for (mutant, fate) in tried {
+    for (mutant, outcome) in tried {
         let counts = operators.entry(mutant.operator).or_default();
         for counts in [counts, &mut total] {
-            if let Some(count) = counts.get_mut(column(fate)) {
+            if let Some(count) = counts.get_mut(column(outcome)) {
                 *count += 1;
             }
         }
@@ -115,13 +115,13 @@ fn summary(tried: &[(Mutant, Fate)], schema: &Schema) -> String {
     text
 }
 
-fn column(fate: &Fate) -> usize {
-    match fate {
-        Fate::Tested(_) => 0,
-        Fate::Guarded(_) => 1,
-        Fate::Equivalent => 2,
-        Fate::Invalid => 3,
-        Fate::Survived(_) => 4,
+fn column(outcome: &MutantOutcome) -> usize {
+    match outcome {
+        MutantOutcome::KilledByTest(_) => 0,
+        MutantOutcome::KilledByClaim(_) => 1,
+        MutantOutcome::Equivalent => 2,
+        MutantOutcome::Invalid => 3,
+        MutantOutcome::Survived(_) => 4,
     }
 }
 
@@ -135,12 +135,12 @@ fn percent(caught: usize, of: usize) -> f64 {
 }
 
 /// The edit that nobody notices, and the request that a test should ask.
-fn described(mutant: &Mutant, survivor: &Survivor, schema: &Schema) -> String {
+fn describe_survivor(mutant: &Mutant, survivor: &Survivor, schema: &Schema) -> String {
     let source = &mutant.place.source;
     let line = mutant.place.line_column().0;
     let what = mutant.operator.describe();
     let mut text = format!("SURVIVED {}:{line}: {}: {what}\n", source.path, mutant.policy);
-    let after = mutant.text();
+    let after = mutant.mutated_text();
     let lines = TextDiff::from_lines(&source.text, &after);
     for line in lines.unified_diff().context_radius(1).to_string().lines() {
         let _ = writeln!(text, "  {line}");

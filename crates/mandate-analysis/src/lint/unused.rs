@@ -13,7 +13,7 @@ use mandate_core::schema::{ActionId, ActionInfo, Declarations, Kind, RecordType,
 pub fn findings(policies: &Policies, text: &Arc<SourceText>) -> Vec<Finding> {
     let schema = policies.schema();
     let declared = Declarations::of(schema, text);
-    let read = read(schema);
+    let read = readable_types(schema);
     let types = schema.kinds().filter(|(kind, _)| !read.contains(kind)).map(|(kind, _)| Finding {
         rule: Rule::UnusedEntityType,
         policy: None,
@@ -31,33 +31,33 @@ pub fn findings(policies: &Policies, text: &Arc<SourceText>) -> Vec<Finding> {
 
 /// The types that a decision can read: those of principals, resources and contexts, and whatever is
 /// above these or in their attributes and tags.
-fn read(schema: &Schema) -> BTreeSet<Kind> {
+fn readable_types(schema: &Schema) -> BTreeSet<Kind> {
     let mut open: Vec<Kind> = Vec::new();
     for (_, action) in schema.actions() {
         open.extend(action.principals.iter().chain(&action.resources));
-        of_record(&action.context, &mut open);
+        collect_record_types(&action.context, &mut open);
     }
     let mut read = BTreeSet::new();
     while let Some(kind) = open.pop() {
         if read.insert(kind) {
             let info = schema.kind(kind);
             open.extend(&info.parents);
-            of_record(&info.attributes, &mut open);
-            info.tags.iter().for_each(|ty| of_type(ty, &mut open));
+            collect_record_types(&info.attributes, &mut open);
+            info.tags.iter().for_each(|ty| collect_types(ty, &mut open));
         }
     }
     read
 }
 
-fn of_record(record: &RecordType, found: &mut Vec<Kind>) {
-    record.iter().for_each(|(_, attribute)| of_type(&attribute.ty, found));
+fn collect_record_types(record: &RecordType, found: &mut Vec<Kind>) {
+    record.iter().for_each(|(_, attribute)| collect_types(&attribute.ty, found));
 }
 
-fn of_type(ty: &Type, found: &mut Vec<Kind>) {
+fn collect_types(ty: &Type, found: &mut Vec<Kind>) {
     match ty {
         Type::Entity(kind) => found.push(*kind),
-        Type::Set(element) => of_type(element, found),
-        Type::Record(record) => of_record(record, found),
+        Type::Set(element) => collect_types(element, found),
+        Type::Record(record) => collect_record_types(record, found),
         Type::Bool | Type::Long | Type::String | Type::Extension(_) => {}
     }
 }

@@ -28,30 +28,30 @@ pub struct Mutant {
 /// What a mutant does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operator {
-    Remove,
-    Flip,
-    Widen,
-    Drop,
-    Negate,
-    Swap,
+    RemovePolicy,
+    FlipEffect,
+    WidenScope,
+    DropClause,
+    NegateClause,
+    SwapEnumValue,
 }
 
 impl Operator {
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Remove => "remove the policy",
-            Self::Flip => "permit ↔ forbid",
-            Self::Widen => "widen the scope",
-            Self::Drop => "drop a clause",
-            Self::Negate => "negate a clause",
-            Self::Swap => "swap an enumerated value",
+            Self::RemovePolicy => "remove the policy",
+            Self::FlipEffect => "permit ↔ forbid",
+            Self::WidenScope => "widen the scope",
+            Self::DropClause => "drop a clause",
+            Self::NegateClause => "negate a clause",
+            Self::SwapEnumValue => "swap an enumerated value",
         }
     }
 }
 
 impl Mutant {
     /// The text of the file with the edit.
-    pub fn text(&self) -> String {
+    pub fn mutated_text(&self) -> String {
         let text = &self.place.source.text;
         let (before, rest) = text.split_at_checked(self.place.offset).unwrap_or((text, ""));
         let after = rest.get(self.place.length..).unwrap_or_default();
@@ -65,7 +65,7 @@ pub fn mutants(policies: &Policies) -> Vec<Mutant> {
     for info in policies.infos() {
         let policy = policies.set().policy(&PolicyId::new(&info.id));
         if let (Some(place), Some(policy)) = (&info.place, policy) {
-            Finder { info, place, schema: policies.schema(), found: &mut mutants }.find(policy);
+            MutantFinder { info, place, schema: policies.schema(), found: &mut mutants }.find(policy);
         }
     }
     mutants.sort_by(|a, b| {
@@ -75,17 +75,17 @@ pub fn mutants(policies: &Policies) -> Vec<Mutant> {
     mutants
 }
 
-struct Finder<'a> {
+struct MutantFinder<'a> {
     info: &'a PolicyInfo,
     place: &'a Place,
     schema: &'a Schema,
     found: &'a mut Vec<Mutant>,
 }
 
-impl Finder<'_> {
+impl MutantFinder<'_> {
     fn find(&mut self, policy: &Policy) {
         let whole = self.place.offset..self.place.offset + self.place.length;
-        self.edit(Operator::Remove, whole.clone(), String::new());
+        self.edit(Operator::RemovePolicy, whole.clone(), String::new());
         // The policy was parsed before, so that it parses again.
         let parsed = self.text(&whole).and_then(|text| parse_policy(text).ok());
         if let Some(cst::Policy::Policy(parsed)) = parsed.and_then(|node| node.node) {
@@ -101,8 +101,8 @@ impl Finder<'_> {
             Some(Ident::Permit) => "forbid",
             _ => "permit",
         };
-        if let Some(span) = self.placed(&policy.effect) {
-            self.edit(Operator::Flip, span, other.to_owned());
+        if let Some(span) = self.file_span(&policy.effect) {
+            self.edit(Operator::FlipEffect, span, other.to_owned());
         }
         for variable in &policy.variables {
             self.scope(variable);
@@ -111,19 +111,19 @@ impl Finder<'_> {
 
     /// Each part of the scope that says something says nothing instead.
     fn scope(&mut self, variable: &Node<Option<VariableDef>>) {
-        let (Some(span), Some(def)) = (self.placed(variable), &variable.node) else { return };
+        let (Some(span), Some(def)) = (self.file_span(variable), &variable.node) else { return };
         let name = match def.variable.node {
             Some(Ident::Principal) => "principal",
             Some(Ident::Action) => "action",
             _ => "resource",
         };
         if def.entity_type.is_some() || def.ineq.is_some() {
-            self.edit(Operator::Widen, span, name.to_owned());
+            self.edit(Operator::WidenScope, span, name.to_owned());
         }
     }
 
     /// Where a part of the policy's own text stands in its file.
-    fn placed<N>(&self, node: &Node<N>) -> Option<Range<usize>> {
+    fn file_span<N>(&self, node: &Node<N>) -> Option<Range<usize>> {
         let loc = node.loc.as_ref()?;
         Some(self.place.offset + loc.start()..self.place.offset + loc.end())
     }
@@ -138,7 +138,7 @@ impl Finder<'_> {
         // Several `when` and `unless` together stand nowhere: their place is the whole policy's.
         let whole = self.place.offset..self.place.offset + self.place.length;
         if let Some(span) = span(expr).filter(|span| *span != whole) {
-            self.edit(Operator::Drop, span, neutral.to_string());
+            self.edit(Operator::DropClause, span, neutral.to_string());
         }
         self.condition(expr);
     }
@@ -163,7 +163,7 @@ impl Finder<'_> {
                 if let Some(span) = span(expr) {
                     let text = self.text(&span).unwrap_or_default();
                     let negated = format!("!({text})");
-                    self.edit(Operator::Negate, span, negated);
+                    self.edit(Operator::NegateClause, span, negated);
                 }
                 self.literals(expr);
             }
@@ -191,7 +191,7 @@ impl Finder<'_> {
             let id: &str = uid.eid().as_ref();
             for other in values.iter().filter(|other| *other != id) {
                 let text = format!("{}::\"{}\"", uid.entity_type(), other.escape_debug());
-                self.edit(Operator::Swap, span.clone(), text);
+                self.edit(Operator::SwapEnumValue, span.clone(), text);
             }
         }
     }

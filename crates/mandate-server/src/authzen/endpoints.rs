@@ -11,10 +11,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::wire::sentence;
+use super::wire::request_error_message;
 use super::{evaluation, search};
-use crate::body::{Arrived, Lost, collect};
-use crate::listen::refusal::Reason;
+use crate::body::{BodyError, ReceivedBody, read_body};
+use crate::listen::rejection::RejectionReason;
 use mandate_core::json::{Json, Object};
 use mandate_pdp::{Pdp, Refusal};
 
@@ -22,41 +22,41 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What one caller may ask for at a time.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ApiLimits {
     /// A body's length, in bytes.
-    pub body: usize,
+    pub max_body_bytes: usize,
     /// Questions in a batch.
-    pub batch: usize,
+    pub max_batch_items: usize,
     /// Levels of arrays and objects in a body.
-    pub depth: usize,
+    pub max_json_depth: usize,
     /// How long a body may take to arrive.
-    pub body_time: Duration,
+    pub body_timeout: Duration,
     /// How long a request may take until it is answered.
-    pub request_time: Duration,
+    pub request_timeout: Duration,
     /// Results of a page of a search that does not say how many it wants.
-    pub page: usize,
+    pub default_page_size: usize,
     /// Results of any page.
-    pub largest_page: usize,
+    pub max_page_size: usize,
     /// Entities that are looked at for one page.
-    pub search_steps: usize,
+    pub max_search_steps: usize,
 }
 
-impl Limits {
+impl ApiLimits {
     /// The most levels that can be allowed.
-    pub const DEEPEST: usize = Json::DEEPEST;
+    pub const MAX_JSON_DEPTH: usize = Json::DEEPEST;
 }
 
-impl Default for Limits {
+impl Default for ApiLimits {
     fn default() -> Self {
         Self {
-            body: 1024 * 1024,
-            batch: 1_000,
-            depth: 64,
-            body_time: Duration::from_secs(10),
-            request_time: Duration::from_secs(30),
-            page: 100,
-            largest_page: 1_000,
-            search_steps: 10_000,
+            max_body_bytes: 1024 * 1024,
+            max_batch_items: 1_000,
+            max_json_depth: 64,
+            body_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            default_page_size: 100,
+            max_page_size: 1_000,
+            max_search_steps: 10_000,
         }
     }
 }
@@ -65,112 +65,115 @@ impl Default for Limits {
 #[derive(Clone)]
 pub struct Api {
     pub(super) pdp: Pdp,
-    pub(super) limits: Limits,
-    searches: Arc<Turns>,
+    pub(super) limits: ApiLimits,
+    search_limiter: Arc<SearchLimiter>,
 }
 
 /// Turns at searching: a search takes a core for longer than a decision, and decisions must find one.
 #[derive(Debug)]
-struct Turns {
+struct SearchLimiter {
     running: Semaphore,
     /// Those that run or wait.
-    places: Semaphore,
+    running_or_waiting: Semaphore,
 }
 
 /// Searches that may wait for their turn.
-const WAITING: usize = 64;
+const MAX_WAITING_SEARCHES: usize = 64;
 
-impl Turns {
+impl SearchLimiter {
     fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let running = cores.saturating_sub(1).max(1);
-        Self { running: Semaphore::new(running), places: Semaphore::new(running + WAITING) }
+        Self {
+            running: Semaphore::new(running),
+            running_or_waiting: Semaphore::new(running + MAX_WAITING_SEARCHES),
+        }
     }
 
     /// Waits for a turn; whoever gives up waiting is forgotten.
-    async fn take(&self) -> Result<[SemaphorePermit<'_>; 2], Problem> {
+    async fn acquire(&self) -> Result<[SemaphorePermit<'_>; 2], ApiError> {
         let full = |_| {
             let message = "too many searches at a time: try again";
-            Problem::of(StatusCode::SERVICE_UNAVAILABLE, message).because(Reason::Overload)
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message).with_reason(RejectionReason::Overload)
         };
-        let place = self.places.try_acquire().map_err(full)?;
+        let place = self.running_or_waiting.try_acquire().map_err(full)?;
         // Neither is ever closed.
-        let turn = self.running.acquire().await.map_err(|_| Problem::late("searches have ended"))?;
+        let turn = self.running.acquire().await.map_err(|_| ApiError::timed_out("searches have ended"))?;
         Ok([place, turn])
     }
 }
 
 /// An error in AuthZEN's form: a status, and a sentence as the body.
-pub(super) struct Problem {
+pub(super) struct ApiError {
     pub status: StatusCode,
     pub message: String,
     /// What it is counted as, where operators want to see that.
-    reason: Option<Reason>,
+    reason: Option<RejectionReason>,
 }
 
-impl Problem {
-    pub(super) fn bad(message: impl Into<String>) -> Self {
-        Self::of(StatusCode::BAD_REQUEST, message)
+impl ApiError {
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    fn of(status: StatusCode, message: impl Into<String>) -> Self {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), reason: None }
     }
 
-    fn because(self, reason: Reason) -> Self {
+    fn with_reason(self, reason: RejectionReason) -> Self {
         Self { reason: Some(reason), ..self }
     }
 
-    fn defect(message: &str) -> Self {
-        Self::of(StatusCode::INTERNAL_SERVER_ERROR, message)
+    fn internal(message: &str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
     /// It takes longer than it may.
-    pub(super) fn late(message: &str) -> Self {
-        Self::of(StatusCode::SERVICE_UNAVAILABLE, message).because(Reason::Timeout)
+    pub(super) fn timed_out(message: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message).with_reason(RejectionReason::Timeout)
     }
 }
 
-impl From<Refusal> for Problem {
+impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Request(error) => Self::bad(sentence(&error)),
+            Refusal::Request(error) => Self::bad_request(request_error_message(&error)),
             // Why is in the log; the caller can do nothing about it.
-            Refusal::Decide(_) => Self::defect("the request could not be decided"),
+            Refusal::Decide(_) => Self::internal("the request could not be decided"),
         }
     }
 }
 
 /// From the body of a request to the body of its answer, which has to be there in time.
-type Evaluate = fn(&Api, &Object<'_>, Deadline) -> Result<Vec<u8>, Problem>;
+type EndpointFn = fn(&Api, &Object<'_>, Deadline) -> Result<Vec<u8>, ApiError>;
 
 /// What answers at a path.
 #[derive(Clone, Copy)]
 struct Endpoint {
-    evaluate: Evaluate,
+    evaluate: EndpointFn,
     /// Whether it takes turns.
-    searches: bool,
+    is_search: bool,
 }
 
 /// Until when a request has to be answered.
 pub(super) type Deadline = Instant;
 
 impl Api {
-    pub fn new(pdp: Pdp, limits: Limits) -> Self {
-        Self { pdp, limits, searches: Arc::new(Turns::new()) }
+    pub fn new(pdp: Pdp, limits: ApiLimits) -> Self {
+        Self { pdp, limits, search_limiter: Arc::new(SearchLimiter::new()) }
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let deadline = Instant::now() + self.limits.request_time;
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let deadline = Instant::now() + self.limits.request_timeout;
         let (head, body) = request.into_parts();
-        let answer = match endpoint(head.uri.path(), &head.method) {
+        let answer = match find_endpoint(head.uri.path(), &head.method) {
             Ok(endpoint) => self.evaluate(&head.headers, body, endpoint, deadline).await,
             Err(problem) => Err(problem),
         };
         let mut response = match answer {
             Ok(body) => respond(StatusCode::OK, "application/json", body),
-            Err(Problem { status, message, reason }) => {
+            Err(ApiError { status, message, reason }) => {
                 let mut response = respond(status, "text/plain; charset=utf-8", message);
                 if let Some(reason) = reason {
                     response.extensions_mut().insert(reason);
@@ -194,15 +197,15 @@ impl Api {
         &self,
         headers: &HeaderMap,
         body: Incoming,
-        Endpoint { evaluate, searches }: Endpoint,
+        Endpoint { evaluate, is_search }: Endpoint,
         deadline: Deadline,
-    ) -> Result<Vec<u8>, Problem> {
-        let answer = match self.read(headers, body).await {
-            Ok(body) if searches => match self.searches.take().await {
-                Ok(_turn) => self.reply(&body, evaluate, deadline),
+    ) -> Result<Vec<u8>, ApiError> {
+        let answer = match self.read_json_body(headers, body).await {
+            Ok(body) if is_search => match self.search_limiter.acquire().await {
+                Ok(_turn) => self.parse_and_evaluate(&body, evaluate, deadline),
                 Err(problem) => Err(problem),
             },
-            Ok(body) => self.reply(&body, evaluate, deadline),
+            Ok(body) => self.parse_and_evaluate(&body, evaluate, deadline),
             Err(problem) => Err(problem),
         };
         if answer.as_ref().is_err_and(|problem| problem.status.is_client_error()) {
@@ -211,8 +214,14 @@ impl Api {
         answer
     }
 
-    fn reply(&self, body: &[u8], evaluate: Evaluate, deadline: Deadline) -> Result<Vec<u8>, Problem> {
-        parse(body, self.limits.depth).and_then(|json| evaluate(self, object(&json)?, deadline))
+    fn parse_and_evaluate(
+        &self,
+        body: &[u8],
+        evaluate: EndpointFn,
+        deadline: Deadline,
+    ) -> Result<Vec<u8>, ApiError> {
+        parse_json(body, self.limits.max_json_depth)
+            .and_then(|json| evaluate(self, expect_object(&json)?, deadline))
     }
 
     /// The answer to a body that was posted to a path.
@@ -220,32 +229,36 @@ impl Api {
     /// # Errors
     /// The status and the sentence that the caller gets instead.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, (StatusCode, String)> {
-        let deadline = Instant::now() + self.limits.request_time;
-        let answer = endpoint(path, &Method::POST).and_then(|at| self.reply(body, at.evaluate, deadline));
+        let deadline = Instant::now() + self.limits.request_timeout;
+        let answer = find_endpoint(path, &Method::POST)
+            .and_then(|at| self.parse_and_evaluate(body, at.evaluate, deadline));
         answer.map_err(|problem| (problem.status, problem.message))
     }
 
-    async fn read(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
-        if !is_json(headers) {
-            return Err(Problem::bad("the content type has to be `application/json`"));
+    async fn read_json_body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, ApiError> {
+        if !has_json_content_type(headers) {
+            return Err(ApiError::bad_request("the content type has to be `application/json`"));
         }
-        match collect(body, self.limits.body, self.limits.body_time).await {
-            Ok(Arrived::Whole(body)) => Ok(body),
-            Ok(Arrived::TooLong) => {
-                let problem = Problem::bad(format!("the body is longer than {} bytes", self.limits.body));
-                Err(problem.because(Reason::TooLarge))
+        match read_body(body, self.limits.max_body_bytes, self.limits.body_timeout).await {
+            Ok(ReceivedBody::Complete(body)) => Ok(body),
+            Ok(ReceivedBody::TooLong) => {
+                let problem = ApiError::bad_request(format!(
+                    "the body is longer than {} bytes",
+                    self.limits.max_body_bytes
+                ));
+                Err(problem.with_reason(RejectionReason::TooLarge))
             }
-            Err(Lost::Broken) => Err(Problem::bad("the body did not arrive whole")),
-            Err(Lost::Late) => {
-                Err(Problem::of(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))
+            Err(BodyError::Incomplete) => Err(ApiError::bad_request("the body did not arrive whole")),
+            Err(BodyError::TimedOut) => {
+                Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))
             }
         }
     }
 }
 
-fn endpoint(path: &str, method: &Method) -> Result<Endpoint, Problem> {
-    let answers = |evaluate| Endpoint { evaluate, searches: false };
-    let searches = |evaluate| Endpoint { evaluate, searches: true };
+fn find_endpoint(path: &str, method: &Method) -> Result<Endpoint, ApiError> {
+    let answers = |evaluate| Endpoint { evaluate, is_search: false };
+    let searches = |evaluate| Endpoint { evaluate, is_search: true };
     let endpoint = match path {
         "/access/v1/evaluation" => answers(evaluation::single),
         "/access/v1/evaluations" => answers(evaluation::batch),
@@ -254,13 +267,13 @@ fn endpoint(path: &str, method: &Method) -> Result<Endpoint, Problem> {
         "/access/v1/search/action" => searches(search::action),
         _ => {
             let message = "no such path: use /access/v1/evaluation, /access/v1/evaluations or /access/v1/search/subject, …/resource, …/action";
-            return Err(Problem::of(StatusCode::NOT_FOUND, message));
+            return Err(ApiError::new(StatusCode::NOT_FOUND, message));
         }
     };
     if method == Method::POST {
         return Ok(endpoint);
     }
-    Err(Problem::of(StatusCode::METHOD_NOT_ALLOWED, "use POST"))
+    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "use POST"))
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -270,30 +283,32 @@ fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes
     response
 }
 
-fn parse(body: &[u8], depth: usize) -> Result<Json<'_>, Problem> {
+fn parse_json(body: &[u8], depth: usize) -> Result<Json<'_>, ApiError> {
     if body.is_empty() {
-        return Err(Problem::bad("the body is empty: it has to be a JSON object"));
+        return Err(ApiError::bad_request("the body is empty: it has to be a JSON object"));
     }
     Json::parse_within(body, depth)
-        .map_err(|error| Problem::bad(format!("the body is not valid JSON: {error}")))
+        .map_err(|error| ApiError::bad_request(format!("the body is not valid JSON: {error}")))
 }
 
-fn object<'j>(json: &'j Json<'j>) -> Result<&'j Object<'j>, Problem> {
+fn expect_object<'j>(json: &'j Json<'j>) -> Result<&'j Object<'j>, ApiError> {
     match json {
         Json::Object(object) => Ok(object),
-        other => Err(Problem::bad(format!("the body has to be a JSON object, found {}", other.kind()))),
+        other => {
+            Err(ApiError::bad_request(format!("the body has to be a JSON object, found {}", other.kind())))
+        }
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+fn has_json_content_type(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = value.and_then(|value| value.split(';').next()).unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
-pub(super) fn written(body: &impl Serialize) -> Result<Vec<u8>, Problem> {
+pub(super) fn to_json_bytes(body: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::with_capacity(256);
     serde_json::to_writer(&mut bytes, body)
-        .map_err(|_| Problem::defect("the answer could not be written"))?;
+        .map_err(|_| ApiError::internal("the answer could not be written"))?;
     Ok(bytes)
 }

@@ -7,8 +7,8 @@ use std::time::Instant;
 use serde::Serialize;
 use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
-use super::endpoints::{Api, Deadline, Problem, written};
-use super::wire::{Answer, Parts, optional};
+use super::endpoints::{Api, ApiError, Deadline, to_json_bytes};
+use super::wire::{EvaluationResponse, RequestFields, optional_object};
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object, quoted};
 use mandate_core::request::Question;
@@ -16,39 +16,43 @@ use mandate_pdp::View;
 use mandate_query::explain::{Budget, Explanation};
 
 /// Answers one question.
-pub fn single(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Problem> {
+pub fn single(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, ApiError> {
     let options = Options::read(object)?;
-    let question = Parts::of(object).question().map_err(Problem::bad)?;
+    let question = RequestFields::from_object(object).question().map_err(ApiError::bad_request)?;
     let view = api.pdp.view();
-    let answered = Answered::to(&question, &view, options.explain.then(Budget::single).as_mut())?;
-    written(&answered.with_context(&view))
+    let explained =
+        ExplainedDecision::decide(&question, &view, options.explain.then(Budget::single).as_mut())?;
+    to_json_bytes(&explained.with_context(&view))
 }
 
 /// Answers several questions by one revision.
-pub fn batch(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, Problem> {
+pub fn batch(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
     let items = match object.get("evaluations") {
         None => return single(api, object, deadline),
         Some(Json::Array(items)) if items.is_empty() => return single(api, object, deadline),
         Some(Json::Array(items)) => items,
         Some(other) => {
-            return Err(Problem::bad(format!("evaluations: has to be an array, found {}", other.kind())));
+            return Err(ApiError::bad_request(format!(
+                "evaluations: has to be an array, found {}",
+                other.kind()
+            )));
         }
     };
-    if items.len() > api.limits.batch {
-        return Err(Problem::bad(format!(
+    if items.len() > api.limits.max_batch_items {
+        return Err(ApiError::bad_request(format!(
             "evaluations: at most {}, found {}",
-            api.limits.batch,
+            api.limits.max_batch_items,
             items.len()
         )));
     }
     let options = Options::read(object)?;
-    let defaults = Parts::of(object);
-    defaults.are_objects().map_err(Problem::bad)?;
+    let defaults = RequestFields::from_object(object);
+    defaults.check_objects().map_err(ApiError::bad_request)?;
     let batch =
-        Batch { api, view: api.pdp.view(), items, defaults, options, deadline, late: Cell::new(false) };
-    let answer = written(&batch);
-    if batch.late.get() {
-        return Err(Problem::late("the answer took too long: ask fewer questions at a time"));
+        Batch { api, view: api.pdp.view(), items, defaults, options, deadline, timed_out: Cell::new(false) };
+    let answer = to_json_bytes(&batch);
+    if batch.timed_out.get() {
+        return Err(ApiError::timed_out("the answer took too long: ask fewer questions at a time"));
     }
     answer
 }
@@ -58,11 +62,11 @@ struct Batch<'j> {
     api: &'j Api,
     view: View<'j>,
     items: &'j [Json<'j>],
-    defaults: Parts<'j>,
+    defaults: RequestFields<'j>,
     options: Options,
     deadline: Deadline,
     /// Whether the deadline came first.
-    late: Cell<bool>,
+    timed_out: Cell<bool>,
 }
 
 impl Serialize for Batch<'_> {
@@ -77,27 +81,27 @@ struct Evaluations<'b, 'j>(&'b Batch<'j>);
 
 impl Serialize for Evaluations<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Batch { api, view, items, defaults, options, deadline, late } = self.0;
+        let Batch { api, view, items, defaults, options, deadline, timed_out } = self.0;
         let mut answers = serializer.serialize_seq(None)?;
         let mut budget = Budget::batch();
         for item in *items {
             if Instant::now() > *deadline {
-                late.set(true);
+                timed_out.set(true);
                 break;
             }
-            let answered = answer_item(view, item, *defaults, options.explain, &mut budget);
-            let answer = match &answered {
-                Ok(answered) if answered.explanation.is_some() => answered.with_context(view),
-                Ok(answered) => Answer::bare(&answered.decision),
-                Err(Problem { status, message, .. }) => {
+            let explained = evaluate_item(view, item, *defaults, options.explain, &mut budget);
+            let answer = match &explained {
+                Ok(explained) if explained.explanation.is_some() => explained.with_context(view),
+                Ok(explained) => EvaluationResponse::decision_only(&explained.decision),
+                Err(ApiError { status, message, .. }) => {
                     if status.is_client_error() {
                         api.pdp.count_bad_request();
                     }
-                    Answer::broken(status.as_u16(), message.clone())
+                    EvaluationResponse::error(status.as_u16(), message.clone())
                 }
             };
             answers.serialize_element(&answer)?;
-            if options.semantic.ends_with(answer.decision) {
+            if options.semantic.stops_after(answer.decision) {
                 break;
             }
         }
@@ -105,54 +109,67 @@ impl Serialize for Evaluations<'_, '_> {
     }
 }
 
-fn answer_item(
+fn evaluate_item(
     view: &View<'_>,
     item: &Json<'_>,
-    defaults: Parts<'_>,
+    defaults: RequestFields<'_>,
     explain: bool,
     budget: &mut Budget,
-) -> Result<Answered, Problem> {
+) -> Result<ExplainedDecision, ApiError> {
     let Json::Object(object) = item else {
-        return Err(Problem::bad(format!("an evaluation has to be an object, found {}", item.kind())));
+        return Err(ApiError::bad_request(format!(
+            "an evaluation has to be an object, found {}",
+            item.kind()
+        )));
     };
     let explain = Options::explain(object)?.unwrap_or(explain);
-    let question = Parts::of(object).or(defaults).question().map_err(Problem::bad)?;
-    Answered::to(&question, view, explain.then_some(budget))
+    let question =
+        RequestFields::from_object(object).or_defaults(defaults).question().map_err(ApiError::bad_request)?;
+    ExplainedDecision::decide(&question, view, explain.then_some(budget))
 }
 
 /// What a question came to.
-struct Answered {
+struct ExplainedDecision {
     decision: Arc<Decision>,
     explanation: Option<Explanation>,
 }
 
-impl Answered {
+impl ExplainedDecision {
     /// Decides on a question, and explains the decision if there is a budget for it.
-    fn to(question: &Question<'_>, view: &View<'_>, budget: Option<&mut Budget>) -> Result<Self, Problem> {
+    fn decide(
+        question: &Question<'_>,
+        view: &View<'_>,
+        budget: Option<&mut Budget>,
+    ) -> Result<Self, ApiError> {
         let decision = view.decide(question)?;
         let explanation = budget.map(|budget| view.explain(question, &decision, budget)).transpose()?;
         Ok(Self { decision, explanation })
     }
 
-    fn with_context<'a>(&'a self, view: &'a View<'_>) -> Answer<'a> {
+    fn with_context<'a>(&'a self, view: &'a View<'_>) -> EvaluationResponse<'a> {
         let (decision, revision) = (&self.decision, view.revision().as_str());
         match &self.explanation {
-            Some(explanation) => Answer::explained(decision, revision, explanation, view.snapshot().schema()),
-            None => Answer::with_context(decision, revision, false),
+            Some(explanation) => EvaluationResponse::with_explanation(
+                decision,
+                revision,
+                explanation,
+                view.snapshot().schema(),
+            ),
+            None => EvaluationResponse::with_context(decision, revision, false),
         }
     }
 }
 
 /// How a batch goes on after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Semantic {
+enum EvaluationsSemantic {
     ExecuteAll,
     DenyOnFirstDeny,
     PermitOnFirstPermit,
 }
 
-impl Semantic {
-    fn ends_with(self, decision: bool) -> bool {
+impl EvaluationsSemantic {
+    fn stops_after(self, decision: bool) -> bool {
         match self {
             Self::ExecuteAll => false,
             Self::DenyOnFirstDeny => !decision,
@@ -163,16 +180,16 @@ impl Semantic {
 
 /// The `options` of a request that mean something here.
 struct Options {
-    semantic: Semantic,
+    semantic: EvaluationsSemantic,
     explain: bool,
 }
 
 impl Options {
-    fn read(object: &Object<'_>) -> Result<Self, Problem> {
-        let options = optional(object.get("options"), "options").map_err(Problem::bad)?;
+    fn read(object: &Object<'_>) -> Result<Self, ApiError> {
+        let options = optional_object(object.get("options"), "options").map_err(ApiError::bad_request)?;
         let option = |name| options.and_then(|options| options.get(name));
         let semantic = match option("evaluations_semantic") {
-            None => Semantic::ExecuteAll,
+            None => EvaluationsSemantic::ExecuteAll,
             Some(Json::String(name)) => semantic(name)?,
             Some(_) => return Err(unknown_semantic("it")),
         };
@@ -180,29 +197,30 @@ impl Options {
     }
 
     /// Whether a request or an item of a batch wants to be explained, if it says so.
-    fn explain(object: &Object<'_>) -> Result<Option<bool>, Problem> {
-        let options = optional(object.get("options"), "options").map_err(Problem::bad)?;
+    fn explain(object: &Object<'_>) -> Result<Option<bool>, ApiError> {
+        let options = optional_object(object.get("options"), "options").map_err(ApiError::bad_request)?;
         match options.and_then(|options| options.get("explain")) {
             None => Ok(None),
             Some(Json::Bool(explain)) => Ok(Some(*explain)),
-            Some(other) => {
-                Err(Problem::bad(format!("options.explain: has to be a boolean, found {}", other.kind())))
-            }
+            Some(other) => Err(ApiError::bad_request(format!(
+                "options.explain: has to be a boolean, found {}",
+                other.kind()
+            ))),
         }
     }
 }
 
-fn semantic(name: &str) -> Result<Semantic, Problem> {
+fn semantic(name: &str) -> Result<EvaluationsSemantic, ApiError> {
     match name {
-        "execute_all" => Ok(Semantic::ExecuteAll),
-        "deny_on_first_deny" => Ok(Semantic::DenyOnFirstDeny),
-        "permit_on_first_permit" => Ok(Semantic::PermitOnFirstPermit),
+        "execute_all" => Ok(EvaluationsSemantic::ExecuteAll),
+        "deny_on_first_deny" => Ok(EvaluationsSemantic::DenyOnFirstDeny),
+        "permit_on_first_permit" => Ok(EvaluationsSemantic::PermitOnFirstPermit),
         other => Err(unknown_semantic(&quoted(other))),
     }
 }
 
-fn unknown_semantic(found: &str) -> Problem {
-    Problem::bad(format!(
+fn unknown_semantic(found: &str) -> ApiError {
+    ApiError::bad_request(format!(
         "options.evaluations_semantic: {found} is none of `execute_all`, `deny_on_first_deny`, `permit_on_first_permit`"
     ))
 }

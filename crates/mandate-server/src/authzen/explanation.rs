@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::wire::ids;
+use super::wire::serialize_policy_ids;
 use mandate_core::decision::Decision;
 use mandate_core::policies::PolicyInfo;
 use mandate_core::schema::{EntityRef, Schema};
@@ -14,24 +14,24 @@ use mandate_query::explain::{Change, Explanation, Facts, Holder, Place, Spot, th
 
 /// Why a decision is what it is, and what would make a denial a permit.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Explained<'d> {
+pub struct ExplanationJson<'d> {
     outcome: &'static str,
-    #[serde(serialize_with = "ids")]
+    #[serde(serialize_with = "serialize_policy_ids")]
     #[schemars(with = "Vec<String>")]
     policies: &'d [Arc<PolicyInfo>],
     #[serde(flatten)]
-    why: Why,
+    detail: ExplanationDetail,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
-enum Why {
-    Permit { chains: Vec<Vec<Name>> },
+enum ExplanationDetail {
+    Permit { chains: Vec<Vec<EntityReference>> },
     Denial { missing: Vec<Vec<Fact>>, complete: bool },
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct Name {
+struct EntityReference {
     r#type: String,
     id: String,
 }
@@ -40,25 +40,25 @@ struct Name {
 #[serde(tag = "fact", rename_all = "snake_case")]
 enum Fact {
     /// `through` are the types between, on the shortest way that the schema allows.
-    Member { entity: Name, of: Name, through: Vec<String> },
+    Member { entity: EntityReference, of: EntityReference, through: Vec<String> },
     /// A direct membership.
-    NotMember { entity: Name, of: Name },
+    NotMember { entity: EntityReference, of: EntityReference },
     Attribute {
-        entity: Name,
+        entity: EntityReference,
         path: String,
         #[serde(flatten)]
-        wanted: Wanted,
+        wanted: RequiredValue,
     },
     Context {
         path: String,
         #[serde(flatten)]
-        wanted: Wanted,
+        wanted: RequiredValue,
     },
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Wanted {
+enum RequiredValue {
     Value(serde_json::Value),
     /// Any value but these.
     NoneOf(Vec<serde_json::Value>),
@@ -67,20 +67,20 @@ enum Wanted {
     Excludes(serde_json::Value),
 }
 
-impl<'d> Explained<'d> {
+impl<'d> ExplanationJson<'d> {
     pub fn new(decision: &'d Decision, explanation: &Explanation, schema: &Schema) -> Self {
-        let why = match explanation {
+        let detail = match explanation {
             Explanation::Permit { chains } => {
                 let chain = |chain: &Vec<EntityRef>| chain.iter().map(|it| name(it, schema)).collect();
-                Why::Permit { chains: chains.iter().map(chain).collect() }
+                ExplanationDetail::Permit { chains: chains.iter().map(chain).collect() }
             }
             Explanation::Denial { missing, complete } => {
                 let set =
                     |facts: &Facts| facts.iter().map(|(place, change)| fact(place, change, schema)).collect();
-                Why::Denial { missing: missing.iter().map(set).collect(), complete: *complete }
+                ExplanationDetail::Denial { missing: missing.iter().map(set).collect(), complete: *complete }
             }
         };
-        Self { outcome: decision.outcome.name(), policies: decision.explaining(), why }
+        Self { outcome: decision.outcome.name(), policies: decision.explaining(), detail }
     }
 }
 
@@ -95,16 +95,20 @@ fn fact(place: &Place, change: &Change, schema: &Schema) -> Fact {
             let through = through.map(|kind| schema.kind(kind).name.to_string()).collect();
             Fact::Member { entity: entity_name, of: of_name, through }
         }
-        Place::Value(spot) => of_spot(spot, of_value(change, schema), schema),
+        Place::Value(spot) => attribute_fact(spot, required_value(change, schema), schema),
         Place::Element(spot, element) => {
             let element = value(element, schema);
             let goes = *change == Change::Goes;
-            of_spot(spot, if goes { Wanted::Excludes(element) } else { Wanted::Includes(element) }, schema)
+            attribute_fact(
+                spot,
+                if goes { RequiredValue::Excludes(element) } else { RequiredValue::Includes(element) },
+                schema,
+            )
         }
     }
 }
 
-fn of_spot(spot: &Spot, wanted: Wanted, schema: &Schema) -> Fact {
+fn attribute_fact(spot: &Spot, wanted: RequiredValue, schema: &Schema) -> Fact {
     let path = spot.path.join(".");
     match &spot.holder {
         Holder::Context => Fact::Context { path, wanted },
@@ -112,17 +116,17 @@ fn of_spot(spot: &Spot, wanted: Wanted, schema: &Schema) -> Fact {
     }
 }
 
-fn of_value(change: &Change, schema: &Schema) -> Wanted {
+fn required_value(change: &Change, schema: &Schema) -> RequiredValue {
     match change {
-        Change::Is(it) => Wanted::Value(value(it, schema)),
-        Change::NoneOf(not) if not.is_empty() => Wanted::Present(true),
-        Change::NoneOf(not) => Wanted::NoneOf(not.iter().map(|it| value(it, schema)).collect()),
-        Change::Absent | Change::Comes | Change::Goes => Wanted::Present(false),
+        Change::Is(it) => RequiredValue::Value(value(it, schema)),
+        Change::NoneOf(not) if not.is_empty() => RequiredValue::Present(true),
+        Change::NoneOf(not) => RequiredValue::NoneOf(not.iter().map(|it| value(it, schema)).collect()),
+        Change::Absent | Change::Comes | Change::Goes => RequiredValue::Present(false),
     }
 }
 
-fn name(entity: &EntityRef, schema: &Schema) -> Name {
-    Name { r#type: schema.kind(entity.kind).name.to_string(), id: entity.id.to_string() }
+fn name(entity: &EntityRef, schema: &Schema) -> EntityReference {
+    EntityReference { r#type: schema.kind(entity.kind).name.to_string(), id: entity.id.to_string() }
 }
 
 /// A value as a caller may write it.

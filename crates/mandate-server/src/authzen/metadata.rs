@@ -23,7 +23,7 @@ impl Metadata {
     /// The metadata for whoever sent a request: by the address that the operator says, without a slash at
     /// its end, or by the one that was called.
     pub fn of<B>(public: Option<&str>, listener: &Address, request: &Request<B>) -> Self {
-        let base = public.map_or_else(|| derived(listener, request), ToOwned::to_owned);
+        let base = public.map_or_else(|| base_url_from_request(listener, request), ToOwned::to_owned);
         let at = |path: &str| format!("{base}/access/v1/{path}");
         Self {
             access_evaluation_endpoint: at("evaluation"),
@@ -36,7 +36,7 @@ impl Metadata {
     }
 }
 
-fn derived<B>(listener: &Address, request: &Request<B>) -> String {
+fn base_url_from_request<B>(listener: &Address, request: &Request<B>) -> String {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = request.uri().authority().map(hyper::http::uri::Authority::as_str).or(host);
     let host = host.filter(|host| is_host(host));

@@ -1,7 +1,7 @@
 //! The document that describes the API, in the form of `OpenAPI` 3.1: made of the types that the API
 //! writes, and of shapes of what it reads.
 
-mod shapes;
+mod schemas;
 
 use hyper::{Method, StatusCode};
 use schemars::generate::SchemaSettings;
@@ -9,9 +9,9 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::wire::Answer;
+use super::wire::EvaluationResponse;
 use super::{metadata, search};
-use crate::gateway::check::HEADERS;
+use crate::gateway::check::DECISION_HEADERS;
 
 /// Where the document is.
 pub const PATH: &str = "/openapi.json";
@@ -21,8 +21,8 @@ struct Endpoint {
     path: &'static str,
     method: Method,
     summary: &'static str,
-    asks: fn(&mut SchemaGenerator) -> Option<Value>,
-    answers: fn(&mut SchemaGenerator) -> Value,
+    request_schema: fn(&mut SchemaGenerator) -> Option<Value>,
+    response_schema: fn(&mut SchemaGenerator) -> Value,
 }
 
 /// AuthZEN's endpoints: JSON in, JSON out.
@@ -32,56 +32,56 @@ fn endpoints() -> Vec<Endpoint> {
             path: "/access/v1/evaluation",
             method: Method::POST,
             summary: "Answer one question",
-            asks: body::<shapes::Evaluation>,
-            answers: of::<Answer<'_>>,
+            request_schema: body_schema_of::<schemas::EvaluationRequest>,
+            response_schema: schema_of::<EvaluationResponse<'_>>,
         },
         Endpoint {
             path: "/access/v1/evaluations",
             method: Method::POST,
             summary: "Answer several questions by one revision",
-            asks: body::<shapes::Evaluations>,
-            answers: of::<shapes::Answers<'_>>,
+            request_schema: body_schema_of::<schemas::EvaluationsRequest>,
+            response_schema: schema_of::<schemas::EvaluationsResponse<'_>>,
         },
         Endpoint {
             path: "/access/v1/search/subject",
             method: Method::POST,
             summary: "Who of a type may do something to a resource, page by page",
-            asks: body::<shapes::SubjectSearch>,
-            answers: of::<search::Answer<'_>>,
+            request_schema: body_schema_of::<schemas::SubjectSearchRequest>,
+            response_schema: schema_of::<search::SearchResponse<'_>>,
         },
         Endpoint {
             path: "/access/v1/search/resource",
             method: Method::POST,
             summary: "What of a type a subject may do something to, page by page",
-            asks: body::<shapes::ResourceSearch>,
-            answers: of::<search::Answer<'_>>,
+            request_schema: body_schema_of::<schemas::ResourceSearchRequest>,
+            response_schema: schema_of::<search::SearchResponse<'_>>,
         },
         Endpoint {
             path: "/access/v1/search/action",
             method: Method::POST,
             summary: "What a subject may do to a resource, page by page",
-            asks: body::<shapes::ActionSearch>,
-            answers: of::<search::Answer<'_>>,
+            request_schema: body_schema_of::<schemas::ActionSearchRequest>,
+            response_schema: schema_of::<search::SearchResponse<'_>>,
         },
         Endpoint {
             path: metadata::PATH,
             method: Method::GET,
             summary: "Where the endpoints are",
-            asks: |_| None,
-            answers: of::<metadata::Metadata>,
+            request_schema: |_| None,
+            response_schema: schema_of::<metadata::Metadata>,
         },
         Endpoint {
             path: PATH,
             method: Method::GET,
             summary: "This document",
-            asks: |_| None,
-            answers: |_| json!({ "type": "object" }),
+            request_schema: |_| None,
+            response_schema: |_| json!({ "type": "object" }),
         },
     ]
 }
 
 /// What is optional is left out: null is read and written nowhere.
-fn without_null(schema: &mut Schema) {
+fn remove_null(schema: &mut Schema) {
     let null = json!("null");
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|name| *name != null);
@@ -102,13 +102,13 @@ fn without_null(schema: &mut Schema) {
     }
 }
 
-fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "other endpoints take no body")]
-fn body<T: JsonSchema>(generator: &mut SchemaGenerator) -> Option<Value> {
-    Some(of::<T>(generator))
+fn body_schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Option<Value> {
+    Some(schema_of::<T>(generator))
 }
 
 /// The document.
@@ -116,7 +116,7 @@ pub fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
-        settings.transforms.push(Box::new(RecursiveTransform(without_null)));
+        settings.transforms.push(Box::new(RecursiveTransform(remove_null)));
     });
     let mut generator = settings.into_generator();
     let mut paths = Map::new();
@@ -127,7 +127,7 @@ pub fn document() -> Value {
             json!({ endpoint.method.as_str().to_ascii_lowercase(): operation }),
         );
     }
-    paths.extend(gateways());
+    paths.extend(gateway_paths());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -151,7 +151,7 @@ pub fn document() -> Value {
 impl Endpoint {
     fn operation(&self, generator: &mut SchemaGenerator) -> Value {
         let mut responses = Map::new();
-        let answer = (self.answers)(generator);
+        let answer = (self.response_schema)(generator);
         responses.insert(
             "200".to_owned(),
             json!({
@@ -161,15 +161,17 @@ impl Endpoint {
             }),
         );
         let mut operation = json!({ "summary": self.summary });
-        if let (Some(asks), Some(fields)) = ((self.asks)(generator), operation.as_object_mut()) {
-            let content = json!({ "application/json": { "schema": asks } });
+        if let (Some(request_schema), Some(fields)) =
+            ((self.request_schema)(generator), operation.as_object_mut())
+        {
+            let content = json!({ "application/json": { "schema": request_schema } });
             fields.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
             for (status, why) in [
                 (StatusCode::BAD_REQUEST, "What to fix, and where"),
                 (StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
                 (StatusCode::INTERNAL_SERVER_ERROR, "The request could not be decided; take it for a denial"),
             ] {
-                responses.insert(status.as_str().to_owned(), sentence(why));
+                responses.insert(status.as_str().to_owned(), text_response(why));
             }
         }
         for (status, why) in [
@@ -179,7 +181,7 @@ impl Endpoint {
                 "Too many requests at a time, or too late; take it for a denial",
             ),
         ] {
-            responses.insert(status.as_str().to_owned(), sentence(why));
+            responses.insert(status.as_str().to_owned(), text_response(why));
         }
         if let Some(fields) = operation.as_object_mut() {
             fields.insert("responses".to_owned(), responses.into());
@@ -189,15 +191,15 @@ impl Endpoint {
 }
 
 /// An answer that is one sentence.
-fn sentence(description: &str) -> Value {
+fn text_response(description: &str) -> Value {
     json!({ "description": description, "content": { "text/plain": { "schema": { "type": "string" } } } })
 }
 
 /// What gateways ask, which is no JSON: headers, or the request itself.
-fn gateways() -> Map<String, Value> {
+fn gateway_paths() -> Map<String, Value> {
     let text = json!({ "type": "string" });
     let header = |name: &str, why: &str| json!({ "name": name, "in": "header", "required": true, "description": why, "schema": text });
-    let headers: Map<String, Value> = HEADERS
+    let headers: Map<String, Value> = DECISION_HEADERS
         .iter()
         .map(|name| ((*name).to_owned(), json!({ "schema": text, "required": true })))
         .collect();
@@ -205,8 +207,8 @@ fn gateways() -> Map<String, Value> {
     let responses = json!({
         "200": { "description": "Permit", "headers": headers },
         "403": { "description": "Deny", "headers": headers, "content": problem },
-        "500": sentence("The request could not be decided; take it for a denial"),
-        "503": sentence("Too many requests at a time, or too late; take it for a denial"),
+        "500": text_response("The request could not be decided; take it for a denial"),
+        "503": text_response("Too many requests at a time, or too late; take it for a denial"),
     });
     let forward = json!({
         "summary": "Decide on a request that headers describe (nginx, Caddy, Traefik)",
@@ -224,7 +226,10 @@ fn gateways() -> Map<String, Value> {
         "responses": responses,
     });
     Map::from_iter([
-        (crate::gateway::http::FORWARD_AUTH.to_owned(), json!({ "get": forward })),
-        (format!("{}/{{path}}", crate::gateway::http::EXT_AUTHZ), json!({ "get": envoy, "post": envoy })),
+        (crate::gateway::http::FORWARD_AUTH_PATH.to_owned(), json!({ "get": forward })),
+        (
+            format!("{}/{{path}}", crate::gateway::http::EXT_AUTHZ_PREFIX),
+            json!({ "get": envoy, "post": envoy }),
+        ),
     ])
 }

@@ -6,22 +6,22 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::endpoints::{Limits, Problem};
-use super::wire::optional;
+use super::endpoints::{ApiError, ApiLimits};
+use super::wire::optional_object;
 use mandate_core::digest::Digest;
 use mandate_core::json::{Json, Object};
 use mandate_pdp::Revision;
 
 /// The page that a caller wants.
-pub struct Wanted<'j> {
+pub struct PageRequest<'j> {
     limit: Option<usize>,
     token: Option<&'j str>,
-    limits: Limits,
+    limits: ApiLimits,
 }
 
 /// Where a page ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Place {
+pub struct PageEnd {
     pub named: bool,
     pub kind: String,
     pub id: String,
@@ -29,34 +29,39 @@ pub struct Place {
 
 /// What a page hands to the next one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Token {
+pub struct PageToken {
     question: String,
     revision: String,
     limit: usize,
-    pub place: Place,
+    pub end: PageEnd,
 }
 
-impl<'j> Wanted<'j> {
+impl<'j> PageRequest<'j> {
     /// Reads `page` of a search.
     ///
     /// # Errors
     /// What is of the wrong shape.
-    pub fn read(object: &'j Object<'j>, limits: &Limits) -> Result<Self, Problem> {
-        let page = optional(object.get("page"), "page").map_err(Problem::bad)?;
+    pub fn read(object: &'j Object<'j>, limits: &ApiLimits) -> Result<Self, ApiError> {
+        let page = optional_object(object.get("page"), "page").map_err(ApiError::bad_request)?;
         let of_page = |key| page.and_then(|page| page.get(key));
         let limit = match of_page("limit") {
             None => None,
             Some(Json::Long(limit)) if *limit >= 1 => Some(usize::try_from(*limit).unwrap_or(usize::MAX)),
             Some(_) => {
-                let most = limits.largest_page;
-                return Err(Problem::bad(format!("page.limit: has to be a whole number, from 1 to {most}")));
+                let most = limits.max_page_size;
+                return Err(ApiError::bad_request(format!(
+                    "page.limit: has to be a whole number, from 1 to {most}"
+                )));
             }
         };
         let token = match of_page("token") {
             None => None,
             Some(Json::String(token)) => Some(token.as_ref()),
             Some(other) => {
-                return Err(Problem::bad(format!("page.token: has to be a string, found {}", other.kind())));
+                return Err(ApiError::bad_request(format!(
+                    "page.token: has to be a string, found {}",
+                    other.kind()
+                )));
             }
         };
         Ok(Self { limit, token, limits: *limits })
@@ -70,23 +75,23 @@ impl<'j> Wanted<'j> {
     ///
     /// # Errors
     /// It is of another one, or another limit is wanted.
-    pub fn token(&self, question: &Digest, revision: &Revision) -> Result<Option<Token>, Problem> {
+    pub fn token(&self, question: &Digest, revision: &Revision) -> Result<Option<PageToken>, ApiError> {
         let Some(text) = self.token else { return Ok(None) };
-        let token = Token::read(text).ok_or_else(Token::foreign)?;
+        let token = PageToken::decode(text).ok_or_else(PageToken::invalid)?;
         if token.question != question.short() {
-            return Err(Problem::bad(
+            return Err(ApiError::bad_request(
                 "page.token: belongs to another question: repeat the question as it was, or search again from the first page",
             ));
         }
         if token.revision != revision.as_str() {
-            return Err(Problem::bad(
+            return Err(ApiError::bad_request(
                 "page.token: the content has changed since: search again from the first page",
             ));
         }
         // Larger limits come to the largest page, which may be another on another sidecar.
-        let same = |limit: usize| [limit, limit.min(self.limits.largest_page)].contains(&token.limit);
+        let same = |limit: usize| [limit, limit.min(self.limits.max_page_size)].contains(&token.limit);
         if self.limit.is_some_and(|limit| !same(limit)) {
-            return Err(Problem::bad(format!(
+            return Err(ApiError::bad_request(format!(
                 "page.limit: the first page's was {}: repeat it, or leave it out",
                 token.limit
             )));
@@ -95,37 +100,37 @@ impl<'j> Wanted<'j> {
     }
 
     /// How many results the page may have: a page that does not say so has as many as the one before.
-    pub fn limit(&self, token: Option<&Token>) -> usize {
-        let limit = token.map(|token| token.limit).or(self.limit).unwrap_or(self.limits.page);
-        limit.clamp(1, self.limits.largest_page)
+    pub fn page_size(&self, token: Option<&PageToken>) -> usize {
+        let limit = token.map(|token| token.limit).or(self.limit).unwrap_or(self.limits.default_page_size);
+        limit.clamp(1, self.limits.max_page_size)
     }
 }
 
-impl Token {
-    pub fn new(question: &Digest, revision: &Revision, limit: usize, place: Place) -> Self {
-        Self { question: question.short(), revision: revision.as_str().to_owned(), limit, place }
+impl PageToken {
+    pub fn new(question: &Digest, revision: &Revision, limit: usize, end: PageEnd) -> Self {
+        Self { question: question.short(), revision: revision.as_str().to_owned(), limit, end }
     }
 
     /// The token as callers get it.
-    pub fn text(&self) -> String {
+    pub fn encode(&self) -> String {
         // Strings and numbers can be written.
         let json = serde_json::to_string(self).unwrap_or_default();
         URL_SAFE_NO_PAD.encode(format!("{}{json}", checksum(&json)))
     }
 
-    fn read(text: &str) -> Option<Self> {
+    fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (sum, json) = std::str::from_utf8(&bytes).ok()?.split_at_checked(CHECKSUM)?;
+        let (sum, json) = std::str::from_utf8(&bytes).ok()?.split_at_checked(CHECKSUM_CHARS)?;
         (checksum(json) == sum).then(|| serde_json::from_str(json).ok()).flatten()
     }
 
     /// No search gave such a token.
-    pub fn foreign() -> Problem {
-        Problem::bad("page.token: is no token of this search: search again from the first page")
+    pub fn invalid() -> ApiError {
+        ApiError::bad_request("page.token: is no token of this search: search again from the first page")
     }
 }
 
-const CHECKSUM: usize = 16;
+const CHECKSUM_CHARS: usize = 16;
 
 /// So that a token that was changed on its way is refused rather than read as another place.
 fn checksum(json: &str) -> String {

@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::endpoints::{Api, Deadline, Problem, written};
-use super::page::{Place, Token, Wanted};
-use super::wire::{Parts, Sought};
+use super::endpoints::{Api, ApiError, Deadline, to_json_bytes};
+use super::page::{PageEnd, PageRequest, PageToken};
+use super::wire::{RequestFields, SearchKind};
 use mandate_core::digest::Digest;
 use mandate_core::json::{Json, Object};
 use mandate_core::request::{Named, Part, Question, RequestError};
@@ -18,101 +18,115 @@ use mandate_pdp::Refusal;
 use mandate_query::search::{Bounds, Position, SearchError, Side, WalkPart};
 
 /// The subjects that may do something to a resource.
-pub fn subject(api: &Api, object: &Object<'_>, until: Deadline) -> Result<Vec<u8>, Problem> {
-    entities(api, object, Side::Principal, until)
+pub fn subject(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
+    entities(api, object, Side::Principal, deadline)
 }
 
 /// The resources that a subject may do something to.
-pub fn resource(api: &Api, object: &Object<'_>, until: Deadline) -> Result<Vec<u8>, Problem> {
-    entities(api, object, Side::Resource, until)
+pub fn resource(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
+    entities(api, object, Side::Resource, deadline)
 }
 
 /// What a subject may do to a resource.
-pub fn action(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Problem> {
-    let wanted = Wanted::read(object, &api.limits)?;
-    let question = Parts::of(object).seeking(Sought::Action).map_err(Problem::bad)?;
+pub fn action(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, ApiError> {
+    let page_request = PageRequest::read(object, &api.limits)?;
+    let question = RequestFields::from_object(object)
+        .search_question(SearchKind::Action)
+        .map_err(ApiError::bad_request)?;
     let view = api.pdp.view();
     let schema = view.snapshot().schema();
-    let digest = of_question(&question, schema);
-    let token = wanted.token(&digest, view.revision())?;
+    let digest = action_search_digest(&question, schema);
+    let token = page_request.token(&digest, view.revision())?;
     let actions = match view.search_actions(&question) {
         Ok(actions) => actions,
-        Err(Refusal::Request(error)) if is_unknown(&error, &question, schema) => Vec::new(),
+        Err(Refusal::Request(error)) if names_what_schema_lacks(&error, &question, schema) => Vec::new(),
         Err(refusal) => return Err(refusal.into()),
     };
-    let limit = wanted.limit(token.as_ref());
+    let limit = page_request.page_size(token.as_ref());
     let names = actions.into_iter().map(|action| {
         let info = schema.action(action);
         let unique = schema.action_named(&info.name).is_ok();
         if unique { info.name.clone() } else { SmolStr::new(info.uid.to_string()) }
     });
     // They come in the schema's order, and those of the pages before were the first.
-    let after = token.map(|token| token.place.id);
+    let after = token.map(|token| token.end.id);
     let mut names = names.peekable();
     if let Some(after) = after {
-        names.by_ref().find(|name| *name == after).ok_or_else(Token::foreign)?;
+        names.by_ref().find(|name| *name == after).ok_or_else(PageToken::invalid)?;
     }
     let found: Vec<SmolStr> = names.by_ref().take(limit).collect();
     let last = found.last().filter(|_| names.peek().is_some());
-    let next = last.map(|last| Place { named: true, kind: String::new(), id: last.to_string() });
-    let next_token = next.map(|place| Token::new(&digest, view.revision(), limit, place).text());
-    let results = found.into_iter().map(|name| Found::Action { name }).collect();
-    written(&Answer { page: Page { next_token: next_token.unwrap_or_default() }, results })
+    let next = last.map(|last| PageEnd { named: true, kind: String::new(), id: last.to_string() });
+    let next_token = next.map(|place| PageToken::new(&digest, view.revision(), limit, place).encode());
+    let results = found.into_iter().map(|name| SearchResult::Action { name }).collect();
+    to_json_bytes(&SearchResponse { page: NextPage { next_token: next_token.unwrap_or_default() }, results })
 }
 
-fn entities(api: &Api, object: &Object<'_>, side: Side, until: Deadline) -> Result<Vec<u8>, Problem> {
-    let wanted = Wanted::read(object, &api.limits)?;
-    let sought = if side == Side::Principal { Sought::Subject } else { Sought::Resource };
-    let question = Parts::of(object).seeking(sought).map_err(Problem::bad)?;
+fn entities(api: &Api, object: &Object<'_>, side: Side, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
+    let page_request = PageRequest::read(object, &api.limits)?;
+    let search_kind = if side == Side::Principal { SearchKind::Subject } else { SearchKind::Resource };
+    let question =
+        RequestFields::from_object(object).search_question(search_kind).map_err(ApiError::bad_request)?;
     let kind = if side == Side::Principal { question.principal.kind } else { question.resource.kind };
     let view = api.pdp.view();
     let schema = view.snapshot().schema();
     let request = match view.snapshot().read(&question) {
         Ok(request) => request,
-        Err(error) if is_unknown(&error, &question, schema) => {
+        Err(error) if names_what_schema_lacks(&error, &question, schema) => {
             // Such a search has one page only.
-            return if wanted.has_token() { Err(Token::foreign()) } else { written(&Answer::default()) };
+            return if page_request.has_token() {
+                Err(PageToken::invalid())
+            } else {
+                to_json_bytes(&SearchResponse::default())
+            };
         }
         Err(error) => return Err(Refusal::from(error).into()),
     };
     let digest = Digest::of([format!("{side:?} {request:?}").as_bytes()]);
-    let token = wanted.token(&digest, view.revision())?;
-    let limit = wanted.limit(token.as_ref());
-    let after = token.map(|token| position(&token.place, schema).ok_or_else(Token::foreign)).transpose()?;
+    let token = page_request.token(&digest, view.revision())?;
+    let limit = page_request.page_size(token.as_ref());
+    let after =
+        token.map(|token| to_cursor(&token.end, schema).ok_or_else(PageToken::invalid)).transpose()?;
     // A page can end anywhere, so it does in good time.
-    let enough = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
-    let go_on = || Instant::now() < enough;
-    let bounds = Bounds { results: limit, steps: api.limits.search_steps, go_on: &go_on };
+    let page_deadline = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+    let go_on = || Instant::now() < page_deadline;
+    let bounds = Bounds { results: limit, steps: api.limits.max_search_steps, go_on: &go_on };
     // A page takes longer than other requests, which must not wait for it.
     let page = tokio::task::block_in_place(|| view.search(&request, side, after.as_ref(), bounds));
     let page = page.map_err(|error| match error {
-        SearchError::Position => Token::foreign(),
+        SearchError::Position => PageToken::invalid(),
         SearchError::Decide(error) => Refusal::from(error).into(),
     })?;
-    if Instant::now() > until {
-        return Err(Problem::late("the answer took too long: search for less at a time"));
+    if Instant::now() > deadline {
+        return Err(ApiError::timed_out("the answer took too long: search for less at a time"));
     }
-    let next = page.next.map(|at| Token::new(&digest, view.revision(), limit, place(&at, schema)).text());
-    let results = page.found.into_iter().map(|EntityRef { id, .. }| Found::Entity { r#type: kind, id });
-    written(&Answer { page: Page { next_token: next.unwrap_or_default() }, results: results.collect() })
+    let next = page
+        .next
+        .map(|at| PageToken::new(&digest, view.revision(), limit, to_page_end(&at, schema)).encode());
+    let results =
+        page.found.into_iter().map(|EntityRef { id, .. }| SearchResult::Entity { r#type: kind, id });
+    to_json_bytes(&SearchResponse {
+        page: NextPage { next_token: next.unwrap_or_default() },
+        results: results.collect(),
+    })
 }
 
 /// The digest of a search for actions: the same however its JSON was written.
-fn of_question(question: &Question<'_>, schema: &Schema) -> Digest {
+fn action_search_digest(question: &Question<'_>, schema: &Schema) -> Digest {
     let entity = |named: &Named<'_>| {
         let kind = schema.kind_named(named.kind).map_or(named.kind, |kind| schema.kind(kind).name.as_str());
-        format!("{kind:?} {:?} {:?}", named.id, named.properties.map(sorted))
+        format!("{kind:?} {:?} {:?}", named.id, named.properties.map(canonical_text))
     };
     let (principal, resource) = (entity(&question.principal), entity(&question.resource));
-    let context = format!("{:?}", question.context.map(sorted));
+    let context = format!("{:?}", question.context.map(canonical_text));
     Digest::of(["action", &principal, &resource, &context].map(str::as_bytes))
 }
 
 /// An object as text, whatever the order of its keys.
-fn sorted(object: &Object<'_>) -> String {
+fn canonical_text(object: &Object<'_>) -> String {
     fn text(json: &Json<'_>) -> String {
         match json {
-            Json::Object(object) => sorted(object),
+            Json::Object(object) => canonical_text(object),
             Json::Array(items) => format!("{:?}", items.iter().map(text).collect::<Vec<_>>()),
             other => format!("{other:?}"),
         }
@@ -121,19 +135,19 @@ fn sorted(object: &Object<'_>) -> String {
     format!("{members:?}")
 }
 
-fn position(place: &Place, schema: &Schema) -> Option<Position> {
+fn to_cursor(place: &PageEnd, schema: &Schema) -> Option<Position> {
     let part = if place.named { WalkPart::Named } else { WalkPart::Members };
     let kind = schema.kind_of_full_name(&place.kind)?;
     Some(Position { part, last: EntityRef { kind, id: SmolStr::new(&place.id) } })
 }
 
-fn place(position: &Position, schema: &Schema) -> Place {
+fn to_page_end(position: &Position, schema: &Schema) -> PageEnd {
     let kind = schema.kind(position.last.kind).name.to_string();
-    Place { named: position.part == WalkPart::Named, kind, id: position.last.id.to_string() }
+    PageEnd { named: position.part == WalkPart::Named, kind, id: position.last.id.to_string() }
 }
 
 /// Whether a search finds nothing because it is about what the schema does not have.
-fn is_unknown(error: &RequestError, question: &Question<'_>, schema: &Schema) -> bool {
+fn names_what_schema_lacks(error: &RequestError, question: &Question<'_>, schema: &Schema) -> bool {
     let ambiguous = match error.part {
         Part::PrincipalType => schema.kind_named(question.principal.kind).err(),
         Part::ResourceType => schema.kind_named(question.resource.kind).err(),
@@ -145,22 +159,20 @@ fn is_unknown(error: &RequestError, question: &Question<'_>, schema: &Schema) ->
 
 /// The answer to a search, one page of it.
 #[derive(Default, Serialize, JsonSchema)]
-#[schemars(rename = "SearchAnswer")]
-pub struct Answer<'a> {
-    page: Page,
-    results: Vec<Found<'a>>,
+pub struct SearchResponse<'a> {
+    page: NextPage,
+    results: Vec<SearchResult<'a>>,
 }
 
 #[derive(Default, Serialize, JsonSchema)]
-#[schemars(rename = "NextPage")]
-struct Page {
+struct NextPage {
     next_token: String,
 }
 
 /// One result; its type is the one that was asked for, as it was written.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
-enum Found<'a> {
+enum SearchResult<'a> {
     Entity {
         r#type: &'a str,
         #[schemars(with = "String")]

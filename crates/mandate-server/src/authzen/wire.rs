@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use super::explanation::Explained;
+use super::explanation::ExplanationJson;
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object};
 use mandate_core::policies::PolicyInfo;
@@ -17,15 +17,15 @@ use mandate_query::explain::Explanation;
 
 /// Where the four parts of a question stand: in an item, or in the defaults around it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Parts<'j> {
+pub struct RequestFields<'j> {
     subject: Option<&'j Json<'j>>,
     action: Option<&'j Json<'j>>,
     resource: Option<&'j Json<'j>>,
     context: Option<&'j Json<'j>>,
 }
 
-impl<'j> Parts<'j> {
-    pub fn of(object: &'j Object<'j>) -> Self {
+impl<'j> RequestFields<'j> {
+    pub fn from_object(object: &'j Object<'j>) -> Self {
         Self {
             subject: object.get("subject"),
             action: object.get("action"),
@@ -36,7 +36,7 @@ impl<'j> Parts<'j> {
 
     /// These parts, with the defaults where one is absent. A part is taken whole or not at all.
     #[must_use]
-    pub fn or(self, defaults: Self) -> Self {
+    pub fn or_defaults(self, defaults: Self) -> Self {
         Self {
             subject: self.subject.or(defaults.subject),
             action: self.action.or(defaults.action),
@@ -49,11 +49,11 @@ impl<'j> Parts<'j> {
     ///
     /// # Errors
     /// That part, in a sentence.
-    pub fn are_objects(&self) -> Result<(), String> {
-        optional(self.subject, "subject")?;
-        optional(self.action, "action")?;
-        optional(self.resource, "resource")?;
-        optional(self.context, "context").map(|_| ())
+    pub fn check_objects(&self) -> Result<(), String> {
+        optional_object(self.subject, "subject")?;
+        optional_object(self.action, "action")?;
+        optional_object(self.resource, "resource")?;
+        optional_object(self.context, "context").map(|_| ())
     }
 
     /// The question that the parts ask.
@@ -61,13 +61,13 @@ impl<'j> Parts<'j> {
     /// # Errors
     /// What is missing or of the wrong shape, in a sentence.
     pub fn question(&self) -> Result<Question<'j>, String> {
-        let action = required(self.action, "action")?;
+        let action = required_object(self.action, "action")?;
         Ok(Question {
-            principal: named(self.subject, "subject")?,
-            action: string(action, "action", "name")?,
+            principal: entity_fields(self.subject, "subject")?,
+            action: required_string(action, "action", "name")?,
             action_properties: properties(action, "action")?,
-            resource: named(self.resource, "resource")?,
-            context: optional(self.context, "context")?,
+            resource: entity_fields(self.resource, "resource")?,
+            context: optional_object(self.context, "context")?,
         })
     }
 
@@ -75,56 +75,58 @@ impl<'j> Parts<'j> {
     ///
     /// # Errors
     /// What is missing or of the wrong shape, in a sentence.
-    pub fn seeking(&self, sought: Sought) -> Result<Question<'j>, String> {
-        let side = |is_sought, json, part| if is_sought { of_type(json, part) } else { named(json, part) };
-        let principal = side(sought == Sought::Subject, self.subject, "subject")?;
-        let resource = side(sought == Sought::Resource, self.resource, "resource")?;
-        let context = optional(self.context, "context")?;
-        if sought == Sought::Action {
+    pub fn search_question(&self, search_kind: SearchKind) -> Result<Question<'j>, String> {
+        let side = |is_sought, json, part| {
+            if is_sought { entity_type_only(json, part) } else { entity_fields(json, part) }
+        };
+        let principal = side(search_kind == SearchKind::Subject, self.subject, "subject")?;
+        let resource = side(search_kind == SearchKind::Resource, self.resource, "resource")?;
+        let context = optional_object(self.context, "context")?;
+        if search_kind == SearchKind::Action {
             return Ok(Question { principal, action: "", action_properties: None, resource, context });
         }
-        let action = required(self.action, "action")?;
-        let (name, properties) = (string(action, "action", "name")?, properties(action, "action")?);
+        let action = required_object(self.action, "action")?;
+        let (name, properties) = (required_string(action, "action", "name")?, properties(action, "action")?);
         Ok(Question { principal, action: name, action_properties: properties, resource, context })
     }
 }
 
 /// The part of a question that a search is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sought {
+pub enum SearchKind {
     Subject,
     Resource,
     Action,
 }
 
 /// The type of what is looked for; its id and its properties do not matter.
-fn of_type<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String> {
-    Ok(Named { kind: string(required(json, part)?, part, "type")?, id: "", properties: None })
+fn entity_type_only<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String> {
+    Ok(Named { kind: required_string(required_object(json, part)?, part, "type")?, id: "", properties: None })
 }
 
-fn named<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String> {
-    let object = required(json, part)?;
+fn entity_fields<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String> {
+    let object = required_object(json, part)?;
     Ok(Named {
-        kind: string(object, part, "type")?,
-        id: string(object, part, "id")?,
+        kind: required_string(object, part, "type")?,
+        id: required_string(object, part, "id")?,
         properties: properties(object, part)?,
     })
 }
 
 fn properties<'j>(object: &'j Object<'j>, part: &str) -> Result<Option<&'j Object<'j>>, String> {
     let properties = object.get("properties");
-    if properties.is_none() { Ok(None) } else { optional(properties, &format!("{part}.properties")) }
+    if properties.is_none() { Ok(None) } else { optional_object(properties, &format!("{part}.properties")) }
 }
 
-fn required<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<&'j Object<'j>, String> {
-    optional(json, part)?.ok_or_else(|| format!("{part}: missing: it has to be an object"))
+fn required_object<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<&'j Object<'j>, String> {
+    optional_object(json, part)?.ok_or_else(|| format!("{part}: missing: it has to be an object"))
 }
 
 /// The object at a path, if there is anything.
 ///
 /// # Errors
 /// There is something else, in a sentence.
-pub fn optional<'j>(json: Option<&'j Json<'j>>, path: &str) -> Result<Option<&'j Object<'j>>, String> {
+pub fn optional_object<'j>(json: Option<&'j Json<'j>>, path: &str) -> Result<Option<&'j Object<'j>>, String> {
     match json {
         None => Ok(None),
         Some(Json::Object(object)) if object.len() > MOST_MEMBERS => {
@@ -135,7 +137,7 @@ pub fn optional<'j>(json: Option<&'j Json<'j>>, path: &str) -> Result<Option<&'j
     }
 }
 
-fn string<'j>(object: &'j Object<'j>, part: &str, key: &str) -> Result<&'j str, String> {
+fn required_string<'j>(object: &'j Object<'j>, part: &str, key: &str) -> Result<&'j str, String> {
     match object.get(key) {
         Some(Json::String(text)) => Ok(text),
         Some(other) => Err(format!("{part}.{key}: has to be a string, found {}", other.kind())),
@@ -144,7 +146,7 @@ fn string<'j>(object: &'j Object<'j>, part: &str, key: &str) -> Result<&'j str, 
 }
 
 /// A request error in AuthZEN's terms.
-pub fn sentence(error: &RequestError) -> String {
+pub fn request_error_message(error: &RequestError) -> String {
     let part = match error.part {
         Part::PrincipalType => "subject.type",
         Part::PrincipalId => "subject.id",
@@ -161,14 +163,14 @@ pub fn sentence(error: &RequestError) -> String {
 
 /// One answer; what it says is borrowed from the decision and the snapshot.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Answer<'d> {
+pub struct EvaluationResponse<'d> {
     pub decision: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub context: Option<AnswerContext<'d>>,
+    pub context: Option<ResponseContext<'d>>,
 }
 
 #[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct AnswerContext<'d> {
+pub struct ResponseContext<'d> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<&'d str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,7 +178,7 @@ pub struct AnswerContext<'d> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason_user: Option<UserReason<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Explained<'d>>,
+    pub explanation: Option<ExplanationJson<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ItemError>,
 }
@@ -185,7 +187,7 @@ pub struct AnswerContext<'d> {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AdminReason<'d> {
     pub outcome: &'static str,
-    #[serde(serialize_with = "ids")]
+    #[serde(serialize_with = "serialize_policy_ids")]
     #[schemars(with = "Vec<String>")]
     pub policies: &'d [Arc<PolicyInfo>],
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -193,7 +195,10 @@ pub struct AdminReason<'d> {
     pub errors: Vec<String>,
 }
 
-pub(super) fn ids<S: Serializer>(policies: &[Arc<PolicyInfo>], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn serialize_policy_ids<S: Serializer>(
+    policies: &[Arc<PolicyInfo>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(policies.iter().map(|policy| policy.id.as_str()))
 }
 
@@ -210,26 +215,26 @@ pub struct ItemError {
     pub message: String,
 }
 
-impl<'d> Answer<'d> {
+impl<'d> EvaluationResponse<'d> {
     /// A decision without more.
-    pub fn bare(decision: &Decision) -> Self {
+    pub fn decision_only(decision: &Decision) -> Self {
         Self { decision: decision.is_permit(), context: None }
     }
 
     /// A decision with its revision, and reasons where it is a denial or the caller wants them.
     pub fn with_context(decision: &'d Decision, revision: &'d str, explain: bool) -> Self {
         let permit = decision.is_permit();
-        let context = AnswerContext {
+        let context = ResponseContext {
             revision: Some(revision),
             reason_admin: (explain || !permit).then(|| admin_reason(decision)),
             reason_user: (!permit).then(|| UserReason { en: decision.reason() }),
-            ..AnswerContext::default()
+            ..ResponseContext::default()
         };
         Self { decision: permit, context: Some(context) }
     }
 
     /// A decision with its reasons and what explains it.
-    pub fn explained(
+    pub fn with_explanation(
         decision: &'d Decision,
         revision: &'d str,
         explanation: &Explanation,
@@ -237,15 +242,15 @@ impl<'d> Answer<'d> {
     ) -> Self {
         let mut answer = Self::with_context(decision, revision, true);
         if let Some(context) = &mut answer.context {
-            context.explanation = Some(Explained::new(decision, explanation, schema));
+            context.explanation = Some(ExplanationJson::new(decision, explanation, schema));
         }
         answer
     }
 
     /// What stands in a batch for an item that is no question.
-    pub fn broken(status: u16, message: String) -> Self {
+    pub fn error(status: u16, message: String) -> Self {
         let context =
-            AnswerContext { error: Some(ItemError { status, message }), ..AnswerContext::default() };
+            ResponseContext { error: Some(ItemError { status, message }), ..ResponseContext::default() };
         Self { decision: false, context: Some(context) }
     }
 }

@@ -14,10 +14,10 @@ use mandate_pdp::{Pdp, Refusal, View};
 use mandate_routes::{HttpRequest, Unrouted};
 
 /// Headers with this prefix are Mandate's word; from a client they mean nothing and have to be removed.
-pub const PREFIX: &str = "x-mandate-";
+pub const HEADER_PREFIX: &str = "x-mandate-";
 
 /// The headers that every answer has, sorted.
-pub const HEADERS: [&str; 7] = [
+pub const DECISION_HEADERS: [&str; 7] = [
     "x-mandate-decision",
     "x-mandate-decision-id",
     "x-mandate-outcome",
@@ -29,17 +29,17 @@ pub const HEADERS: [&str; 7] = [
 
 /// What stands in a header that has nothing to say. Some gateways drop empty headers, and others
 /// forward what they would have copied.
-const NOTHING: &str = "-";
+const EMPTY_VALUE: &str = "-";
 
 /// Policies that an answer names, and characters of its reason: gateways take headers of a few KiB, and a
 /// denial can be for want of thousands of permits.
-const MOST_POLICIES: usize = 16;
-const LONGEST_REASON: usize = 512;
+const MAX_POLICIES: usize = 16;
+const MAX_REASON_CHARS: usize = 512;
 
 /// What is said of one request.
 #[derive(Debug)]
-pub struct Verdict {
-    pub permit: bool,
+pub struct GatewayDecision {
+    pub permitted: bool,
     /// Names this decision in the answer, for whoever traces it.
     pub id: String,
     pub revision: String,
@@ -54,74 +54,75 @@ pub struct Verdict {
 
 /// A defect of this program kept a request from being decided; the log says why.
 #[derive(Debug)]
-pub struct Undecided;
+pub struct DecisionFailed;
 
 /// Decides on a request; whatever is no question is denied.
 ///
 /// # Errors
 /// There is no decision, by a defect.
-pub fn check(pdp: &Pdp, request: &HttpRequest<'_>) -> Result<Verdict, Undecided> {
+pub fn check(pdp: &Pdp, request: &HttpRequest<'_>) -> Result<GatewayDecision, DecisionFailed> {
     let view = pdp.view();
     let routed = match view.route(request) {
         Ok(routed) => routed,
-        Err(unrouted) => return Ok(Verdict::unrouted(&view, &unrouted)),
+        Err(unrouted) => return Ok(GatewayDecision::from_route_error(&view, &unrouted)),
     };
     let route = Some(routed.route.id.clone());
     match view.decide(&routed.question()) {
-        Ok(decision) => Ok(Verdict::decided(&view, route, &decision)),
+        Ok(decision) => Ok(GatewayDecision::from_decision(&view, route, &decision)),
         Err(Refusal::Request(error)) => {
             pdp.count_bad_request();
             let reason = format!("The request does not say what its route asks: {error}.");
-            Ok(Verdict { route, ..Verdict::denied(&view, "misfit", reason) })
+            Ok(GatewayDecision { route, ..GatewayDecision::deny(&view, "misfit", reason) })
         }
-        Err(Refusal::Decide(_)) => Err(Undecided),
+        Err(Refusal::Decide(_)) => Err(DecisionFailed),
     }
 }
 
-impl Verdict {
-    fn decided(view: &View<'_>, route: Option<String>, decision: &Decision) -> Self {
-        let policies = decision.explaining().iter().take(MOST_POLICIES).map(|policy| policy.id.clone());
-        let permit = decision.is_permit();
+impl GatewayDecision {
+    fn from_decision(view: &View<'_>, route: Option<String>, decision: &Decision) -> Self {
+        let policies = decision.explaining().iter().take(MAX_POLICIES).map(|policy| policy.id.clone());
+        let permitted = decision.is_permit();
         Self {
-            permit,
+            permitted,
             route,
             policies: policies.collect(),
-            reason: if permit { String::new() } else { legible(&decision.reason(), LONGEST_REASON) },
-            ..Self::denied(view, decision.outcome.name(), String::new())
+            reason: if permitted { String::new() } else { legible(&decision.reason(), MAX_REASON_CHARS) },
+            ..Self::deny(view, decision.outcome.name(), String::new())
         }
     }
 
-    fn unrouted(view: &View<'_>, unrouted: &Unrouted<'_>) -> Self {
+    fn from_route_error(view: &View<'_>, unrouted: &Unrouted<'_>) -> Self {
         match unrouted {
             Unrouted::Path(error) => {
-                Self::denied(view, "bad_path", format!("The request is refused: {error}."))
+                Self::deny(view, "bad_path", format!("The request is refused: {error}."))
             }
-            Unrouted::NoRoute => Self::denied(view, "no_route", "No route takes the request.".to_owned()),
+            Unrouted::NoRoute => Self::deny(view, "no_route", "No route takes the request.".to_owned()),
             // What exactly is missing may name what only the gateway is to know; the log has it.
             Unrouted::Missing { route, part, missing: _ } => {
                 let reason = format!("The request does not say what its route reads: {part}.");
-                Self { route: Some(route.id.clone()), ..Self::denied(view, "missing", reason) }
+                Self { route: Some(route.id.clone()), ..Self::deny(view, "missing", reason) }
             }
         }
     }
 
     /// A gateway does not say what it asks about: its configuration is wrong, so nobody gets through.
-    pub fn unasked(pdp: &Pdp, lacks: &str) -> Self {
+    pub fn misconfigured(pdp: &Pdp, lacks: &str) -> Self {
         let reason = format!("The gateway has to say once, in `{lacks}`, what it asks about.");
-        Self::denied(&pdp.view(), "unasked", reason)
+        Self::deny(&pdp.view(), "unasked", reason)
     }
 
-    fn denied(view: &View<'_>, outcome: &'static str, reason: String) -> Self {
+    fn deny(view: &View<'_>, outcome: &'static str, reason: String) -> Self {
         let revision = view.revision().as_str().to_owned();
         let (id, policies) = (Uuid::now_v7().to_string(), Vec::new());
-        Self { permit: false, id, revision, route: None, outcome, policies, reason }
+        Self { permitted: false, id, revision, route: None, outcome, policies, reason }
     }
 
-    /// What every answer says in headers: all of [`HEADERS`], with values that a header can hold.
+    /// What every answer says in headers: all of [`DECISION_HEADERS`], with values that a header can hold.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let text = |text: &str| if text.is_empty() { NOTHING.to_owned() } else { plain(text) };
+        let text =
+            |text: &str| if text.is_empty() { EMPTY_VALUE.to_owned() } else { escape_header_value(text) };
         let values = [
-            if self.permit { "permit" } else { "deny" }.to_owned(),
+            if self.permitted { "permit" } else { "deny" }.to_owned(),
             self.id.clone(),
             self.outcome.to_owned(),
             text(&self.policies.join(",")),
@@ -129,11 +130,11 @@ impl Verdict {
             self.revision.clone(),
             text(self.route.as_deref().unwrap_or_default()),
         ];
-        HEADERS.into_iter().zip(values)
+        DECISION_HEADERS.into_iter().zip(values)
     }
 
     /// The body of a denial, for whoever sent the request (RFC 9457).
-    pub fn problem(&self) -> String {
+    pub fn problem_json(&self) -> String {
         json!({
             "type": "about:blank",
             "title": "Forbidden",
@@ -146,18 +147,18 @@ impl Verdict {
 }
 
 /// Headers of a request that a client made up in our name, and that no header of ours replaces.
-pub fn spoofed<'r>(request: &HttpRequest<'r>) -> Vec<&'r str> {
+pub fn spoofed_headers<'r>(request: &HttpRequest<'r>) -> Vec<&'r str> {
     let names = request.headers.iter().map(|(name, _)| *name);
     let mut spoofed: Vec<&str> =
-        names.filter(|name| name.starts_with(PREFIX) && !HEADERS.contains(name)).collect();
+        names.filter(|name| name.starts_with(HEADER_PREFIX) && !DECISION_HEADERS.contains(name)).collect();
     spoofed.sort_unstable();
     spoofed.dedup();
     spoofed
 }
 
 /// What a header's value must not have, beside what is not ASCII; quoted texts can be made of it as it is.
-const NOT_PLAIN: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
+const HEADER_ESCAPES: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
-fn plain(text: &str) -> String {
-    Cow::from(utf8_percent_encode(text, NOT_PLAIN)).into_owned()
+fn escape_header_value(text: &str) -> String {
+    Cow::from(utf8_percent_encode(text, HEADER_ESCAPES)).into_owned()
 }

@@ -15,13 +15,13 @@ use envoy_types::pb::google::rpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
-use crate::gateway::check::{self, Undecided, Verdict};
+use crate::gateway::check::{self, DecisionFailed, GatewayDecision};
 use mandate_core::json::{Json, Object};
 use mandate_pdp::Pdp;
 use mandate_routes::{Body, HttpRequest};
 
 /// The path that all calls of the service begin with.
-pub const SERVICE: &str = "/envoy.service.auth.v3.Authorization/";
+pub const SERVICE_PATH_PREFIX: &str = "/envoy.service.auth.v3.Authorization/";
 
 /// The service: it answers about requests of whatever gateway speaks its protocol.
 #[derive(Clone)]
@@ -32,18 +32,18 @@ pub struct ExtAuthz {
 }
 
 /// The service, as it is called over gRPC; longer messages are refused.
-pub fn service(pdp: Pdp, longest: usize, depth: usize) -> AuthorizationServer<ExtAuthz> {
+pub fn ext_authz_server(pdp: Pdp, longest: usize, depth: usize) -> AuthorizationServer<ExtAuthz> {
     AuthorizationServer::new(ExtAuthz { pdp, depth }).max_decoding_message_size(longest)
 }
 
 #[tonic::async_trait]
 impl Authorization for ExtAuthz {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let asked = Instant::now();
-        let patience = patience(request.metadata());
-        let answer = self.answer(request.get_ref())?;
+        let received = Instant::now();
+        let caller_timeout = caller_timeout(request.metadata());
+        let answer = self.decide(request.get_ref())?;
         // Nobody waits for it any more; whoever still hears it must not take it for timely.
-        if patience.is_some_and(|patience| asked.elapsed() > patience) {
+        if caller_timeout.is_some_and(|caller_timeout| received.elapsed() > caller_timeout) {
             return Err(Status::deadline_exceeded("the decision came too late"));
         }
         Ok(Response::new(answer))
@@ -59,27 +59,27 @@ impl ExtAuthz {
     ///
     /// # Errors
     /// There is no decision, by a defect.
-    pub fn answer(&self, request: &CheckRequest) -> Result<CheckResponse, Status> {
+    pub fn decide(&self, request: &CheckRequest) -> Result<CheckResponse, Status> {
         let nothing = AttributeContext::default();
-        let described = described(request.attributes.as_ref().unwrap_or(&nothing));
+        let described = to_http_request(request.attributes.as_ref().unwrap_or(&nothing));
         let request = HttpRequest { depth: self.depth, ..described };
         match check::check(&self.pdp, &request) {
-            Ok(verdict) => Ok(written(&verdict, &request)),
-            Err(Undecided) => Err(Status::internal("the request could not be decided")),
+            Ok(decision) => Ok(to_check_response(&decision, &request)),
+            Err(DecisionFailed) => Err(Status::internal("the request could not be decided")),
         }
     }
 }
 
 /// How long the caller waits: by gRPC's own header, or by Envoy's.
-fn patience(metadata: &MetadataMap) -> Option<Duration> {
+fn caller_timeout(metadata: &MetadataMap) -> Option<Duration> {
     let text = |name| metadata.get(name).and_then(|value| value.to_str().ok());
     let envoy = text("x-envoy-expected-rq-timeout-ms").and_then(|text| text.parse().ok());
-    let grpc = text("grpc-timeout").and_then(timeout);
+    let grpc = text("grpc-timeout").and_then(parse_grpc_timeout);
     [envoy.map(Duration::from_millis), grpc].into_iter().flatten().min()
 }
 
 /// gRPC's timeouts: at most eight digits, and a unit.
-fn timeout(text: &str) -> Option<Duration> {
+fn parse_grpc_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u32 = digits.parse().ok()?;
     let unit = match unit {
@@ -95,7 +95,7 @@ fn timeout(text: &str) -> Option<Duration> {
 }
 
 /// The request as Envoy describes it.
-fn described(attributes: &AttributeContext) -> HttpRequest<'_> {
+fn to_http_request(attributes: &AttributeContext) -> HttpRequest<'_> {
     let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
     let source = attributes.source.as_ref();
     let mut headers: Vec<(&str, &[u8])> = Vec::new();
@@ -105,7 +105,7 @@ fn described(attributes: &AttributeContext) -> HttpRequest<'_> {
         headers.extend(raw.map(|header| (header.key.as_str(), value(header))));
     }
     let metadata = attributes.metadata_context.as_ref();
-    let metadata = metadata.map(|metadata| filters(&metadata.filter_metadata));
+    let metadata = metadata.map(|metadata| filter_metadata_json(&metadata.filter_metadata));
     HttpRequest {
         method: http.map_or("", |http| http.method.as_str()),
         target: http.map_or("", |http| http.path.as_str()),
@@ -134,9 +134,9 @@ fn body<'a>(text: &'a str, raw: &'a [u8], headers: &[(&str, &[u8])]) -> Body<'a>
         return Body::None;
     }
     let named = |name| headers.iter().filter(move |(it, _)| *it == name).map(|(_, value)| *value);
-    let cut_off = named("x-envoy-auth-partial-body").any(|value| value != b"false");
+    let is_truncated = named("x-envoy-auth-partial-body").any(|value| value != b"false");
     let length = named("content-length").find_map(|value| std::str::from_utf8(value).ok()?.parse().ok());
-    if cut_off || length.is_some_and(|length: usize| length > bytes.len()) {
+    if is_truncated || length.is_some_and(|length: usize| length > bytes.len()) {
         Body::Partial
     } else {
         Body::Whole(bytes)
@@ -144,7 +144,7 @@ fn body<'a>(text: &'a str, raw: &'a [u8], headers: &[(&str, &[u8])]) -> Body<'a>
 }
 
 /// What filters found out, by their names.
-fn filters(metadata: &HashMap<String, Struct>) -> Object<'_> {
+fn filter_metadata_json(metadata: &HashMap<String, Struct>) -> Object<'_> {
     metadata
         .iter()
         .map(|(name, fields)| (Cow::Borrowed(name.as_str()), Json::Object(object(fields))))
@@ -160,7 +160,7 @@ fn json(value: &Value) -> Json<'_> {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(bool)) => Json::Bool(*bool),
-        Some(Kind::NumberValue(number)) => whole(*number).map_or(Json::Number, Json::Long),
+        Some(Kind::NumberValue(number)) => exact_integer(*number).map_or(Json::Number, Json::Long),
         Some(Kind::StringValue(text)) => Json::String(Cow::Borrowed(text)),
         Some(Kind::ListValue(items)) => Json::Array(items.values.iter().map(json).collect()),
         Some(Kind::StructValue(fields)) => Json::Object(object(fields)),
@@ -168,7 +168,7 @@ fn json(value: &Value) -> Json<'_> {
 }
 
 /// The whole number that a floating-point number certainly is.
-fn whole(number: f64) -> Option<i64> {
+fn exact_integer(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(
         clippy::cast_possible_truncation,
@@ -177,28 +177,28 @@ fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
-fn written(verdict: &Verdict, request: &HttpRequest<'_>) -> CheckResponse {
-    let headers = verdict.headers().map(|(name, value)| set(name, value)).collect::<Vec<_>>();
-    let (code, http_response) = if verdict.permit {
-        let headers_to_remove = check::spoofed(request).into_iter().map(ToOwned::to_owned).collect();
+fn to_check_response(decision: &GatewayDecision, request: &HttpRequest<'_>) -> CheckResponse {
+    let headers = decision.headers().map(|(name, value)| overwrite_header(name, value)).collect::<Vec<_>>();
+    let (code, http_response) = if decision.permitted {
+        let headers_to_remove = check::spoofed_headers(request).into_iter().map(ToOwned::to_owned).collect();
         let response = OkHttpResponse { headers, headers_to_remove, ..OkHttpResponse::default() };
         (Code::Ok, HttpResponse::OkResponse(response))
     } else {
         let mut headers = headers;
-        headers.push(set("content-type", "application/problem+json".to_owned()));
+        headers.push(overwrite_header("content-type", "application/problem+json".to_owned()));
         let status = Some(HttpStatus { code: HttpStatusCode::Forbidden.into() });
-        let response = DeniedHttpResponse { status, headers, body: verdict.problem() };
+        let response = DeniedHttpResponse { status, headers, body: decision.problem_json() };
         (Code::PermissionDenied, HttpResponse::DeniedResponse(response))
     };
     CheckResponse {
         status: Some(rpc::Status { code: code.into(), ..rpc::Status::default() }),
-        dynamic_metadata: Some(metadata(verdict)),
+        dynamic_metadata: Some(dynamic_metadata(decision)),
         http_response: Some(http_response),
     }
 }
 
 /// A header in place of any of that name.
-fn set(name: &str, value: String) -> HeaderValueOption {
+fn overwrite_header(name: &str, value: String) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
@@ -207,17 +207,17 @@ fn set(name: &str, value: String) -> HeaderValueOption {
 }
 
 /// What Envoy's other filters and its access log can read, as `envoy.filters.http.ext_authz`.
-fn metadata(verdict: &Verdict) -> Struct {
+fn dynamic_metadata(decision: &GatewayDecision) -> Struct {
     let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
-    let policies = ListValue { values: verdict.policies.iter().map(|id| text(id)).collect() };
+    let policies = ListValue { values: decision.policies.iter().map(|id| text(id)).collect() };
     let fields = [
-        ("decision", Value { kind: Some(Kind::BoolValue(verdict.permit)) }),
-        ("decision_id", text(&verdict.id)),
-        ("outcome", text(verdict.outcome)),
+        ("decision", Value { kind: Some(Kind::BoolValue(decision.permitted)) }),
+        ("decision_id", text(&decision.id)),
+        ("outcome", text(decision.outcome)),
         ("policies", Value { kind: Some(Kind::ListValue(policies)) }),
-        ("reason", text(&verdict.reason)),
-        ("revision", text(&verdict.revision)),
-        ("route", text(verdict.route.as_deref().unwrap_or_default())),
+        ("reason", text(&decision.reason)),
+        ("revision", text(&decision.revision)),
+        ("route", text(decision.route.as_deref().unwrap_or_default())),
     ];
     Struct { fields: fields.map(|(name, value)| (name.to_owned(), value)).into() }
 }
@@ -228,7 +228,7 @@ mod tests {
 
     #[track_caller]
     fn waits(text: &str, expected: Option<u64>) {
-        assert_eq!(timeout(text), expected.map(Duration::from_micros), "{text}");
+        assert_eq!(parse_grpc_timeout(text), expected.map(Duration::from_micros), "{text}");
     }
 
     #[test]

@@ -9,52 +9,52 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
-use crate::body::Arrived;
-use crate::gateway::check::{self, Undecided, Verdict};
+use crate::body::ReceivedBody;
+use crate::gateway::check::{self, DecisionFailed, GatewayDecision};
 use mandate_pdp::Pdp;
 use mandate_routes::{Body, HttpRequest};
 
 /// Where gateways ask by headers.
-pub const FORWARD_AUTH: &str = "/forward-auth";
+pub const FORWARD_AUTH_PATH: &str = "/forward-auth";
 
 /// What Envoy is told to put before the path of each request.
-pub const EXT_AUTHZ: &str = "/ext-authz";
+pub const EXT_AUTHZ_PREFIX: &str = "/ext-authz";
 
 /// Envoy's word that it cut the body off.
-const PARTIAL: &str = "x-envoy-auth-partial-body";
+const PARTIAL_BODY_HEADER: &str = "x-envoy-auth-partial-body";
 
 /// Envoy removes the headers that this one names.
-const REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
+const HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
 /// Whether a path is one that gateways ask at.
-pub fn is_asked_at(path: &str) -> bool {
-    path == FORWARD_AUTH || path.strip_prefix(EXT_AUTHZ).is_some_and(|rest| rest.starts_with('/'))
+pub fn is_gateway_path(path: &str) -> bool {
+    path == FORWARD_AUTH_PATH || path.strip_prefix(EXT_AUTHZ_PREFIX).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Answers a gateway about a request, whose own body may be what arrived.
-pub fn answer(pdp: &Pdp, head: &Parts, arrived: &Arrived, depth: usize) -> Response<Bytes> {
-    let headers = texts(&head.headers);
+pub fn respond(pdp: &Pdp, head: &Parts, arrived: &ReceivedBody, depth: usize) -> Response<Bytes> {
+    let headers = header_pairs(&head.headers);
     let body = match arrived {
-        Arrived::Whole(bytes) if bytes.is_empty() => Body::None,
-        Arrived::Whole(_) if cut_off(&head.headers) => Body::Partial,
-        Arrived::Whole(bytes) => Body::Whole(bytes),
-        Arrived::TooLong => Body::Partial,
+        ReceivedBody::Complete(bytes) if bytes.is_empty() => Body::None,
+        ReceivedBody::Complete(_) if is_body_truncated(&head.headers) => Body::Partial,
+        ReceivedBody::Complete(bytes) => Body::Whole(bytes),
+        ReceivedBody::TooLong => Body::Partial,
     };
-    let (method, target) = match described(head) {
+    let (method, target) = match original_request(head) {
         Ok(described) => described,
-        Err(lacks) => return written(&Verdict::unasked(pdp, lacks), &[]),
+        Err(lacks) => return to_http_response(&GatewayDecision::misconfigured(pdp, lacks), &[]),
     };
     let request = HttpRequest { method, target, headers, body, depth, ..HttpRequest::default() };
     match check::check(pdp, &request) {
-        Ok(verdict) => written(&verdict, &check::spoofed(&request)),
-        Err(Undecided) => undecided(),
+        Ok(decision) => to_http_response(&decision, &check::spoofed_headers(&request)),
+        Err(DecisionFailed) => internal_error(),
     }
 }
 
 /// Method and target of the request that is asked about.
-fn described(head: &Parts) -> Result<(&str, &str), &'static str> {
+fn original_request(head: &Parts) -> Result<(&str, &str), &'static str> {
     let own = head.uri.path_and_query().map_or("", |target| target.as_str());
-    if let Some(target) = own.strip_prefix(EXT_AUTHZ).filter(|target| target.starts_with('/')) {
+    if let Some(target) = own.strip_prefix(EXT_AUTHZ_PREFIX).filter(|target| target.starts_with('/')) {
         return Ok((head.method.as_str(), target));
     }
     let one = |name: &'static str| {
@@ -71,23 +71,23 @@ fn described(head: &Parts) -> Result<(&str, &str), &'static str> {
 }
 
 /// How long Envoy waits for the answer, if it says so.
-pub fn patience(headers: &HeaderMap) -> Option<Duration> {
+pub fn caller_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("x-envoy-expected-rq-timeout-ms")?.to_str().ok()?;
     text.parse().ok().map(Duration::from_millis)
 }
 
-fn texts(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+fn header_pairs(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
-fn cut_off(headers: &HeaderMap) -> bool {
-    headers.get_all(PARTIAL).iter().any(|value| value != "false")
+fn is_body_truncated(headers: &HeaderMap) -> bool {
+    headers.get_all(PARTIAL_BODY_HEADER).iter().any(|value| value != "false")
 }
 
-fn written(verdict: &Verdict, spoofed: &[&str]) -> Response<Bytes> {
+fn to_http_response(decision: &GatewayDecision, spoofed: &[&str]) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
-    for (name, value) in verdict.headers() {
+    for (name, value) in decision.headers() {
         // The values are plain; one that is not would be a defect, and has to be there all the same.
         let value = HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("-"));
         headers.insert(HeaderName::from_static(name), value);
@@ -95,17 +95,17 @@ fn written(verdict: &Verdict, spoofed: &[&str]) -> Response<Bytes> {
     if let Ok(names) = HeaderValue::try_from(spoofed.join(","))
         && !spoofed.is_empty()
     {
-        headers.insert(REMOVE, names);
+        headers.insert(HEADERS_TO_REMOVE, names);
     }
-    if !verdict.permit {
+    if !decision.permitted {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         *response.status_mut() = StatusCode::FORBIDDEN;
-        *response.body_mut() = verdict.problem().into();
+        *response.body_mut() = decision.problem_json().into();
     }
     response
 }
 
-fn undecided() -> Response<Bytes> {
+fn internal_error() -> Response<Bytes> {
     let mut response = Response::new(Bytes::from_static(b"the request could not be decided"));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -41,7 +41,7 @@ impl Address {
     }
 
     /// Whether two listeners cannot have both.
-    pub fn collides(&self, other: &Self) -> bool {
+    pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix(a), Self::Unix(b)) => a == b,
             (Self::Http(a) | Self::Https(a), Self::Http(b) | Self::Https(b)) => a == b && a.port() != 0,
@@ -51,7 +51,7 @@ impl Address {
 
     /// The same, where the system chose the port.
     #[must_use]
-    pub fn bound_to(&self, address: SocketAddr) -> Self {
+    pub fn with_bound_address(&self, address: SocketAddr) -> Self {
         match self {
             Self::Http(_) => Self::Http(address),
             Self::Https(_) => Self::Https(address),
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn collisions() {
-        let collide = |a: &str, b: &str| a.parse::<Address>().unwrap().collides(&b.parse().unwrap());
+        let collide = |a: &str, b: &str| a.parse::<Address>().unwrap().conflicts_with(&b.parse().unwrap());
         assert!(collide("127.0.0.1:1", "https://127.0.0.1:1"));
         assert!(collide("unix:/a", "unix:/a"));
         assert!(!collide("127.0.0.1:0", "127.0.0.1:0"));

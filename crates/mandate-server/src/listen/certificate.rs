@@ -9,7 +9,7 @@ use mandate_routes::certificate::{Certificate, Field};
 ///
 /// # Errors
 /// It is no X.509 certificate, or one of the first version, which no client takes.
-pub fn expires(certificate: &CertificateDer<'_>) -> Result<i64, String> {
+pub fn not_after(certificate: &CertificateDer<'_>) -> Result<i64, String> {
     let (_, certificate) = X509Certificate::from_der(certificate)
         .map_err(|error| format!("it is no X.509 certificate: {error}"))?;
     if certificate.version() != X509Version::V3 {
@@ -22,7 +22,7 @@ pub fn expires(certificate: &CertificateDer<'_>) -> Result<i64, String> {
 
 /// The names that a client's certificate has: its URIs, then its host names; only where it has none of
 /// these, the common name of its subject.
-pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+pub fn subject_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Some(certificate) = Certificate::of_der(certificate) else { return Vec::new() };
     let names = [Field::Uri, Field::Dns].into_iter().flat_map(|field| certificate.values(field));
     let names: Vec<String> = names.collect();

@@ -11,27 +11,27 @@ use moka::sync::Cache;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::watched::{Content, File, Watched};
+use super::reloading_file::{FileBytes, FileContent, ReloadingFile};
 
 /// How far the clocks of issuers may be off, in seconds.
 const LEEWAY: u64 = 30;
 
 /// Verified tokens that are remembered.
-const REMEMBERED: u64 = 10_000;
+const MAX_CACHED_TOKENS: u64 = 10_000;
 
 /// What tokens have to say.
 #[derive(Debug, Clone)]
-pub struct Expected {
+pub struct ExpectedClaims {
     pub issuer: String,
     pub audience: String,
 }
 
 /// The public keys of issuers, and the tokens that they were seen to have signed.
-pub struct Keys {
+pub struct JwtVerifier {
     trusted: Vec<Key>,
-    expected: Expected,
+    expected: ExpectedClaims,
     /// By the tokens' digests. Other keys are another value, with nothing remembered.
-    verified: Cache<[u8; 32], Verified>,
+    verified: Cache<[u8; 32], VerifiedToken>,
 }
 
 struct Key {
@@ -41,7 +41,7 @@ struct Key {
 }
 
 #[derive(Clone)]
-struct Verified {
+struct VerifiedToken {
     subject: Arc<str>,
     expires: u64,
 }
@@ -53,22 +53,22 @@ struct Claims {
     exp: f64,
 }
 
-impl Content for Keys {
-    const WHAT: &'static str = "set of keys";
+impl FileContent for JwtVerifier {
+    const LABEL: &'static str = "set of keys";
 }
 
-impl Keys {
+impl JwtVerifier {
     /// Reads a JWKS file, and follows it.
     ///
     /// # Errors
     /// It cannot be used, in sentences that name it.
-    pub fn open(path: PathBuf, expected: Expected) -> Result<Arc<Watched<Self>>, String> {
-        Watched::open(vec![path], move |files| {
+    pub fn open(path: PathBuf, expected: ExpectedClaims) -> Result<Arc<ReloadingFile<Self>>, String> {
+        ReloadingFile::open(vec![path], move |files| {
             files.first().map_or_else(|| Err(String::new()), |file| Self::parse(file, &expected))
         })
     }
 
-    fn parse(file: &File<'_>, expected: &Expected) -> Result<Self, String> {
+    fn parse(file: &FileBytes<'_>, expected: &ExpectedClaims) -> Result<Self, String> {
         let path = file.path.display();
         let set: JwkSet =
             serde_json::from_slice(file.bytes).map_err(|error| format!("`{path}` is no JWKS: {error}"))?;
@@ -85,14 +85,14 @@ impl Keys {
         if !errors.is_empty() {
             return Err(errors.join("; "));
         }
-        Ok(Self { trusted: keys, expected: expected.clone(), verified: Cache::new(REMEMBERED) })
+        Ok(Self { trusted: keys, expected: expected.clone(), verified: Cache::new(MAX_CACHED_TOKENS) })
     }
 
     /// Whose token this is.
     ///
     /// # Errors
     /// It is not to be believed, and why.
-    pub fn subject(&self, token: &str) -> Result<Arc<str>, &'static str> {
+    pub fn verified_subject(&self, token: &str) -> Result<Arc<str>, &'static str> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         if let Some(verified) = self.verified.get(&digest) {
             let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
@@ -108,7 +108,7 @@ impl Keys {
         Ok(subject)
     }
 
-    fn verify(&self, token: &str) -> Result<Verified, &'static str> {
+    fn verify(&self, token: &str) -> Result<VerifiedToken, &'static str> {
         let header =
             decode_header(token).map_err(|_| "the token is no JWT that is signed by a known algorithm")?;
         if header.crit.is_some() {
@@ -119,7 +119,7 @@ impl Keys {
         for key in self.trusted.iter().filter(named).filter(|key| key.algorithms.contains(&header.alg)) {
             match decode::<Claims>(token, &key.public, &self.validation(header.alg)) {
                 Ok(token) => return Ok(verified(token.claims)),
-                Err(error) => why = sentence(error.kind()),
+                Err(error) => why = error_message(error.kind()),
             }
         }
         Err(why)
@@ -177,15 +177,15 @@ impl Key {
     }
 }
 
-fn verified(claims: Claims) -> Verified {
+fn verified(claims: Claims) -> VerifiedToken {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     let expires = claims.exp as u64;
-    Verified { subject: claims.sub.unwrap_or_else(|| "-".to_owned()).into(), expires }
+    VerifiedToken { subject: claims.sub.unwrap_or_else(|| "-".to_owned()).into(), expires }
 }
 
 const EXPIRED: &str = "the token has expired";
 
-fn sentence(error: &ErrorKind) -> &'static str {
+fn error_message(error: &ErrorKind) -> &'static str {
     match error {
         ErrorKind::ExpiredSignature => EXPIRED,
         ErrorKind::ImmatureSignature => "the token is not valid yet",

@@ -20,56 +20,56 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::server::TlsStream;
 
-use super::door::{Door, Peer};
-use super::refusal::{Form, Reason, Refusal};
+use super::admission::{Admission, Peer};
+use super::rejection::{Rejection, RejectionReason, ResponseFormat};
 use super::socket::{Listener, Stream};
 
 /// What one listener allows.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct ConnectionLimits {
     /// Connections at a time; more wait to be accepted.
-    pub connections: usize,
+    pub max_connections: usize,
     /// How long a connection may idle, or take to send a request's head; at most twice as long.
-    pub idle: Duration,
+    pub idle_timeout: Duration,
     /// How long a handshake may take.
-    pub handshake: Duration,
+    pub handshake_timeout: Duration,
     /// The head of a request, in bytes.
-    pub head: usize,
+    pub max_header_bytes: usize,
     /// Requests at a time on one HTTP/2 connection.
-    pub streams: u32,
+    pub max_streams: u32,
     /// How long requests in flight may take to end once the server stops.
-    pub drain: Duration,
+    pub drain_timeout: Duration,
 }
 
-impl Default for Bounds {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            connections: 10_000,
-            idle: Duration::from_secs(30),
-            handshake: Duration::from_secs(10),
-            head: 32 * 1024,
-            streams: 200,
-            drain: Duration::from_secs(10),
+            max_connections: 10_000,
+            idle_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            max_header_bytes: 32 * 1024,
+            max_streams: 200,
+            drain_timeout: Duration::from_secs(10),
         }
     }
 }
 
 /// The shortest head that HTTP/1 can be bounded to.
-pub const SHORTEST_HEAD: usize = 8 * 1024;
+pub const MIN_HEADER_BYTES: usize = 8 * 1024;
 
 /// How long a connection may take to end that was idle: it may be in the middle of a head.
-const LINGER: Duration = Duration::from_secs(1);
+const IDLE_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The body of an answer, or of a refusal.
-type Answer<B> = Response<Either<Full<Bytes>, B>>;
+type ListenerResponse<B> = Response<Either<Full<Bytes>, B>>;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What all connections of a listener share.
-struct Shared<S> {
+struct ListenerContext<S> {
     service: S,
-    door: Arc<Door>,
-    bounds: Bounds,
+    admission: Arc<Admission>,
+    connection_limits: ConnectionLimits,
     http: auto::Builder<TokioExecutor>,
     stop: watch::Receiver<bool>,
 }
@@ -78,51 +78,52 @@ struct Shared<S> {
 /// closed, and requests in flight end.
 pub async fn serve<S, B>(
     listener: Listener,
-    door: Arc<Door>,
+    admission: Arc<Admission>,
     service: S,
-    bounds: Bounds,
+    connection_limits: ConnectionLimits,
     mut stop: watch::Receiver<bool>,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
     S::Future: Send + 'static,
-    B: Body<Data = Bytes, Error: Into<Failure>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let most = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
-    let places = Arc::new(Semaphore::new(most as usize));
-    let http = protocols(&bounds);
-    let shared = Arc::new(Shared { service, door, bounds, http, stop: stop.clone() });
+    let most = u32::try_from(connection_limits.max_connections).unwrap_or(u32::MAX);
+    let slots = Arc::new(Semaphore::new(most as usize));
+    let http = http_builder(&connection_limits);
+    let shared =
+        Arc::new(ListenerContext { service, admission, connection_limits, http, stop: stop.clone() });
     while !*stop.borrow_and_update() {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &slots) => accepted,
             // An error means that whoever could stop the server is gone.
             changed = stop.changed() => if changed.is_ok() { continue } else { break },
         };
-        let Some((stream, place)) = accepted else { continue };
+        let Some((stream, slot)) = accepted else { continue };
         let shared = Arc::clone(&shared);
         match stream {
-            Stream::Tcp(stream) if shared.door.tls().is_some() => {
+            Stream::Tcp(stream) if shared.admission.tls().is_some() => {
                 tokio::spawn(async move {
                     if let Some((stream, peer)) = shared.handshake(stream).await {
                         shared.connection(stream, peer).await;
                     }
-                    drop(place);
+                    drop(slot);
                 });
             }
-            Stream::Tcp(stream) => shared.spawn(stream, place),
-            Stream::Unix(stream) => shared.spawn(stream, place),
+            Stream::Tcp(stream) => shared.spawn(stream, slot),
+            Stream::Unix(stream) => shared.spawn(stream, slot),
         }
     }
     drop(listener);
     // Whoever has a place is a connection that has not ended.
-    if tokio::time::timeout(bounds.drain, places.acquire_many(most)).await.is_err() {
+    if tokio::time::timeout(connection_limits.drain_timeout, slots.acquire_many(most)).await.is_err() {
         tracing::warn!("requests in flight did not end in time");
     }
 }
 
-async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Stream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+async fn accept(listener: &Listener, slots: &Arc<Semaphore>) -> Option<(Stream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok(stream) => Some((stream, place)),
+        Ok(stream) => Some((stream, slot)),
         Err(error) => {
             // Such as no file descriptor left: trying again at once would spin.
             tracing::warn!(%error, "cannot accept a connection");
@@ -133,49 +134,52 @@ async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Stream,
 }
 
 /// HTTP/1.1 and HTTP/2, by what a connection begins with.
-fn protocols(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
+fn http_builder(connection_limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     // Answers are small: one buffer is written sooner than two are gathered.
-    http.http1().writev(false).max_buf_size(bounds.head.max(SHORTEST_HEAD));
-    let head = u32::try_from(bounds.head).unwrap_or(u32::MAX);
-    http.http2().timer(TokioTimer::new()).max_header_list_size(head).max_concurrent_streams(bounds.streams);
+    http.http1().writev(false).max_buf_size(connection_limits.max_header_bytes.max(MIN_HEADER_BYTES));
+    let head = u32::try_from(connection_limits.max_header_bytes).unwrap_or(u32::MAX);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(head)
+        .max_concurrent_streams(connection_limits.max_streams);
     http
 }
 
-impl<S, B> Shared<S>
+impl<S, B> ListenerContext<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
     S::Future: Send + 'static,
-    B: Body<Data = Bytes, Error: Into<Failure>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    fn spawn<I>(self: Arc<Self>, stream: I, place: OwnedSemaphorePermit)
+    fn spawn<I>(self: Arc<Self>, stream: I, slot: OwnedSemaphorePermit)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         tokio::spawn(async move {
             self.connection(stream, None).await;
-            drop(place);
+            drop(slot);
         });
     }
 
     /// Shakes hands; `None` if that fails, takes too long, or the server stops meanwhile.
     async fn handshake(&self, stream: TcpStream) -> Option<(TlsStream<TcpStream>, Option<Peer>)> {
-        let shaking = self.door.tls()?.acceptor.accept(stream);
+        let tls_handshake = self.admission.tls()?.acceptor.accept(stream);
         let mut stop = self.stop.clone();
-        let shaken = tokio::select! {
-            shaken = tokio::time::timeout(self.bounds.handshake, shaking) => shaken,
+        let handshake_result = tokio::select! {
+            handshake_result = tokio::time::timeout(self.connection_limits.handshake_timeout, tls_handshake) => handshake_result,
             _ = stop.wait_for(|stop| *stop) => return None,
         };
-        let failed = match shaken {
+        let failed = match handshake_result {
             Ok(Ok(stream)) => {
-                let peer = self.door.peer(stream.get_ref().1.peer_certificates());
+                let peer = self.admission.peer(stream.get_ref().1.peer_certificates());
                 return Some((stream, peer));
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
         };
         tracing::debug!(error = failed, "handshake failed");
-        self.door.board.handshake_failures.inc();
+        self.admission.monitor.handshake_failures.inc();
         None
     }
 
@@ -183,110 +187,118 @@ where
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let visit = Arc::new(Visit { shared: Arc::clone(&self), peer, begun: 0.into(), ended: 0.into() });
-        let at_the_door = Arc::clone(&visit);
+        let connection_service = Arc::new(ConnectionService {
+            shared: Arc::clone(&self),
+            peer,
+            started_requests: 0.into(),
+            finished_requests: 0.into(),
+        });
+        let for_requests = Arc::clone(&connection_service);
         let service = service_fn(move |request| {
-            let visit = Arc::clone(&at_the_door);
-            async move { Ok::<_, Infallible>(visit.answer(request).await) }
+            let connection_service = Arc::clone(&for_requests);
+            async move { Ok::<_, Infallible>(connection_service.handle(request).await) }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let mut stop = self.stop.clone();
         let patience = tokio::select! {
             biased;
-            ended = connection.as_mut() => return self.note(ended),
-            () = visit.is_idle() => LINGER,
-            _ = stop.wait_for(|stop| *stop) => self.bounds.drain,
+            ended = connection.as_mut() => return self.log_connection_error(ended),
+            () = connection_service.wait_until_idle() => IDLE_CLOSE_TIMEOUT,
+            _ = stop.wait_for(|stop| *stop) => self.connection_limits.drain_timeout,
         };
         // The other end is told, and requests in flight are answered.
         connection.as_mut().graceful_shutdown();
         if let Ok(ended) = tokio::time::timeout(patience, connection).await {
-            self.note(ended);
+            self.log_connection_error(ended);
         }
     }
 
-    fn note(&self, ended: Result<(), Failure>) {
+    fn log_connection_error(&self, ended: Result<(), BoxError>) {
         let Err(error) = ended else { return };
         tracing::debug!(%error, "connection failed");
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
-            self.door.board.rejected(Reason::TooLarge);
+            self.admission.monitor.count_rejection(RejectionReason::TooLarge);
         }
     }
 }
 
 /// A connection, and the requests that came on it.
-struct Visit<S> {
-    shared: Arc<Shared<S>>,
+struct ConnectionService<S> {
+    shared: Arc<ListenerContext<S>>,
     peer: Option<Peer>,
-    begun: AtomicU64,
-    ended: AtomicU64,
+    started_requests: AtomicU64,
+    finished_requests: AtomicU64,
 }
 
 /// Counts a request that ended, however it did.
-struct Ending<'a>(&'a AtomicU64);
+struct RequestEndGuard<'a>(&'a AtomicU64);
 
-impl Drop for Ending<'_> {
+impl Drop for RequestEndGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-impl<S, B> Visit<S>
+impl<S, B> ConnectionService<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
 {
-    async fn answer(&self, mut request: Request<Incoming>) -> Answer<B> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        let _ending = Ending(&self.ended);
-        let door = &self.shared.door;
-        let _place = match door.admit(&mut request, self.peer.as_ref()) {
-            Ok(place) => place,
-            Err(refusal) => return self.refuse(&refusal, door.form(&request)),
+    async fn handle(&self, mut request: Request<Incoming>) -> ListenerResponse<B> {
+        self.started_requests.fetch_add(1, Ordering::Relaxed);
+        let _ending = RequestEndGuard(&self.finished_requests);
+        let admission = &self.shared.admission;
+        let _in_flight = match admission.admit(&mut request, self.peer.as_ref()) {
+            Ok(guard) => guard,
+            Err(rejection) => return self.reject(&rejection, admission.response_format(&request)),
         };
-        let form = door.form(&request);
+        let form = admission.response_format(&request);
         let mut answer = pin!(self.shared.service.call(request));
         // Most requests are answered at once, and need no timer.
         let answered = match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
             Poll::Ready(answered) => Ok(answered),
-            Poll::Pending => tokio::time::timeout(door.allowance.time, answer).await,
+            Poll::Pending => tokio::time::timeout(admission.admission_limits.request_timeout, answer).await,
         };
         match answered {
             Ok(Ok(response)) => {
-                if let Some(reason) = rejection(&response) {
-                    door.board.rejected(reason);
+                if let Some(reason) = rejection_reason(&response) {
+                    admission.monitor.count_rejection(reason);
                 }
                 response.map(Either::Right)
             }
-            Err(_) => self.refuse(&Refusal::Late, form),
+            Err(_) => self.reject(&Rejection::TimedOut, form),
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, form: Form) -> Answer<B> {
-        self.shared.door.board.rejected(refusal.reason());
-        refusal.response(form).map(Either::Left)
+    fn reject(&self, rejection: &Rejection, form: ResponseFormat) -> ListenerResponse<B> {
+        self.shared.admission.monitor.count_rejection(rejection.reason());
+        rejection.response(form).map(Either::Left)
     }
 }
 
-impl<S> Visit<S> {
+impl<S> ConnectionService<S> {
     /// Waits until nothing happened for a while. A timer for each connection that is looked at seldom,
     /// instead of one for each request, which would cost every request.
-    async fn is_idle(&self) {
+    async fn wait_until_idle(&self) {
         let mut before = None;
         loop {
-            let now = (self.begun.load(Ordering::Relaxed), self.ended.load(Ordering::Relaxed));
+            let now = (
+                self.started_requests.load(Ordering::Relaxed),
+                self.finished_requests.load(Ordering::Relaxed),
+            );
             if before.replace(now) == Some(now) && now.0 == now.1 {
                 return;
             }
-            tokio::time::sleep(self.shared.bounds.idle).await;
+            tokio::time::sleep(self.shared.connection_limits.idle_timeout).await;
         }
     }
 }
 
 /// Why whoever answered did not do what was asked, where that is of the kinds that are counted.
-fn rejection<B>(response: &Response<B>) -> Option<Reason> {
+fn rejection_reason<B>(response: &Response<B>) -> Option<RejectionReason> {
     match response.status() {
         StatusCode::OK => None,
-        StatusCode::REQUEST_TIMEOUT => Some(Reason::Timeout),
-        StatusCode::PAYLOAD_TOO_LARGE => Some(Reason::TooLarge),
+        StatusCode::REQUEST_TIMEOUT => Some(RejectionReason::Timeout),
+        StatusCode::PAYLOAD_TOO_LARGE => Some(RejectionReason::TooLarge),
         _ => response.extensions().get().copied(),
     }
 }

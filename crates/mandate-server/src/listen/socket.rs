@@ -19,17 +19,17 @@ const BACKLOG: u32 = 1024;
 
 /// How long an answer may lie unread.
 #[cfg(target_os = "linux")]
-const UNREAD: Duration = Duration::from_secs(30);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An address that is taken, but not listened on yet.
 #[derive(Debug)]
-pub struct Socket {
+pub struct BoundSocket {
     address: Address,
-    taken: Taken,
+    inner: UnlistenedSocket,
 }
 
 #[derive(Debug)]
-enum Taken {
+enum UnlistenedSocket {
     Tcp(TcpSocket),
     /// Bound beside its path, and put there once it listens: a path that is there can be connected to.
     Unix(UnixSocket, SocketFile),
@@ -49,18 +49,20 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-impl Socket {
+impl BoundSocket {
     /// Takes an address; a unix socket's file will have this mode.
     ///
     /// # Errors
     /// It cannot be listened on, in a sentence that names it.
     pub fn bind(address: &Address, mode: u32) -> Result<Self, String> {
-        let taken = match address {
-            Address::Http(wanted) | Address::Https(wanted) => tcp(*wanted).map(Taken::Tcp),
-            Address::Unix(path) => unix(path, mode).map(|(socket, file)| Taken::Unix(socket, file)),
+        let inner = match address {
+            Address::Http(wanted) | Address::Https(wanted) => bind_tcp(*wanted).map(UnlistenedSocket::Tcp),
+            Address::Unix(path) => {
+                bind_unix(path, mode).map(|(socket, file)| UnlistenedSocket::Unix(socket, file))
+            }
         };
-        let taken = taken.map_err(|error| cannot_listen(address, &error))?;
-        Ok(Self { address: address.clone(), taken })
+        let inner = inner.map_err(|error| cannot_listen(address, &error))?;
+        Ok(Self { address: address.clone(), inner })
     }
 
     /// Listens, and says on what address.
@@ -68,15 +70,15 @@ impl Socket {
     /// # Errors
     /// It cannot be listened on, in a sentence that names it.
     pub fn listen(self) -> Result<(Listener, Address), String> {
-        let Self { address, taken } = self;
-        let listening = match taken {
-            Taken::Tcp(socket) => socket.listen(BACKLOG).and_then(|listener| {
-                let bound = address.bound_to(listener.local_addr()?);
+        let Self { address, inner } = self;
+        let listening = match inner {
+            UnlistenedSocket::Tcp(socket) => socket.listen(BACKLOG).and_then(|listener| {
+                let bound = address.with_bound_address(listener.local_addr()?);
                 Ok((Listener::Tcp(listener), bound))
             }),
-            Taken::Unix(socket, file) => socket.listen(BACKLOG).and_then(|listener| {
+            UnlistenedSocket::Unix(socket, file) => socket.listen(BACKLOG).and_then(|listener| {
                 let Address::Unix(path) = &address else { return Err(ErrorKind::InvalidInput.into()) };
-                Ok((Listener::Unix(listener, file.placed_at(path)?), address.clone()))
+                Ok((Listener::Unix(listener, file.move_to(path)?), address.clone()))
             }),
         };
         listening.map_err(|error| cannot_listen(&address, &error))
@@ -96,7 +98,7 @@ impl Listener {
                 let _ = stream.set_nodelay(true);
                 // A client that does not read its answers must not keep its place for ever.
                 #[cfg(target_os = "linux")]
-                let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
+                let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
                 Ok(Stream::Tcp(stream))
             }
             Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
@@ -111,15 +113,15 @@ fn cannot_listen(address: &Address, error: &dyn fmt::Display) -> String {
     }
 }
 
-fn tcp(wanted: SocketAddr) -> io::Result<TcpSocket> {
+fn bind_tcp(wanted: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if wanted.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(wanted)?;
     Ok(socket)
 }
 
-fn unix(path: &Path, mode: u32) -> io::Result<(UnixSocket, SocketFile)> {
-    nobody_listens(path)?;
+fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixSocket, SocketFile)> {
+    check_path_is_free(path)?;
     let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
     let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     // Left by a process that was killed at this point; in a container, all have the same number.
@@ -134,7 +136,7 @@ fn unix(path: &Path, mode: u32) -> io::Result<(UnixSocket, SocketFile)> {
 }
 
 /// A path is free, or has the socket of a process that is gone.
-fn nobody_listens(path: &Path) -> io::Result<()> {
+fn check_path_is_free(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.file_type().is_socket() => {}
         Ok(_) => {
@@ -169,8 +171,8 @@ impl SocketFile {
     }
 
     /// Puts it in its place, over what a process left that is gone.
-    fn placed_at(mut self, path: &Path) -> io::Result<Self> {
-        nobody_listens(path)?;
+    fn move_to(mut self, path: &Path) -> io::Result<Self> {
+        check_path_is_free(path)?;
         fs::rename(&self.path, path)?;
         path.clone_into(&mut self.path);
         Ok(self)

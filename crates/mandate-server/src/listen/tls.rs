@@ -12,19 +12,19 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate;
-use super::watched::{Content, File, Watched};
+use super::reloading_file::{FileBytes, FileContent, ReloadingFile};
 
 /// What handshakes need.
 pub struct Tls {
     pub acceptor: TlsAcceptor,
-    expires: i64,
+    not_after: i64,
 }
 
-impl Content for Tls {
-    const WHAT: &'static str = "certificate";
+impl FileContent for Tls {
+    const LABEL: &'static str = "certificate";
 
     fn expires(&self) -> Option<i64> {
-        Some(self.expires)
+        Some(self.not_after)
     }
 }
 
@@ -36,15 +36,15 @@ pub fn open(
     certificate: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
-) -> Result<Arc<Watched<Tls>>, String> {
+) -> Result<Arc<ReloadingFile<Tls>>, String> {
     let paths = [Some(certificate), Some(key), client_ca].into_iter().flatten().collect();
-    Watched::open(paths, parse)
+    ReloadingFile::open(paths, parse)
 }
 
-fn parse(files: &[File<'_>]) -> Result<Tls, String> {
+fn parse(files: &[FileBytes<'_>]) -> Result<Tls, String> {
     let [certificate, key, ca @ ..] = files else { return Err("there is no key".to_owned()) };
     let (chain, private) = (certificates(certificate), private_key(key));
-    let clients = ca.first().map(clients).transpose();
+    let clients = ca.first().map(client_verifier).transpose();
     let (chain, private, clients) = match (chain, private, clients) {
         (Ok(chain), Ok(private), Ok(clients)) => (chain, private, clients),
         (chain, private, clients) => {
@@ -52,9 +52,9 @@ fn parse(files: &[File<'_>]) -> Result<Tls, String> {
             return Err(errors.into_iter().flatten().collect::<Vec<_>>().join("; "));
         }
     };
-    let expires = chain.first().map(certificate::expires).transpose();
-    let expires = expires.map_err(|error| format!("`{}`: {error}", certificate.path.display()))?;
-    let expires = expires.unwrap_or_default();
+    let not_after = chain.first().map(certificate::not_after).transpose();
+    let not_after = not_after.map_err(|error| format!("`{}`: {error}", certificate.path.display()))?;
+    let not_after = not_after.unwrap_or_default();
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
     let builder = match clients {
@@ -62,12 +62,12 @@ fn parse(files: &[File<'_>]) -> Result<Tls, String> {
         None => builder.with_no_client_auth(),
     };
     let mut config =
-        builder.with_single_cert(chain, private).map_err(|error| unfit(certificate, key, &error))?;
+        builder.with_single_cert(chain, private).map_err(|error| unusable_pair(certificate, key, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), expires })
+    Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), not_after })
 }
 
-fn certificates(file: &File<'_>) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates(file: &FileBytes<'_>) -> Result<Vec<CertificateDer<'static>>, String> {
     let path = file.path.display();
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.bytes).collect();
     match found {
@@ -79,7 +79,7 @@ fn certificates(file: &File<'_>) -> Result<Vec<CertificateDer<'static>>, String>
     }
 }
 
-fn private_key(file: &File<'_>) -> Result<PrivateKeyDer<'static>, String> {
+fn private_key(file: &FileBytes<'_>) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(file.bytes).map_err(|error| {
         let path = file.path.display();
         match error {
@@ -91,7 +91,7 @@ fn private_key(file: &File<'_>) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-fn clients(file: &File<'_>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+fn client_verifier(file: &FileBytes<'_>) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let unfit = |error: &dyn std::fmt::Display| {
         format!("`{}` has a certificate that cannot be an authority: {error}", file.path.display())
     };
@@ -104,7 +104,7 @@ fn clients(file: &File<'_>) -> Result<Arc<dyn ClientCertVerifier>, String> {
     verifier.map_err(|error| unfit(&error))
 }
 
-fn unfit(certificate: &File<'_>, key: &File<'_>, error: &rustls::Error) -> String {
+fn unusable_pair(certificate: &FileBytes<'_>, key: &FileBytes<'_>, error: &rustls::Error) -> String {
     let (certificate, key) = (certificate.path.display(), key.path.display());
     match error {
         rustls::Error::InconsistentKeys(_) => {

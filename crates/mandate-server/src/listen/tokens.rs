@@ -6,23 +6,23 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use super::watched::{Content, File, Watched};
+use super::reloading_file::{FileBytes, FileContent, ReloadingFile};
 
 /// Shorter tokens can be guessed.
-const SHORTEST: usize = 16;
+const MIN_TOKEN_LENGTH: usize = 16;
 
 /// Who may ask, by the digests of their tokens.
 #[derive(Debug)]
-pub struct Tokens(Vec<Entry>);
+pub struct Tokens(Vec<TokenEntry>);
 
 #[derive(Debug)]
-struct Entry {
+struct TokenEntry {
     name: Arc<str>,
     digest: [u8; 32],
 }
 
-impl Content for Tokens {
-    const WHAT: &'static str = "list of tokens";
+impl FileContent for Tokens {
+    const LABEL: &'static str = "list of tokens";
 }
 
 impl Tokens {
@@ -30,16 +30,16 @@ impl Tokens {
     ///
     /// # Errors
     /// It cannot be used, in sentences that name it and its lines, but no token.
-    pub fn open(path: PathBuf) -> Result<Arc<Watched<Self>>, String> {
-        Watched::open(vec![path], |files| files.first().map_or_else(|| Err(String::new()), Self::parse))
+    pub fn open(path: PathBuf) -> Result<Arc<ReloadingFile<Self>>, String> {
+        ReloadingFile::open(vec![path], |files| files.first().map_or_else(|| Err(String::new()), Self::parse))
     }
 
-    fn parse(file: &File<'_>) -> Result<Self, String> {
+    fn parse(file: &FileBytes<'_>) -> Result<Self, String> {
         let path = file.path.display();
         let text = std::str::from_utf8(file.bytes).map_err(|_| format!("`{path}` is not UTF-8"))?;
-        let (mut entries, mut errors) = (Vec::<Entry>::new(), Vec::new());
+        let (mut entries, mut errors) = (Vec::<TokenEntry>::new(), Vec::new());
         for (line, text) in (1..).zip(text.lines()) {
-            match Entry::parse(text) {
+            match TokenEntry::parse(text) {
                 Ok(Some(entry)) if entries.iter().any(|other| other.digest == entry.digest) => {
                     errors.push(format!("`{path}`, line {line}: the token stands on another line, too"));
                 }
@@ -66,7 +66,7 @@ impl Tokens {
     }
 }
 
-impl Entry {
+impl TokenEntry {
     fn parse(line: &str) -> Result<Option<Self>, String> {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -78,9 +78,9 @@ impl Entry {
         };
         let digest = match token.strip_prefix("sha256:") {
             Some(hex) => from_hex(hex).ok_or("after `sha256:` there have to be 64 hexadecimal digits")?,
-            None if token.len() < SHORTEST => {
+            None if token.len() < MIN_TOKEN_LENGTH => {
                 return Err(format!(
-                    "the token is shorter than {SHORTEST} characters: make one with `openssl rand -hex 32`"
+                    "the token is shorter than {MIN_TOKEN_LENGTH} characters: make one with `openssl rand -hex 32`"
                 ));
             }
             None => digest(token),
@@ -111,7 +111,7 @@ mod tests {
     use std::path::Path;
 
     fn parse(text: &str) -> Result<Tokens, String> {
-        Tokens::parse(&File { path: Path::new("tokens"), bytes: text.as_bytes() })
+        Tokens::parse(&FileBytes { path: Path::new("tokens"), bytes: text.as_bytes() })
     }
 
     #[track_caller]

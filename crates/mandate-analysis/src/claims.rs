@@ -17,7 +17,7 @@ pub const NEVER_ERRORS: &str = "never-errors";
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub id: SmolStr,
-    pub form: Form,
+    pub kind: ClaimKind,
     /// Why it has to hold, in a sentence for people.
     pub because: SmolStr,
     pub place: Option<Place>,
@@ -25,7 +25,7 @@ pub struct Claim {
 
 /// What a claim says about the requests that it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Form {
+pub enum ClaimKind {
     /// None is ever permitted.
     Never,
     /// Of those in its scope, none beyond its conditions is permitted.
@@ -38,7 +38,7 @@ pub enum Form {
     NeverErrors,
 }
 
-impl Form {
+impl ClaimKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Never => "never",
@@ -65,7 +65,7 @@ impl Guardrails {
     pub fn parse(files: &[Arc<SourceText>], schema: &Arc<Schema>) -> Result<Self, Faults> {
         let never_errors = Claim {
             id: NEVER_ERRORS.into(),
-            form: Form::NeverErrors,
+            kind: ClaimKind::NeverErrors,
             because: "A policy that fails is skipped or denies, whatever it was to say.".into(),
             place: None,
         };
@@ -122,34 +122,34 @@ fn claim(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Claim, F
         let help = "say in a sentence why it has to hold: whoever breaks it reads that";
         fault(format!("the claim `{}` has no `@because`", info.id), help);
     }
-    let form = form(info, policy, schema).map_err(|(message, help)| fault(message, &help)).ok();
-    match (form, because) {
-        (Some(form), Some(because)) if !faults.has_errors() => {
-            Ok(Claim { id: info.id.clone(), form, because: because.into(), place: info.place.clone() })
+    let kind = kind(info, policy, schema).map_err(|(message, help)| fault(message, &help)).ok();
+    match (kind, because) {
+        (Some(kind), Some(because)) if !faults.has_errors() => {
+            Ok(Claim { id: info.id.clone(), kind, because: because.into(), place: info.place.clone() })
         }
         _ => Err(faults),
     }
 }
 
-fn form(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Form, (String, String)> {
+fn kind(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<ClaimKind, (String, String)> {
     let forms = "one of `never`, `ceiling`, `floor`, `independent`";
-    let form = match policy.annotation("claim") {
-        Some("never") => Form::Never,
-        Some("ceiling") => Form::Ceiling,
-        Some("floor") => Form::Floor,
-        Some("independent") => Form::Independent { attribute: attribute(info, policy, schema)? },
+    let kind = match policy.annotation("claim") {
+        Some("never") => ClaimKind::Never,
+        Some("ceiling") => ClaimKind::Ceiling,
+        Some("floor") => ClaimKind::Floor,
+        Some("independent") => ClaimKind::Independent { attribute: attribute(info, policy, schema)? },
         Some(other) => {
             return Err((format!("`{}` claims `{other}`", info.id), format!("`@claim` is {forms}")));
         }
         None => return Err((format!("`{}` has no `@claim`", info.id), format!("add it: it is {forms}"))),
     };
-    let wanted = if form == Form::Never { Effect::Forbid } else { Effect::Permit };
+    let wanted = if kind == ClaimKind::Never { Effect::Forbid } else { Effect::Permit };
     if policy.effect() != wanted {
         let message =
-            format!("the claim `{}` is `{}`, so it is written as a `{wanted}`", info.id, form.name());
+            format!("the claim `{}` is `{}`, so it is written as a `{wanted}`", info.id, kind.name());
         return Err((message, "a claim reads as what it promises".to_owned()));
     }
-    Ok(form)
+    Ok(kind)
 }
 
 /// The attribute that decisions must not depend on: of whatever has it, it is a boolean that is always
@@ -165,7 +165,7 @@ fn attribute(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Smol
     let found: Vec<_> = records.iter().filter_map(|record| record.get(name)).collect();
     let tags = schema.kinds().filter_map(|(_, kind)| kind.tags.as_ref());
     let values = records.iter().flat_map(|record| record.iter().map(|(_, attribute)| &attribute.ty));
-    if values.chain(tags).any(|ty| holds(ty, name)) {
+    if values.chain(tags).any(|ty| has_nested_attribute(ty, name)) {
         let message = format!("the claim `{}` is about `{name}`, which stands in a record", info.id);
         let help =
             "records are read as a whole as well; `independent` is for attributes of entities and contexts";
@@ -183,12 +183,13 @@ fn attribute(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Smol
 }
 
 /// Whether a record in a value of this type has an attribute of this name.
-fn holds(ty: &Type, name: &str) -> bool {
+fn has_nested_attribute(ty: &Type, name: &str) -> bool {
     match ty {
         Type::Record(record) => {
-            record.get(name).is_some() || record.iter().any(|(_, attribute)| holds(&attribute.ty, name))
+            record.get(name).is_some()
+                || record.iter().any(|(_, attribute)| has_nested_attribute(&attribute.ty, name))
         }
-        Type::Set(element) => holds(element, name),
+        Type::Set(element) => has_nested_attribute(element, name),
         Type::Bool | Type::Long | Type::String | Type::Entity(_) | Type::Extension(_) => false,
     }
 }

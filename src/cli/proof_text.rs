@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use mandate_analysis::guardrails::Form;
-use mandate_analysis::prove::{Counterexample, Proof, Proven, outcome};
-use mandate_analysis::witness::Witness;
+use mandate_analysis::claims::ClaimKind;
+use mandate_analysis::counterexample::Witness;
+use mandate_analysis::prove::{CheckedClaim, ClaimResult, Counterexample, describe_decision};
 use mandate_core::display;
 use mandate_core::schema::Schema;
 
 /// Why a claim is not proven, with the counterexample if there is one.
-pub fn describe(proof: &Proof, schema: &Schema) -> String {
+pub fn describe(proof: &CheckedClaim, schema: &Schema) -> String {
     let claim = &proof.claim;
     let place = claim
         .place
@@ -19,11 +19,11 @@ pub fn describe(proof: &Proof, schema: &Schema) -> String {
         .map_or_else(String::new, |place| format!(" ({}:{})", place.source.path, place.line_column().0));
     let mut text = format!("\n{}{place}\n  {}\n", claim.id, claim.because);
     match &proof.result {
-        Proven::Holds => {}
-        Proven::Unknown(why) => {
+        ClaimResult::Proven => {}
+        ClaimResult::Unknown(why) => {
             let _ = writeln!(text, "  Not proven: {why}");
         }
-        Proven::Broken(found) => {
+        ClaimResult::Broken(found) => {
             let _ = writeln!(text, "  {}", sentence(found));
             text += &witness(&found.witness, schema);
         }
@@ -36,13 +36,13 @@ fn sentence(found: &Counterexample) -> String {
     let Some(decision) = &found.decision else {
         return "Broken as the solver has it; the rules of loading may rule such entities out:".to_owned();
     };
-    match &found.otherwise {
-        None if decision.errors.is_empty() => format!("This request is {}:", outcome(decision)),
-        None => format!("On this request {}:", outcome(decision)),
-        Some((value, otherwise)) => format!(
+    match &found.counterfactual {
+        None if decision.errors.is_empty() => format!("This request is {}:", describe_decision(decision)),
+        None => format!("On this request {}:", describe_decision(decision)),
+        Some((value, counterfactual)) => format!(
             "This request is {}, but {} if the attribute is {value} everywhere:",
-            outcome(decision),
-            outcome(otherwise)
+            describe_decision(decision),
+            describe_decision(counterfactual)
         ),
     }
 }
@@ -68,13 +68,13 @@ pub fn witness(witness: &Witness, schema: &Schema) -> String {
 }
 
 /// The counterexamples as cases of a test suite, each of which fails until its claim holds.
-pub fn as_suite(proofs: &[Proof], schema: &Schema) -> String {
+pub fn as_suite(proofs: &[CheckedClaim], schema: &Schema) -> String {
     let mut text = String::from("cases:\n");
     let mut none = true;
     for proof in proofs {
-        let Proven::Broken(found) = &proof.result else { continue };
+        let ClaimResult::Broken(found) = &proof.result else { continue };
         // What cannot be loaded cannot be tested; and no case can expect that a policy does not fail.
-        if found.decision.is_none() || proof.claim.form == Form::NeverErrors {
+        if found.decision.is_none() || proof.claim.kind == ClaimKind::NeverErrors {
             let _ = writeln!(
                 text,
                 "  # {} has a counterexample that is no test case; see `mandate prove`",
@@ -83,7 +83,7 @@ pub fn as_suite(proofs: &[Proof], schema: &Schema) -> String {
             continue;
         }
         none = false;
-        let expect = if proof.claim.form == Form::Floor { "permit" } else { "deny" };
+        let expect = if proof.claim.kind == ClaimKind::Floor { "permit" } else { "deny" };
         text += &case(&proof.claim.id, &proof.claim.because, &found.witness, expect, schema);
     }
     if none { text.replacen("cases:\n", "cases: []\n", 1) } else { text }

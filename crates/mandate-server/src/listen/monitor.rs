@@ -12,33 +12,33 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use super::address::Address;
-use super::refusal::Reason;
-use super::watched::{FileState, Follow};
+use super::rejection::RejectionReason;
+use super::reloading_file::{FileState, Reloadable};
 
 type Label = [(&'static str, String); 1];
 
 /// How often the files of certificates, keys and tokens are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where listeners write and operators read. Shared by all.
-pub struct Board {
+pub struct ListenerMonitor {
     registry: Registry,
-    rejected: [(Reason, Counter); Reason::ALL.len()],
+    rejected: [(RejectionReason, Counter); RejectionReason::ALL.len()],
     pub handshake_failures: Counter,
-    expires: Family<Label, Gauge>,
+    certificate_expiry: Family<Label, Gauge>,
     refused: Family<Label, Gauge>,
-    listeners: Mutex<Vec<Entry>>,
-    files: Vec<Arc<dyn Follow>>,
+    listeners: Mutex<Vec<ListenerInfo>>,
+    files: Vec<Arc<dyn Reloadable>>,
 }
 
 /// A listener, as it is announced.
 #[derive(Clone)]
-pub struct Entry {
+pub struct ListenerInfo {
     pub serves: &'static str,
     pub address: Address,
     /// Its kinds, in words; none where nobody has to say who they are.
     pub authentication: Vec<&'static str>,
-    pub files: Vec<Arc<dyn Follow>>,
+    pub files: Vec<Arc<dyn Reloadable>>,
 }
 
 /// A listener, as `/status` shows it.
@@ -63,9 +63,9 @@ struct FileStatus {
     refused: Option<String>,
 }
 
-impl Board {
+impl ListenerMonitor {
     /// A board for listeners that follow these files.
-    pub fn new(files: Vec<Arc<dyn Follow>>) -> Arc<Self> {
+    pub fn new(files: Vec<Arc<dyn Reloadable>>) -> Arc<Self> {
         let mut registry = Registry::with_prefix("mandate");
         let rejected: Family<Label, Counter> = Family::default();
         registry.register(
@@ -73,21 +73,21 @@ impl Board {
             "Requests that were not let in or took too much, by reason",
             rejected.clone(),
         );
-        let counter = |reason: Reason| {
+        let counter = |reason: RejectionReason| {
             (reason, rejected.get_or_create(&[("reason", reason.as_str().to_owned())]).clone())
         };
-        let (handshake_failures, expires, refused) =
+        let (handshake_failures, certificate_expiry, refused) =
             (Counter::default(), Family::default(), Family::default());
         registry.register("handshake_failures", "TLS handshakes that failed", handshake_failures.clone());
         let help = "When a certificate ends to be valid, by its file";
-        registry.register("certificate_expiry_timestamp_seconds", help, expires.clone());
+        registry.register("certificate_expiry_timestamp_seconds", help, certificate_expiry.clone());
         let help = "Whether the newest content of a listener's file is refused";
         registry.register("listener_file_refused", help, refused.clone());
         Arc::new(Self {
-            rejected: Reason::ALL.map(counter),
+            rejected: RejectionReason::ALL.map(counter),
             registry,
             handshake_failures,
-            expires,
+            certificate_expiry,
             refused,
             listeners: Mutex::default(),
             files,
@@ -95,12 +95,12 @@ impl Board {
     }
 
     /// A listener takes connections.
-    pub fn listens(&self, entry: Entry) {
+    pub fn register(&self, entry: ListenerInfo) {
         entry.files.iter().for_each(|file| file.state().warn_if_expired());
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
-    pub fn rejected(&self, reason: Reason) {
+    pub fn count_rejection(&self, reason: RejectionReason) {
         let found = self.rejected.iter().find(|(other, _)| *other == reason);
         if let Some((_, counter)) = found {
             counter.inc();
@@ -108,15 +108,15 @@ impl Board {
     }
 
     /// Looks at the files again and again, for ever.
-    pub async fn follow(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(LOOK);
+    pub async fn poll_files(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let board = Arc::clone(&self);
+            let monitor = Arc::clone(&self);
             // A look that panicked is followed by the next one.
             let _ =
-                tokio::task::spawn_blocking(move || board.files.iter().for_each(|file| file.look())).await;
+                tokio::task::spawn_blocking(move || monitor.files.iter().for_each(|file| file.poll())).await;
         }
     }
 
@@ -132,7 +132,7 @@ impl Board {
             let label = || [("file", path.display().to_string())];
             self.refused.get_or_create(&label()).set(i64::from(state.refused.is_some()));
             if let Some(expires) = state.expires {
-                self.expires.get_or_create(&label()).set(expires);
+                self.certificate_expiry.get_or_create(&label()).set(expires);
             }
         }
         let mut text = String::new();
@@ -143,7 +143,7 @@ impl Board {
 }
 
 impl ListenerStatus {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &ListenerInfo) -> Self {
         Self {
             serves: entry.serves,
             address: entry.address.to_string(),
@@ -158,7 +158,7 @@ impl FileStatus {
     fn of(state: FileState) -> Self {
         let expires = state.expires.and_then(|seconds| u64::try_from(seconds).ok());
         Self {
-            content: state.what,
+            content: state.label,
             files: state.paths.iter().map(|path| path.display().to_string()).collect(),
             loaded: timestamp(state.loaded),
             expires: expires.map(|seconds| timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))),

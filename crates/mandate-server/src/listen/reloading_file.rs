@@ -11,12 +11,12 @@ use arc_swap::{ArcSwap, Guard};
 use sha2::{Digest, Sha256};
 
 /// The longest file that is read.
-const LONGEST: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// What files hold, once read.
-pub trait Content: Send + Sync + 'static {
+pub trait FileContent: Send + Sync + 'static {
     /// What it is, in a word or two.
-    const WHAT: &'static str;
+    const LABEL: &'static str;
 
     /// When it ends to be valid, in seconds since the epoch.
     fn expires(&self) -> Option<i64> {
@@ -25,26 +25,26 @@ pub trait Content: Send + Sync + 'static {
 }
 
 /// A file with its bytes.
-pub struct File<'a> {
+pub struct FileBytes<'a> {
     pub path: &'a Path,
     pub bytes: &'a [u8],
 }
 
-type Parse<T> = Box<dyn Fn(&[File<'_>]) -> Result<T, String> + Send + Sync>;
+type ParseFn<T> = Box<dyn Fn(&[FileBytes<'_>]) -> Result<T, String> + Send + Sync>;
 
 /// Files that are one content together, and the last good of it.
-pub struct Watched<T> {
+pub struct ReloadingFile<T> {
     paths: Vec<PathBuf>,
-    parse: Parse<T>,
+    parse: ParseFn<T>,
     current: ArcSwap<T>,
-    progress: Mutex<Progress>,
+    reload_state: Mutex<ReloadState>,
 }
 
-struct Progress {
+struct ReloadState {
     /// The newest content that was judged.
-    judged: [u8; 32],
+    last_digest: [u8; 32],
     /// Content that could not be used when it was seen first: it may be half written.
-    suspect: Option<[u8; 32]>,
+    suspect_digest: Option<[u8; 32]>,
     loaded: SystemTime,
     refused: Option<String>,
 }
@@ -52,7 +52,7 @@ struct Progress {
 /// How files that are followed stand.
 #[derive(Debug, Clone)]
 pub struct FileState {
-    pub what: &'static str,
+    pub label: &'static str,
     pub paths: Vec<PathBuf>,
     /// When the content in use was read.
     pub loaded: SystemTime,
@@ -67,35 +67,36 @@ impl FileState {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         if self.expires.is_some_and(|expires| i64::try_from(now).unwrap_or(i64::MAX) > expires) {
             let file = self.paths.first().map(|path| path.display().to_string());
-            tracing::warn!(file, "the {} has expired: clients will refuse it", self.what);
+            tracing::warn!(file, "the {} has expired: clients will refuse it", self.label);
         }
     }
 }
 
 /// What follows files, whatever they hold.
-pub trait Follow: Send + Sync {
+pub trait Reloadable: Send + Sync {
     /// Looks whether the content has changed. Blocks.
-    fn look(&self);
+    fn poll(&self);
 
     fn state(&self) -> FileState;
 }
 
-impl<T: Content> Watched<T> {
+impl<T: FileContent> ReloadingFile<T> {
     /// Reads files and begins to follow them.
     ///
     /// # Errors
     /// They cannot be used, in sentences that name them.
     pub fn open(
         paths: Vec<PathBuf>,
-        parse: impl Fn(&[File<'_>]) -> Result<T, String> + Send + Sync + 'static,
+        parse: impl Fn(&[FileBytes<'_>]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Arc<Self>, String> {
-        let texts = read(&paths);
-        let judged = digest(texts.as_ref());
-        let parse: Parse<T> = Box::new(parse);
-        let current = parsed(&paths, texts, &parse)?;
-        let progress = Progress { judged, suspect: None, loaded: SystemTime::now(), refused: None };
-        let (current, progress) = (ArcSwap::from_pointee(current), Mutex::new(progress));
-        Ok(Arc::new(Self { paths, parse, current, progress }))
+        let texts = read_files(&paths);
+        let last_digest = digest(texts.as_ref());
+        let parse: ParseFn<T> = Box::new(parse);
+        let current = parse_files(&paths, texts, &parse)?;
+        let reload_state =
+            ReloadState { last_digest, suspect_digest: None, loaded: SystemTime::now(), refused: None };
+        let (current, reload_state) = (ArcSwap::from_pointee(current), Mutex::new(reload_state));
+        Ok(Arc::new(Self { paths, parse, current, reload_state }))
     }
 
     /// The content in use.
@@ -103,63 +104,71 @@ impl<T: Content> Watched<T> {
         self.current.load()
     }
 
-    fn names(&self) -> String {
+    fn quoted_paths(&self) -> String {
         let names: Vec<String> = self.paths.iter().map(|path| format!("`{}`", path.display())).collect();
         names.join(", ")
     }
 }
 
-impl<T: Content> Follow for Watched<T> {
-    fn look(&self) {
-        let texts = read(&self.paths);
+impl<T: FileContent> Reloadable for ReloadingFile<T> {
+    fn poll(&self) {
+        let texts = read_files(&self.paths);
         let seen = digest(texts.as_ref());
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen == progress.judged {
-            progress.suspect = None;
+        let mut reload_state = self.reload_state.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen == reload_state.last_digest {
+            reload_state.suspect_digest = None;
             return;
         }
-        match parsed(&self.paths, texts, &self.parse) {
+        match parse_files(&self.paths, texts, &self.parse) {
             Ok(content) => {
                 self.current.store(Arc::new(content));
-                *progress =
-                    Progress { judged: seen, suspect: None, loaded: SystemTime::now(), refused: None };
-                tracing::info!(files = self.names(), "{} read again", T::WHAT);
-                drop(progress);
+                *reload_state = ReloadState {
+                    last_digest: seen,
+                    suspect_digest: None,
+                    loaded: SystemTime::now(),
+                    refused: None,
+                };
+                tracing::info!(files = self.quoted_paths(), "{} read again", T::LABEL);
+                drop(reload_state);
                 self.state().warn_if_expired();
             }
-            Err(error) if progress.suspect == Some(seen) => {
-                tracing::error!("{error}; the last good {} stays in use", T::WHAT);
-                (progress.judged, progress.refused) = (seen, Some(error));
+            Err(error) if reload_state.suspect_digest == Some(seen) => {
+                tracing::error!("{error}; the last good {} stays in use", T::LABEL);
+                (reload_state.last_digest, reload_state.refused) = (seen, Some(error));
             }
             // A certificate and its key are two files, and one of them is written first.
-            Err(_) => progress.suspect = Some(seen),
+            Err(_) => reload_state.suspect_digest = Some(seen),
         }
     }
 
     fn state(&self) -> FileState {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let reload_state = self.reload_state.lock().unwrap_or_else(PoisonError::into_inner);
         FileState {
-            what: T::WHAT,
+            label: T::LABEL,
             paths: self.paths.clone(),
-            loaded: progress.loaded,
+            loaded: reload_state.loaded,
             expires: self.current.load().expires(),
-            refused: progress.refused.clone(),
+            refused: reload_state.refused.clone(),
         }
     }
 }
 
-fn parsed<T>(paths: &[PathBuf], texts: Result<Vec<Vec<u8>>, String>, parse: &Parse<T>) -> Result<T, String> {
+fn parse_files<T>(
+    paths: &[PathBuf],
+    texts: Result<Vec<Vec<u8>>, String>,
+    parse: &ParseFn<T>,
+) -> Result<T, String> {
     let texts = texts?;
-    let files = paths.iter().zip(&texts).map(|(path, bytes)| File { path, bytes });
+    let files = paths.iter().zip(&texts).map(|(path, bytes)| FileBytes { path, bytes });
     parse(&files.collect::<Vec<_>>())
 }
 
 /// All files, or every reason why not.
-fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
+fn read_files(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
     let mut texts = Vec::new();
     let mut errors = Vec::new();
     for path in paths {
-        match read_one(path) {
+        match read_file(path) {
             Ok(text) => texts.push(text),
             Err(error) => errors.push(format!("cannot read `{}`: {error}", path.display())),
         }
@@ -167,15 +176,15 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
     if errors.is_empty() { Ok(texts) } else { Err(errors.join("; ")) }
 }
 
-fn read_one(path: &Path) -> std::io::Result<Vec<u8>> {
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     // A pipe would be waited for.
     if !fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other("it is no file"));
     }
     let mut text = Vec::new();
-    fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LONGEST {
-        return Err(std::io::Error::other(format!("it is longer than {LONGEST} bytes")));
+    fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(std::io::Error::other(format!("it is longer than {MAX_FILE_BYTES} bytes")));
     }
     Ok(text)
 }

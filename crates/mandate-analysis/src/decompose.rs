@@ -5,66 +5,68 @@
 use cedar_policy::{Effect, Policy, PrincipalConstraint, ResourceConstraint};
 use cedar_policy_symcc::{CompiledPolicySet, Env, disjoint_asserts, implies_asserts};
 
-use super::solver::{Answer, Solver};
-use super::symbolic::{RequestEnvironment, compile, conditions, variant};
+use super::solver::{Solver, SolverAnswer};
+use super::symbolic::{RequestEnvironment, compile, conditions, with_effect_and_conditions};
 use mandate_core::schema::Schema;
 
 /// So many policies are one question.
-const FEW: usize = 32;
+const MAX_POLICIES_AT_ONCE: usize = 32;
 
 /// Of more, so many at a time are asked about.
-const AT_A_TIME: usize = 16;
+const CHUNK_SIZE: usize = 16;
 
 /// The policies of one request environment, and whom to ask about them.
-pub struct Bounds<'a> {
+pub struct DecomposedQuery<'a> {
     pub policies: &'a [Policy],
     pub environment: &'a RequestEnvironment,
     pub schema: &'a Schema,
     pub solver: &'a mut Solver,
     /// Whether a request that the solver found for a part of the policies is decided so by all of them.
-    pub real: &'a dyn Fn(&Env) -> bool,
+    pub is_genuine: &'a dyn Fn(&Env) -> bool,
 }
 
-impl Bounds<'_> {
+impl DecomposedQuery<'_> {
     /// Whether no request that the bound matches is permitted.
     ///
     /// # Errors
     /// What cannot be analysed.
-    pub fn never(&mut self, bound: &CompiledPolicySet) -> Result<Answer, String> {
-        if self.policies.len() <= FEW {
+    pub fn never_permits(&mut self, bound: &CompiledPolicySet) -> Result<SolverAnswer, String> {
+        if self.policies.len() <= MAX_POLICIES_AT_ONCE {
             return self.disjoint(self.policies, bound);
         }
         let (permits, forbids) = self.by_effect();
-        for some in permits.chunks(AT_A_TIME) {
-            if matches!(self.disjoint(some, bound)?, Answer::Holds) {
+        for some in permits.chunks(CHUNK_SIZE) {
+            if matches!(self.disjoint(some, bound)?, SolverAnswer::Holds) {
                 continue;
             }
             for permit in some {
-                match self.never_by(permit, &forbids, bound)? {
-                    Answer::Holds => {}
+                match self.never_permitted_by(permit, &forbids, bound)? {
+                    SolverAnswer::Holds => {}
                     other => return Ok(other),
                 }
             }
         }
-        Ok(Answer::Holds)
+        Ok(SolverAnswer::Holds)
     }
 
     /// Whether one permit permits nothing that the bound matches: alone, or less what some of the forbids
     /// forbid, or all of them.
-    fn never_by(
+    fn never_permitted_by(
         &mut self,
         permit: &Policy,
         forbids: &[Policy],
         bound: &CompiledPolicySet,
-    ) -> Result<Answer, String> {
+    ) -> Result<SolverAnswer, String> {
         let with = |forbids: &[Policy]| [std::slice::from_ref(permit), forbids].concat();
-        if matches!(self.disjoint(&with(&[]), bound)?, Answer::Holds) {
-            return Ok(Answer::Holds);
+        if matches!(self.disjoint(&with(&[]), bound)?, SolverAnswer::Holds) {
+            return Ok(SolverAnswer::Holds);
         }
-        let general: Vec<Policy> = forbids.iter().filter(|forbid| is_general(forbid)).cloned().collect();
+        let general: Vec<Policy> = forbids.iter().filter(|forbid| names_no_entity(forbid)).cloned().collect();
         match self.disjoint(&with(&general), bound)? {
-            Answer::Fails(found) if !(self.real)(&found) => self.disjoint(&with(forbids), bound),
-            Answer::Unknown(_) => self.disjoint(&with(forbids), bound),
+            SolverAnswer::Counterexample(found) if !(self.is_genuine)(&found) => {
+                self.disjoint(&with(forbids), bound)
+            }
+            SolverAnswer::Unknown(_) => self.disjoint(&with(forbids), bound),
             answer => Ok(answer),
         }
     }
@@ -73,27 +75,29 @@ impl Bounds<'_> {
     ///
     /// # Errors
     /// What cannot be analysed.
-    pub fn always(&mut self, bound: &CompiledPolicySet) -> Result<Answer, String> {
-        if self.policies.len() <= FEW {
+    pub fn always_permits(&mut self, bound: &CompiledPolicySet) -> Result<SolverAnswer, String> {
+        if self.policies.len() <= MAX_POLICIES_AT_ONCE {
             return self.implied(self.policies, bound);
         }
         let (permits, forbids) = self.by_effect();
-        let mut concerned = Vec::new();
-        for some in forbids.chunks(AT_A_TIME) {
-            if matches!(self.disjoint(&as_permits(some)?, bound)?, Answer::Holds) {
+        let mut overlapping = Vec::new();
+        for some in forbids.chunks(CHUNK_SIZE) {
+            if matches!(self.disjoint(&as_permits(some)?, bound)?, SolverAnswer::Holds) {
                 continue;
             }
             for forbid in some {
-                if !matches!(self.disjoint(&as_permits(std::slice::from_ref(forbid))?, bound)?, Answer::Holds)
-                {
-                    concerned.push(forbid.clone());
+                if !matches!(
+                    self.disjoint(&as_permits(std::slice::from_ref(forbid))?, bound)?,
+                    SolverAnswer::Holds
+                ) {
+                    overlapping.push(forbid.clone());
                 }
             }
         }
-        let general: Vec<Policy> = permits.iter().filter(|permit| is_general(permit)).cloned().collect();
-        match self.implied(&[&general[..], &concerned].concat(), bound)? {
-            Answer::Fails(found) if !(self.real)(&found) => {
-                self.implied(&[&permits[..], &concerned].concat(), bound)
+        let general: Vec<Policy> = permits.iter().filter(|permit| names_no_entity(permit)).cloned().collect();
+        match self.implied(&[&general[..], &overlapping].concat(), bound)? {
+            SolverAnswer::Counterexample(found) if !(self.is_genuine)(&found) => {
+                self.implied(&[&permits[..], &overlapping].concat(), bound)
             }
             answer => Ok(answer),
         }
@@ -103,24 +107,27 @@ impl Bounds<'_> {
         self.policies.iter().cloned().partition(|policy| policy.effect() == Effect::Permit)
     }
 
-    fn disjoint(&mut self, policies: &[Policy], bound: &CompiledPolicySet) -> Result<Answer, String> {
+    fn disjoint(&mut self, policies: &[Policy], bound: &CompiledPolicySet) -> Result<SolverAnswer, String> {
         let policies = compile(policies, self.environment, self.schema)?;
-        Ok(self.solver.ask(&disjoint_asserts(&policies, bound)))
+        Ok(self.solver.check_valid(&disjoint_asserts(&policies, bound)))
     }
 
-    fn implied(&mut self, policies: &[Policy], bound: &CompiledPolicySet) -> Result<Answer, String> {
+    fn implied(&mut self, policies: &[Policy], bound: &CompiledPolicySet) -> Result<SolverAnswer, String> {
         let policies = compile(policies, self.environment, self.schema)?;
-        Ok(self.solver.ask(&implies_asserts(bound, &policies)))
+        Ok(self.solver.check_valid(&implies_asserts(bound, &policies)))
     }
 }
 
 /// Forbids, as if they permitted: what they match can be asked about then.
 fn as_permits(forbids: &[Policy]) -> Result<Vec<Policy>, String> {
-    forbids.iter().map(|forbid| variant(forbid, Effect::Permit, conditions(forbid))).collect()
+    forbids
+        .iter()
+        .map(|forbid| with_effect_and_conditions(forbid, Effect::Permit, conditions(forbid)))
+        .collect()
 }
 
 /// Whether a policy's scope names no principal and no resource.
-fn is_general(policy: &Policy) -> bool {
+fn names_no_entity(policy: &Policy) -> bool {
     matches!(policy.principal_constraint(), PrincipalConstraint::Any | PrincipalConstraint::Is(_))
         && matches!(policy.resource_constraint(), ResourceConstraint::Any | ResourceConstraint::Is(_))
 }

@@ -1,6 +1,9 @@
 //! A request and the entities that matter to it: what the solver found, made such that people can read
 //! it, a sidecar could load it, and a test can ask it.
 
+mod complete;
+mod shrink;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
 use smol_str::{SmolStr, ToSmolStr as _, format_smolstr};
 
-use super::complete::completions;
-use super::simplify::simplified;
+use complete::completions;
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
 use mandate_core::display;
@@ -20,6 +22,7 @@ use mandate_core::json::Json;
 use mandate_core::request::Request;
 use mandate_core::schema::{EntityRef, Kind, RecordType, Schema};
 use mandate_core::value::{Dialect, Record, Required, Value, ValueReader};
+use shrink::shrink;
 
 /// A request with entities of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +44,8 @@ pub struct WitnessReport {
 impl Witness {
     /// What the solver found, as it found it: what an entity is in stands as its parents, directly or
     /// not. `None` if it is not of this schema.
-    pub fn found(found: &Env, schema: &Schema) -> Option<Self> {
-        let named = names_by(schema);
+    pub fn from_solver(found: &Env, schema: &Schema) -> Option<Self> {
+        let named = entity_reader(schema);
         let action = found.request.action()?;
         let action = schema.actions().find(|(_, info)| info.uid == *action.as_ref())?.0;
         let context = found.request.context()?.to_json_value().ok()?;
@@ -75,9 +78,9 @@ impl Witness {
 
     /// The nearest to what the solver found that can be loaded and still `holds`, with as few entities,
     /// edges and attributes as that takes, under names that people can read.
-    pub fn legible(&self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Option<Self> {
+    pub fn readable(&self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Option<Self> {
         let completed = self.completed(schema, &holds)?;
-        Some(simplified(completed, schema, &holds).named(schema, holds))
+        Some(shrink(completed, schema, &holds).with_readable_names(schema, holds))
     }
 
     /// What the solver found, with what it takes to be loaded, if it still `holds` then.
@@ -89,7 +92,7 @@ impl Witness {
     ///
     /// # Errors
     /// Why they cannot be loaded.
-    pub fn loaded(&self, empty: &Snapshot) -> Result<Snapshot, Faults> {
+    pub fn load_into(&self, empty: &Snapshot) -> Result<Snapshot, Faults> {
         let schema = empty.schema();
         let incoming =
             |entity| Incoming { entity: Entity::pack(entity, Origin::default(), schema), place: None };
@@ -102,10 +105,10 @@ impl Witness {
     }
 
     /// The witness with readable names for all entities whose names do not matter.
-    fn named(mut self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Self {
+    fn with_readable_names(mut self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Self {
         let mut names: Vec<EntityRef> = vec![self.request.principal.clone(), self.request.resource.clone()];
         names.extend(self.entities.keys().cloned());
-        names.extend(self.referred());
+        names.extend(self.referenced_entities());
         names.retain(|name| schema.kind(name.kind).enumerated.is_none());
         let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
@@ -113,7 +116,7 @@ impl Witness {
         for old in names {
             let nth = taken.entry(old.kind).or_default();
             *nth += 1;
-            let stem = kebab(display::kind_name(old.kind, schema));
+            let stem = kebab_case(display::kind_name(old.kind, schema));
             let id = if *nth == 1 { stem } else { format_smolstr!("{stem}-{nth}") };
             let renamed = self.renamed(&old, &EntityRef { kind: old.kind, id });
             if holds(&renamed) {
@@ -124,7 +127,7 @@ impl Witness {
     }
 
     /// Entities that attributes or the context name.
-    fn referred(&self) -> Vec<EntityRef> {
+    fn referenced_entities(&self) -> Vec<EntityRef> {
         let mut names = Vec::new();
         let records = self.entities.values().flat_map(|entity| [&entity.attributes, &entity.tags]);
         for record in records.chain([&self.request.context]) {
@@ -151,7 +154,7 @@ impl Witness {
     }
 
     /// The witness in a sentence.
-    pub fn sentence(&self, schema: &Schema) -> String {
+    pub fn describe(&self, schema: &Schema) -> String {
         let [principal, resource] =
             [&self.request.principal, &self.request.resource].map(|it| display::written(it.name(), schema));
         let action = display::action(self.request.action, schema);
@@ -175,7 +178,7 @@ impl Witness {
 }
 
 /// Reads Cedar's names by a schema.
-fn names_by(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<EntityRef> {
+fn entity_reader(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<EntityRef> {
     |uid| {
         let kind = schema.kind_of_full_name(&uid.type_name().to_string())?;
         Some(EntityRef { kind, id: SmolStr::new(AsRef::<str>::as_ref(uid.id())) })
@@ -184,22 +187,23 @@ fn names_by(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<Enti
 
 /// A date and time in the form that it was computed in, as the literal that stands for it; `None` for one
 /// that no literal of four-digit years after 1970 can say.
-fn with_dates(json: &JsonValue) -> Option<JsonValue> {
+fn normalize_dates(json: &JsonValue) -> Option<JsonValue> {
     match json {
         JsonValue::Array(items) => {
-            items.iter().map(with_dates).collect::<Option<Vec<_>>>().map(JsonValue::Array)
+            items.iter().map(normalize_dates).collect::<Option<Vec<_>>>().map(JsonValue::Array)
         }
         JsonValue::Object(members) => {
             let is_offset = json.pointer("/__extn/fn").is_some_and(|name| name == "offset");
             if let Some(args) = json.pointer("/__extn/args").filter(|_| is_offset) {
                 let since = args.pointer("/1/__extn/arg")?.as_str()?.strip_suffix("ms")?.parse().ok()?;
                 let from = args.pointer("/0/__extn/arg")?.as_str().filter(|from| *from == "1970-01-01");
-                let at =
-                    from.filter(|_| since < LAST_DATE).map(|_| UNIX_EPOCH + Duration::from_millis(since))?;
+                let at = from
+                    .filter(|_| since < YEAR_10000_MILLIS)
+                    .map(|_| UNIX_EPOCH + Duration::from_millis(since))?;
                 let text = humantime::format_rfc3339_millis(at).to_string();
                 return Some(serde_json::json!({ "__extn": { "fn": "datetime", "arg": text } }));
             }
-            let members = members.iter().map(|(name, value)| Some((name.clone(), with_dates(value)?)));
+            let members = members.iter().map(|(name, value)| Some((name.clone(), normalize_dates(value)?)));
             members.collect::<Option<_>>().map(JsonValue::Object)
         }
         json => Some(json.clone()),
@@ -207,10 +211,10 @@ fn with_dates(json: &JsonValue) -> Option<JsonValue> {
 }
 
 /// The end of the year 9999, in milliseconds since 1970.
-const LAST_DATE: u64 = 253_402_300_800_000;
+const YEAR_10000_MILLIS: u64 = 253_402_300_800_000;
 
 fn record(json: &JsonValue, ty: &RecordType, schema: &Schema) -> Option<Record> {
-    let json = &with_dates(json)?;
+    let json = &normalize_dates(json)?;
     let json = Json::deserialize(json).ok()?;
     let mut reader = ValueReader::new(schema, Dialect::Stored, "");
     let record = reader.record(json.as_object()?, ty, Required::All);
@@ -219,7 +223,7 @@ fn record(json: &JsonValue, ty: &RecordType, schema: &Schema) -> Option<Record> 
 
 fn tags(json: Option<&JsonValue>, kind: Kind, schema: &Schema) -> Option<Record> {
     let (Some(json), Some(ty)) = (json, &schema.kind(kind).tags) else { return Some(Record::default()) };
-    let json = &with_dates(json)?;
+    let json = &normalize_dates(json)?;
     let json = Json::deserialize(json).ok()?;
     let mut reader = ValueReader::new(schema, Dialect::Stored, "");
     let tags = json.as_object()?.iter().map(|(tag, json)| Some((tag.to_smolstr(), reader.value(json, ty)?)));
@@ -245,7 +249,7 @@ fn map_value(value: &Value, rename: &impl Fn(&EntityRef) -> EntityRef) -> Value 
 }
 
 /// `DirectBillPartner` as `direct-bill-partner`.
-fn kebab(name: &str) -> SmolStr {
+fn kebab_case(name: &str) -> SmolStr {
     let mut id = String::new();
     for c in name.chars() {
         if c.is_uppercase() && !id.is_empty() && !id.ends_with('-') {

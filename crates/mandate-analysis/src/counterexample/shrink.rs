@@ -1,21 +1,21 @@
 //! A witness with everything left out that does not matter: what is left is what people have to read.
 
-use super::witness::Witness;
+use super::Witness;
 use mandate_core::schema::{EntityRef, RecordType, Schema};
 use mandate_core::value::{Record, Value};
 
 /// One thing to leave out. What is gone already it leaves as it is, so that others may come before.
-type Step = Box<dyn Fn(&mut Witness)>;
+type Reduction = Box<dyn Fn(&mut Witness)>;
 
 /// Something with less in it.
-type Less<T> = Box<dyn Fn(&T) -> T>;
+type Shrink<T> = Box<dyn Fn(&T) -> T>;
 
 /// The witness without all that can be left out such that it still `holds`. Each step makes it smaller,
 /// so that there is an end.
-pub fn simplified(mut witness: Witness, schema: &Schema, holds: &dyn Fn(&Witness) -> bool) -> Witness {
+pub fn shrink(mut witness: Witness, schema: &Schema, holds: &dyn Fn(&Witness) -> bool) -> Witness {
     loop {
         let before = witness.clone();
-        for step in steps(&witness, schema) {
+        for step in reductions(&witness, schema) {
             let mut simpler = witness.clone();
             step(&mut simpler);
             if simpler != witness && holds(&simpler) {
@@ -29,15 +29,15 @@ pub fn simplified(mut witness: Witness, schema: &Schema, holds: &dyn Fn(&Witness
 }
 
 /// Everything that there is to leave out, the largest first.
-fn steps(witness: &Witness, schema: &Schema) -> Vec<Step> {
+fn reductions(witness: &Witness, schema: &Schema) -> Vec<Reduction> {
     let asked = [&witness.request.principal, &witness.request.resource];
     let others = witness.entities.keys().filter(|name| !asked.contains(name));
-    let mut steps: Vec<Step> = others.cloned().map(without_entity).collect();
+    let mut reductions: Vec<Reduction> = others.cloned().map(without_entity).collect();
     for (name, entity) in &witness.entities {
-        steps.extend(entity.parents.iter().map(|parent| without_parent(name.clone(), parent.clone())));
-        for change in changes(&entity.attributes, &schema.kind(name.kind).attributes) {
+        reductions.extend(entity.parents.iter().map(|parent| without_parent(name.clone(), parent.clone())));
+        for change in shrunk_records(&entity.attributes, &schema.kind(name.kind).attributes) {
             let name = name.clone();
-            steps.push(Box::new(move |witness| {
+            reductions.push(Box::new(move |witness| {
                 if let Some(entity) = witness.entities.get_mut(&name) {
                     entity.attributes = change(&entity.attributes);
                 }
@@ -45,27 +45,27 @@ fn steps(witness: &Witness, schema: &Schema) -> Vec<Step> {
         }
         for (tag, _) in entity.tags.iter() {
             let (name, tag) = (name.clone(), tag.clone());
-            steps.push(Box::new(move |witness| {
+            reductions.push(Box::new(move |witness| {
                 if let Some(entity) = witness.entities.get_mut(&name) {
                     entity.tags = without(&entity.tags, &tag);
                 }
             }));
         }
     }
-    for change in changes(&witness.request.context, &schema.action(witness.request.action).context) {
-        steps.push(Box::new(move |witness| witness.request.context = change(&witness.request.context)));
+    for change in shrunk_records(&witness.request.context, &schema.action(witness.request.action).context) {
+        reductions.push(Box::new(move |witness| witness.request.context = change(&witness.request.context)));
     }
-    steps
+    reductions
 }
 
-fn without_entity(name: EntityRef) -> Step {
+fn without_entity(name: EntityRef) -> Reduction {
     Box::new(move |witness| {
         witness.entities.remove(&name);
         witness.entities.values_mut().for_each(|entity| entity.parents.retain(|parent| *parent != name));
     })
 }
 
-fn without_parent(name: EntityRef, parent: EntityRef) -> Step {
+fn without_parent(name: EntityRef, parent: EntityRef) -> Reduction {
     Box::new(move |witness| {
         if let Some(entity) = witness.entities.get_mut(&name) {
             entity.parents.retain(|it| *it != parent);
@@ -75,14 +75,14 @@ fn without_parent(name: EntityRef, parent: EntityRef) -> Step {
 
 /// What can be left out of a record: an attribute that it need not have, an element of a set, a text, a
 /// number.
-fn changes(record: &Record, ty: &RecordType) -> Vec<Less<Record>> {
-    let mut changes: Vec<Less<Record>> = Vec::new();
+fn shrunk_records(record: &Record, ty: &RecordType) -> Vec<Shrink<Record>> {
+    let mut changes: Vec<Shrink<Record>> = Vec::new();
     for (name, value) in record.iter() {
         if ty.get(name).is_some_and(|attribute| !attribute.required) {
             let name = name.clone();
             changes.push(Box::new(move |record| without(record, &name)));
         }
-        for smaller in smaller(value) {
+        for smaller in shrunk_values(value) {
             let name = name.clone();
             changes.push(Box::new(move |record| {
                 let value = record.get(&name).map(&smaller);
@@ -96,7 +96,7 @@ fn changes(record: &Record, ty: &RecordType) -> Vec<Less<Record>> {
     changes
 }
 
-fn smaller(value: &Value) -> Vec<Less<Value>> {
+fn shrunk_values(value: &Value) -> Vec<Shrink<Value>> {
     match value {
         Value::Set(items) => items.iter().cloned().map(without_element).collect(),
         Value::String(_) => vec![Box::new(|_| Value::String("".into()))],
@@ -105,7 +105,7 @@ fn smaller(value: &Value) -> Vec<Less<Value>> {
     }
 }
 
-fn without_element(element: Value) -> Less<Value> {
+fn without_element(element: Value) -> Shrink<Value> {
     Box::new(move |value| match value {
         Value::Set(items) => Value::Set(items.iter().filter(|item| **item != element).cloned().collect()),
         other => other.clone(),

@@ -7,38 +7,41 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::witness::Witness;
+use super::Witness;
 use mandate_core::entities::Description;
 use mandate_core::schema::{EntityRef, Extension, Kind, RecordType, Schema, Type};
 use mandate_core::value::{Record, Value};
 
 /// How to settle that an entity is in one that names another as its only member.
 #[derive(Debug, Clone, Copy)]
-enum Settle {
+enum ConflictResolution {
     /// The other changes its mind.
-    Rename,
+    UpdateOnlyMember,
     /// The entity leaves.
-    Leave,
+    RemoveMembership,
 }
 
 /// The witness, completed in each way that there is.
 pub fn completions(witness: &Witness, schema: &Schema) -> Vec<Witness> {
-    [Settle::Rename, Settle::Leave].map(|settle| Completion::of(witness, schema).finish(settle)).into()
+    [ConflictResolution::UpdateOnlyMember, ConflictResolution::RemoveMembership]
+        .map(|resolution| Completion::of(witness, schema).finish(resolution))
+        .into()
 }
 
 struct Completion<'s> {
     schema: &'s Schema,
     witness: Witness,
     /// What each entity has to be in, directly or not.
-    wanted: BTreeMap<EntityRef, Vec<EntityRef>>,
-    made: usize,
+    required_ancestors: BTreeMap<EntityRef, Vec<EntityRef>>,
+    created: usize,
 }
 
 impl<'s> Completion<'s> {
     fn of(witness: &Witness, schema: &'s Schema) -> Self {
         let entities = &witness.entities;
-        let wanted = entities.iter().map(|(name, entity)| (name.clone(), entity.parents.clone())).collect();
-        let mut completion = Self { schema, witness: witness.clone(), wanted, made: 0 };
+        let required_ancestors =
+            entities.iter().map(|(name, entity)| (name.clone(), entity.parents.clone())).collect();
+        let mut completion = Self { schema, witness: witness.clone(), required_ancestors, created: 0 };
         for (name, entity) in &mut completion.witness.entities {
             let direct = &schema.kind(name.kind).parents;
             entity.parents.retain(|parent| direct.contains(&parent.kind));
@@ -46,29 +49,31 @@ impl<'s> Completion<'s> {
         completion
     }
 
-    fn finish(mut self, settle: Settle) -> Witness {
+    fn finish(mut self, resolution: ConflictResolution) -> Witness {
         let request = &self.witness.request;
         let asked = [request.principal.clone(), request.resource.clone()];
-        let wanted = std::mem::take(&mut self.wanted);
-        for name in asked.iter().chain(wanted.values().flatten()) {
-            self.there(name, None);
+        let required_ancestors = std::mem::take(&mut self.required_ancestors);
+        for name in asked.iter().chain(required_ancestors.values().flatten()) {
+            self.ensure_entity(name, None);
         }
-        for (name, mut above) in wanted {
+        for (name, mut above) in required_ancestors {
             // The nearest first: what it brings along need not be added.
-            above.sort_by_key(|ancestor| path(name.kind, ancestor.kind, self.schema).map(|path| path.len()));
+            above.sort_by_key(|ancestor| {
+                parent_type_path(name.kind, ancestor.kind, self.schema).map(|path| path.len())
+            });
             for ancestor in above {
                 if !self.is_in(&name, &ancestor) {
                     self.connect(&name, &ancestor);
                 }
             }
         }
-        self.one_parent_of_each();
-        self.only_members(settle);
+        self.enforce_member_of_one();
+        self.enforce_only_member(resolution);
         self.witness
     }
 
     /// Makes an entity, unless it is there or the schema has it.
-    fn there(&mut self, name: &EntityRef, member: Option<&EntityRef>) {
+    fn ensure_entity(&mut self, name: &EntityRef, member: Option<&EntityRef>) {
         let info = self.schema.kind(name.kind);
         if info.enumerated.is_some() || self.witness.entities.contains_key(name) {
             return;
@@ -90,10 +95,10 @@ impl<'s> Completion<'s> {
         }
     }
 
-    fn fresh(&mut self, kind: Kind, member: Option<&EntityRef>) -> EntityRef {
-        self.made += 1;
-        let name = EntityRef { kind, id: format_smolstr!("made-{}", self.made) };
-        self.there(&name, member);
+    fn new_entity(&mut self, kind: Kind, member: Option<&EntityRef>) -> EntityRef {
+        self.created += 1;
+        let name = EntityRef { kind, id: format_smolstr!("made-{}", self.created) };
+        self.ensure_entity(&name, member);
         name
     }
 
@@ -109,24 +114,25 @@ impl<'s> Completion<'s> {
             Type::String => Value::String(SmolStr::default()),
             Type::Set(_) => Value::Set([].into()),
             Type::Record(ty) => Value::Record(self.defaults(ty)),
-            Type::Extension(extension) => Value::Extension(*extension, simplest(*extension)),
+            Type::Extension(extension) => Value::Extension(*extension, default_literal(*extension)),
             Type::Entity(kind) => {
                 let first = self.schema.kind(*kind).enumerated.as_ref().and_then(|ids| ids.first());
                 if let Some(id) = first {
                     return Value::Entity(EntityRef { kind: *kind, id: id.clone() });
                 }
                 let there = self.witness.entities.keys().find(|name| name.kind == *kind).cloned();
-                Value::Entity(there.unwrap_or_else(|| self.fresh(*kind, None)))
+                Value::Entity(there.unwrap_or_else(|| self.new_entity(*kind, None)))
             }
         }
     }
 
     /// Puts an entity into another by as few new entities as the schema needs between them.
     fn connect(&mut self, name: &EntityRef, ancestor: &EntityRef) {
-        let Some(path) = path(name.kind, ancestor.kind, self.schema) else { return };
+        let Some(path) = parent_type_path(name.kind, ancestor.kind, self.schema) else { return };
         let mut below = name.clone();
         for kind in path {
-            let above = if kind == ancestor.kind { ancestor.clone() } else { self.fresh(kind, Some(&below)) };
+            let above =
+                if kind == ancestor.kind { ancestor.clone() } else { self.new_entity(kind, Some(&below)) };
             if let Some(entity) = self.witness.entities.get_mut(&below) {
                 entity.parents.push(above.clone());
                 entity.parents.sort();
@@ -147,7 +153,7 @@ impl<'s> Completion<'s> {
         false
     }
 
-    fn one_parent_of_each(&mut self) {
+    fn enforce_member_of_one(&mut self) {
         let names: Vec<EntityRef> = self.witness.entities.keys().cloned().collect();
         for name in names {
             let schema = self.schema;
@@ -157,7 +163,7 @@ impl<'s> Completion<'s> {
                     self.keep_one(&name, *kind);
                     continue;
                 }
-                let parent = self.fresh(*kind, Some(&name));
+                let parent = self.new_entity(*kind, Some(&name));
                 if let Some(entity) = self.witness.entities.get_mut(&name) {
                     entity.parents.push(parent);
                     entity.parents.sort();
@@ -177,7 +183,7 @@ impl<'s> Completion<'s> {
     }
 
     /// Settles who may be in an entity that names its only member.
-    fn only_members(&mut self, settle: Settle) {
+    fn enforce_only_member(&mut self, resolution: ConflictResolution) {
         let schema = self.schema;
         let names: Vec<EntityRef> = self.witness.entities.keys().cloned().collect();
         for name in names {
@@ -186,7 +192,7 @@ impl<'s> Completion<'s> {
             let member = entities.values().find(|entity| entity.parents.contains(&name));
             let member = member.map(|entity| entity.name.clone());
             let Some(entity) = entities.get_mut(&name) else { continue };
-            if let (Settle::Rename, Some(member)) = (settle, member) {
+            if let (ConflictResolution::UpdateOnlyMember, Some(member)) = (resolution, member) {
                 let named = Record::new([(attribute.clone(), Value::Entity(member))]);
                 entity.attributes = entity.attributes.overlaid(&named);
             }
@@ -199,7 +205,7 @@ impl<'s> Completion<'s> {
 }
 
 /// The kinds from one below another up to it, as few as there can be; direct parents only.
-fn path(from: Kind, to: Kind, schema: &Schema) -> Option<Vec<Kind>> {
+fn parent_type_path(from: Kind, to: Kind, schema: &Schema) -> Option<Vec<Kind>> {
     let (mut paths, mut seen) = (vec![vec![from]], BTreeSet::new());
     let mut next = 0;
     while let Some(path) = paths.get(next).cloned() {
@@ -217,7 +223,7 @@ fn path(from: Kind, to: Kind, schema: &Schema) -> Option<Vec<Kind>> {
     None
 }
 
-fn simplest(extension: Extension) -> SmolStr {
+fn default_literal(extension: Extension) -> SmolStr {
     match extension {
         Extension::Ip => "127.0.0.1",
         Extension::Decimal => "0.0",

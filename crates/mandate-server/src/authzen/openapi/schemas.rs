@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::super::wire::Answer;
+use super::super::wire::EvaluationResponse;
 
 type Properties = BTreeMap<String, Value>;
 
@@ -32,7 +32,7 @@ pub struct Action {
 
 /// One question.
 #[derive(JsonSchema)]
-pub struct Evaluation {
+pub struct EvaluationRequest {
     subject: Entity,
     action: Action,
     resource: Entity,
@@ -42,8 +42,8 @@ pub struct Evaluation {
 
 /// Questions; what stands beside them counts where one does not say it itself.
 #[derive(JsonSchema)]
-pub struct Evaluations {
-    evaluations: Option<Vec<Item>>,
+pub struct EvaluationsRequest {
+    evaluations: Option<Vec<EvaluationItem>>,
     subject: Option<Entity>,
     action: Option<Action>,
     resource: Option<Entity>,
@@ -53,7 +53,7 @@ pub struct Evaluations {
 
 /// A question whose missing parts stand beside it.
 #[derive(JsonSchema)]
-pub struct Item {
+pub struct EvaluationItem {
     subject: Option<Entity>,
     action: Option<Action>,
     resource: Option<Entity>,
@@ -71,13 +71,13 @@ pub struct Options {
 pub struct BatchOptions {
     /// Whether to say why, and what is missing.
     explain: Option<bool>,
-    evaluations_semantic: Option<Semantic>,
+    evaluations_semantic: Option<EvaluationsSemantic>,
 }
 
 /// How a batch goes on after an answer.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case")]
-pub enum Semantic {
+pub enum EvaluationsSemantic {
     ExecuteAll,
     DenyOnFirstDeny,
     PermitOnFirstPermit,
@@ -85,7 +85,7 @@ pub enum Semantic {
 
 /// What is looked for: an id and properties would not count.
 #[derive(JsonSchema)]
-pub struct Sought {
+pub struct SearchedType {
     r#type: String,
 }
 
@@ -99,8 +99,8 @@ pub struct Page {
 }
 
 #[derive(JsonSchema)]
-pub struct SubjectSearch {
-    subject: Sought,
+pub struct SubjectSearchRequest {
+    subject: SearchedType,
     action: Action,
     resource: Entity,
     context: Option<Properties>,
@@ -108,16 +108,16 @@ pub struct SubjectSearch {
 }
 
 #[derive(JsonSchema)]
-pub struct ResourceSearch {
+pub struct ResourceSearchRequest {
     subject: Entity,
     action: Action,
-    resource: Sought,
+    resource: SearchedType,
     context: Option<Properties>,
     page: Option<Page>,
 }
 
 #[derive(JsonSchema)]
-pub struct ActionSearch {
+pub struct ActionSearchRequest {
     subject: Entity,
     resource: Entity,
     context: Option<Properties>,
@@ -127,7 +127,7 @@ pub struct ActionSearch {
 /// The answers, in the order of the questions. A request without questions is answered as a single one.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-pub enum Answers<'d> {
-    Several { evaluations: Vec<Answer<'d>> },
-    Single(Answer<'d>),
+pub enum EvaluationsResponse<'d> {
+    Batch { evaluations: Vec<EvaluationResponse<'d>> },
+    Single(EvaluationResponse<'d>),
 }

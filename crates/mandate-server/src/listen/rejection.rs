@@ -8,98 +8,102 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTE
 use hyper::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::authentication::Unknown;
+use super::authentication::AuthenticationError;
 
 /// Why a request is not let in.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    Unauthenticated(Unknown),
+pub enum Rejection {
+    Unauthenticated(AuthenticationError),
     /// The client's certificate is in order, but none of its names may ask.
     Forbidden(Vec<String>),
     Overload,
     /// It takes longer than it may.
-    Late,
+    TimedOut,
 }
 
 /// How the content types of gRPC begin.
-const GRPC: &str = "application/grpc";
+const GRPC_CONTENT_TYPE: &str = "application/grpc";
 
 /// How a refusal is said, by what the caller sent.
 #[derive(Debug, Default)]
-pub struct Form {
+pub struct ResponseFormat {
     grpc: bool,
-    id: Option<HeaderValue>,
+    request_id: Option<HeaderValue>,
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-impl Form {
+impl ResponseFormat {
     /// The form of an answer to a request. What is gRPC shows in the path, too: where gateways ask over
     /// HTTP they may pass on their client's own content type, and 200 would be a permit.
-    pub fn of(path: &str, headers: &HeaderMap, grpc: &str) -> Self {
+    pub fn for_request(path: &str, headers: &HeaderMap, grpc: &str) -> Self {
         let content_type = || headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-        let grpc = !grpc.is_empty() && path.starts_with(grpc) && content_type().starts_with(GRPC.as_bytes());
-        Self { grpc, id: headers.get(REQUEST_ID).cloned() }
+        let grpc = !grpc.is_empty()
+            && path.starts_with(grpc)
+            && content_type().starts_with(GRPC_CONTENT_TYPE.as_bytes());
+        Self { grpc, request_id: headers.get(REQUEST_ID).cloned() }
     }
 }
 
-impl Refusal {
+impl Rejection {
     /// The word that it is counted by.
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> RejectionReason {
         match self {
-            Self::Unauthenticated(_) => Reason::Unauthenticated,
-            Self::Forbidden(_) => Reason::Forbidden,
-            Self::Overload => Reason::Overload,
-            Self::Late => Reason::Timeout,
+            Self::Unauthenticated(_) => RejectionReason::Unauthenticated,
+            Self::Forbidden(_) => RejectionReason::Forbidden,
+            Self::Overload => RejectionReason::Overload,
+            Self::TimedOut => RejectionReason::Timeout,
         }
     }
 
-    pub fn response(&self, form: Form) -> Response<Full<Bytes>> {
-        let mut response = if form.grpc { self.grpc() } else { self.http() };
-        if let Some(id) = form.id {
+    pub fn response(&self, form: ResponseFormat) -> Response<Full<Bytes>> {
+        let mut response = if form.grpc { self.grpc_response() } else { self.http_response() };
+        if let Some(id) = form.request_id {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         response
     }
 
-    fn http(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(Bytes::from(self.sentence().into_owned())));
+    fn http_response(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(Bytes::from(self.message().into_owned())));
         *response.status_mut() = match self {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::Overload | Self::Late => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overload | Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
         };
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         match self {
-            Self::Unauthenticated(unknown) => {
-                let challenge = match unknown {
-                    Unknown::Missing => r#"Bearer realm="mandate""#,
-                    Unknown::Invalid(_) => r#"Bearer realm="mandate", error="invalid_token""#,
+            Self::Unauthenticated(error) => {
+                let challenge = match error {
+                    AuthenticationError::MissingToken => r#"Bearer realm="mandate""#,
+                    AuthenticationError::InvalidToken(_) => {
+                        r#"Bearer realm="mandate", error="invalid_token""#
+                    }
                 };
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
             Self::Overload => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            Self::Forbidden(_) | Self::Late => {}
+            Self::Forbidden(_) | Self::TimedOut => {}
         }
         response
     }
 
     /// A status without messages: it stands in the headers.
-    fn grpc(&self) -> Response<Full<Bytes>> {
+    fn grpc_response(&self) -> Response<Full<Bytes>> {
         const UNSAFE: &AsciiSet = &CONTROLS.add(b'%');
         let status = match self {
             Self::Unauthenticated(_) => "16",
             Self::Forbidden(_) => "7",
             Self::Overload => "14",
-            Self::Late => "4",
+            Self::TimedOut => "4",
         };
-        let message = utf8_percent_encode(&self.sentence(), UNSAFE).to_string();
+        let message = utf8_percent_encode(&self.message(), UNSAFE).to_string();
         let mut response = Response::new(Full::default());
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC_CONTENT_TYPE));
         headers.insert("grpc-status", HeaderValue::from_static(status));
         if let Ok(message) = HeaderValue::try_from(message) {
             headers.insert("grpc-message", message);
@@ -107,19 +111,19 @@ impl Refusal {
         response
     }
 
-    fn sentence(&self) -> Cow<'static, str> {
+    fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::Unauthenticated(Unknown::Missing) => {
+            Self::Unauthenticated(AuthenticationError::MissingToken) => {
                 "say who you are: `Authorization: Bearer` and a token".into()
             }
-            Self::Unauthenticated(Unknown::Invalid(why)) => (*why).into(),
+            Self::Unauthenticated(AuthenticationError::InvalidToken(why)) => (*why).into(),
             Self::Forbidden(names) if names.is_empty() => "the client certificate has no name".into(),
             Self::Forbidden(names) => {
                 let names: Vec<String> = names.iter().map(|name| mandate_core::json::quoted(name)).collect();
                 format!("the client certificate is of {}, which may not ask here", names.join(", ")).into()
             }
             Self::Overload => "too many requests at a time: try again".into(),
-            Self::Late => "the answer took too long".into(),
+            Self::TimedOut => "the answer took too long".into(),
         }
     }
 }
@@ -127,7 +131,7 @@ impl Refusal {
 /// Why a request was not answered, as it is counted. Whoever answers may put it into the extensions of
 /// the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum RejectionReason {
     Unauthenticated,
     Forbidden,
     Overload,
@@ -135,7 +139,7 @@ pub enum Reason {
     TooLarge,
 }
 
-impl Reason {
+impl RejectionReason {
     pub const ALL: [Self; 5] =
         [Self::Unauthenticated, Self::Forbidden, Self::Overload, Self::Timeout, Self::TooLarge];
 

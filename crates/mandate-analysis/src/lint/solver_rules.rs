@@ -8,13 +8,13 @@ use cedar_policy_symcc::{
     never_matches_asserts,
 };
 
-use super::{Finding, Looked, Rule, Subject, listed};
-use crate::solver::{Answer, Solver};
-use crate::symbolic::{RequestEnvironment, compile, compile_one, relevant};
+use super::{Finding, LintedPolicy, Rule, RuleResults, quoted_list};
+use crate::solver::{Solver, SolverAnswer};
+use crate::symbolic::{RequestEnvironment, compile, compile_policy, policies_in};
 use mandate_core::policies::{Policies, PolicyInfo};
 
 /// Whether something is so for all requests and all entities.
-enum Verdict {
+enum RuleAnswer {
     Yes,
     No,
     /// Nobody knows, and why.
@@ -22,97 +22,102 @@ enum Verdict {
 }
 
 /// Asks about one policy, until something explains why it does nothing.
-pub fn look(subject: &Subject<'_>, policies: &Policies, solver: &mut Solver, looked: &mut Looked) {
-    let mut asking = Asking { subject, policies, solver };
-    for rule in Rule::SOLVED {
-        if rule == Rule::Shadowed && subject.info.forbids {
-            looked.kept.insert(rule);
+pub fn check_with_solver(
+    linted: &LintedPolicy<'_>,
+    policies: &Policies,
+    solver: &mut Solver,
+    results: &mut RuleResults,
+) {
+    let mut checker = RuleChecker { linted, policies, solver };
+    for rule in Rule::SOLVER_RULES {
+        if rule == Rule::Shadowed && linted.info.forbids {
+            results.passed.insert(rule);
             continue;
         }
-        let found = match asking.everywhere(rule) {
-            Verdict::No => None,
-            Verdict::Yes => {
-                looked.found.push(asking.finding(rule));
+        let found = match checker.in_every_environment(rule) {
+            RuleAnswer::No => None,
+            RuleAnswer::Yes => {
+                results.found.push(checker.finding(rule));
                 break;
             }
-            Verdict::Unknown(why) => Some(unknown(rule, subject.info, &why)),
+            RuleAnswer::Unknown(why) => Some(undecided_finding(rule, linted.info, &why)),
         };
-        looked.found_if(rule, found);
+        results.record(rule, found);
     }
 }
 
 /// A policy to ask about, among others.
-struct Asking<'a> {
-    subject: &'a Subject<'a>,
+struct RuleChecker<'a> {
+    linted: &'a LintedPolicy<'a>,
     policies: &'a Policies,
     solver: &'a mut Solver,
 }
 
-impl Asking<'_> {
+impl RuleChecker<'_> {
     /// Whether a rule is broken in all environments; one in which it is not settles it.
-    fn everywhere(&mut self, rule: Rule) -> Verdict {
-        let mut verdict = Verdict::Yes;
-        for environment in &self.subject.environments {
+    fn in_every_environment(&mut self, rule: Rule) -> RuleAnswer {
+        let mut answer = RuleAnswer::Yes;
+        for environment in &self.linted.environments {
             match self.ask(rule, environment) {
-                Ok(Answer::Holds) => {}
-                Ok(Answer::Fails(_)) => return Verdict::No,
-                Ok(Answer::Unknown(why)) | Err(why) => verdict = Verdict::Unknown(why),
+                Ok(SolverAnswer::Holds) => {}
+                Ok(SolverAnswer::Counterexample(_)) => return RuleAnswer::No,
+                Ok(SolverAnswer::Unknown(why)) | Err(why) => answer = RuleAnswer::Unknown(why),
             }
         }
-        verdict
+        answer
     }
 
-    fn ask(&mut self, rule: Rule, environment: &RequestEnvironment) -> Result<Answer, String> {
-        let (policy, schema) = (self.subject.policy, self.policies.schema());
-        let all = self.beside(environment);
+    fn ask(&mut self, rule: Rule, environment: &RequestEnvironment) -> Result<SolverAnswer, String> {
+        let (policy, schema) = (self.linted.policy, self.policies.schema());
+        let all = self.possibly_overlapping(environment);
         let others = all.iter().filter(|other| other.id() != policy.id()).cloned();
         match rule {
             Rule::Shadowed => {
                 let forbids = others.filter(|other| other.effect() == Effect::Forbid);
                 let shadow: Vec<Policy> = forbids.chain([policy.clone()]).collect();
                 let shadow = compile(&shadow, environment, schema)?;
-                Ok(self.solver.ask(&always_denies_asserts(&shadow)))
+                Ok(self.solver.check_valid(&always_denies_asserts(&shadow)))
             }
             Rule::Redundant => {
                 let without = compile(&others.collect::<Vec<_>>(), environment, schema)?;
                 let with = compile(&all, environment, schema)?;
-                let same = self.solver.ask(&equivalent_asserts(&with, &without));
-                self.and_never_fails(same, environment)
+                let same = self.solver.check_valid(&equivalent_asserts(&with, &without));
+                self.and_never_errors(same, environment)
             }
             _ => {
-                let alone = compile_one(policy, environment, schema)?;
-                let never = self.solver.ask(&never_matches_asserts(&alone));
-                self.and_never_fails(never, environment)
+                let alone = compile_policy(policy, environment, schema)?;
+                let never = self.solver.check_valid(&never_matches_asserts(&alone));
+                self.and_never_errors(never, environment)
             }
         }
     }
 
     /// The policies that one request may match together with this one, and itself: of requests that it
     /// does not match it says nothing.
-    fn beside(&self, environment: &RequestEnvironment) -> Vec<Policy> {
-        let mut policies = relevant(self.policies, environment.index);
-        policies.retain(|other| !apart(self.subject.policy, other));
+    fn possibly_overlapping(&self, environment: &RequestEnvironment) -> Vec<Policy> {
+        let mut policies = policies_in(self.policies, environment.ids);
+        policies.retain(|other| !scopes_are_disjoint(self.linted.policy, other));
         policies
     }
 
     /// A forbid that fails denies, so one that can fail is not without effect.
-    fn and_never_fails(
+    fn and_never_errors(
         &mut self,
-        answer: Answer,
+        answer: SolverAnswer,
         environment: &RequestEnvironment,
-    ) -> Result<Answer, String> {
-        if !matches!(answer, Answer::Holds) || !self.subject.info.forbids {
+    ) -> Result<SolverAnswer, String> {
+        if !matches!(answer, SolverAnswer::Holds) || !self.linted.info.forbids {
             return Ok(answer);
         }
-        let alone = compile_one(self.subject.policy, environment, self.policies.schema())?;
-        Ok(self.solver.ask(&never_errors_asserts(&alone)))
+        let alone = compile_policy(self.linted.policy, environment, self.policies.schema())?;
+        Ok(self.solver.check_valid(&never_errors_asserts(&alone)))
     }
 
     fn finding(&mut self, rule: Rule) -> Finding {
-        let id = &self.subject.info.id;
+        let id = &self.linted.info.id;
         let (message, help) = match rule {
             Rule::Shadowed => {
-                let by = listed(self.overlapping(Effect::Forbid));
+                let by = quoted_list(self.overlapping(Effect::Forbid));
                 let message = format!("`{id}` never permits: whatever it matches is forbidden by {by}");
                 (message, "remove it, or narrow what forbids it".to_owned())
             }
@@ -122,31 +127,31 @@ impl Asking<'_> {
                 (message, "correct its conditions, or remove it".to_owned())
             }
         };
-        Finding::of(self.subject.info, rule, message, help)
+        Finding::of(self.linted.info, rule, message, help)
     }
 
     fn redundant(&mut self) -> (String, String) {
-        let effect = self.subject.policy.effect();
+        let effect = self.linted.policy.effect();
         let by = self.overlapping(effect);
         let why = match (effect, by.is_empty()) {
             (Effect::Permit, true) => "what it permits is forbidden".to_owned(),
-            (Effect::Permit, false) => format!("what it permits is permitted by {} as well", listed(by)),
+            (Effect::Permit, false) => format!("what it permits is permitted by {} as well", quoted_list(by)),
             (Effect::Forbid, true) => "nothing permits what it forbids".to_owned(),
             (Effect::Forbid, false) => {
-                format!("what it forbids is forbidden by {} as well, or not permitted", listed(by))
+                format!("what it forbids is forbidden by {} as well, or not permitted", quoted_list(by))
             }
         };
-        let message = format!("without `{}`, every decision is the same", self.subject.info.id);
+        let message = format!("without `{}`, every decision is the same", self.linted.info.id);
         (message, format!("{why}: remove one and lint again, or accept it with `@allow(\"redundant\")`"))
     }
 
     /// The other policies of an effect that some request matches together with this one.
     fn overlapping(&mut self, effect: Effect) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
-        for environment in &self.subject.environments {
-            for other in self.beside(environment) {
+        for environment in &self.linted.environments {
+            for other in self.possibly_overlapping(environment) {
                 let id = other.id().to_string();
-                let counts = other.effect() == effect && other.id() != self.subject.policy.id();
+                let counts = other.effect() == effect && other.id() != self.linted.policy.id();
                 if counts && !found.contains(&id) && self.overlaps(&other, environment) {
                     found.insert(id);
                 }
@@ -157,11 +162,12 @@ impl Asking<'_> {
 
     /// Whether a request matches both policies, as far as anybody knows.
     fn overlaps(&mut self, other: &Policy, environment: &RequestEnvironment) -> bool {
-        let compiled = |policy| compile_one(policy, environment, self.policies.schema());
-        match (compiled(self.subject.policy), compiled(other)) {
-            (Ok(one), Ok(other)) => {
-                !matches!(self.solver.ask(&matches_disjoint_asserts(&one, &other)), Answer::Holds)
-            }
+        let compiled = |policy| compile_policy(policy, environment, self.policies.schema());
+        match (compiled(self.linted.policy), compiled(other)) {
+            (Ok(one), Ok(other)) => !matches!(
+                self.solver.check_valid(&matches_disjoint_asserts(&one, &other)),
+                SolverAnswer::Holds
+            ),
             _ => true,
         }
     }
@@ -169,7 +175,7 @@ impl Asking<'_> {
 
 /// Whether two policies are about different principals or resources by their scopes alone, as
 /// agreements with thousands of parties are.
-fn apart(one: &Policy, other: &Policy) -> bool {
+fn scopes_are_disjoint(one: &Policy, other: &Policy) -> bool {
     let principals = [one, other].map(|policy| match policy.principal_constraint() {
         PrincipalConstraint::Eq(uid) => Some(uid),
         _ => None,
@@ -183,7 +189,7 @@ fn apart(one: &Policy, other: &Policy) -> bool {
     differ(principals) || differ(resources)
 }
 
-fn unknown(rule: Rule, info: &PolicyInfo, why: &str) -> Finding {
+fn undecided_finding(rule: Rule, info: &PolicyInfo, why: &str) -> Finding {
     let whether = match rule {
         Rule::Shadowed => "ever permits",
         Rule::Redundant => "changes any decision",
