@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Whatever changes makes another snapshot; requests that are under way keep theirs.
     let leaves = r#"[{"uid": {"type": "Person", "id": "ana"}, "attrs": {"onLeave": true}, "parents": [{"type": "Team", "id": "night"}]}]"#;
-    pdp.swap(snapshot.apply(&entities(&snapshot, leaves)?)?);
+    pdp.publish(snapshot.apply(&entities(&snapshot, leaves)?)?);
     show(&pdp)
 }
 

@@ -12,11 +12,11 @@ use mandate_core::entities::{Change, Origin, Progress, read_file};
 use mandate_core::fault::SourceText;
 use mandate_core::snapshot::Terms;
 use mandate_pdp::{Generation, Pdp};
-use mandate_routes::path::segments;
+use mandate_routes::path::decode_segments;
 use mandate_routes::{HttpRequest, Routes};
 use mandate_server::authzen::endpoints::{Api, ApiLimits};
 use mandate_server::gateway::envoy::ExtAuthz;
-use mandate_sources::loader::{Loader, Locations};
+use mandate_sources::loader::{ContentPaths, Loader};
 use prost::Message as _;
 use serde_json::Value;
 
@@ -26,12 +26,12 @@ fn pack() -> &'static Generation {
     PACK.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = if root.join("policies").is_dir() { root } else { root.parent().unwrap() };
-        let locations = Locations {
+        let content_paths = ContentPaths {
             policies: root.join("policies"),
             entities: root.join("entities"),
             terms: Terms { described_by_callers: vec!["TenantUser".to_owned()], ..Terms::default() },
         };
-        Loader::new(&locations).load().unwrap().into()
+        Loader::new(&content_paths).load().unwrap().into()
     })
 }
 
@@ -101,7 +101,7 @@ pub fn routes(text: &[u8]) {
 /// Paths: what is split is split where every program splits it, and means no other place.
 pub fn paths(target: &[u8]) {
     let Ok(target) = std::str::from_utf8(target) else { return };
-    let Ok(split) = segments(target) else { return };
+    let Ok(split) = decode_segments(target) else { return };
     for segment in &split {
         assert!(!segment.is_empty() && !segment.contains(['/', '\\']), "{segment:?}");
         assert!(!matches!(segment.as_ref(), "." | ".."), "{segment:?}");

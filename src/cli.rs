@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{CliError, CommandResult};
-use mandate_sources::loader::LOADING_STACK;
+use mandate_sources::loader::LOADING_STACK_BYTES;
 
 /// Decides who may: an authorization sidecar on Cedar policies and live entities.
 #[derive(Parser)]
@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
 /// Runs a verb that loads content, on a thread with room for it.
 fn on_loading_stack(command: impl FnOnce() -> CommandResult + Send) -> CommandResult {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(LOADING_STACK).spawn_scoped(scope, command);
+        let thread = std::thread::Builder::new().stack_size(LOADING_STACK_BYTES).spawn_scoped(scope, command);
         let thread = thread.map_err(|error| CliError::message(format!("cannot start a thread: {error}")))?;
         // A panic was reported where it happened.
         thread.join().unwrap_or_else(|_| Err(CliError::message("ended by a defect of this program")))

@@ -22,7 +22,7 @@ use mandate_core::json::quoted;
 use mandate_core::request::Reading;
 use mandate_core::snapshot::Terms;
 use mandate_server::listen::address::Address;
-use mandate_sources::loader::Locations;
+use mandate_sources::loader::ContentPaths;
 
 /// Where the policies are; every verb takes these.
 #[derive(Args)]
@@ -125,7 +125,7 @@ pub enum LogFormat {
 
 /// Everything that `serve` has to know.
 pub struct ServeConfig {
-    pub locations: Locations,
+    pub content_paths: ContentPaths,
     /// What guards new policies, if anything.
     pub guardrails: Option<GuardrailsOption>,
     pub solver: Result<SolverOptions, CliError>,
@@ -179,13 +179,13 @@ impl ContentArguments {
     ///
     /// # Errors
     /// The configuration file cannot be read.
-    pub fn locations(self) -> Result<Locations, CliError> {
+    pub fn content_paths(self) -> Result<ContentPaths, CliError> {
         let file = ConfigFile::read(self.policies.config.as_deref())?;
         self.or_file(&file)
     }
 
-    fn or_file(self, file: &ConfigFile) -> Result<Locations, CliError> {
-        Ok(Locations {
+    fn or_file(self, file: &ConfigFile) -> Result<ContentPaths, CliError> {
+        Ok(ContentPaths {
             policies: self.policies.or_file(file),
             entities: self.entities.or_else(|| file.entities.clone()).unwrap_or_else(|| "entities".into()),
             terms: Terms {
@@ -246,7 +246,7 @@ impl ServeArguments {
     /// The configuration file cannot be read.
     pub fn config(self) -> Result<ServeConfig, CliError> {
         let file = ConfigFile::read(self.content.policies.config.as_deref())?;
-        let locations = self.content.or_file(&file)?;
+        let content_paths = self.content.or_file(&file)?;
         let solver = self.solver.or_file(&file);
         let limits = self.limits.or_file(&file.limits()).config()?;
         let settings = ListenerSettings {
@@ -263,7 +263,7 @@ impl ServeArguments {
             guardrails: self.guardrails.or(file.guardrails),
             solver_is_configured: solver.solver.is_some() || solver.solver_limit.is_some(),
             solver: solver.find(),
-            locations,
+            content_paths,
             listeners,
             admin,
             public_url: self.public_url.or(file.public_url).map(|url| public_url(&url)).transpose()?,

@@ -11,7 +11,7 @@ use mandate_core::request::{Named, Request};
 use mandate_core::schema::EntityRef;
 use mandate_core::snapshot::Terms;
 use mandate_core::value::{Record, Value};
-use mandate_sources::loader::{Loader, Locations};
+use mandate_sources::loader::{ContentPaths, Loader};
 
 use crate::world::{self, Question};
 
@@ -20,11 +20,15 @@ use crate::world::{self, Question};
 /// # Errors
 /// Something is wrong with the content.
 pub fn load(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
-    let locations =
-        Locations { policies: policies.to_owned(), entities: entities.to_owned(), terms: Terms::default() };
-    let load = move || Loader::new(&locations).load().map_err(|faults| io::Error::other(faults.to_string()));
+    let content_paths = ContentPaths {
+        policies: policies.to_owned(),
+        entities: entities.to_owned(),
+        terms: Terms::default(),
+    };
+    let load =
+        move || Loader::new(&content_paths).load().map_err(|faults| io::Error::other(faults.to_string()));
     let thread =
-        std::thread::Builder::new().stack_size(mandate_sources::loader::LOADING_STACK).spawn(load)?;
+        std::thread::Builder::new().stack_size(mandate_sources::loader::LOADING_STACK_BYTES).spawn(load)?;
     let loaded = thread.join().map_err(|_| io::Error::other("loading panicked"))?;
     loaded.map(|loaded| loaded.snapshot)
 }

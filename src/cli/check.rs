@@ -13,7 +13,7 @@ use mandate_analysis::claims::Guardrails;
 use mandate_core::fault::{Faults, Severity};
 use mandate_pdp::Generation;
 use mandate_pdp::Report;
-use mandate_sources::loader::{Loader, Locations};
+use mandate_sources::loader::{ContentPaths, Loader};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -35,8 +35,8 @@ enum Format {
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {
-    let locations = arguments.content.locations()?;
-    let (faults, generation) = match load(&locations) {
+    let content_paths = arguments.content.content_paths()?;
+    let (faults, generation) = match load(&content_paths) {
         Ok((generation, warnings)) => (warnings, Some(generation)),
         Err(faults) => (faults, None),
     };
@@ -51,8 +51,8 @@ pub fn run(arguments: Arguments) -> CommandResult {
 }
 
 /// Loads everything, and reads the guardrails as well.
-fn load(locations: &Locations) -> Result<(Generation, Faults), Faults> {
-    let mut loader = Loader::new(locations);
+fn load(content_paths: &ContentPaths) -> Result<(Generation, Faults), Faults> {
+    let mut loader = Loader::new(content_paths);
     let mut loaded = loader.load()?;
     let mut warnings = std::mem::take(&mut loaded.warnings);
     match Guardrails::parse(loader.guardrails(), loaded.snapshot.policies().schema()) {

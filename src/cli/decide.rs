@@ -61,8 +61,8 @@ enum Format {
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let (principal, action, resource) = (arguments.principal, arguments.action, arguments.resource);
-    let locations = arguments.content.locations()?;
-    let generation = Generation::from(Loader::new(&locations).load().map_err(CliError::Faults)?);
+    let content_paths = arguments.content.content_paths()?;
+    let generation = Generation::from(Loader::new(&content_paths).load().map_err(CliError::Faults)?);
     let snapshot = generation.snapshot();
     let explained = match (&principal, &action, &resource) {
         (Some(principal), Some(action), Some(resource)) => {
@@ -120,7 +120,7 @@ fn answer(
         snapshot.read(question).map_err(|error| CliError::message(request_error_message(&error)))?;
     let defect = |error: DecideError| CliError::message(error.to_string());
     let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
-    let budget = explain.then(Budget::patient);
+    let budget = explain.then(Budget::interactive);
     let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
     Ok(ExplainedDecision { explanation: explanation.transpose().map_err(defect)?, decision })
 }

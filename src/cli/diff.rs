@@ -19,7 +19,7 @@ use mandate_core::decision::Decision;
 use mandate_core::display;
 use mandate_core::policies::Environment;
 use mandate_core::schema::Schema;
-use mandate_sources::loader::{PolicyFolder, Version};
+use mandate_sources::loader::{PolicyFolder, PolicyFolderState};
 
 #[derive(Args)]
 #[command(
@@ -74,7 +74,8 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let old = old.ok_or_else(|| CliError::message("name what to compare with: OLD or --against"))?;
     let new = arguments.new.map_or_else(|| VersionArgument::Folder(folder.clone()), VersionArgument::of);
     let (old, new, old_schema) =
-        PolicyFolder::load_both(&old.version(&folder), &new.version(&folder)).map_err(CliError::Faults)?;
+        PolicyFolder::load_two_versions(&old.version(&folder), &new.version(&folder))
+            .map_err(CliError::Faults)?;
     let pair = PolicyPair { old: old.policies, new: new.policies, old_schema };
     let mut solver = solver.start()?;
     let differences = pair.compare(&mut solver).map_err(CliError::message)?;
@@ -105,10 +106,10 @@ impl VersionArgument {
         if Path::new(&text).is_dir() { Self::Folder(text.into()) } else { Self::Revision(text) }
     }
 
-    fn version<'a>(&'a self, folder: &'a Path) -> Version<'a> {
+    fn version<'a>(&'a self, folder: &'a Path) -> PolicyFolderState<'a> {
         match self {
-            Self::Folder(folder) => Version::Folder(folder),
-            Self::Revision(revision) => Version::Revision(folder, revision),
+            Self::Folder(folder) => PolicyFolderState::Current(folder),
+            Self::Revision(revision) => PolicyFolderState::AtRevision(folder, revision),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use mandate_core::display::{kind_name, value, written};
 use mandate_core::schema::Schema;
-use mandate_query::explain::{Change, Explanation, Facts, Holder, Place, Spot, through};
+use mandate_query::explain::{
+    AttributeOwner, AttributePath, Explanation, Modification, Repair, RepairLocation, types_between,
+};
 
 /// Appends an explanation, indented.
 pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
@@ -23,8 +25,8 @@ pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
                 ([_], _) => "  missing for a permit\n",
                 _ => "  missing for a permit: any one of these\n",
             });
-            for facts in missing {
-                append_facts(text, facts, schema);
+            for repair in missing {
+                append_facts(text, repair, schema);
             }
             text.push_str(if missing.is_empty() || *complete {
                 ""
@@ -35,47 +37,47 @@ pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
     }
 }
 
-fn append_facts(text: &mut String, facts: &Facts, schema: &Schema) {
-    for (n, (place, change)) in facts.iter().enumerate() {
+fn append_facts(text: &mut String, repair: &Repair, schema: &Schema) {
+    for (n, (location, modification)) in repair.iter().enumerate() {
         let lead = if n == 0 { "-" } else { "  and" };
-        let _ = writeln!(text, "    {lead} {}", fact(place, change, schema));
+        let _ = writeln!(text, "    {lead} {}", fact(location, modification, schema));
     }
 }
 
-fn fact(place: &Place, change: &Change, schema: &Schema) -> String {
-    match (place, change) {
-        (Place::Membership(entity, of), Change::Goes) => {
+fn fact(location: &RepairLocation, modification: &Modification, schema: &Schema) -> String {
+    match (location, modification) {
+        (RepairLocation::Membership(entity, of), Modification::Remove) => {
             format!("{} no longer in {}", written(entity.name(), schema), written(of.name(), schema))
         }
-        (Place::Membership(entity, of), _) => {
-            let kinds = through(schema, entity.kind, of.kind).into_iter();
+        (RepairLocation::Membership(entity, of), _) => {
+            let kinds = types_between(schema, entity.kind, of.kind).into_iter();
             let kinds: Vec<String> = kinds.map(|kind| format!("a {}", kind_name(kind, schema))).collect();
             let by =
                 if kinds.is_empty() { String::new() } else { format!(", through {}", kinds.join(" and ")) };
             format!("{} in {}{by}", written(entity.name(), schema), written(of.name(), schema))
         }
-        (Place::Value(at), Change::Is(to)) => {
+        (RepairLocation::Value(at), Modification::SetTo(to)) => {
             format!("{} = {}", attribute_path(at, schema), value(to, schema))
         }
-        (Place::Value(at), Change::NoneOf(not)) if not.is_empty() => {
+        (RepairLocation::Value(at), Modification::SetToAnyExcept(not)) if not.is_empty() => {
             format!("{} present", attribute_path(at, schema))
         }
-        (Place::Value(at), Change::NoneOf(not)) => {
+        (RepairLocation::Value(at), Modification::SetToAnyExcept(not)) => {
             let not: Vec<String> = not.iter().map(|it| value(it, schema)).collect();
             format!("{} other than {}", attribute_path(at, schema), not.join(" and "))
         }
-        (Place::Value(at), _) => format!("{} absent", attribute_path(at, schema)),
-        (Place::Element(at, element), change) => {
-            let verb = if *change == Change::Goes { "without" } else { "with" };
+        (RepairLocation::Value(at), _) => format!("{} absent", attribute_path(at, schema)),
+        (RepairLocation::Element(at, element), modification) => {
+            let verb = if *modification == Modification::Remove { "without" } else { "with" };
             format!("{} {verb} {}", attribute_path(at, schema), value(element, schema))
         }
     }
 }
 
-fn attribute_path(spot: &Spot, schema: &Schema) -> String {
-    let holder = match &spot.holder {
-        Holder::Context => "context".to_owned(),
-        Holder::Entity(entity) => written(entity.name(), schema),
+fn attribute_path(attribute_path: &AttributePath, schema: &Schema) -> String {
+    let holder = match &attribute_path.owner {
+        AttributeOwner::Context => "context".to_owned(),
+        AttributeOwner::Entity(entity) => written(entity.name(), schema),
     };
-    format!("{holder}.{}", spot.path.join("."))
+    format!("{holder}.{}", attribute_path.path.join("."))
 }

@@ -9,38 +9,41 @@ use mandate_analysis::proof_report::ClaimReport;
 use mandate_analysis::prove::{self, CheckedClaim, prove};
 use mandate_analysis::solver::{Solver, SolverOptions};
 use mandate_core::fault::{Fault, Faults};
-use mandate_pdp::gate::{Findings, Gate, Mode, Prover, Subject};
+use mandate_pdp::proof_worker::{GuardrailMode, ProofConfig, ProofJob, ProofOutcome, Prover};
 
 /// The gate that the configuration asks for; without a word, claims are enforced where they can be
 /// proven.
 ///
 /// # Errors
 /// Claims are to be enforced, and there is no solver; or there is not the one that somebody named.
-pub fn of(config: &ServeConfig) -> Result<Gate, CliError> {
+pub fn of(config: &ServeConfig) -> Result<ProofConfig, CliError> {
     let mode = match (config.guardrails, &config.solver) {
-        (Some(GuardrailsOption::Off), _) => return Ok(Gate::open()),
+        (Some(GuardrailsOption::Off), _) => return Ok(ProofConfig::disabled()),
         (Some(GuardrailsOption::Enforce), Err(missing)) => {
             return Err(CliError::message(format!("guardrails cannot be enforced: {missing}")));
         }
         (None, Err(missing)) if config.solver_is_configured => {
             return Err(CliError::message(missing.to_string()));
         }
-        (Some(GuardrailsOption::Enforce) | None, Ok(_)) => Mode::Enforce,
-        (Some(GuardrailsOption::Warn), _) | (None, Err(_)) => Mode::Warn,
+        (Some(GuardrailsOption::Enforce) | None, Ok(_)) => GuardrailMode::Enforce,
+        (Some(GuardrailsOption::Warn), _) | (None, Err(_)) => GuardrailMode::Warn,
     };
     let prover = config.solver.as_ref().map(|options| prover(options.clone())).map_err(ToString::to_string);
-    Ok(Gate { mode, prover })
+    Ok(ProofConfig { mode, prover })
 }
 
 fn prover(options: SolverOptions) -> Prover {
-    Box::new(move |subject, go_on| findings(subject, go_on, &options))
+    Box::new(move |job, go_on| outcome(job, go_on, &options))
 }
 
-fn findings(subject: &Subject, go_on: &dyn Fn() -> ControlFlow<()>, options: &SolverOptions) -> Findings {
-    let nothing =
-        |faults: Faults, certain| Findings { proven: Err(faults), certain, claims: serde_json::Value::Null };
-    let schema = subject.policies.schema();
-    let guardrails = match Guardrails::parse(&subject.guardrails, schema) {
+fn outcome(job: &ProofJob, go_on: &dyn Fn() -> ControlFlow<()>, options: &SolverOptions) -> ProofOutcome {
+    let nothing = |faults: Faults, is_conclusive| ProofOutcome {
+        result: Err(faults),
+        is_conclusive,
+        claims: serde_json::Value::Null,
+    };
+    let schema = job.policies.schema();
+    let guardrails = match Guardrails::parse(&job.guardrails, schema) {
         Ok(guardrails) => guardrails,
         Err(faults) => return nothing(faults, true),
     };
@@ -48,16 +51,16 @@ fn findings(subject: &Subject, go_on: &dyn Fn() -> ControlFlow<()>, options: &So
         Ok(solver) => solver,
         Err(error) => return nothing(Fault::error(error.to_string()).into(), false),
     };
-    let proofs = prove(&subject.policies, &guardrails, &mut solver, &mut |_, _| go_on());
+    let proofs = prove(&job.policies, &guardrails, &mut solver, &mut |_, _| go_on());
     let mut faults = prove::unproven(&proofs, schema);
     if proofs.len() < guardrails.claims().len() && !faults.has_errors() {
         faults.push(Fault::error("not every guardrail was proven"));
     }
     let claims: Vec<ClaimReport> =
         proofs.iter().map(|proof: &CheckedClaim| ClaimReport::of(proof, schema)).collect();
-    Findings {
-        proven: faults.into_result().map(|_| ()),
-        certain: proofs.iter().all(CheckedClaim::holds) || proofs.iter().any(CheckedClaim::is_broken),
+    ProofOutcome {
+        result: faults.into_result().map(|_| ()),
+        is_conclusive: proofs.iter().all(CheckedClaim::holds) || proofs.iter().any(CheckedClaim::is_broken),
         claims: serde_json::to_value(claims).unwrap_or_default(),
     }
 }

@@ -15,7 +15,7 @@ use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::request::{Reading, Request};
 use mandate_core::schema::Schema;
-use mandate_routes::{Body, HttpRequest, Route, Routed, Routes, Unrouted};
+use mandate_routes::{HttpRequest, RequestBody, Route, RouteError, RouteMatch, Routes};
 use mandate_server::authzen::wire::request_error_message;
 use mandate_sources::loader::PolicyFolder;
 
@@ -83,7 +83,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
         method,
         target,
         headers: names.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
-        body: body.as_deref().map_or(Body::None, Body::Whole),
+        body: body.as_deref().map_or(RequestBody::None, RequestBody::Complete),
         depth: Json::DEEPEST,
         extensions: extensions.collect::<Result<_, _>>()?,
         metadata: metadata.ok_or_else(|| CliError::message("`--metadata` has to be a JSON object"))?,
@@ -132,12 +132,12 @@ fn heading(route: &Route) -> String {
     )
 }
 
-fn show(routed: &Result<Routed<'_>, Unrouted<'_>>, schema: &Schema, format: Format) -> CommandResult {
+fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format: Format) -> CommandResult {
     let routed = match routed {
         Ok(routed) => routed,
         Err(unrouted) => {
             let heading = match unrouted {
-                Unrouted::Missing { route, .. } => heading(route) + "\n",
+                RouteError::MissingValue { route, .. } => heading(route) + "\n",
                 _ => String::new(),
             };
             report::print(&format!("{heading}deny: {unrouted}\n"))?;

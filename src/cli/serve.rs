@@ -21,14 +21,14 @@ use listeners::ListenerGroup;
 use mandate_core::fault::{Fault, Faults};
 use mandate_pdp::Generation;
 use mandate_pdp::Pdp;
-use mandate_pdp::gate::{Gate, Mode, Subject, Verdict};
-use mandate_pdp::reload::{FirstLoad, Reloader};
+use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
+use mandate_pdp::reload::{InitialLoadReport, Reloader};
 use mandate_server::admin::{self, Phase};
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
 use mandate_server::listen::server::ConnectionLimits;
 use mandate_server::service::{self, DecisionService};
-use mandate_sources::loader::{LOADING_STACK, Loader, Locations};
+use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, Loader};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -72,8 +72,8 @@ async fn serve(config: ServeConfig) -> CommandResult {
     )?;
     admin.announce()?;
 
-    let gate = gate::of(&config)?;
-    let Some(loaded) = load(&config, gate, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
+    let proof_config = gate::of(&config)?;
+    let Some(loaded) = load(&config, proof_config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(CliError::Faults)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
     let decision_service = |listener: &Address| {
@@ -98,7 +98,7 @@ async fn serve(config: ServeConfig) -> CommandResult {
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
 
-    signals.until_stop(|| reloader.wake().look_at_everything()).await;
+    signals.until_stop(|| reloader.trigger().request_full_poll()).await;
     tracing::info!("stopping: not ready from now on");
     phase.send_replace(Phase::Stopping(pdp));
     tokio::select! {
@@ -114,19 +114,20 @@ async fn serve(config: ServeConfig) -> CommandResult {
 /// What the first load brought.
 struct InitialLoad {
     loader: Loader,
-    gate: Gate,
+    proof_config: ProofConfig,
     generation: Generation,
     warnings: Faults,
-    verdict: Option<Verdict>,
+    proof: Option<CompletedProof>,
 }
 
 /// A decision point on what was loaded, and the writer that keeps it fresh.
 fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<(Pdp, Reloader), CliError> {
-    let InitialLoad { loader, gate, generation, warnings, verdict } = loaded;
-    let first = FirstLoad { warnings, took: started.elapsed(), verdict };
+    let InitialLoad { loader, proof_config, generation, warnings, proof } = loaded;
+    let first = InitialLoadReport { warnings, took: started.elapsed(), proof };
     log_start(&generation, &first);
     let pdp = Pdp::new(generation, config.cache_entries);
-    let reloader = Reloader::start(pdp.clone(), loader, &config.locations, gate, &first, config.poll);
+    let reloader =
+        Reloader::start(pdp.clone(), loader, &config.content_paths, proof_config, &first, config.poll);
     reloader
         .map(|reloader| (pdp, reloader))
         .map_err(|error| CliError::with_cause("cannot start a thread", &error))
@@ -135,16 +136,16 @@ fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<
 /// Loads the first snapshot; `None` if told to stop meanwhile.
 async fn load(
     config: &ServeConfig,
-    gate: Gate,
+    proof_config: ProofConfig,
     signals: &mut Signals,
 ) -> Option<Result<InitialLoad, Faults>> {
-    let locations = config.locations.clone();
+    let content_paths = config.content_paths.clone();
     let (done, loaded) = oneshot::channel();
     let load = move || {
         // Nobody waits any more if the program was told to stop.
-        let _ = done.send(load_and_prove(&locations, gate));
+        let _ = done.send(load_and_prove(&content_paths, proof_config));
     };
-    let thread = std::thread::Builder::new().name("load".into()).stack_size(LOADING_STACK).spawn(load);
+    let thread = std::thread::Builder::new().name("load".into()).stack_size(LOADING_STACK_BYTES).spawn(load);
     if let Err(error) = thread {
         return Some(Err(Fault::error(format!("cannot start a thread: {error}")).into()));
     }
@@ -155,22 +156,25 @@ async fn load(
 }
 
 /// Where guardrails are enforced, nothing is served before they are proven.
-fn load_and_prove(locations: &Locations, mut gate: Gate) -> Result<InitialLoad, Faults> {
-    let mut loader = Loader::new(locations);
+fn load_and_prove(
+    content_paths: &ContentPaths,
+    mut proof_config: ProofConfig,
+) -> Result<InitialLoad, Faults> {
+    let mut loader = Loader::new(content_paths);
     let mut loaded = loader.load()?;
     let (snapshot, warnings) = (&loaded.snapshot, std::mem::take(&mut loaded.warnings));
-    let mut verdict = None;
-    if gate.mode == Mode::Enforce {
+    let mut proof = None;
+    if proof_config.mode == GuardrailMode::Enforce {
         let guardrails = loader.guardrails().to_vec();
-        verdict = gate.judge(&Subject { policies: Arc::clone(snapshot.policies()), guardrails });
-        if let Some(Err(faults)) = verdict.as_ref().map(|verdict| &verdict.findings.proven) {
+        proof = proof_config.prove_now(&ProofJob { policies: Arc::clone(snapshot.policies()), guardrails });
+        if let Some(Err(faults)) = proof.as_ref().map(|proof| &proof.outcome.result) {
             return Err(faults.clone());
         }
     }
-    Ok(InitialLoad { loader, gate, generation: loaded.into(), warnings, verdict })
+    Ok(InitialLoad { loader, proof_config, generation: loaded.into(), warnings, proof })
 }
 
-fn log_start(generation: &Generation, first: &FirstLoad) {
+fn log_start(generation: &Generation, first: &InitialLoadReport) {
     for warning in first.warnings.iter() {
         tracing::warn!("{warning}");
     }

@@ -21,7 +21,7 @@ use mandate_analysis::coverage::Coverage;
 use mandate_analysis::suite::{self, Case, CaseResult};
 use mandate_core::fault::{Faults, SourceText};
 use mandate_sources::folder::Folder;
-use mandate_sources::loader::{Loader, Locations};
+use mandate_sources::loader::{ContentPaths, Loader};
 
 /// The files of a folder of suites that count.
 const SUITE_EXTENSIONS: &[&str] = &["yaml", "yml"];
@@ -68,16 +68,16 @@ struct RunArguments {
 pub fn run(arguments: Arguments) -> CommandResult {
     let Arguments { content, mut run, watch } = arguments;
     run.solver = content.solver(run.solver)?;
-    let locations = content.locations()?;
+    let content_paths = content.content_paths()?;
     if run.suites.is_empty() {
-        run.suites.push(locations.policies.join("tests"));
+        run.suites.push(content_paths.policies.join("tests"));
     }
-    if watch { watch::run_on_changes(&run, &locations) } else { run_once(&run, &locations) }
+    if watch { watch::run_on_changes(&run, &content_paths) } else { run_once(&run, &content_paths) }
 }
 
 /// Loads everything, runs the cases and says what came of it.
-fn run_once(arguments: &RunArguments, locations: &Locations) -> CommandResult {
-    let mut loader = Loader::new(locations);
+fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> CommandResult {
+    let mut loader = Loader::new(content_paths);
     let snapshot = loader.load().map_err(CliError::Faults)?.snapshot;
     let mut cases = read_cases(&arguments.suites)?;
     let all = cases.len();

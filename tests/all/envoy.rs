@@ -12,7 +12,7 @@ use envoy_types::pb::google::protobuf::{Struct, Value};
 use mandate_core::snapshot::Terms;
 use mandate_pdp::Pdp;
 use mandate_server::gateway::envoy::ExtAuthz;
-use mandate_sources::loader::{Loader, Locations};
+use mandate_sources::loader::{ContentPaths, Loader};
 use tonic::Code;
 
 use crate::support::Content;
@@ -20,9 +20,9 @@ use crate::support::Content;
 const CONSENT: &str = "/oem/v1/customers/contoso/consentRequests";
 
 fn service(content: &Content) -> ExtAuthz {
-    let locations =
-        Locations { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
-    ExtAuthz::new(Pdp::new(Loader::new(&locations).load().unwrap(), 100))
+    let content_paths =
+        ContentPaths { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
+    ExtAuthz::new(Pdp::new(Loader::new(&content_paths).load().unwrap(), 100))
 }
 
 /// A request as Envoy describes it.

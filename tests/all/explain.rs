@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mandate_core::policies::Policies;
-use mandate_query::explain::{Budget, Explanation, Facts, MOST_FACTS};
+use mandate_query::explain::{Budget, Explanation, MAX_MODIFICATIONS, Repair};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -35,16 +35,16 @@ fn fewer(world: &Small, policies: &Arc<Policies>, than: usize) -> Option<Vec<Edi
 fn sound_and_minimal(
     world: &Small,
     policies: &Arc<Policies>,
-    missing: &[Facts],
+    missing: &[Repair],
 ) -> Result<(), TestCaseError> {
     for facts in missing {
-        let permits = |facts: &Facts| {
+        let permits = |facts: &Repair| {
             let mut world = world.clone();
             let edits = world.edits_of(facts);
             world.permits_after(&edits, policies)
         };
         prop_assert_eq!(permits(facts), Some(true), "{:?}", facts);
-        for part in facts.parts() {
+        for part in facts.proper_subsets() {
             prop_assert_ne!(permits(&part), Some(true), "{:?} is enough of {:?}", part, facts);
         }
     }
@@ -73,7 +73,7 @@ fn explanations_are_what_brute_force_finds() {
         };
         prop_assert!(!decision.is_permit());
         sound_and_minimal(&world, &policies, &missing)?;
-        let found = missing.first().map_or(MOST_FACTS + 1, Facts::len);
+        let found = missing.first().map_or(MAX_MODIFICATIONS + 1, Repair::len);
         prop_assert_eq!(
             fewer(&world, &policies, found).map(|edits| format!("{edits:?}")),
             None,

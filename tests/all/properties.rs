@@ -14,8 +14,8 @@ use mandate_core::request::{Named, Question, Request};
 use mandate_core::schema::EntityRef;
 use mandate_core::snapshot::Terms;
 use mandate_pdp::Pdp;
-use mandate_query::search::{Bounds, Side, search};
-use mandate_sources::loader::{Loader, Locations};
+use mandate_query::search::{PageLimits, Target, search};
+use mandate_sources::loader::{ContentPaths, Loader};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -70,12 +70,12 @@ fn reference(world: &World, snapshot: &Snapshot, ask: &Ask) -> (bool, Vec<String
 }
 
 /// All pages of a search, together.
-fn found(snapshot: &Snapshot, request: &Request, side: Side, bounds: Bounds<'_>) -> Vec<EntityRef> {
+fn found(snapshot: &Snapshot, request: &Request, target: Target, bounds: PageLimits<'_>) -> Vec<EntityRef> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = search(snapshot, request, side, after.as_ref(), bounds, &|_| ()).unwrap();
-        assert!(page.found.len() <= bounds.results);
-        found.extend(page.found);
+        let page = search(snapshot, request, target, after.as_ref(), bounds, &|_| ()).unwrap();
+        assert!(page.results.len() <= bounds.max_results);
+        found.extend(page.results);
         after = page.next;
         if after.is_none() {
             return found;
@@ -84,12 +84,12 @@ fn found(snapshot: &Snapshot, request: &Request, side: Side, bounds: Bounds<'_>)
 }
 
 /// Everybody of the type that is permitted, each decided; sorted.
-fn permitted(snapshot: &Snapshot, request: &Request, side: Side) -> Vec<EntityRef> {
-    let with = |name: EntityRef| match side {
-        Side::Principal => Request { principal: name, ..request.clone() },
-        Side::Resource => Request { resource: name, ..request.clone() },
+fn permitted(snapshot: &Snapshot, request: &Request, target: Target) -> Vec<EntityRef> {
+    let with = |name: EntityRef| match target {
+        Target::Principal => Request { principal: name, ..request.clone() },
+        Target::Resource => Request { resource: name, ..request.clone() },
     };
-    let kind = if side == Side::Principal { request.principal.kind } else { request.resource.kind };
+    let kind = if target == Target::Principal { request.principal.kind } else { request.resource.kind };
     let names =
         snapshot.entities().iter().map(|entity| entity.name().to_owned()).filter(|it| it.kind == kind);
     let permits = |name: &EntityRef| {
@@ -162,12 +162,12 @@ proptest! {
                 Step::Entities(change) => {
                     // A change that breaks a rule is refused, and nothing changes.
                     if let Ok(next) = snapshot.apply(&change.change(&snapshot)) {
-                        cached.swap(next);
+                        cached.publish(next);
                     }
                 }
                 Step::Policies(texts) => {
                     let policies = policies_of(texts, snapshot.policies().schema());
-                    cached.swap(snapshot.with_policies(Arc::new(policies)).unwrap());
+                    cached.publish(snapshot.with_policies(Arc::new(policies)).unwrap());
                 }
             }
             let view = cached.view();
@@ -202,13 +202,13 @@ proptest! {
         for (snapshot, ask) in [&before, &after].into_iter().flat_map(|snapshot| asks.iter().map(move |ask| (snapshot, ask))) {
             let context = ask.context();
             let request = snapshot.read(&ask.question(&context)).unwrap();
-            for side in [Side::Principal, Side::Resource] {
-                let every = found(snapshot, &request, side, Bounds { results: 1_000, steps: 1_000_000, go_on: &|| true });
-                let paged = found(snapshot, &request, side, Bounds { results: size, steps, go_on: &|| true });
+            for target in [Target::Principal, Target::Resource] {
+                let every = found(snapshot, &request, target, PageLimits { max_results: 1_000, max_visited: 1_000_000, may_continue: &|| true });
+                let paged = found(snapshot, &request, target, PageLimits { max_results: size, max_visited: steps, may_continue: &|| true });
                 prop_assert_eq!(&paged, &every);
                 let mut sorted = every;
                 sorted.sort();
-                prop_assert_eq!(sorted, permitted(snapshot, &request, side), "{:?} {:?}", side, ask);
+                prop_assert_eq!(sorted, permitted(snapshot, &request, target), "{:?} {:?}", target, ask);
             }
         }
     }
@@ -263,9 +263,9 @@ proptest! {
 #[test]
 fn a_change_far_up_is_seen() {
     let content = Content::of_pack();
-    let locations =
-        Locations { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
-    let snapshot = Loader::new(&locations).load().unwrap().snapshot;
+    let content_paths =
+        ContentPaths { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
+    let snapshot = Loader::new(&content_paths).load().unwrap().snapshot;
     let pdp = Pdp::new(snapshot, 100);
     let context = Json::parse(br#"{"channel": "partner-center-api"}"#).unwrap();
     let named = |kind, id| Named { kind, id, properties: None };
@@ -291,7 +291,7 @@ fn a_change_far_up_is_seen() {
         let entity = Description { parents, ..stored.entity.describe(schema) };
         Incoming { entity: Entity::pack(&entity, stored.entity.origin(), schema), place: None }
     };
-    let swap = |upsert| pdp.swap(view.snapshot().apply(&Change { upsert, remove: Vec::new() }).unwrap());
+    let swap = |upsert| pdp.publish(view.snapshot().apply(&Change { upsert, remove: Vec::new() }).unwrap());
     swap(vec![moved("wingtip--tailspin", "proseware", "tailspin")]);
     assert!(!permits("wingtip") && permits("proseware"));
     swap(vec![moved("proseware--litware", "wingtip", "litware")]);

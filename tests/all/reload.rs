@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mandate_core::snapshot::Terms;
-use mandate_sources::loader::{Loaded, Loader, Locations, Seen};
+use mandate_sources::loader::{ContentPaths, LoadedContent, Loader, PolicyPoll};
 use serde_json::{Value, json};
 
 use crate::support::{Content, Sidecar, copy_folder, pack, register, until};
@@ -530,25 +530,25 @@ fn new_schema_takes_entities_along() {
 #[test]
 fn each_track_is_read_by_itself() {
     let content = Content::of_pack();
-    let locations =
-        Locations { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
-    let mut loader = Loader::new(&locations);
-    let Loaded { mut snapshot, routes, .. } = loader.load().unwrap();
+    let content_paths =
+        ContentPaths { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
+    let mut loader = Loader::new(&content_paths);
+    let LoadedContent { mut snapshot, routes, .. } = loader.load().unwrap();
     let mut step = |edit: &dyn Fn()| {
         until("the files are older than the clock's tick", || {
-            let policies = loader.look_at_policies(&snapshot, None, false);
-            let settled = matches!(policies, Seen::InUse);
-            if let Seen::Candidate(candidate) = policies {
-                assert!(!loader.accept(*candidate, &snapshot, &routes).unwrap().1.changed);
+            let policies = loader.poll_policies(&snapshot, None, false);
+            let settled = matches!(policies, PolicyPoll::Unchanged);
+            if let PolicyPoll::Pending(pending) = policies {
+                assert!(!loader.accept(*pending, &snapshot, &routes).unwrap().1.changed);
             }
-            settled && loader.look_at_entities(&snapshot, false).result.is_none()
+            settled && loader.poll_entities(&snapshot, false).result.is_none()
         });
         edit();
-        let policies = loader.look_at_policies(&snapshot, None, false);
-        let entities = loader.look_at_entities(&snapshot, false);
-        let read = (!matches!(policies, Seen::InUse), entities.result.is_some());
+        let policies = loader.poll_policies(&snapshot, None, false);
+        let entities = loader.poll_entities(&snapshot, false);
+        let read = (!matches!(policies, PolicyPoll::Unchanged), entities.result.is_some());
         let accepted = match policies {
-            Seen::Candidate(candidate) => loader.accept(*candidate, &snapshot, &routes).unwrap().0,
+            PolicyPoll::Pending(pending) => loader.accept(*pending, &snapshot, &routes).unwrap().0,
             _ => None,
         };
         snapshot = accepted.map(|(snapshot, _)| snapshot).or(entities.snapshot).unwrap();

@@ -6,7 +6,7 @@ use mandate_core::fault::SourceText;
 use mandate_core::json::Json;
 use mandate_core::request::{Reading, Request};
 use mandate_core::schema::Schema;
-use mandate_routes::{Body, HttpRequest, Routes, Unrouted};
+use mandate_routes::{HttpRequest, RequestBody, RouteError, Routes};
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
 use crate::support::{Content, Sidecar, pack, until};
@@ -145,9 +145,9 @@ fn comes_to(routes: &str, request: &HttpRequest<'_>, expected: &str) {
                 mandate_core::display::written(asks.resource.name(), &schema),
                 mandate_core::display::record(&asks.context, &schema),
             ),
-            Err(error) => format!("misfit: {error}"),
+            Err(error) => format!("invalid_request: {error}"),
         },
-        Err(Unrouted::Missing { part, missing, .. }) => format!("missing: {part}: {missing}"),
+        Err(RouteError::MissingValue { part, missing, .. }) => format!("missing: {part}: {missing}"),
         Err(error) => error.to_string(),
     };
     assert_eq!(found, expected);
@@ -210,7 +210,7 @@ fn texts_are_read_as_the_schema_wants() {
         "missing: context.large: header `h` has to be `true` or `false`",
     );
     comes_to(&term("from", ""), &with("10.0.0.1"), &fine("from: ip(\"10.0.0.1\")"));
-    comes_to(&term("from", ""), &with("there"), "misfit: `there` is no valid `ip`");
+    comes_to(&term("from", ""), &with("there"), "invalid_request: `there` is no valid `ip`");
     comes_to(&term("note", ", pattern = 'urn:x:{}:y'"), &with("urn:x:7:y"), &fine("note: \"7\""));
     comes_to(
         &term("note", ", pattern = 'urn:x:{}:y'"),
@@ -233,17 +233,17 @@ fn texts_are_read_as_the_schema_wants() {
     );
     comes_to(&kinds, &with("oem"), "r: Maker::fabrikam Customer::contoso {channel: api}");
     let any = one("", "principal = { type = { header = 'h' }, id = { header = 'x-partner' } }");
-    comes_to(&any, &with("Nobody"), "misfit: the schema has no entity type `Nobody`");
+    comes_to(&any, &with("Nobody"), "invalid_request: the schema has no entity type `Nobody`");
 }
 
 #[test]
 fn bodies() {
     let routes =
         one("", "context = { channel = { body = '/a/0/b~1c' }, tags = { body = '/tags', optional = true } }");
-    let with = |body: Body<'static>, expected: &str| {
+    let with = |body: RequestBody<'static>, expected: &str| {
         comes_to(&routes, &HttpRequest { body, ..request(&[]) }, expected);
     };
-    let whole = |body: &'static str| Body::Whole(body.as_bytes());
+    let whole = |body: &'static str| RequestBody::Complete(body.as_bytes());
     with(whole(r#"{"a":[{"b/c":"ui"}]}"#), "r: Partner::fabrikam Customer::contoso {channel: ui}");
     with(
         whole(r#"{"a":[{"b/c":"ui"}],"tags":["x","y"]}"#),
@@ -262,18 +262,18 @@ fn bodies() {
         whole(r#"{"a":[{"b/c":"ui"}],"A":[]}"#),
         "missing: context.channel: `/a/0/b~1c` in the body is there in another spelling",
     );
-    with(Body::Partial, "missing: context.channel: the gateway cut the body off");
-    with(Body::None, "missing: context.channel: the gateway passed no body on");
+    with(RequestBody::Partial, "missing: context.channel: the gateway cut the body off");
+    with(RequestBody::None, "missing: context.channel: the gateway passed no body on");
     // What is optional is so in a body that was read; of one that was not, nobody knows.
     let optional = one("", "context = { channel = 'api', note = { body = '/note', optional = true } }");
     comes_to(
         &optional,
-        &HttpRequest { body: Body::Partial, ..request(&[]) },
+        &HttpRequest { body: RequestBody::Partial, ..request(&[]) },
         "missing: context.note: the gateway cut the body off",
     );
     let default = one("", "context.channel = { body = '/channel', default = 'api' }");
     comes_to(&default, &request(&[]), "missing: context.channel: the gateway passed no body on");
-    let other = HttpRequest { body: Body::Whole(br#"{"Channel":"ui"}"#), ..request(&[]) };
+    let other = HttpRequest { body: RequestBody::Complete(br#"{"Channel":"ui"}"#), ..request(&[]) };
     comes_to(
         &default,
         &other,
@@ -282,7 +282,7 @@ fn bodies() {
     // A route that reads no body does not look at it.
     comes_to(
         &one("", ""),
-        &HttpRequest { body: Body::Partial, ..request(&[]) },
+        &HttpRequest { body: RequestBody::Partial, ..request(&[]) },
         "r: Partner::fabrikam Customer::contoso {channel: api}",
     );
 }
@@ -420,13 +420,13 @@ fn gateways_get_every_header_always() {
     check(&[method, uri, id, FABRIKAM[0], FABRIKAM[1]], 200, "permitted");
     check(&[method, uri, id, FABRIKAM[0], ("x-partner-id", "lucerne")], 403, "not_permitted");
     check(&[method, uri, id, FABRIKAM[0], ("x-partner-id", "nobody")], 403, "unknown_principal");
-    check(&[method, uri, id, ("x-partner-type", "Nobody"), FABRIKAM[1]], 403, "misfit");
+    check(&[method, uri, id, ("x-partner-type", "Nobody"), FABRIKAM[1]], 403, "invalid_request");
     check(&[method, uri, id], 403, "missing");
     check(&[method, ("x-forwarded-uri", "/elsewhere"), id], 403, "no_route");
     check(&[method, ("x-forwarded-uri", "/a//b"), id], 403, "bad_path");
-    check(&[method, id], 403, "unasked");
-    check(&[uri, id], 403, "unasked");
-    check(&[method, uri, uri, id], 403, "unasked");
+    check(&[method, id], 403, "gateway_misconfigured");
+    check(&[uri, id], 403, "gateway_misconfigured");
+    check(&[method, uri, uri, id], 403, "gateway_misconfigured");
     assert!((sidecar.metric("mandate_unrouted_total") - 3.0).abs() < 0.5);
 }
 
@@ -501,7 +501,7 @@ fn the_pack_routes_the_device_api() {
     let takes = |method: &str, target: &str, id: Option<&str>| {
         let request = HttpRequest { method, target, ..HttpRequest::default() };
         let found = match routes.route(&request) {
-            Err(Unrouted::Missing { route, .. }) => Some(route.id.clone()),
+            Err(RouteError::MissingValue { route, .. }) => Some(route.id.clone()),
             Ok(routed) => Some(routed.route.id.clone()),
             Err(_) => None,
         };
@@ -578,7 +578,11 @@ fn denials_stay_small() {
 #[test]
 fn what_could_be_read_otherwise_counts_for_nothing() {
     let with = |routes: &str, body: &'static str, expected: &str| {
-        comes_to(routes, &HttpRequest { body: Body::Whole(body.as_bytes()), ..request(&[]) }, expected);
+        comes_to(
+            routes,
+            &HttpRequest { body: RequestBody::Complete(body.as_bytes()), ..request(&[]) },
+            expected,
+        );
     };
     let large = one("", "context = { channel = 'api', large = { body = '/is-large', default = false } }");
     let spelled = "missing: context.large: `/is-large` in the body is there in another spelling";

@@ -12,61 +12,66 @@ use mandate_core::request::Request;
 use mandate_core::stamp::Stamp;
 
 /// Decisions by their requests, the least useful dropped first.
-pub struct Cache(moka::sync::Cache<Request, Arc<Memo>, RandomState>);
+pub struct Cache(moka::sync::Cache<Request, Arc<CacheEntry>, RandomState>);
 
 /// A decision, and what it was made from besides the request.
-pub struct Memo {
+pub struct CacheEntry {
     decision: Arc<Decision>,
     policies: Stamp,
     entities: Box<[Stamp]>,
     /// The snapshot in which this was last seen to hold. As long as that one is in use, nothing has
     /// to be gathered to know that it still does.
-    seen_in: AtomicU64,
+    last_valid_in: AtomicU64,
 }
 
 /// What one entry may take, in bytes, so that a number of entries is a bound of memory.
-const ENTRY: usize = 1024;
+const ENTRY_BYTES: usize = 1024;
 
 /// The longest entry that is remembered, in bytes: longer ones hardly come twice.
-const LONGEST: usize = 16 * ENTRY;
+const MAX_ENTRY_BYTES: usize = 16 * ENTRY_BYTES;
 
-impl Memo {
+impl CacheEntry {
     pub fn new(decision: Arc<Decision>, snapshot: Stamp, policies: Stamp, entities: &[Stamp]) -> Self {
-        Self { decision, policies, entities: entities.into(), seen_in: AtomicU64::new(snapshot.number()) }
+        Self {
+            decision,
+            policies,
+            entities: entities.into(),
+            last_valid_in: AtomicU64::new(snapshot.number()),
+        }
     }
 
     /// The decision, if it was seen to hold in this snapshot.
-    pub fn in_snapshot(&self, snapshot: Stamp) -> Option<&Arc<Decision>> {
-        (self.seen_in.load(Ordering::Relaxed) == snapshot.number()).then_some(&self.decision)
+    pub fn if_valid_in(&self, snapshot: Stamp) -> Option<&Arc<Decision>> {
+        (self.last_valid_in.load(Ordering::Relaxed) == snapshot.number()).then_some(&self.decision)
     }
 
     /// The decision, if it was made from these policies and entities; it is seen to hold from now on.
-    pub fn made_from(&self, snapshot: Stamp, policies: Stamp, entities: &[Stamp]) -> Option<Arc<Decision>> {
+    pub fn revalidate(&self, snapshot: Stamp, policies: Stamp, entities: &[Stamp]) -> Option<Arc<Decision>> {
         if self.policies != policies || *self.entities != *entities {
             return None;
         }
-        self.seen_in.store(snapshot.number(), Ordering::Relaxed);
+        self.last_valid_in.store(snapshot.number(), Ordering::Relaxed);
         Some(Arc::clone(&self.decision))
     }
 }
 
 impl Cache {
-    /// A cache of so many entries of at most [`ENTRY`] bytes; a longer one takes the place of several.
+    /// A cache of so many entries of at most [`ENTRY_BYTES`] bytes; a longer one takes the place of several.
     pub fn new(entries: u64) -> Self {
-        let weigher = |request: &Request, memo: &Arc<Memo>| {
-            u32::try_from(1 + size(request, memo) / ENTRY).unwrap_or(u32::MAX)
+        let weigher = |request: &Request, entry: &Arc<CacheEntry>| {
+            u32::try_from(1 + size(request, entry) / ENTRY_BYTES).unwrap_or(u32::MAX)
         };
         let cache = moka::sync::Cache::builder().max_capacity(entries).weigher(weigher);
         Self(cache.build_with_hasher(RandomState::default()))
     }
 
-    pub fn get(&self, request: &Request) -> Option<Arc<Memo>> {
+    pub fn get(&self, request: &Request) -> Option<Arc<CacheEntry>> {
         self.0.get(request)
     }
 
-    pub fn insert(&self, request: Request, memo: Memo) {
-        if size(&request, &memo) <= LONGEST {
-            self.0.insert(request, Arc::new(memo));
+    pub fn insert(&self, request: Request, entry: CacheEntry) {
+        if size(&request, &entry) <= MAX_ENTRY_BYTES {
+            self.0.insert(request, Arc::new(entry));
         }
     }
 
@@ -78,6 +83,6 @@ impl Cache {
     }
 }
 
-fn size(request: &Request, memo: &Memo) -> usize {
-    request.size() + size_of_val(&*memo.entities) + memo.decision.size()
+fn size(request: &Request, entry: &CacheEntry) -> usize {
+    request.size() + size_of_val(&*entry.entities) + entry.decision.size()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mandate_core::Snapshot;
 use mandate_core::digest::Digest;
 use mandate_routes::Routes;
-use mandate_sources::loader::Loaded;
+use mandate_sources::loader::LoadedContent;
 use smol_str::SmolStr;
 
 /// The name of a generation's content: the same wherever the same policies, schema, routes and entities are.
@@ -62,8 +62,8 @@ impl Generation {
 }
 
 /// A generation of what a loader loaded.
-impl From<Loaded> for Generation {
-    fn from(loaded: Loaded) -> Self {
+impl From<LoadedContent> for Generation {
+    fn from(loaded: LoadedContent) -> Self {
         Self::new(loaded.snapshot, loaded.routes)
     }
 }

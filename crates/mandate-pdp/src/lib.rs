@@ -2,10 +2,10 @@
 //! replaces it. It knows no wire format.
 
 mod cache;
-pub mod gate;
 mod generation;
 mod metrics;
-mod policy_track;
+mod policy_lifecycle;
+pub mod proof_worker;
 pub mod reload;
 mod status;
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-use cache::{Cache, Memo};
+use cache::{Cache, CacheEntry};
 pub use generation::{Generation, Revision};
 use mandate_core::Snapshot;
 use mandate_core::decide::DecideError;
@@ -22,10 +22,10 @@ use mandate_core::request::{Question, Request, RequestError};
 use mandate_core::schema::ActionId;
 use mandate_core::slice::Slice;
 use mandate_query::explain::{Budget, Explanation, explain};
-use mandate_query::search::{self, ActionsError, Bounds, Page, Position, SearchError, Side};
-use mandate_routes::{HttpRequest, Routed, Unrouted};
+use mandate_query::search::{self, ActionSearchError, Cursor, Page, PageLimits, SearchError, Target};
+use mandate_routes::{HttpRequest, RouteError, RouteMatch};
 use metrics::Metrics;
-pub use status::{Report, Status, TrackStatus};
+pub use status::{ReloadStatus, Report, Status};
 
 /// A decision point. Clones share everything.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ struct Shared {
     generation: ArcSwap<Generation>,
     cache: Option<Cache>,
     metrics: Metrics,
-    status: status::Board,
+    status: status::StatusBoard,
 }
 
 /// One snapshot in use, for one request or one batch: all its answers are of one revision.
@@ -46,7 +46,7 @@ pub struct View<'a> {
 
 /// Why there is no decision.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum PdpError {
     /// The caller's to fix.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -60,8 +60,8 @@ impl Pdp {
     pub fn new(generation: impl Into<Generation>, cache_entries: u64) -> Self {
         let generation = generation.into();
         let metrics = Metrics::new();
-        metrics.serving(&generation);
-        let status = status::Board::new();
+        metrics.record_generation(&generation);
+        let status = status::StatusBoard::new();
         let cache = (cache_entries > 0).then(|| Cache::new(cache_entries));
         Self(Arc::new(Shared { generation: ArcSwap::from_pointee(generation), cache, metrics, status }))
     }
@@ -100,13 +100,13 @@ impl View<'_> {
     ///
     /// # Errors
     /// It comes to none, so it has to be denied.
-    pub fn route<'v>(&'v self, request: &'v HttpRequest<'v>) -> Result<Routed<'v>, Unrouted<'v>> {
+    pub fn route<'v>(&'v self, request: &'v HttpRequest<'v>) -> Result<RouteMatch<'v>, RouteError<'v>> {
         let routed = self.generation.routes().route(request);
         routed.inspect_err(|unrouted| {
             self.pdp.metrics.unrouted.inc();
             // Most likely the gateway does not pass on what its routes read.
-            if let Unrouted::Missing { route, part, missing } = unrouted
-                && self.pdp.status.may_warn()
+            if let RouteError::MissingValue { route, part, missing } = unrouted
+                && self.pdp.status.may_log_warning()
             {
                 tracing::warn!(route = route.id, part, "a request is denied: {missing}");
             }
@@ -117,11 +117,11 @@ impl View<'_> {
     ///
     /// # Errors
     /// The question is no request by the schema, or a defect of this program kept it from an answer.
-    pub fn decide(&self, question: &Question<'_>) -> Result<Arc<Decision>, Refusal> {
-        let answer = self.answer(question);
+    pub fn decide(&self, question: &Question<'_>) -> Result<Arc<Decision>, PdpError> {
+        let answer = self.decide_cached(question);
         match &answer {
-            Ok(decision) => self.pdp.metrics.decided(&decision.outcome),
-            Err(refusal) => self.refused(refusal),
+            Ok(decision) => self.pdp.metrics.count_decision(&decision.outcome),
+            Err(refusal) => self.record_error(refusal),
         }
         answer
     }
@@ -135,10 +135,10 @@ impl View<'_> {
         question: &Question<'_>,
         decision: &Decision,
         budget: &mut Budget,
-    ) -> Result<Explanation, Refusal> {
+    ) -> Result<Explanation, PdpError> {
         let request = self.snapshot().read(question)?;
-        let explanation = explain(self.snapshot(), &request, decision, budget).map_err(Refusal::from);
-        explanation.inspect_err(|refusal| self.refused(refusal))
+        let explanation = explain(self.snapshot(), &request, decision, budget).map_err(PdpError::from);
+        explanation.inspect_err(|refusal| self.record_error(refusal))
     }
 
     /// One page of a search in this view. Decisions made for it are not remembered: they would take the
@@ -149,18 +149,18 @@ impl View<'_> {
     pub fn search(
         &self,
         request: &Request,
-        side: Side,
-        after: Option<&Position>,
-        bounds: Bounds<'_>,
+        target: Target,
+        after: Option<&Cursor>,
+        page_limits: PageLimits<'_>,
     ) -> Result<Page, SearchError> {
-        let failed = |decision: &Decision| self.note_errors(decision);
-        let page = search::search(self.snapshot(), request, side, after, bounds, &failed);
+        let on_policy_error = |decision: &Decision| self.record_policy_errors(decision);
+        let page = search::search(self.snapshot(), request, target, after, page_limits, &on_policy_error);
         let page = page.inspect_err(|error| {
             if let SearchError::Decide(error) = error {
-                self.defect(error);
+                self.record_defect(error);
             }
         })?;
-        self.pdp.metrics.searched(side, &page);
+        self.pdp.metrics.count_search_page(target, &page);
         Ok(page)
     }
 
@@ -168,75 +168,77 @@ impl View<'_> {
     ///
     /// # Errors
     /// As for [`Self::decide`].
-    pub fn search_actions(&self, question: &Question<'_>) -> Result<Vec<ActionId>, Refusal> {
-        let failed = |decision: &Decision| self.note_errors(decision);
-        let actions = search::actions(self.snapshot(), question, &failed).map_err(|error| match error {
-            ActionsError::Request(error) => Refusal::from(error),
-            ActionsError::Decide(error) => Refusal::from(error),
-        });
-        let actions = actions.inspect_err(|refusal| self.refused(refusal))?;
-        self.pdp.metrics.searched_actions();
+    pub fn search_actions(&self, question: &Question<'_>) -> Result<Vec<ActionId>, PdpError> {
+        let on_policy_error = |decision: &Decision| self.record_policy_errors(decision);
+        let actions = search::permitted_actions(self.snapshot(), question, &on_policy_error).map_err(
+            |error| match error {
+                ActionSearchError::Request(error) => PdpError::from(error),
+                ActionSearchError::Decide(error) => PdpError::from(error),
+            },
+        );
+        let actions = actions.inspect_err(|refusal| self.record_error(refusal))?;
+        self.pdp.metrics.count_action_search();
         Ok(actions)
     }
 
-    fn answer(&self, question: &Question<'_>) -> Result<Arc<Decision>, Refusal> {
+    fn decide_cached(&self, question: &Question<'_>) -> Result<Arc<Decision>, PdpError> {
         let request = self.snapshot().read(question)?;
         let Some(cache) = &self.pdp.cache else {
             let slice = self.snapshot().gather(&request);
-            return self.decide_anew(&request, &slice);
+            return self.decide_uncached(&request, &slice);
         };
         let (snapshot, policies) = (self.snapshot().stamp(), self.snapshot().policies().stamp());
-        let memo = cache.get(&request);
-        if let Some(decision) = memo.as_ref().and_then(|memo| memo.in_snapshot(snapshot)) {
+        let entry = cache.get(&request);
+        if let Some(decision) = entry.as_ref().and_then(|entry| entry.if_valid_in(snapshot)) {
             self.pdp.metrics.cache_hits.inc();
             return Ok(Arc::clone(decision));
         }
         let slice = self.snapshot().gather(&request);
-        if let Some(decision) = memo.and_then(|memo| memo.made_from(snapshot, policies, slice.stamps())) {
+        if let Some(decision) = entry.and_then(|entry| entry.revalidate(snapshot, policies, slice.stamps())) {
             self.pdp.metrics.cache_hits.inc();
             return Ok(decision);
         }
         self.pdp.metrics.cache_misses.inc();
-        let decision = self.decide_anew(&request, &slice)?;
+        let decision = self.decide_uncached(&request, &slice)?;
         let unknown = matches!(decision.outcome, Outcome::UnknownPrincipal | Outcome::UnknownResource);
         // Who is unknown is found out quickly, and anybody can make up names.
         if decision.errors.is_empty() && !unknown {
-            let memo = Memo::new(Arc::clone(&decision), snapshot, policies, slice.stamps());
-            cache.insert(request, memo);
+            let entry = CacheEntry::new(Arc::clone(&decision), snapshot, policies, slice.stamps());
+            cache.insert(request, entry);
         }
         Ok(decision)
     }
 
-    fn decide_anew(&self, request: &Request, slice: &Slice<'_>) -> Result<Arc<Decision>, Refusal> {
+    fn decide_uncached(&self, request: &Request, slice: &Slice<'_>) -> Result<Arc<Decision>, PdpError> {
         let decision = self.snapshot().decide(request, slice)?;
-        self.note_errors(&decision);
+        self.record_policy_errors(&decision);
         Ok(Arc::new(decision))
     }
 
-    fn note_errors(&self, decision: &Decision) {
+    fn record_policy_errors(&self, decision: &Decision) {
         for error in &decision.errors {
-            self.pdp.metrics.policy_failed(error.policy.forbids);
+            self.pdp.metrics.count_policy_error(error.policy.forbids);
         }
         let Some(error) = decision.errors.first() else { return };
         // A caller can repeat a failing request at will, and must not fill the log with it.
-        if self.pdp.status.may_warn() {
+        if self.pdp.status.may_log_warning() {
             let denied = matches!(decision.outcome, Outcome::ForbidFailed(_));
             tracing::warn!(policy = %error.policy.id, forbids = error.policy.forbids, denied, error = error.message, "a policy could not be evaluated");
         }
     }
 
-    fn refused(&self, refusal: &Refusal) {
+    fn record_error(&self, refusal: &PdpError) {
         match refusal {
-            Refusal::Request(error) => {
+            PdpError::Request(error) => {
                 tracing::debug!(part = ?error.part, path = error.path, message = error.message, "question refused");
             }
-            Refusal::Decide(error) => self.defect(error),
+            PdpError::Decide(error) => self.record_defect(error),
         }
     }
 
-    fn defect(&self, error: &DecideError) {
+    fn record_defect(&self, error: &DecideError) {
         self.pdp.metrics.internal_errors.inc();
-        if self.pdp.status.may_warn() {
+        if self.pdp.status.may_log_warning() {
             tracing::error!(%error, "a request that fits the schema could not be decided");
         }
     }

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use super::generation::Generation;
 use super::status::TrackName;
 use mandate_core::decision::Outcome;
-use mandate_query::search::{Page, Side};
+use mandate_query::search::{Page, Target};
 
 type Label = [(&'static str, String); 1];
 
@@ -159,19 +159,19 @@ impl Metrics {
     }
 
     /// A page of a search was found.
-    pub fn searched(&self, side: Side, page: &Page) {
-        let sought = if side == Side::Principal { "subject" } else { "resource" };
-        let candidates = if page.indexed { "index" } else { "all" };
+    pub fn count_search_page(&self, target: Target, page: &Page) {
+        let sought = if target == Target::Principal { "subject" } else { "resource" };
+        let candidates = if page.narrowed_by_policies { "index" } else { "all" };
         self.searches.get_or_create(&SearchLabel { sought, candidates }).inc();
-        self.search_candidates.inc_by(page.decided as u64);
+        self.search_candidates.inc_by(page.candidates_decided as u64);
     }
 
     /// Actions were searched, all of which are always tried.
-    pub fn searched_actions(&self) {
+    pub fn count_action_search(&self) {
         self.searches.get_or_create(&SearchLabel { sought: "action", candidates: "all" }).inc();
     }
 
-    pub fn decided(&self, outcome: &Outcome) {
+    pub fn count_decision(&self, outcome: &Outcome) {
         let counter = match outcome {
             Outcome::Permitted(_) => &self.permitted,
             Outcome::Forbidden(_) => &self.forbidden,
@@ -183,13 +183,13 @@ impl Metrics {
         counter.inc();
     }
 
-    pub fn policy_failed(&self, forbids: bool) {
+    pub fn count_policy_error(&self, forbids: bool) {
         let counter = if forbids { &self.failed_forbids } else { &self.failed_permits };
         counter.inc();
     }
 
     /// A snapshot came into use.
-    pub fn serving(&self, generation: &Generation) {
+    pub fn record_generation(&self, generation: &Generation) {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let snapshot = generation.snapshot();
         self.policies.set(count(snapshot.policies().len()));
@@ -201,7 +201,7 @@ impl Metrics {
     }
 
     /// A change of content was accepted or refused.
-    pub fn reloaded(&self, track: TrackName, accepted: bool) {
+    pub fn count_reload(&self, track: TrackName, accepted: bool) {
         let track = track.as_str();
         let result = if accepted { "accepted" } else { "refused" };
         self.reloads.get_or_create(&Reload { track, result }).inc();
@@ -209,22 +209,22 @@ impl Metrics {
     }
 
     /// What guardrails do to policies that break them.
-    pub fn guarded(&self, mode: &str) {
+    pub fn set_guardrail_mode(&self, mode: &str) {
         self.guardrails.get_or_create(&[("mode", mode.to_owned())]).set(1);
     }
 
     /// Whether the guardrails are proven of what is in use.
-    pub fn proven(&self, proven: bool) {
+    pub fn set_guardrails_proven(&self, proven: bool) {
         self.guardrails_proven.set(i64::from(proven));
     }
 
     /// How many claims there are about what is in use.
-    pub fn claims(&self, claims: usize) {
+    pub fn set_claim_count(&self, claims: usize) {
         self.claims.set(i64::try_from(claims).unwrap_or(i64::MAX));
     }
 
     /// A proof ended.
-    pub fn proof(&self, proven: bool) {
+    pub fn count_proof(&self, proven: bool) {
         self.proofs.get_or_create(&proof_label(proven)).inc();
     }
 

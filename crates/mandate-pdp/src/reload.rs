@@ -9,75 +9,75 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Pdp;
-use super::gate::{Gate, Gatekeeper, Verdict};
 use super::generation::Generation;
-use super::policy_track::PolicyTrack;
-use super::status::{Track, TrackName, TrackStatus};
+use super::policy_lifecycle::PolicyLifecycle;
+use super::proof_worker::{CompletedProof, ProofConfig, ProofWorker};
+use super::status::{ReloadStatus, Track, TrackName};
 use mandate_core::fault::{Fault, Faults};
-use mandate_sources::loader::{Accepted, LOADING_STACK, Loader, Locations, TrackResult};
-use mandate_sources::watch::Watch;
+use mandate_sources::loader::{Accepted, ContentPaths, LOADING_STACK_BYTES, Loader, ReloadResult};
+use mandate_sources::watch::FolderWatcher;
 
 /// After a hint, how long there has to be quiet before the look: one save is several events.
-const QUIET: Duration = Duration::from_millis(10);
+const DEBOUNCE: Duration = Duration::from_millis(10);
 
 /// How long hints that never end can put off the look.
-const PATIENCE: Duration = Duration::from_millis(100);
+const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// How long files that are being written can put off the look, whatever they do.
-const LONGEST_WAIT: Duration = Duration::from_millis(1_200);
+const MAX_WRITE_WAIT: Duration = Duration::from_millis(1_200);
 
 /// How often to see whether the folders are still the ones that are watched.
-const GLANCE: Duration = Duration::from_secs(1);
+const WATCH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How soon a refused change is looked at again; doubled each time, up to the poll interval.
-const RETRY: Duration = Duration::from_millis(100);
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Instead of a poll interval, where there is to be none.
 const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// What became of the content that a decision point starts with.
 #[derive(Debug, Default)]
-pub struct FirstLoad {
+pub struct InitialLoadReport {
     pub warnings: Faults,
     pub took: Duration,
     /// What was proven of the policies.
-    pub verdict: Option<Verdict>,
+    pub proof: Option<CompletedProof>,
 }
 
 /// The running writer. Told to stop when it is dropped; it is not waited for, because it may be
 /// reading from a disk that does not answer.
 pub struct Reloader {
-    wake: Wake,
+    trigger: ReloadTrigger,
 }
 
 /// Wakes the writer. Waking it again before it looked changes nothing.
 #[derive(Clone)]
-pub struct Wake {
+pub struct ReloadTrigger {
     hints: SyncSender<()>,
     hint: Arc<AtomicBool>,
     force: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
 
-impl Wake {
+impl ReloadTrigger {
     /// Something may have changed.
-    pub fn look(&self) {
+    pub fn request_poll(&self) {
         self.hint.store(true, Ordering::Release);
         // A full channel wakes the writer already.
         let _ = self.hints.try_send(());
     }
 
     /// Read everything again, whatever metadata say.
-    pub fn look_at_everything(&self) {
+    pub fn request_full_poll(&self) {
         self.force.store(true, Ordering::Release);
-        self.look();
+        self.request_poll();
     }
 }
 
 impl Drop for Reloader {
     fn drop(&mut self) {
-        self.wake.stop.store(true, Ordering::Release);
-        self.wake.look();
+        self.trigger.stop.store(true, Ordering::Release);
+        self.trigger.request_poll();
     }
 }
 
@@ -89,39 +89,48 @@ impl Reloader {
     pub fn start(
         pdp: Pdp,
         loader: Loader,
-        locations: &Locations,
-        gate: Gate,
-        first: &FirstLoad,
-        poll: Duration,
+        content_paths: &ContentPaths,
+        proof_config: ProofConfig,
+        first: &InitialLoadReport,
+        poll_interval: Duration,
     ) -> std::io::Result<Self> {
         let (hints, hinted) = sync_channel(1);
-        let wake = Wake { hints, hint: Arc::default(), force: Arc::default(), stop: Arc::default() };
-        let roots = [locations.policies.clone(), locations.entities.clone()];
-        pdp.first_load(&roots, first);
-        let keeper = Gatekeeper::start(gate, wake.clone())?;
-        let policies = PolicyTrack::start(pdp.clone(), keeper, first.verdict.as_ref(), &loader);
-        let watch = watch(&roots, wake.clone());
+        let trigger =
+            ReloadTrigger { hints, hint: Arc::default(), force: Arc::default(), stop: Arc::default() };
+        let roots = [content_paths.policies.clone(), content_paths.entities.clone()];
+        pdp.record_initial_load(&roots, first);
+        let worker = ProofWorker::start(proof_config, trigger.clone())?;
+        let policies = PolicyLifecycle::start(pdp.clone(), worker, first.proof.as_ref(), &loader);
+        let watch = watch(&roots, trigger.clone());
         // Whatever changed between loading and watching.
-        wake.look();
-        let poll = if poll.is_zero() { NEVER } else { poll };
-        let last_look = Instant::now();
-        let mut writer =
-            Writer { pdp, loader, policies, watch, poll, retry: RETRY, refused: false, last_look };
-        let thread_wake = wake.clone();
+        trigger.request_poll();
+        let poll_interval = if poll_interval.is_zero() { NEVER } else { poll_interval };
+        let last_poll = Instant::now();
+        let mut writer = SnapshotWriter {
+            pdp,
+            loader,
+            policies,
+            watch,
+            poll_interval,
+            retry_interval: MIN_RETRY_INTERVAL,
+            refused: false,
+            last_poll,
+        };
+        let thread_trigger = trigger.clone();
         std::thread::Builder::new()
             .name("reload".into())
-            .stack_size(LOADING_STACK)
-            .spawn(move || writer.run(&hinted, &thread_wake))?;
-        Ok(Self { wake })
+            .stack_size(LOADING_STACK_BYTES)
+            .spawn(move || writer.run(&hinted, &thread_trigger))?;
+        Ok(Self { trigger })
     }
 
-    pub fn wake(&self) -> &Wake {
-        &self.wake
+    pub fn trigger(&self) -> &ReloadTrigger {
+        &self.trigger
     }
 }
 
-fn watch(roots: &[PathBuf], wake: Wake) -> Option<Watch> {
-    match Watch::new(roots, move || wake.look()) {
+fn watch(roots: &[PathBuf], trigger: ReloadTrigger) -> Option<FolderWatcher> {
+    match FolderWatcher::new(roots, move || trigger.request_poll()) {
         Ok(watch) => Some(watch),
         Err(error) => {
             tracing::warn!(%error, "no file events: changes are seen by polling only");
@@ -130,34 +139,35 @@ fn watch(roots: &[PathBuf], wake: Wake) -> Option<Watch> {
     }
 }
 
-struct Writer {
+struct SnapshotWriter {
     pdp: Pdp,
     loader: Loader,
-    policies: PolicyTrack,
-    watch: Option<Watch>,
-    poll: Duration,
+    policies: PolicyLifecycle,
+    watch: Option<FolderWatcher>,
+    poll_interval: Duration,
     /// When to look again at what is refused.
-    retry: Duration,
+    retry_interval: Duration,
     refused: bool,
-    last_look: Instant,
+    last_poll: Instant,
 }
 
-impl Writer {
-    fn run(&mut self, hinted: &Receiver<()>, wake: &Wake) {
+impl SnapshotWriter {
+    fn run(&mut self, hinted: &Receiver<()>, trigger: &ReloadTrigger) {
         loop {
-            let due = if self.refused { self.retry } else { self.poll };
-            match hinted.recv_timeout(due.saturating_sub(self.last_look.elapsed()).min(GLANCE)) {
+            let due = if self.refused { self.retry_interval } else { self.poll_interval };
+            match hinted.recv_timeout(due.saturating_sub(self.last_poll.elapsed()).min(WATCH_CHECK_INTERVAL))
+            {
                 Ok(()) => self.wait_for_quiet(hinted),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if wake.stop.load(Ordering::Acquire) {
+            if trigger.stop.load(Ordering::Acquire) {
                 return;
             }
-            let hint = wake.hint.swap(false, Ordering::AcqRel);
-            if self.watch_again() || hint || self.last_look.elapsed() >= due {
-                self.look_safely(wake.force.swap(false, Ordering::AcqRel));
-                self.last_look = Instant::now();
+            let hint = trigger.hint.swap(false, Ordering::AcqRel);
+            if self.refresh_watches() || hint || self.last_poll.elapsed() >= due {
+                self.poll_catching_panics(trigger.force.swap(false, Ordering::AcqRel));
+                self.last_poll = Instant::now();
             }
         }
     }
@@ -165,54 +175,56 @@ impl Writer {
     /// One save is several events; and a file that is being written is waited for.
     fn wait_for_quiet(&self, hinted: &Receiver<()>) {
         let started = Instant::now();
-        while hinted.recv_timeout(QUIET).is_ok() && started.elapsed() < PATIENCE {}
-        while self.watch.as_ref().is_some_and(Watch::is_unfinished) && started.elapsed() < LONGEST_WAIT {
-            let _ = hinted.recv_timeout(QUIET);
+        while hinted.recv_timeout(DEBOUNCE).is_ok() && started.elapsed() < MAX_DEBOUNCE {}
+        while self.watch.as_ref().is_some_and(FolderWatcher::has_unfinished_writes)
+            && started.elapsed() < MAX_WRITE_WAIT
+        {
+            let _ = hinted.recv_timeout(DEBOUNCE);
         }
     }
 
     /// Watches what the paths lead to now; true if that is not what they led to before.
-    fn watch_again(&mut self) -> bool {
-        let refreshed = self.watch.as_mut().is_some_and(Watch::refresh);
-        self.pdp.0.status.watched(self.watch.as_ref().is_some_and(Watch::is_complete));
+    fn refresh_watches(&mut self) -> bool {
+        let refreshed = self.watch.as_mut().is_some_and(FolderWatcher::rewatch);
+        self.pdp.0.status.watched(self.watch.as_ref().is_some_and(FolderWatcher::watches_all_roots));
         refreshed
     }
 
     /// A defect in a look must not end the looking.
-    fn look_safely(&mut self, force: bool) {
-        if std::panic::catch_unwind(AssertUnwindSafe(|| self.look(force))).is_err() {
+    fn poll_catching_panics(&mut self, force: bool) {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| self.poll(force))).is_err() {
             let fault = Fault::error("a defect of this program kept the change from being read");
-            self.pdp.note(TrackName::Policies, Some(&Err(fault.into())), Duration::ZERO);
+            self.pdp.record_reload(TrackName::Policies, Some(&Err(fault.into())), Duration::ZERO);
             self.refused = true;
-            self.retry = (self.retry * 2).min(self.poll);
+            self.retry_interval = (self.retry_interval * 2).min(self.poll_interval);
         }
     }
 
     /// Looks at both tracks: entities first, so that no policy holds up a revoked consent.
-    fn look(&mut self, force: bool) {
+    fn poll(&mut self, force: bool) {
         let started = Instant::now();
         let current = self.pdp.0.generation.load_full();
-        let entities = self.loader.look_at_entities(current.snapshot(), force);
+        let entities = self.loader.poll_entities(current.snapshot(), force);
         if let Some(snapshot) = entities.snapshot {
-            self.pdp.swap(current.with_snapshot(snapshot));
+            self.pdp.publish(current.with_snapshot(snapshot));
         }
         let entities_took = started.elapsed();
         let before = self.pdp.0.generation.load_full();
-        let policies = self.policies.look(&mut self.loader, force);
+        let policies = self.policies.poll(&mut self.loader, force);
         let current = self.pdp.0.generation.load_full();
         let new_schema = current.snapshot().schema().digest() != before.snapshot().schema().digest();
         // A new schema read the entities too, and took them.
         let accepted = Accepted { changed: true, ..Accepted::default() };
         let entities = if new_schema { Some(Ok(accepted)) } else { entities.result };
-        let entities_refused = self.pdp.note(TrackName::Entities, entities.as_ref(), entities_took);
+        let entities_refused = self.pdp.record_reload(TrackName::Entities, entities.as_ref(), entities_took);
         // Of what is being proven, nothing can be said yet.
-        let policies_refused = !self.policies.waits()
-            && self.pdp.note(TrackName::Policies, policies.as_ref(), started.elapsed());
+        let policies_refused = !self.policies.has_pending()
+            && self.pdp.record_reload(TrackName::Policies, policies.as_ref(), started.elapsed());
         let refused = [entities_refused, policies_refused];
-        self.retry = match refused.contains(&true) {
-            true => (self.retry * 2).min(self.poll),
-            false if self.policies.waits() => self.retry,
-            false => RETRY,
+        self.retry_interval = match refused.contains(&true) {
+            true => (self.retry_interval * 2).min(self.poll_interval),
+            false if self.policies.has_pending() => self.retry_interval,
+            false => MIN_RETRY_INTERVAL,
         };
         self.refused = refused.contains(&true);
     }
@@ -221,11 +233,11 @@ impl Writer {
 impl Pdp {
     /// Puts another snapshot in use. A sidecar leaves this to its [`Reloader`]; a program that embeds
     /// the decision point calls it from one place.
-    pub fn swap(&self, generation: impl Into<Generation>) {
+    pub fn publish(&self, generation: impl Into<Generation>) {
         let generation = generation.into();
         let (revision, snapshot) = (generation.revision().to_string(), generation.snapshot());
         let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
-        self.0.metrics.serving(&generation);
+        self.0.metrics.record_generation(&generation);
         self.0.generation.store(Arc::new(generation));
         let mut tracks = (*self.0.status.tracks()).clone();
         tracks.since = SystemTime::now();
@@ -233,10 +245,10 @@ impl Pdp {
         tracing::info!(revision, policies, entities, "new content in use");
     }
 
-    fn first_load(&self, [policies, entities]: &[PathBuf; 2], first: &FirstLoad) {
+    fn record_initial_load(&self, [policies, entities]: &[PathBuf; 2], first: &InitialLoadReport) {
         let mut tracks = (*self.0.status.tracks()).clone();
         let track = |path: &PathBuf, warnings: &Faults| {
-            let status = Some(TrackStatus::new(Ok(warnings), first.took));
+            let status = Some(ReloadStatus::new(Ok(warnings), first.took));
             Track { source: Some(path.display().to_string()), accepted: status.clone(), last: status }
         };
         tracks.policies = track(policies, &first.warnings);
@@ -245,18 +257,18 @@ impl Pdp {
     }
 
     /// Writes down what became of a change, and says whether it was refused.
-    fn note(&self, name: TrackName, result: Option<&TrackResult>, took: Duration) -> bool {
+    fn record_reload(&self, name: TrackName, result: Option<&ReloadResult>, took: Duration) -> bool {
         let mut tracks = (*self.0.status.tracks()).clone();
         let track = tracks.track(name);
-        let refused_before = track.last.as_ref().is_some_and(TrackStatus::is_refused);
+        let refused_before = track.last.as_ref().is_some_and(ReloadStatus::is_refused);
         let (status, changed) = match result {
-            Some(Ok(accepted)) => (TrackStatus::new(Ok(&accepted.warnings), took), accepted.changed),
-            Some(Err(faults)) => (TrackStatus::new(Err(faults), took), false),
+            Some(Ok(accepted)) => (ReloadStatus::new(Ok(&accepted.warnings), took), accepted.changed),
+            Some(Err(faults)) => (ReloadStatus::new(Err(faults), took), false),
             // What is in use is what is there again, after something else was refused.
             None if refused_before => {
                 let warnings = track.accepted.as_ref().map(|accepted| accepted.warnings.clone());
-                let status = TrackStatus::new(Ok(&Faults::default()), took);
-                (TrackStatus { warnings: warnings.unwrap_or_default(), ..status }, false)
+                let status = ReloadStatus::new(Ok(&Faults::default()), took);
+                (ReloadStatus { warnings: warnings.unwrap_or_default(), ..status }, false)
             }
             None => return false,
         };
@@ -264,7 +276,7 @@ impl Pdp {
         if !changed && track.last.as_ref().is_some_and(|last| last.same_as(&status)) {
             return refused;
         }
-        self.0.metrics.reloaded(name, !refused);
+        self.0.metrics.count_reload(name, !refused);
         if let Some(Err(faults)) = result {
             log_refusal(name, faults);
         } else {
@@ -280,7 +292,7 @@ impl Pdp {
 }
 
 /// How many faults of a refused change are logged; `/status` has more.
-const LOGGED: usize = 10;
+const MAX_LOGGED_ERRORS: usize = 10;
 
 fn log_refusal(track: TrackName, faults: &Faults) {
     let track = track.as_str();
@@ -289,7 +301,7 @@ fn log_refusal(track: TrackName, faults: &Faults) {
         errors = faults.error_count(),
         "change refused, the last good content stays in use"
     );
-    for fault in faults.iter().take(LOGGED) {
+    for fault in faults.iter().take(MAX_LOGGED_ERRORS) {
         tracing::error!(track, "{fault}");
     }
 }

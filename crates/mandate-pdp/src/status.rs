@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use super::gate::Verdict;
 use super::generation::Generation;
+use super::proof_worker::CompletedProof;
 use mandate_core::fault::{Fault, Faults, Severity};
 
 /// The state of a decision point, as `/status` shows it.
@@ -22,15 +22,15 @@ pub struct Status {
     pub started: String,
     /// Whether file events come for both folders; if not, changes are seen by polling.
     pub watched: bool,
-    pub schema: SchemaContent,
-    pub policies: Content,
-    pub entities: Content,
+    pub schema: SchemaStatus,
+    pub policies: ContentStatus,
+    pub entities: ContentStatus,
     pub guardrails: GuardrailStatus,
 }
 
 /// The schema in use. It changes with the policies, in whose folder it is.
 #[derive(Debug, Serialize)]
-pub struct SchemaContent {
+pub struct SchemaStatus {
     pub digest: String,
     pub entity_types: usize,
     pub actions: usize,
@@ -40,18 +40,18 @@ pub struct SchemaContent {
 
 /// One kind of content: what is in use, and what became of the last change.
 #[derive(Debug, Serialize)]
-pub struct Content {
+pub struct ContentStatus {
     pub digest: String,
     pub count: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_reload: Option<TrackStatus>,
+    pub last_reload: Option<ReloadStatus>,
 }
 
 /// The last change of a track.
 #[derive(Debug, Clone, Serialize)]
-pub struct TrackStatus {
+pub struct ReloadStatus {
     /// When it was tried first.
     pub at: String,
     /// `accepted`, or `refused`: then the content before it is in use.
@@ -107,25 +107,25 @@ pub struct ProofStatus {
 
 impl GuardrailStatus {
     /// A verdict on the policies in use.
-    pub(super) fn now(&mut self, state: GuardrailState, verdict: &Verdict) {
-        let proof = Some(ProofStatus::of(verdict));
+    pub(super) fn record_in_use(&mut self, state: GuardrailState, proof: &CompletedProof) {
+        let proof = Some(ProofStatus::of(proof));
         (self.state, self.proof, self.refused, self.proving) = (state, proof, None, false);
     }
 
     /// A verdict that kept policies from coming into use.
-    pub(super) fn refused(&mut self, verdict: &Verdict) {
+    pub(super) fn record_refused(&mut self, proof: &CompletedProof) {
         self.proving = false;
-        self.refused.get_or_insert_with(|| ProofStatus::of(verdict));
+        self.refused.get_or_insert_with(|| ProofStatus::of(proof));
     }
 }
 
 impl ProofStatus {
-    fn of(verdict: &Verdict) -> Self {
+    fn of(proof: &CompletedProof) -> Self {
         Self {
             at: timestamp(SystemTime::now()),
-            took_ms: u64::try_from(verdict.took.as_millis()).unwrap_or(u64::MAX),
-            policies: verdict.policies.clone(),
-            claims: verdict.findings.claims.clone(),
+            took_ms: u64::try_from(proof.took.as_millis()).unwrap_or(u64::MAX),
+            policies: proof.policies.clone(),
+            claims: proof.outcome.claims.clone(),
         }
     }
 }
@@ -153,7 +153,7 @@ impl From<&Fault> for Report {
     }
 }
 
-impl TrackStatus {
+impl ReloadStatus {
     pub fn new(result: Result<&Faults, &Faults>, took: Duration) -> Self {
         let (outcome, faults) = match result {
             Ok(warnings) => ("accepted", warnings),
@@ -181,7 +181,7 @@ impl TrackStatus {
 }
 
 /// Where the writer writes and operators read.
-pub(super) struct Board {
+pub(super) struct StatusBoard {
     started: SystemTime,
     tracks: ArcSwap<Tracks>,
     guardrails: ArcSwap<GuardrailStatus>,
@@ -227,11 +227,11 @@ impl Tracks {
 pub(super) struct Track {
     pub source: Option<String>,
     /// The last change that was accepted, with its warnings.
-    pub accepted: Option<TrackStatus>,
-    pub last: Option<TrackStatus>,
+    pub accepted: Option<ReloadStatus>,
+    pub last: Option<ReloadStatus>,
 }
 
-impl Board {
+impl StatusBoard {
     pub fn new() -> Self {
         let tracks =
             Tracks { since: SystemTime::now(), policies: Track::default(), entities: Track::default() };
@@ -262,7 +262,7 @@ impl Board {
     pub fn read(&self, generation: &Generation) -> Status {
         let snapshot = generation.snapshot();
         let tracks = self.tracks.load();
-        let content = |digest: String, count, track: &Track| Content {
+        let content = |digest: String, count, track: &Track| ContentStatus {
             digest,
             count,
             source: track.source.clone(),
@@ -275,7 +275,7 @@ impl Board {
             since: timestamp(tracks.since),
             started: timestamp(self.started),
             watched: self.watched.load(Ordering::Relaxed),
-            schema: SchemaContent {
+            schema: SchemaStatus {
                 digest: schema.digest().to_string(),
                 entity_types: schema.kinds().count(),
                 actions: schema.actions().count(),
@@ -299,7 +299,7 @@ impl Board {
     }
 
     /// Whether a warning that callers can cause may be logged now: at most one a second.
-    pub fn may_warn(&self) -> bool {
+    pub fn may_log_warning(&self) -> bool {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let last = self.last_warning.swap(now, Ordering::Relaxed);
         last != now

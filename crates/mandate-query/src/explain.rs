@@ -1,21 +1,21 @@
 //! Explanations: for a denial the smallest sets of facts that would have made it a permit, for a
 //! permit the chains of memberships that it rests on. Nothing is shown that was not decided.
 
-mod atom;
+mod alternatives;
+mod atomic_condition;
 mod budget;
 mod edit;
-mod fact;
 mod hierarchy;
-mod search;
-mod ways;
-mod world;
+mod hypothesis;
+mod repair;
+mod repair_search;
 
-pub use budget::{Budget, MOST_FACTS, MOST_SETS};
-pub use fact::{Change, Facts, Holder, Place, Spot};
-pub use hierarchy::through;
+pub use budget::{Budget, MAX_MODIFICATIONS, MAX_REPAIRS};
+pub use hierarchy::types_between;
+pub use repair::{AttributeOwner, AttributePath, Modification, Repair, RepairLocation};
 
 use budget::Meter;
-use world::World;
+use hypothesis::Hypothesis;
 
 use mandate_core::Snapshot;
 use mandate_core::decide::DecideError;
@@ -30,7 +30,7 @@ pub enum Explanation {
     Permit { chains: Vec<Vec<EntityRef>> },
     /// Each of these sets would make it a permit, and no part of one would; the smallest come first.
     Denial {
-        missing: Vec<Facts>,
+        missing: Vec<Repair>,
         /// Whether there can be no other sets: nothing was cut off, and every condition was understood.
         complete: bool,
     },
@@ -46,33 +46,41 @@ pub fn explain(
     decision: &Decision,
     budget: &mut Budget,
 ) -> Result<Explanation, DecideError> {
-    let mut world = World::new(snapshot.policies(), snapshot.entities(), request)?;
-    if budget.scan && !decision.is_permit() {
-        world = world.scanned();
+    let mut hypothesis = Hypothesis::new(snapshot.policies(), snapshot.entities(), request)?;
+    if budget.scan_entities && !decision.is_permit() {
+        hypothesis = hypothesis.with_reserved_parents();
     }
     Meter::run(budget, |meter| match &decision.outcome {
-        Outcome::Permitted(_) => Ok(Explanation::Permit { chains: chains(&world, decision, meter)? }),
+        Outcome::Permitted(_) => {
+            Ok(Explanation::Permit { chains: membership_chains(&hypothesis, decision, meter)? })
+        }
         // Who does not exist is in nothing and has nothing: no single fact changes that.
         Outcome::UnknownPrincipal | Outcome::UnknownResource => {
             Ok(Explanation::Denial { missing: Vec::new(), complete: true })
         }
         Outcome::Forbidden(_) | Outcome::ForbidFailed(_) | Outcome::NotPermitted(_) => {
-            let missing = search::missing(&world, meter)?;
+            let missing = repair_search::find_repairs(&hypothesis, meter)?;
             Ok(Explanation::Denial { missing, complete: meter.is_complete() })
         }
     })
 }
 
 /// The chains behind each `in` that is true in the scopes and conditions of what permitted.
-fn chains(world: &World<'_>, decision: &Decision, meter: &Meter) -> Result<Vec<Vec<EntityRef>>, DecideError> {
-    world.read(meter, |reader| {
-        let permitting = reader.matching().filter(|policy| decision.determining().contains(&policy.info));
-        let mut chains: Vec<Vec<EntityRef>> = permitting.flat_map(|policy| reader.chains(policy)).collect();
+fn membership_chains(
+    hypothesis: &Hypothesis<'_>,
+    decision: &Decision,
+    meter: &Meter,
+) -> Result<Vec<Vec<EntityRef>>, DecideError> {
+    hypothesis.analyze(meter, |analyzer| {
+        let permitting =
+            analyzer.matching_policies().filter(|policy| decision.determining().contains(&policy.info));
+        let mut chains: Vec<Vec<EntityRef>> =
+            permitting.flat_map(|policy| analyzer.membership_chains(policy)).collect();
         // What is in itself needs no chain.
         chains.retain(|chain| chain.len() > 1);
         chains.sort();
         chains.dedup();
-        chains.truncate(MOST_SETS);
+        chains.truncate(MAX_REPAIRS);
         chains
     })
 }

@@ -2,64 +2,64 @@
 //! The policies say where to look, and each entity found there is decided like any other request, so
 //! that what is looked at too much costs time and nothing else.
 
-mod anchors;
+mod start_points;
 mod walk;
 
-use anchors::{Anchors, anchors};
 use mandate_core::decide::DecideError;
 use mandate_core::decision::Decision;
 use mandate_core::request::{Part, Question, Request, RequestError};
 use mandate_core::schema::{ActionId, EntityRef};
 use mandate_core::snapshot::Snapshot;
+use start_points::{StartPoints, start_points};
 use walk::Walk;
 
 /// The side of a request that is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum Target {
     Principal,
     Resource,
 }
 
 /// How much one page may hold, and cost.
 #[derive(Clone, Copy)]
-pub struct Bounds<'b> {
-    pub results: usize,
+pub struct PageLimits<'b> {
+    pub max_results: usize,
     /// Entities that are looked at.
-    pub steps: usize,
+    pub max_visited: usize,
     /// Whether there is time for more.
-    pub go_on: &'b dyn Fn() -> bool,
+    pub may_continue: &'b dyn Fn() -> bool,
 }
 
 /// Hears of decisions in which policies failed.
-pub type Failed<'f> = &'f dyn Fn(&Decision);
+pub type OnPolicyError<'f> = &'f dyn Fn(&Decision);
 
 /// Where a page ended, and the next one goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position {
-    pub part: WalkPart,
+pub struct Cursor {
+    pub phase: WalkPhase,
     /// What was looked at last.
-    pub last: EntityRef,
+    pub last_entity: EntityRef,
 }
 
 /// Which part of the candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WalkPart {
+pub enum WalkPhase {
     /// Those that are named one by one.
     Named,
     /// What is in others, or everything.
-    Members,
+    Descendants,
 }
 
 /// One page of results.
 #[derive(Debug)]
 pub struct Page {
-    pub found: Vec<EntityRef>,
+    pub results: Vec<EntityRef>,
     /// `None` if this is the last page.
-    pub next: Option<Position>,
+    pub next: Option<Cursor>,
     /// Whether the policies said where to look; else all entities of the type are looked at.
-    pub indexed: bool,
+    pub narrowed_by_policies: bool,
     /// How many candidates were decided.
-    pub decided: usize,
+    pub candidates_decided: usize,
 }
 
 /// Why there is no page.
@@ -69,18 +69,18 @@ pub enum SearchError {
     Decide(#[from] DecideError),
     /// No page of this search ends there.
     #[error("there is no such position")]
-    Position,
+    InvalidCursor,
 }
 
-impl Side {
-    fn searched(self, request: &Request) -> &EntityRef {
+impl Target {
+    fn searched_entity(self, request: &Request) -> &EntityRef {
         match self {
             Self::Principal => &request.principal,
             Self::Resource => &request.resource,
         }
     }
 
-    fn searched_mut(self, request: &mut Request) -> &mut EntityRef {
+    fn searched_entity_mut(self, request: &mut Request) -> &mut EntityRef {
         match self {
             Self::Principal => &mut request.principal,
             Self::Resource => &mut request.resource,
@@ -88,15 +88,15 @@ impl Side {
     }
 
     /// Whether there is anybody on the other side; else nothing is permitted.
-    fn fixed_exists(self, snapshot: &Snapshot, request: &Request) -> bool {
+    fn given_entity_exists(self, snapshot: &Snapshot, request: &Request) -> bool {
         let described = match self {
             Self::Principal => &request.resource_described,
             Self::Resource => &request.principal_described,
         };
-        described.is_some() || exists(snapshot, self.fixed(request))
+        described.is_some() || exists(snapshot, self.given_entity(request))
     }
 
-    fn fixed(self, request: &Request) -> &EntityRef {
+    fn given_entity(self, request: &Request) -> &EntityRef {
         match self {
             Self::Principal => &request.resource,
             Self::Resource => &request.principal,
@@ -112,43 +112,47 @@ impl Side {
 pub fn search(
     snapshot: &Snapshot,
     request: &Request,
-    side: Side,
-    after: Option<&Position>,
-    bounds: Bounds<'_>,
-    failed: Failed<'_>,
+    target: Target,
+    after: Option<&Cursor>,
+    page_limits: PageLimits<'_>,
+    on_policy_error: OnPolicyError<'_>,
 ) -> Result<Page, SearchError> {
-    let mut page = Page { found: Vec::new(), next: None, indexed: true, decided: 0 };
-    if !side.fixed_exists(snapshot, request) {
+    let mut page =
+        Page { results: Vec::new(), next: None, narrowed_by_policies: true, candidates_decided: 0 };
+    if !target.given_entity_exists(snapshot, request) {
         return Ok(page);
     }
-    let anchors = anchors(snapshot, request, side)?;
-    page.indexed = anchors.is_some();
-    let kind = side.searched(request).kind;
+    let start_points = start_points(snapshot, request, target)?;
+    page.narrowed_by_policies = start_points.is_some();
+    let kind = target.searched_entity(request).kind;
     let enumerated = snapshot.schema().kind(kind).enumerated.as_ref();
-    let all = enumerated.map(|ids| Anchors::named(ids.iter().map(|id| EntityRef { kind, id: id.clone() })));
-    let anchors = anchors.or(all);
+    let all =
+        enumerated.map(|ids| StartPoints::named(ids.iter().map(|id| EntityRef { kind, id: id.clone() })));
+    let start_points = start_points.or(all);
     let mut asked = request.clone();
-    let walk = Walk::new(snapshot, kind, anchors.as_ref(), after).ok_or(SearchError::Position)?;
+    let walk = Walk::new(snapshot, kind, start_points.as_ref(), after).ok_or(SearchError::InvalidCursor)?;
     let (mut last, mut last_found, mut steps) = (None, None, 0);
-    for visit in walk {
-        if let Some(at) = visit.position.as_ref().filter(|at| visit.candidate && exists(snapshot, &at.last)) {
-            side.searched_mut(&mut asked).clone_from(&at.last);
-            page.decided += 1;
-            if permits(snapshot, &asked, failed)? {
-                if page.found.len() == bounds.results {
+    for step in walk {
+        if let Some(at) =
+            step.cursor.as_ref().filter(|at| step.is_candidate && exists(snapshot, &at.last_entity))
+        {
+            target.searched_entity_mut(&mut asked).clone_from(&at.last_entity);
+            page.candidates_decided += 1;
+            if is_permitted(snapshot, &asked, on_policy_error)? {
+                if page.results.len() == page_limits.max_results {
                     // There is one more, so this page is not the last. It goes on after what was shown,
                     // so that nobody learns what else was looked at.
                     page.next = last_found;
                     break;
                 }
-                page.found.push(at.last.clone());
+                page.results.push(at.last_entity.clone());
                 last_found = Some(at.clone());
             }
         }
-        last = visit.position.or(last);
+        last = step.cursor.or(last);
         steps += 1;
         // A page that got nowhere would never end.
-        if last.is_some() && (steps >= bounds.steps || !(bounds.go_on)()) {
+        if last.is_some() && (steps >= page_limits.max_visited || !(page_limits.may_continue)()) {
             page.next = last;
             break;
         }
@@ -161,11 +165,11 @@ pub fn search(
 ///
 /// # Errors
 /// Principal or resource do not fit the schema, or a defect of this program.
-pub fn actions(
+pub fn permitted_actions(
     snapshot: &Snapshot,
     question: &Question<'_>,
-    failed: Failed<'_>,
-) -> Result<Vec<ActionId>, ActionsError> {
+    on_policy_error: OnPolicyError<'_>,
+) -> Result<Vec<ActionId>, ActionSearchError> {
     let schema = snapshot.schema();
     let kind = |name: &str| schema.kind_named(name).ok();
     let (Some(principal), Some(resource)) = (kind(question.principal.kind), kind(question.resource.kind))
@@ -180,7 +184,7 @@ pub fn actions(
         let full_name = info.uid.to_string();
         let question = Question { action: &full_name, action_properties: None, ..*question };
         match snapshot.read(&question) {
-            Ok(request) if permits(snapshot, &request, failed)? => found.push(action),
+            Ok(request) if is_permitted(snapshot, &request, on_policy_error)? => found.push(action),
             Err(error) if !matches!(error.part, Part::Context | Part::ActionProperties) => {
                 return Err(error.into());
             }
@@ -193,17 +197,21 @@ pub fn actions(
 
 /// Why there are no actions to list.
 #[derive(Debug, thiserror::Error)]
-pub enum ActionsError {
+pub enum ActionSearchError {
     #[error(transparent)]
     Request(#[from] RequestError),
     #[error(transparent)]
     Decide(#[from] DecideError),
 }
 
-fn permits(snapshot: &Snapshot, request: &Request, failed: Failed<'_>) -> Result<bool, DecideError> {
+fn is_permitted(
+    snapshot: &Snapshot,
+    request: &Request,
+    on_policy_error: OnPolicyError<'_>,
+) -> Result<bool, DecideError> {
     let decision = snapshot.decide(request, &snapshot.gather(request))?;
     if !decision.errors.is_empty() {
-        failed(&decision);
+        on_policy_error(&decision);
     }
     Ok(decision.is_permit())
 }

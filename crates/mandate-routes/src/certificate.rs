@@ -12,7 +12,7 @@ use x509_parser::x509::X509Name;
 
 /// A field of a certificate that a route can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub enum CertificateField {
     /// The one name that the gateway made of the certificate.
     Principal,
     Subject,
@@ -21,7 +21,7 @@ pub enum Field {
     Dns,
 }
 
-impl Field {
+impl CertificateField {
     const ALL: [Self; 5] = [Self::Principal, Self::Subject, Self::CommonName, Self::Uri, Self::Dns];
 
     /// As routes name it.
@@ -35,12 +35,12 @@ impl Field {
         }
     }
 
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.name() == name)
     }
 
     /// All names, for messages.
-    pub fn names() -> String {
+    pub fn all_names() -> String {
         listed(Self::ALL.map(Self::name))
     }
 }
@@ -58,8 +58,8 @@ pub struct Certificate {
 impl Certificate {
     /// Reads a certificate from a text as gateways pass it: PEM in percent-encoding (Envoy, nginx), base64
     /// of DER, between colons or not (RFC 9440, Caddy), or `x-forwarded-client-cert` with one `Cert`.
-    pub fn read(text: &str) -> Option<Self> {
-        let text = forwarded(text)?;
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = certificate_in_xfcc(text)?;
         let text = percent_decode_str(&text).decode_utf8().ok()?;
         let inside = match text.trim().strip_prefix("-----BEGIN CERTIFICATE-----") {
             // Of several, it would be open which one counts.
@@ -67,16 +67,16 @@ impl Certificate {
             None => text.trim().trim_matches(':'),
         };
         let base64: String = inside.split_ascii_whitespace().collect();
-        Self::of_der(&STANDARD.decode(base64).ok()?)
+        Self::from_der(&STANDARD.decode(base64).ok()?)
     }
 
     /// Reads a certificate in DER.
-    pub fn of_der(der: &[u8]) -> Option<Self> {
+    pub fn from_der(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let subject = certificate.subject();
         let common_names = subject.iter_common_name().map(|name| name.as_str().map(ToOwned::to_owned));
         let mut names = Self {
-            subject: plain(subject).then(|| subject.to_string()),
+            subject: is_unambiguous(subject).then(|| subject.to_string()),
             common_names: common_names.collect::<Result<_, _>>().ok()?,
             ..Self::default()
         };
@@ -91,25 +91,25 @@ impl Certificate {
         Some(names)
     }
 
-    pub fn values(&self, field: Field) -> Vec<String> {
+    pub fn values(&self, field: CertificateField) -> Vec<String> {
         match field {
-            Field::Principal => Vec::new(),
-            Field::Subject => self.subject.iter().cloned().collect(),
-            Field::CommonName => self.common_names.clone(),
-            Field::Uri => self.uris.clone(),
-            Field::Dns => self.dns.clone(),
+            CertificateField::Principal => Vec::new(),
+            CertificateField::Subject => self.subject.iter().cloned().collect(),
+            CertificateField::CommonName => self.common_names.clone(),
+            CertificateField::Uri => self.uris.clone(),
+            CertificateField::Dns => self.dns.clone(),
         }
     }
 }
 
 /// Whether no value of a subject has a character that could be taken for the end of the value.
-fn plain(subject: &X509Name<'_>) -> bool {
+fn is_unambiguous(subject: &X509Name<'_>) -> bool {
     let special = |c: char| ",+=\"\\<>;#/".contains(c) || c.is_control();
     subject.iter_attributes().all(|value| value.as_str().is_ok_and(|text| !text.contains(special)))
 }
 
 /// The one `Cert` of an `x-forwarded-client-cert` header; a text of another form as it is.
-fn forwarded(text: &str) -> Option<Cow<'_, str>> {
+fn certificate_in_xfcc(text: &str) -> Option<Cow<'_, str>> {
     let mut certificates = text.split("Cert=\"").skip(1);
     match (certificates.next(), certificates.next()) {
         (None, _) => Some(Cow::Borrowed(text)),

@@ -4,22 +4,22 @@
 
 pub mod certificate;
 mod check;
+mod extractor;
+mod parse;
 pub mod path;
-mod read;
-mod term;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use term::{Body, HttpRequest, Missing};
+pub use extractor::{ExtractError, HttpRequest, RequestBody};
 
+use extractor::{CredentialSources, Extractor, RequestValues};
 use mandate_core::digest::Digest;
 use mandate_core::fault::{Fault, Faults, Place, SourceText};
 use mandate_core::json::Object;
 use mandate_core::request::{Named, Question};
 use mandate_core::schema::Schema;
-use path::{PathError, Template, segments};
-use term::{Evidence, Found, Term};
+use path::{PathError, PathTemplate, decode_segments};
 
 /// All routes, the narrower before the wider.
 #[derive(Debug)]
@@ -37,24 +37,24 @@ pub struct Route {
     pub path: String,
     /// Where the route was written.
     pub place: Place,
-    template: Template,
-    evidence: Arc<Evidence>,
-    principal: Entity,
+    template: PathTemplate,
+    credential_sources: Arc<CredentialSources>,
+    principal: EntityExtractors,
     action: String,
-    resource: Entity,
-    context: Vec<(String, Term)>,
+    resource: EntityExtractors,
+    context: Vec<(String, Extractor)>,
 }
 
 /// Where an entity's type and id come from.
 #[derive(Debug, Clone)]
-struct Entity {
-    kind: Term,
-    id: Term,
+struct EntityExtractors {
+    entity_type: Extractor,
+    id: Extractor,
 }
 
 /// The question that a request came to, and the route that says so.
 #[derive(Debug)]
-pub struct Routed<'a> {
+pub struct RouteMatch<'a> {
     pub route: &'a Route,
     principal: (Cow<'a, str>, Cow<'a, str>),
     resource: (Cow<'a, str>, Cow<'a, str>),
@@ -63,14 +63,14 @@ pub struct Routed<'a> {
 
 /// Why a request comes to no question, so that it is denied.
 #[derive(Debug, thiserror::Error)]
-pub enum Unrouted<'a> {
+pub enum RouteError<'a> {
     #[error(transparent)]
     Path(#[from] PathError),
     #[error("no route takes the request")]
     NoRoute,
     /// A route matches, and does not find what it reads.
     #[error("{part}: {missing}")]
-    Missing { route: &'a Route, part: String, missing: Missing },
+    MissingValue { route: &'a Route, part: String, missing: ExtractError },
 }
 
 impl Default for Routes {
@@ -88,17 +88,18 @@ impl Routes {
         let mut faults = Faults::default();
         let mut routes: Vec<Route> = Vec::new();
         for file in files {
-            routes.extend(read::file(file, schema, &mut faults));
+            routes.extend(parse::parse_file(file, schema, &mut faults));
         }
-        if routes.len() <= check::MOST {
-            check::together(&routes, &mut faults);
+        if routes.len() <= check::MAX_ROUTES {
+            check::check_conflicts(&routes, &mut faults);
         } else {
-            let message = format!("there are {} routes, and at most {} are taken", routes.len(), check::MOST);
+            let message =
+                format!("there are {} routes, and at most {} are taken", routes.len(), check::MAX_ROUTES);
             faults.push(Fault::error(message).help("let one path take several: `/customers/{customer}`"));
         }
         faults.into_result()?;
         // A narrower template has more literals than any that it narrows.
-        routes.sort_by_key(|route| std::cmp::Reverse(route.template.literals()));
+        routes.sort_by_key(|route| std::cmp::Reverse(route.template.literal_count()));
         let digest = Digest::of(files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
         Ok(Self { routes, digest })
     }
@@ -121,12 +122,12 @@ impl Routes {
     ///
     /// # Errors
     /// It comes to none, so it has to be denied.
-    pub fn route<'a>(&'a self, request: &'a HttpRequest<'a>) -> Result<Routed<'a>, Unrouted<'a>> {
-        let segments = segments(request.target)?;
+    pub fn route<'a>(&'a self, request: &'a HttpRequest<'a>) -> Result<RouteMatch<'a>, RouteError<'a>> {
+        let segments = decode_segments(request.target)?;
         let matches = |route: &&Route| {
             route.methods.iter().any(|method| method == request.method) && route.template.matches(&segments)
         };
-        let route = self.routes.iter().find(matches).ok_or(Unrouted::NoRoute)?;
+        let route = self.routes.iter().find(matches).ok_or(RouteError::NoRoute)?;
         route.question(request, segments)
     }
 }
@@ -136,22 +137,23 @@ impl Route {
         &'a self,
         request: &'a HttpRequest<'a>,
         segments: Vec<Cow<'a, str>>,
-    ) -> Result<Routed<'a>, Unrouted<'a>> {
-        let found = Found::new(request, segments, &self.evidence);
-        let missing = |part, missing| Unrouted::Missing { route: self, part, missing };
-        let entity = |name: &str, entity: &'a Entity| {
-            let kind = entity.kind.text(&found).map_err(|why| missing(format!("{name}.type"), why))?;
-            let id = entity.id.text(&found).map_err(|why| missing(format!("{name}.id"), why))?;
-            Ok::<_, Unrouted<'a>>((kind, id))
+    ) -> Result<RouteMatch<'a>, RouteError<'a>> {
+        let values = RequestValues::new(request, segments, &self.credential_sources);
+        let missing = |part, missing| RouteError::MissingValue { route: self, part, missing };
+        let entity = |name: &str, entity: &'a EntityExtractors| {
+            let kind =
+                entity.entity_type.text(&values).map_err(|why| missing(format!("{name}.type"), why))?;
+            let id = entity.id.text(&values).map_err(|why| missing(format!("{name}.id"), why))?;
+            Ok::<_, RouteError<'a>>((kind, id))
         };
         let (principal, resource) =
             (entity("principal", &self.principal)?, entity("resource", &self.resource)?);
         let mut context = Vec::with_capacity(self.context.len());
-        for (name, term) in &self.context {
-            let value = term.value(&found).map_err(|why| missing(format!("context.{name}"), why))?;
+        for (name, extractor) in &self.context {
+            let value = extractor.value(&values).map_err(|why| missing(format!("context.{name}"), why))?;
             context.extend(value.map(|value| (Cow::Borrowed(name.as_str()), value)));
         }
-        Ok(Routed { route: self, principal, resource, context: context.into_iter().collect() })
+        Ok(RouteMatch { route: self, principal, resource, context: context.into_iter().collect() })
     }
 
     /// The line on which the route was written.
@@ -164,7 +166,7 @@ impl Route {
     }
 }
 
-impl Routed<'_> {
+impl RouteMatch<'_> {
     pub fn question(&self) -> Question<'_> {
         Question {
             principal: Named { kind: &self.principal.0, id: &self.principal.1, properties: None },

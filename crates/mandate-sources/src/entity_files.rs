@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, not_emptied};
-use super::progress::told;
+use super::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, reject_emptied};
+use super::progress::with_progress_log;
 use mandate_core::digest::Digest;
 use mandate_core::entities::{Change, Entity, Origin, Progress, read_file};
 use mandate_core::fault::{Faults, SourceText};
@@ -16,18 +16,18 @@ use mandate_core::schema::{Name, Schema};
 /// The entity folder, and what of it is in use.
 pub(super) struct EntityFiles {
     folder: Folder,
-    applied: BTreeMap<String, Applied>,
+    applied: BTreeMap<String, AppliedFile>,
     /// The files that hold entities.
-    held: BTreeSet<String>,
+    nonempty_files: BTreeSet<String>,
     next_origin: u32,
 }
 
 /// A file whose content is in use.
 #[derive(Clone)]
-struct Applied {
+struct AppliedFile {
     fingerprint: Fingerprint,
     /// Whether it was read so late that a later change must show in the fingerprint.
-    settled: bool,
+    reliable: bool,
     digest: Digest,
     origin: Origin,
     /// What it holds, as it was read.
@@ -35,10 +35,10 @@ struct Applied {
 }
 
 /// A change of entities, and what is in use once it is applied.
-pub(super) struct EntityChange {
+pub(super) struct PendingEntities {
     pub change: Change,
-    applied: Vec<(String, Applied)>,
-    gone: Vec<String>,
+    applied: Vec<(String, AppliedFile)>,
+    removed_files: Vec<String>,
     next_origin: u32,
 }
 
@@ -47,19 +47,19 @@ impl EntityFiles {
         Self {
             folder: Folder::new(root, ENTITY_EXTENSIONS, &[]),
             applied: BTreeMap::new(),
-            held: BTreeSet::new(),
+            nonempty_files: BTreeSet::new(),
             next_origin: 0,
         }
     }
 
     /// Forgets what is in use, so that the next change is all there is; but not which files held
     /// entities, because those must not be found empty.
-    pub fn afresh(&self) -> Self {
+    pub fn without_applied_files(&self) -> Self {
         Self {
             applied: BTreeMap::new(),
             next_origin: 0,
             folder: self.folder.clone(),
-            held: self.held.clone(),
+            nonempty_files: self.nonempty_files.clone(),
         }
     }
 
@@ -67,33 +67,34 @@ impl EntityFiles {
     ///
     /// # Errors
     /// Everything that cannot be read, or is wrong with an entity by itself.
-    pub fn change(&self, schema: &Schema, force: bool) -> Result<Option<EntityChange>, Faults> {
+    pub fn read_changes(&self, schema: &Schema, force: bool) -> Result<Option<PendingEntities>, Faults> {
         let now = SystemTime::now();
         let unchanged = |name: &str, fingerprint: &Fingerprint| {
             let known = self.applied.get(name).filter(|applied| applied.fingerprint == *fingerprint);
-            !force && known.is_some_and(|known| known.settled)
+            !force && known.is_some_and(|known| known.reliable)
         };
         let (listing, texts) = self.folder.read(|name, fingerprint| !unchanged(name, fingerprint))?;
-        let gone: Vec<String> =
+        let removed_files: Vec<String> =
             self.applied.keys().filter(|name| !listing.contains_key(*name)).cloned().collect();
-        if texts.is_empty() && gone.is_empty() {
+        if texts.is_empty() && removed_files.is_empty() {
             return Ok(None);
         }
-        let mut change = EntityChange {
+        let mut change = PendingEntities {
             change: Change::default(),
             applied: Vec::new(),
-            gone,
+            removed_files,
             next_origin: self.next_origin,
         };
-        for name in &change.gone {
+        for name in &change.removed_files {
             let entities = self.applied.get(name).into_iter().flat_map(|applied| &applied.entities);
             change.change.remove.extend(entities.map(|entity| entity.name().to_owned()));
         }
         let mut faults = Faults::default();
-        told(texts.iter().map(|text| text.text.len()).sum(), |progress| {
+        with_progress_log(texts.iter().map(|text| text.text.len()).sum(), |progress| {
             for text in &texts {
                 if let Some(fingerprint) = listing.get(&text.name)
-                    && let Err(found) = self.file(text, (*fingerprint, now), (schema, progress), &mut change)
+                    && let Err(found) =
+                        self.read_file_changes(text, (*fingerprint, now), (schema, progress), &mut change)
                 {
                     faults.extend(found);
                 }
@@ -102,22 +103,22 @@ impl EntityFiles {
         faults.into_result().map(|_| Some(change))
     }
 
-    fn file(
+    fn read_file_changes(
         &self,
         text: &Arc<SourceText>,
         (fingerprint, now): (Fingerprint, SystemTime),
         (schema, progress): (&Schema, &Progress),
-        change: &mut EntityChange,
+        change: &mut PendingEntities,
     ) -> Result<(), Faults> {
         let digest = Digest::of([text.text.as_bytes()]);
         let before = self.applied.get(&text.name);
-        let settled = fingerprint.is_settled(now);
+        let reliable = fingerprint.is_reliable_at(now);
         if let Some(same) = before.filter(|applied| applied.digest == digest) {
-            change.applied.push((text.name.clone(), Applied { fingerprint, settled, ..same.clone() }));
+            change.applied.push((text.name.clone(), AppliedFile { fingerprint, reliable, ..same.clone() }));
             return Ok(());
         }
-        if self.held.contains(&text.name) {
-            not_emptied(text)?;
+        if self.nonempty_files.contains(&text.name) {
+            reject_emptied(text)?;
         }
         let origin = before.map_or(Origin(change.next_origin), |applied| applied.origin);
         change.next_origin += u32::from(before.is_none());
@@ -129,18 +130,20 @@ impl EntityFiles {
             change.change.remove.extend(gone.map(Name::to_owned));
         }
         change.change.upsert.extend(incoming);
-        change.applied.push((text.name.clone(), Applied { fingerprint, settled, digest, origin, entities }));
+        change
+            .applied
+            .push((text.name.clone(), AppliedFile { fingerprint, reliable, digest, origin, entities }));
         Ok(())
     }
 
     /// Remembers that a change is in use. The change itself was handed over.
-    pub fn applied(&mut self, change: EntityChange) {
-        for name in change.gone {
+    pub fn mark_applied(&mut self, change: PendingEntities) {
+        for name in change.removed_files {
             self.applied.remove(&name);
         }
         self.applied.extend(change.applied);
         let holds = self.applied.iter().filter(|(_, applied)| !applied.entities.is_empty());
-        self.held = holds.map(|(name, _)| name.clone()).collect();
+        self.nonempty_files = holds.map(|(name, _)| name.clone()).collect();
         self.next_origin = change.next_origin;
     }
 }

@@ -14,20 +14,20 @@ use std::time::{Duration, SystemTime};
 use mandate_core::fault::{Fault, Faults, SourceText};
 
 /// The files of a policy folder that count.
-pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema", ROUTES];
+pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema", ROUTES_FILE_NAME];
 /// Files of routes: `routes.toml`, or any name before it, as in `oem.routes.toml`.
-pub const ROUTES: &str = "routes.toml";
+pub const ROUTES_FILE_NAME: &str = "routes.toml";
 /// The files of an entity folder that count.
 pub const ENTITY_EXTENSIONS: &[&str] = &["json", "ndjson"];
 
 /// How deep folders may nest; also what ends a loop of symbolic links.
-const DEEPEST: usize = 16;
+const MAX_FOLDER_DEPTH: usize = 16;
 
 /// A change within this time of an earlier one may leave the metadata as it was.
-const TICK: Duration = Duration::from_millis(50);
+const TIMESTAMP_GRANULARITY: Duration = Duration::from_millis(50);
 
 /// How often a folder that changes while it is read is read again before giving up for now.
-const ATTEMPTS: usize = 5;
+const MAX_READ_ATTEMPTS: usize = 5;
 
 /// What metadata says about a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +52,13 @@ impl Fingerprint {
 
     /// Whether the file, read at `now`, last changed so long before that a change after the reading
     /// must show. If not, it has to be read again, though its metadata stay the same.
-    pub fn is_settled(&self, now: SystemTime) -> bool {
+    pub fn is_reliable_at(&self, now: SystemTime) -> bool {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanoseconds) = self.changed;
         let changed = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
-        changed.is_some_and(|(seconds, nanoseconds)| now > Duration::new(seconds, nanoseconds) + TICK)
+        changed.is_some_and(|(seconds, nanoseconds)| {
+            now > Duration::new(seconds, nanoseconds) + TIMESTAMP_GRANULARITY
+        })
     }
 }
 
@@ -70,14 +72,14 @@ pub struct Folder {
     /// The extensions of the files that count.
     extensions: &'static [&'static str],
     /// Folders directly inside that do not count.
-    beside: &'static [&'static str],
+    excluded: &'static [&'static str],
 }
 
 impl Folder {
-    /// A folder of the files with these extensions, at any depth, but not in the folders `beside`.
+    /// A folder of the files with these extensions, at any depth, but not in the folders `excluded`.
     /// Names that begin with a dot never count: they are editors' and Kubernetes' own.
-    pub fn new(root: &Path, extensions: &'static [&'static str], beside: &'static [&'static str]) -> Self {
-        Self { root: root.to_owned(), extensions, beside }
+    pub fn new(root: &Path, extensions: &'static [&'static str], excluded: &'static [&'static str]) -> Self {
+        Self { root: root.to_owned(), extensions, excluded }
     }
 
     pub fn root(&self) -> &Path {
@@ -98,7 +100,7 @@ impl Folder {
         // Joining nothing would add a slash, which the user did not write.
         let nothing = inside.as_os_str().is_empty();
         let folder = if nothing { self.root.clone() } else { self.root.join(inside) };
-        if depth > DEEPEST {
+        if depth > MAX_FOLDER_DEPTH {
             let message = format!("`{}` is nested too deep, or a loop of symbolic links", folder.display());
             return Err(Fault::error(message).into());
         }
@@ -133,10 +135,10 @@ impl Folder {
             Err(error) => return Err(cannot_read(&full, &error)),
         };
         if metadata.is_dir() {
-            let beside = self.beside.iter().any(|beside| path == Path::new(beside));
-            return if beside { Ok(()) } else { self.list_into(path, depth + 1, listing) };
+            let excluded = self.excluded.iter().any(|excluded| path == Path::new(excluded));
+            return if excluded { Ok(()) } else { self.list_into(path, depth + 1, listing) };
         }
-        if !self.counts(path) {
+        if !self.is_included(path) {
             return Ok(());
         }
         if !metadata.is_file() {
@@ -149,7 +151,7 @@ impl Folder {
         Ok(())
     }
 
-    fn counts(&self, path: &Path) -> bool {
+    fn is_included(&self, path: &Path) -> bool {
         has_extension(path, self.extensions)
     }
 
@@ -163,12 +165,12 @@ impl Folder {
         wanted: impl Fn(&str, &Fingerprint) -> bool,
     ) -> Result<(Listing, Vec<Arc<SourceText>>), Faults> {
         let mut listing = self.list()?;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_READ_ATTEMPTS {
             let names = listing.iter().filter(|(name, fingerprint)| wanted(name, fingerprint));
             let texts = names.map(|(name, _)| self.read_file(name)).collect::<Vec<_>>();
             let after = self.list()?;
             if after == listing {
-                return all_or_faults(texts).map(|texts| (listing, texts));
+                return collect_results(texts).map(|texts| (listing, texts));
             }
             listing = after;
         }
@@ -199,7 +201,7 @@ pub fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 
 /// Refuses a text of which nothing is left. A file that had content and has none is most likely being
 /// written in place at this moment, and what it held must not be gone meanwhile.
-pub fn not_emptied(text: &SourceText) -> Result<(), Faults> {
+pub fn reject_emptied(text: &SourceText) -> Result<(), Faults> {
     if !text.text.trim().is_empty() {
         return Ok(());
     }
@@ -207,7 +209,7 @@ pub fn not_emptied(text: &SourceText) -> Result<(), Faults> {
     Err(Fault::error(message).help("if nothing is to be left of it, remove the file").into())
 }
 
-fn all_or_faults<T>(results: Vec<Result<T, Faults>>) -> Result<Vec<T>, Faults> {
+fn collect_results<T>(results: Vec<Result<T, Faults>>) -> Result<Vec<T>, Faults> {
     let mut faults = Faults::default();
     let mut all = Vec::with_capacity(results.len());
     for result in results {

@@ -10,7 +10,7 @@ use mandate_core::fault::{Fault, Faults, SourceText};
 ///
 /// # Errors
 /// The folder is in no repository, or git knows no such revision.
-pub fn files(
+pub fn files_at_revision(
     folder: &Path,
     revision: &str,
     wanted: impl Fn(&Path) -> bool,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::entity_files::EntityFiles;
 use super::git;
-use super::policy_files::{PolicyFiles, PolicyTexts, Sorted, is_picked};
+use super::policy_files::{PolicyFiles, PolicyFolderContent, TextsByKind, is_policy_folder_file};
 use mandate_core::Snapshot;
 use mandate_core::digest::Digest;
 use mandate_core::fault::{Fault, Faults, SourceText};
@@ -19,11 +19,11 @@ use mandate_routes::Routes;
 
 /// The stack of a thread that loads, in bytes: Cedar's parser and validator recurse. Only what is used
 /// of it takes memory.
-pub const LOADING_STACK: usize = 256 * 1024 * 1024;
+pub const LOADING_STACK_BYTES: usize = 256 * 1024 * 1024;
 
 /// Where a snapshot's content is, and the terms of reading questions.
 #[derive(Debug, Clone)]
-pub struct Locations {
+pub struct ContentPaths {
     pub policies: PathBuf,
     pub entities: PathBuf,
     pub terms: Terms,
@@ -61,7 +61,10 @@ impl PolicyFolder {
     ///
     /// # Errors
     /// Everything that is wrong with either, or with the first by the second's schema.
-    pub fn load_both(first: &Version<'_>, second: &Version<'_>) -> Result<(Self, Self, Arc<Schema>), Faults> {
+    pub fn load_two_versions(
+        first: &PolicyFolderState<'_>,
+        second: &PolicyFolderState<'_>,
+    ) -> Result<(Self, Self, Arc<Schema>), Faults> {
         let (first, second) = (first.texts()?, second.texts()?);
         let second = Self::of(&second, None)?;
         let schema = Self::of(&first, None)?.policies.schema().clone();
@@ -76,14 +79,14 @@ impl PolicyFolder {
         Ok((first, second, schema))
     }
 
-    fn texts(root: &Path) -> Result<Sorted, Faults> {
+    fn texts(root: &Path) -> Result<TextsByKind, Faults> {
         let texts = PolicyFiles::new(root).read_if_changed(true)?;
         texts
-            .map(|texts| texts.sorted)
+            .map(|texts| texts.by_kind)
             .ok_or_else(|| Fault::error(format!("cannot read `{}`", root.display())).into())
     }
 
-    fn of(texts: &Sorted, schema: Option<&Arc<Schema>>) -> Result<Self, Faults> {
+    fn of(texts: &TextsByKind, schema: Option<&Arc<Schema>>) -> Result<Self, Faults> {
         let (schema, mut warnings) = match schema {
             Some(schema) => (Arc::clone(schema), Faults::default()),
             None => texts.parse_schema(None)?,
@@ -97,20 +100,20 @@ impl PolicyFolder {
 
 /// A state of a policy folder.
 #[derive(Debug)]
-pub enum Version<'a> {
+pub enum PolicyFolderState<'a> {
     /// A folder as it is.
-    Folder(&'a Path),
+    Current(&'a Path),
     /// A folder as it was at a revision of git.
-    Revision(&'a Path, &'a str),
+    AtRevision(&'a Path, &'a str),
 }
 
-impl Version<'_> {
-    fn texts(&self) -> Result<Sorted, Faults> {
+impl PolicyFolderState<'_> {
+    fn texts(&self) -> Result<TextsByKind, Faults> {
         match self {
-            Self::Folder(root) => PolicyFolder::texts(root),
-            Self::Revision(folder, revision) => {
+            Self::Current(root) => PolicyFolder::texts(root),
+            Self::AtRevision(folder, revision) => {
                 let name = format!("{revision}:{}", folder.display());
-                Ok(Sorted::of(git::files(folder, revision, is_picked)?, &name))
+                Ok(TextsByKind::of(git::files_at_revision(folder, revision, is_policy_folder_file)?, &name))
             }
         }
     }
@@ -118,7 +121,7 @@ impl Version<'_> {
 
 /// Everything that was loaded at a start.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedContent {
     pub snapshot: Snapshot,
     pub routes: Arc<Routes>,
     pub warnings: Faults,
@@ -126,55 +129,55 @@ pub struct Loaded {
 
 /// What a look at the entities brought.
 #[derive(Debug, Default)]
-pub struct Looked {
+pub struct EntityPoll {
     /// The next snapshot, if there is one.
     pub snapshot: Option<Snapshot>,
     /// What became of a change; `None` if the folder certainly holds what is in use.
-    pub result: Option<TrackResult>,
+    pub result: Option<ReloadResult>,
 }
 
 /// What a look at the policies saw in their folder.
 #[derive(Debug)]
-pub enum Seen {
+pub enum PolicyPoll {
     /// What is in use.
-    InUse,
+    Unchanged,
     /// The candidate that waits already.
-    Waiting,
+    StillPending,
     /// Something that cannot be used.
-    Refused(Faults),
+    Invalid(Faults),
     /// Something that can be used, as far as it shows in itself. It may be what is in use.
-    Candidate(Box<Candidate>),
+    Pending(Box<PendingPolicies>),
 }
 
 /// Content of the policy folder that was checked by itself and is not in use.
 #[derive(Debug)]
-pub struct Candidate {
+pub struct PendingPolicies {
     pub policies: Arc<Policies>,
     routes: Arc<Routes>,
-    texts: PolicyTexts,
+    texts: PolicyFolderContent,
     warnings: Faults,
 }
 
-impl Candidate {
+impl PendingPolicies {
     /// The claims that stand beside the policies.
     pub fn guardrails(&self) -> &[Arc<SourceText>] {
-        &self.texts.sorted.guardrails
+        &self.texts.by_kind.guardrails
     }
 
     /// The same for the same policies, schema and claims: all that is proven.
     pub fn digest(&self) -> Digest {
-        digest(&self.policies, &self.texts.sorted.guardrails)
+        proof_digest(&self.policies, &self.texts.by_kind.guardrails)
     }
 }
 
 /// The digest of policies with their schema and the claims about them.
-fn digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
+fn proof_digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
     let claims = Digest::of(guardrails.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
     Digest::of([policies.digest(), policies.schema().digest(), &claims].map(Digest::as_bytes))
 }
 
 /// Accepted, or refused whole, with everything that is wrong.
-pub type TrackResult = Result<Accepted, Faults>;
+pub type ReloadResult = Result<Accepted, Faults>;
 
 /// A snapshot with the routes that belong to it.
 pub type Next = (Snapshot, Arc<Routes>);
@@ -188,11 +191,11 @@ pub struct Accepted {
 }
 
 impl Loader {
-    pub fn new(locations: &Locations) -> Self {
+    pub fn new(content_paths: &ContentPaths) -> Self {
         Self {
-            policies: PolicyFiles::new(&locations.policies),
-            entities: EntityFiles::new(&locations.entities),
-            terms: locations.terms.clone(),
+            policies: PolicyFiles::new(&content_paths.policies),
+            entities: EntityFiles::new(&content_paths.entities),
+            terms: content_paths.terms.clone(),
             guardrails: Vec::new(),
         }
     }
@@ -201,32 +204,32 @@ impl Loader {
     ///
     /// # Errors
     /// Everything that is wrong, with policies and entities alike.
-    pub fn load(&mut self) -> Result<Loaded, Faults> {
+    pub fn load(&mut self) -> Result<LoadedContent, Faults> {
         let (policies, routes, texts, mut warnings) = match self.load_policies() {
             Ok(loaded) => loaded,
             Err((schema, mut faults)) => {
                 // Entities can be read without policies, so what is wrong with them shows as well.
-                if let Some(Err(found)) = schema.map(|schema| self.entities.change(&schema, true)) {
+                if let Some(Err(found)) = schema.map(|schema| self.entities.read_changes(&schema, true)) {
                     faults.extend(found);
                 }
                 return Err(faults);
             }
         };
-        let snapshot = self.world(Arc::new(policies), texts).map_err(|mut faults| {
+        let snapshot = self.build_snapshot(Arc::new(policies), texts).map_err(|mut faults| {
             faults.extend(std::mem::take(&mut warnings));
             faults
         })?;
-        Ok(Loaded { snapshot, routes: Arc::new(routes), warnings })
+        Ok(LoadedContent { snapshot, routes: Arc::new(routes), warnings })
     }
 
     #[expect(clippy::type_complexity, reason = "the schema beside the faults is for this one caller")]
     fn load_policies(
         &self,
-    ) -> Result<(Policies, Routes, PolicyTexts, Faults), (Option<Arc<Schema>>, Faults)> {
+    ) -> Result<(Policies, Routes, PolicyFolderContent, Faults), (Option<Arc<Schema>>, Faults)> {
         let texts = self.policies.read_if_changed(true).map_err(|faults| (None, faults))?;
         let texts = texts.ok_or((None, Faults::default()))?;
-        let (schema, mut warnings) = texts.sorted.parse_schema(None).map_err(|faults| (None, faults))?;
-        match texts.sorted.parse(Arc::clone(&schema)) {
+        let (schema, mut warnings) = texts.by_kind.parse_schema(None).map_err(|faults| (None, faults))?;
+        match texts.by_kind.parse(Arc::clone(&schema)) {
             Ok((policies, routes, more)) => {
                 warnings.extend(more);
                 Ok((policies, routes, texts, warnings))
@@ -236,52 +239,61 @@ impl Loader {
     }
 
     /// A snapshot of policies with a schema of their own: all entities are read by it.
-    fn world(&mut self, policies: Arc<Policies>, texts: PolicyTexts) -> Result<Snapshot, Faults> {
+    fn build_snapshot(
+        &mut self,
+        policies: Arc<Policies>,
+        texts: PolicyFolderContent,
+    ) -> Result<Snapshot, Faults> {
         let snapshot = Snapshot::new(policies, &self.terms)?;
-        let mut files = self.entities.afresh();
-        let snapshot = match files.change(snapshot.schema(), true)? {
+        let mut files = self.entities.without_applied_files();
+        let snapshot = match files.read_changes(snapshot.schema(), true)? {
             Some(mut change) => {
                 let snapshot = snapshot.apply(&std::mem::take(&mut change.change))?;
-                files.applied(change);
+                files.mark_applied(change);
                 snapshot
             }
             None => snapshot,
         };
-        self.applied(texts);
+        self.mark_applied(texts);
         self.entities = files;
         Ok(snapshot)
     }
 
     /// Looks for a change of policies, schema or guardrails, where one candidate may be waiting. With
     /// `force`, every file is read again, whatever its metadata say.
-    pub fn look_at_policies(&self, current: &Snapshot, waiting: Option<&Candidate>, force: bool) -> Seen {
+    pub fn poll_policies(
+        &self,
+        current: &Snapshot,
+        pending: Option<&PendingPolicies>,
+        force: bool,
+    ) -> PolicyPoll {
         let texts = match self.policies.read_if_changed(force) {
-            Ok(None) => return Seen::InUse,
-            Ok(Some(texts)) if waiting.is_some_and(|waiting| waiting.texts.same_as(&texts)) => {
-                return Seen::Waiting;
+            Ok(None) => return PolicyPoll::Unchanged,
+            Ok(Some(texts)) if pending.is_some_and(|pending| pending.texts.same_as(&texts)) => {
+                return PolicyPoll::StillPending;
             }
             Ok(Some(texts)) => texts,
-            Err(faults) => return Seen::Refused(faults),
+            Err(faults) => return PolicyPoll::Invalid(faults),
         };
-        let parsed = texts.sorted.parse_schema(Some(current.policies().schema())).and_then(
+        let parsed = texts.by_kind.parse_schema(Some(current.policies().schema())).and_then(
             |(schema, mut warnings)| {
-                let (policies, routes, more) = texts.sorted.parse(schema)?;
+                let (policies, routes, more) = texts.by_kind.parse(schema)?;
                 warnings.extend(more);
                 Ok((Arc::new(policies), Arc::new(routes), warnings))
             },
         );
         match parsed {
             Ok((policies, routes, warnings)) => {
-                Seen::Candidate(Box::new(Candidate { policies, routes, texts, warnings }))
+                PolicyPoll::Pending(Box::new(PendingPolicies { policies, routes, texts, warnings }))
             }
-            Err(faults) => Seen::Refused(faults),
+            Err(faults) => PolicyPoll::Invalid(faults),
         }
     }
 
     /// Whether a candidate has the policies and the claims that are in use. Its routes may be others:
     /// nothing is proven of them.
-    pub fn uses(&self, candidate: &Candidate, current: &Snapshot) -> bool {
-        digest(current.policies(), &self.guardrails) == candidate.digest()
+    pub fn is_in_use(&self, pending: &PendingPolicies, current: &Snapshot) -> bool {
+        proof_digest(current.policies(), &self.guardrails) == pending.digest()
     }
 
     /// Takes a candidate, and gives the next snapshot and routes if it makes others. A new schema takes the
@@ -291,29 +303,29 @@ impl Loader {
     /// The entities do not fit a new schema.
     pub fn accept(
         &mut self,
-        candidate: Candidate,
+        pending: PendingPolicies,
         current: &Snapshot,
         current_routes: &Routes,
     ) -> Result<(Option<Next>, Accepted), Faults> {
-        let reroutes = candidate.routes.digest() != current_routes.digest();
-        let changed = reroutes || !self.uses(&candidate, current);
-        let Candidate { policies, routes, texts, warnings } = candidate;
+        let reroutes = pending.routes.digest() != current_routes.digest();
+        let changed = reroutes || !self.is_in_use(&pending, current);
+        let PendingPolicies { policies, routes, texts, warnings } = pending;
         let accepted = Accepted { changed, warnings };
         if policies.schema().digest() != current.schema().digest() {
-            return Ok((Some((self.world(policies, texts)?, routes)), accepted));
+            return Ok((Some((self.build_snapshot(policies, texts)?, routes)), accepted));
         }
         let next = if policies.digest() == current.policies().digest() {
             reroutes.then(|| current.clone())
         } else {
             Some(current.with_policies(policies)?)
         };
-        self.applied(texts);
+        self.mark_applied(texts);
         Ok((next.map(|snapshot| (snapshot, routes)), accepted))
     }
 
-    fn applied(&mut self, texts: PolicyTexts) {
-        self.guardrails.clone_from(&texts.sorted.guardrails);
-        self.policies.applied(texts);
+    fn mark_applied(&mut self, texts: PolicyFolderContent) {
+        self.guardrails.clone_from(&texts.by_kind.guardrails);
+        self.policies.mark_applied(texts);
     }
 
     /// The claims that stand beside the policies in use.
@@ -322,25 +334,25 @@ impl Loader {
     }
 
     /// Looks for a change of entities, by the schema in use.
-    pub fn look_at_entities(&mut self, current: &Snapshot, force: bool) -> Looked {
-        let mut looked = Looked::default();
-        looked.result = self.next_entities(current, force, &mut looked.snapshot).transpose();
-        looked
+    pub fn poll_entities(&mut self, current: &Snapshot, force: bool) -> EntityPoll {
+        let mut poll = EntityPoll::default();
+        poll.result = self.apply_entity_changes(current, force, &mut poll.snapshot).transpose();
+        poll
     }
 
-    fn next_entities(
+    fn apply_entity_changes(
         &mut self,
         current: &Snapshot,
         force: bool,
         next: &mut Option<Snapshot>,
     ) -> Result<Option<Accepted>, Faults> {
-        let Some(mut change) = self.entities.change(current.schema(), force)? else { return Ok(None) };
+        let Some(mut change) = self.entities.read_changes(current.schema(), force)? else { return Ok(None) };
         let content = std::mem::take(&mut change.change);
         let changed = !content.upsert.is_empty() || !content.remove.is_empty();
         if changed {
             *next = Some(current.apply(&content)?);
         }
-        self.entities.applied(change);
+        self.entities.mark_applied(change);
         Ok(Some(Accepted { changed, warnings: Faults::default() }))
     }
 }

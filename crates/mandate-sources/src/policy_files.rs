@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use cedar_policy::PolicyId;
 
-use super::folder::{Folder, Listing, POLICY_EXTENSIONS, ROUTES, has_extension, not_emptied};
+use super::folder::{Folder, Listing, POLICY_EXTENSIONS, ROUTES_FILE_NAME, has_extension, reject_emptied};
 use mandate_core::fault::{Fault, Faults, SourceText};
 use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
@@ -27,20 +27,20 @@ pub(super) struct PolicyFiles {
     /// The listing in use, and whether it was read so late that a later change must show in it.
     applied: Option<(Listing, bool)>,
     /// The files that hold anything.
-    held: BTreeSet<String>,
+    nonempty_files: BTreeSet<String>,
 }
 
 /// The folder's content at one moment.
 #[derive(Debug)]
-pub(super) struct PolicyTexts {
-    pub sorted: Sorted,
+pub(super) struct PolicyFolderContent {
+    pub by_kind: TextsByKind,
     listing: Listing,
-    settled: bool,
+    reliable: bool,
 }
 
 /// Texts by what they are.
 #[derive(Debug)]
-pub(super) struct Sorted {
+pub(super) struct TextsByKind {
     pub schema: Result<Arc<SourceText>, Faults>,
     pub policies: Vec<Arc<SourceText>>,
     pub guardrails: Vec<Arc<SourceText>>,
@@ -49,14 +49,18 @@ pub(super) struct Sorted {
 
 impl PolicyFiles {
     pub fn new(root: &Path) -> Self {
-        Self { folder: Folder::new(root, POLICY_EXTENSIONS, &[TESTS]), applied: None, held: BTreeSet::new() }
+        Self {
+            folder: Folder::new(root, POLICY_EXTENSIONS, &[TESTS]),
+            applied: None,
+            nonempty_files: BTreeSet::new(),
+        }
     }
 
     /// Reads the folder, unless it is certainly what is in use already.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn read_if_changed(&self, force: bool) -> Result<Option<PolicyTexts>, Faults> {
+    pub fn read_if_changed(&self, force: bool) -> Result<Option<PolicyFolderContent>, Faults> {
         if let Some((listing, true)) = self.applied.as_ref().filter(|_| !force)
             && *listing == self.folder.list()?
         {
@@ -64,33 +68,33 @@ impl PolicyFiles {
         }
         let now = SystemTime::now();
         let (listing, texts) = self.folder.read(|_, _| true)?;
-        let settled = listing.values().all(|file| file.is_settled(now));
-        for text in texts.iter().filter(|text| self.held.contains(&text.name)) {
-            not_emptied(text)?;
+        let reliable = listing.values().all(|file| file.is_reliable_at(now));
+        for text in texts.iter().filter(|text| self.nonempty_files.contains(&text.name)) {
+            reject_emptied(text)?;
         }
-        let sorted = Sorted::of(texts, &self.folder.root().display().to_string());
-        Ok(Some(PolicyTexts { sorted, listing, settled }))
+        let by_kind = TextsByKind::of(texts, &self.folder.root().display().to_string());
+        Ok(Some(PolicyFolderContent { by_kind, listing, reliable }))
     }
 
     /// Remembers that this content is in use.
-    pub fn applied(&mut self, texts: PolicyTexts) {
-        let Sorted { schema, policies, guardrails, routes } = &texts.sorted;
+    pub fn mark_applied(&mut self, texts: PolicyFolderContent) {
+        let TextsByKind { schema, policies, guardrails, routes } = &texts.by_kind;
         let all = schema.iter().chain(policies).chain(guardrails).chain(routes);
         let holds = all.filter(|text| !text.text.trim().is_empty());
-        self.held = holds.map(|text| text.name.clone()).collect();
-        self.applied = Some((texts.listing, texts.settled));
+        self.nonempty_files = holds.map(|text| text.name.clone()).collect();
+        self.applied = Some((texts.listing, texts.reliable));
     }
 }
 
-impl Sorted {
+impl TextsByKind {
     /// Sorts the texts of a policy folder by what they are.
     pub fn of(texts: Vec<Arc<SourceText>>, folder: &str) -> Self {
         let (routes, texts): (Vec<_>, Vec<_>) =
-            texts.into_iter().partition(|text| has_extension(Path::new(&text.name), &[ROUTES]));
+            texts.into_iter().partition(|text| has_extension(Path::new(&text.name), &[ROUTES_FILE_NAME]));
         let (guardrails, texts): (Vec<_>, Vec<_>) =
             texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
         let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
-        Self { schema: only(schemas, folder), policies, guardrails, routes }
+        Self { schema: single_schema(schemas, folder), policies, guardrails, routes }
     }
 
     /// Parses the schema, or takes the one in use if it is the same.
@@ -116,7 +120,7 @@ impl Sorted {
     pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Routes, Faults), Faults> {
         let routes = Routes::parse(&self.routes, &schema);
         let policies = Policies::parse(&self.policies, schema)
-            .and_then(|(policies, warnings)| no_claims(&policies).map(|()| (policies, warnings)));
+            .and_then(|(policies, warnings)| reject_claims(&policies).map(|()| (policies, warnings)));
         match (policies, routes) {
             (Ok((policies, warnings)), Ok(routes)) => Ok((policies, routes, warnings)),
             (policies, routes) => {
@@ -129,7 +133,7 @@ impl Sorted {
 }
 
 /// A claim among the policies would grant what it was to bound.
-fn no_claims(policies: &Policies) -> Result<(), Faults> {
+fn reject_claims(policies: &Policies) -> Result<(), Faults> {
     let mut faults = Faults::default();
     for info in policies.infos() {
         let policy = policies.set().policy(&PolicyId::new(&info.id));
@@ -144,12 +148,12 @@ fn no_claims(policies: &Policies) -> Result<(), Faults> {
 }
 
 /// Whether a file, by its name inside the policy folder, is one that the folder would pick.
-pub(super) fn is_picked(name: &Path) -> bool {
+pub(super) fn is_policy_folder_file(name: &Path) -> bool {
     let hidden = name.iter().any(|part| part.as_encoded_bytes().first() == Some(&b'.'));
     has_extension(name, POLICY_EXTENSIONS) && !hidden && !name.starts_with(TESTS)
 }
 
-fn only(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceText>, Faults> {
+fn single_schema(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceText>, Faults> {
     match (schemas.pop(), schemas.pop()) {
         (Some(schema), None) => Ok(schema),
         (None, _) => {
@@ -165,10 +169,10 @@ fn only(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceTex
     }
 }
 
-impl PolicyTexts {
+impl PolicyFolderContent {
     /// Whether these are the same texts.
     pub fn same_as(&self, other: &Self) -> bool {
-        let (one, other) = (&self.sorted, &other.sorted);
+        let (one, other) = (&self.by_kind, &other.by_kind);
         one.schema.as_ref().ok() == other.schema.as_ref().ok()
             && one.policies == other.policies
             && one.guardrails == other.guardrails

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use mandate_core::entities::Progress;
 
 /// How often it is said.
-const EVERY: Duration = Duration::from_secs(1);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Below so many bytes, a load is over before there is anything to say.
-const LONG: usize = 16 * 1024 * 1024;
+const MIN_LOGGED_BYTES: usize = 16 * 1024 * 1024;
 
 /// Reads entities from texts of so many bytes, and tells how many were read meanwhile.
-pub fn told<T>(bytes: usize, read: impl FnOnce(&Progress) -> T) -> T {
+pub fn with_progress_log<T>(bytes: usize, read: impl FnOnce(&Progress) -> T) -> T {
     let progress = Progress::default();
-    if bytes < LONG {
+    if bytes < MIN_LOGGED_BYTES {
         return read(&progress);
     }
     let begun = Instant::now();
@@ -26,7 +26,7 @@ pub fn told<T>(bytes: usize, read: impl FnOnce(&Progress) -> T) -> T {
     let result = thread::scope(|scope| {
         // Without this thread nothing is told, and all is read.
         let _ = thread::Builder::new().spawn_scoped(scope, move || {
-            while wait.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+            while wait.recv_timeout(LOG_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 tracing::info!(entities = count.read(), "reading entities");
             }
         });

@@ -11,24 +11,24 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// For how long a file that is being written in place holds up the look at its folder.
-const UNFINISHED: Duration = Duration::from_secs(1);
+const MAX_OPEN_WRITE_AGE: Duration = Duration::from_secs(1);
 
 /// Watches folders until it is dropped.
-pub struct Watch {
+pub struct FolderWatcher {
     watcher: RecommendedWatcher,
-    roots: Vec<Root>,
-    writing: Writing,
+    roots: Vec<WatchedRoot>,
+    open_writes: OpenWrites,
 }
 
 /// The files that were written to and are not closed yet, and since when. A file in the middle of
 /// being written may well parse, and what it does not hold yet must not be gone meanwhile.
 #[derive(Clone, Default)]
-struct Writing(Arc<Mutex<HashMap<PathBuf, Instant>>>);
+struct OpenWrites(Arc<Mutex<HashMap<PathBuf, Instant>>>);
 
-impl Writing {
-    fn note(&self, event: &Event) {
+impl OpenWrites {
+    fn record(&self, event: &Event) {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for path in event.paths.iter().filter(|path| counts(path)) {
+        for path in event.paths.iter().filter(|path| is_content_file(path)) {
             match event.kind {
                 EventKind::Modify(ModifyKind::Data(_)) => {
                     open.entry(path.clone()).or_insert_with(Instant::now);
@@ -43,14 +43,14 @@ impl Writing {
         }
     }
 
-    fn is_going_on(&self) -> bool {
+    fn has_open_files(&self) -> bool {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, since| since.elapsed() < UNFINISHED);
+        open.retain(|_, since| since.elapsed() < MAX_OPEN_WRITE_AGE);
         !open.is_empty()
     }
 }
 
-struct Root {
+struct WatchedRoot {
     path: PathBuf,
     /// What the path led to when it was watched. A mount or a rename can put something else there.
     watched: Option<PathIdentity>,
@@ -58,18 +58,18 @@ struct Root {
 
 type PathIdentity = (u64, u64);
 
-impl Watch {
+impl FolderWatcher {
     /// Watches the folders and everything in them, and calls `hint` when something may have changed.
-    /// Folders that cannot be watched now are tried again by [`Watch::refresh`].
+    /// Folders that cannot be watched now are tried again by [`FolderWatcher::refresh`].
     ///
     /// # Errors
     /// The system gives no watcher at all.
     pub fn new(roots: &[PathBuf], hint: impl Fn() + Send + 'static) -> Result<Self, notify::Error> {
-        let writing = Writing::default();
-        let noted = writing.clone();
+        let open_writes = OpenWrites::default();
+        let noted = open_writes.clone();
         let on_event = move |event: Result<Event, notify::Error>| {
             if let Ok(event) = &event {
-                noted.note(event);
+                noted.record(event);
             }
             // An error, such as an overflow, may hide a change.
             if event.map_or(true, |event| event.need_rescan() || changes_content(event.kind)) {
@@ -77,18 +77,18 @@ impl Watch {
             }
         };
         let watcher = RecommendedWatcher::new(on_event, Config::default())?;
-        let roots = roots.iter().map(|path| Root { path: path.clone(), watched: None }).collect();
-        let mut watch = Self { watcher, roots, writing };
-        watch.refresh();
+        let roots = roots.iter().map(|path| WatchedRoot { path: path.clone(), watched: None }).collect();
+        let mut watch = Self { watcher, roots, open_writes };
+        watch.rewatch();
         Ok(watch)
     }
 
     /// Watches again what a path leads to, where that is no longer what it led to before; true if
     /// there is such a path.
-    pub fn refresh(&mut self) -> bool {
+    pub fn rewatch(&mut self) -> bool {
         let mut refreshed = false;
         for root in &mut self.roots {
-            let now = identity(&root.path);
+            let now = path_identity(&root.path);
             if now == root.watched {
                 continue;
             }
@@ -104,23 +104,23 @@ impl Watch {
     }
 
     /// Whether a file is in the middle of being written, as far as events tell. Ends by itself.
-    pub fn is_unfinished(&self) -> bool {
-        self.writing.is_going_on()
+    pub fn has_unfinished_writes(&self) -> bool {
+        self.open_writes.has_open_files()
     }
 
     /// Whether every path is watched.
-    pub fn is_complete(&self) -> bool {
+    pub fn watches_all_roots(&self) -> bool {
         self.roots.iter().all(|root| root.watched.is_some())
     }
 }
 
 /// Whether a file that is being written is worth waiting for: an editor's own files never are.
-fn counts(path: &Path) -> bool {
+fn is_content_file(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().first() == Some(&b'.'));
     !hidden && (has_extension(path, POLICY_EXTENSIONS) || has_extension(path, ENTITY_EXTENSIONS))
 }
 
-fn identity(path: &Path) -> Option<PathIdentity> {
+fn path_identity(path: &Path) -> Option<PathIdentity> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))

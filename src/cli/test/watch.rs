@@ -11,8 +11,8 @@ use crate::cli::report;
 use crate::error::{CliError, CommandResult};
 use mandate_core::fault::SourceText;
 use mandate_sources::folder::{ENTITY_EXTENSIONS, Folder, POLICY_EXTENSIONS};
-use mandate_sources::loader::Locations;
-use mandate_sources::watch::Watch;
+use mandate_sources::loader::ContentPaths;
+use mandate_sources::watch::FolderWatcher;
 
 /// How long no hint comes before a change counts as made.
 const QUIET_PERIOD: Duration = Duration::from_millis(50);
@@ -22,28 +22,28 @@ const POLL: Duration = Duration::from_secs(1);
 const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
 /// Runs, and runs again after each change, until the process is interrupted.
-pub fn run_on_changes(arguments: &RunArguments, locations: &Locations) -> CommandResult {
+pub fn run_on_changes(arguments: &RunArguments, content_paths: &ContentPaths) -> CommandResult {
     let (hint, hints) = channel();
-    let mut roots = vec![locations.policies.clone(), locations.entities.clone()];
-    let inside = |suites: &&PathBuf| suites.starts_with(&locations.policies);
+    let mut roots = vec![content_paths.policies.clone(), content_paths.entities.clone()];
+    let inside = |suites: &&PathBuf| suites.starts_with(&content_paths.policies);
     roots.extend(arguments.suites.iter().filter(|suites| !inside(suites)).cloned());
-    let watch = Watch::new(&roots, move || {
+    let watch = FolderWatcher::new(&roots, move || {
         // Nobody listens only when the process ends.
         let _ = hint.send(());
     });
     let mut watch = watch.map_err(|error| CliError::with_cause("cannot watch for changes", &error))?;
     loop {
-        let seen = content(arguments, locations);
+        let seen = content(arguments, content_paths);
         if std::io::stdout().is_terminal() {
             report::print(CLEAR)?;
         }
-        if let Err(failure) = run_once(arguments, locations) {
+        if let Err(failure) = run_once(arguments, content_paths) {
             report::print_error(&failure);
         }
         report::print("watching for changes\n")?;
         loop {
             wait(&hints, &mut watch);
-            if content(arguments, locations) != seen {
+            if content(arguments, content_paths) != seen {
                 break;
             }
         }
@@ -51,24 +51,27 @@ pub fn run_on_changes(arguments: &RunArguments, locations: &Locations) -> Comman
 }
 
 /// Waits until something may have changed, and until it is at rest.
-fn wait(hints: &Receiver<()>, watch: &mut Watch) {
+fn wait(hints: &Receiver<()>, watch: &mut FolderWatcher) {
     while hints.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
-        if watch.refresh() || !watch.is_complete() {
+        if watch.rewatch() || !watch.watches_all_roots() {
             return;
         }
     }
-    while hints.recv_timeout(QUIET_PERIOD).is_ok() || watch.is_unfinished() {}
+    while hints.recv_timeout(QUIET_PERIOD).is_ok() || watch.has_unfinished_writes() {}
 }
 
 /// Everything that a run reads, or why it cannot be read: a hint may be about anything.
-fn content(arguments: &RunArguments, locations: &Locations) -> Vec<Result<Vec<Arc<SourceText>>, String>> {
+fn content(
+    arguments: &RunArguments,
+    content_paths: &ContentPaths,
+) -> Vec<Result<Vec<Arc<SourceText>>, String>> {
     let read = |root: &PathBuf, extensions| {
         let read = Folder::new(root, extensions, &[]).read(|_, _| true);
         read.map(|(_, texts)| texts).map_err(|faults| faults.to_string())
     };
     vec![
-        read(&locations.policies, POLICY_EXTENSIONS),
-        read(&locations.entities, ENTITY_EXTENSIONS),
+        read(&content_paths.policies, POLICY_EXTENSIONS),
+        read(&content_paths.entities, ENTITY_EXTENSIONS),
         sources(&arguments.suites).map_err(|failure| failure.to_string()),
     ]
 }

@@ -14,7 +14,10 @@ use mandate_core::request::{Named, Question};
 use mandate_core::schema::{EntityRef, Schema};
 use mandate_core::snapshot::Terms;
 use mandate_core::value::Value as Stored;
-use mandate_query::explain::{Budget, Change, Explanation, Facts, Holder, Place, Spot, explain, through};
+use mandate_query::explain::{
+    AttributeOwner, AttributePath, Budget, Explanation, Modification, Repair, RepairLocation, explain,
+    types_between,
+};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -197,17 +200,19 @@ impl Small {
 
     /// An explained set, as the files say it; what lies between an entity and what it is to be in, is
     /// made for the purpose.
-    pub fn edits_of(&mut self, facts: &Facts) -> Vec<Edit> {
+    pub fn edits_of(&mut self, facts: &Repair) -> Vec<Edit> {
         let mut edits: Vec<Edit> = Vec::new();
         let mut sets: BTreeMap<(Option<Uid>, String), Value> = BTreeMap::new();
-        for (place, change) in facts.iter() {
-            match place {
-                Place::Membership(child, parent) => edits.extend(self.membership(child, parent, change)),
-                Place::Value(spot) => {
-                    let (holder, name) = at(spot);
+        for (location, change) in facts.iter() {
+            match location {
+                RepairLocation::Membership(child, parent) => {
+                    edits.extend(self.membership(child, parent, change))
+                }
+                RepairLocation::Value(attribute_path) => {
+                    let (holder, name) = at(attribute_path);
                     let value = match change {
-                        Change::Is(value) => Some(written(value)),
-                        Change::Absent => None,
+                        Modification::SetTo(value) => Some(written(value)),
+                        Modification::Unset => None,
                         // What is asked for in these worlds, but with another value.
                         _ => Some(match name.as_str() {
                             "label" => json!("zebra"),
@@ -218,13 +223,13 @@ impl Small {
                     };
                     edits.push(Edit::Set(holder, name, value));
                 }
-                Place::Element(spot, element) => {
-                    let (holder, name) = at(spot);
+                RepairLocation::Element(attribute_path, element) => {
+                    let (holder, name) = at(attribute_path);
                     let now = || self.entities[holder.as_ref().unwrap()].0[&name].clone();
                     let set = sets.entry((holder.clone(), name.clone())).or_insert_with(now);
                     let set = set.as_array_mut().unwrap();
                     match change {
-                        Change::Comes => set.push(written(element)),
+                        Modification::Add => set.push(written(element)),
                         _ => set.retain(|it| *it != written(element)),
                     }
                 }
@@ -234,14 +239,14 @@ impl Small {
         edits
     }
 
-    fn membership(&mut self, child: &EntityRef, parent: &EntityRef, change: &Change) -> Vec<Edit> {
+    fn membership(&mut self, child: &EntityRef, parent: &EntityRef, change: &Modification) -> Vec<Edit> {
         let schema = schema();
         let (mut at, parent_uid) = (uid_of(child), uid_of(parent));
-        if *change == Change::Goes {
+        if *change == Modification::Remove {
             return vec![Edit::Goes(at, parent_uid)];
         }
         let mut edits = Vec::new();
-        for kind in through(&schema, child.kind, parent.kind) {
+        for kind in types_between(&schema, child.kind, parent.kind) {
             let between = uid(&schema.kind(kind).name, &format!("between-{}", self.entities.len()));
             // A team of its own has to be in some company, until it is in another.
             let company = ("Company".to_owned(), "c0".to_owned());
@@ -258,11 +263,11 @@ fn uid_of(entity: &EntityRef) -> Uid {
     uid(&schema().kind(entity.kind).name, &entity.id)
 }
 
-fn at(spot: &Spot) -> (Option<Uid>, String) {
-    let [name] = spot.path.as_slice() else { panic!("no records here: {spot:?}") };
-    let holder = match &spot.holder {
-        Holder::Context => None,
-        Holder::Entity(entity) => Some(uid_of(entity)),
+fn at(attribute_path: &AttributePath) -> (Option<Uid>, String) {
+    let [name] = attribute_path.path.as_slice() else { panic!("no records here: {attribute_path:?}") };
+    let holder = match &attribute_path.owner {
+        AttributeOwner::Context => None,
+        AttributeOwner::Entity(entity) => Some(uid_of(entity)),
     };
     (holder, name.to_string())
 }

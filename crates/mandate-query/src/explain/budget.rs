@@ -2,94 +2,107 @@
 
 use std::cell::Cell;
 
-use super::fact::Facts;
+use super::repair::Repair;
 
 /// The most facts of one set.
-pub const MOST_FACTS: usize = 5;
+pub const MAX_MODIFICATIONS: usize = 5;
 
 /// The most sets that are shown.
-pub const MOST_SETS: usize = 8;
+pub const MAX_REPAIRS: usize = 8;
 
 /// The most ways that are followed to make one condition true or false.
-const MOST_WAYS: usize = 64;
+const MAX_ALTERNATIVES: usize = 64;
 
 /// What one explanation may cost, in steps.
-const EACH: u32 = 50_000;
+const STEPS_PER_EXPLANATION: u32 = 50_000;
 
 /// What explanations may still cost together, in steps: a step looks at one operator of a condition,
 /// or joins two sets of facts.
 #[derive(Debug)]
 pub struct Budget {
-    left: u32,
-    each: u32,
+    steps_left: u32,
+    max_steps_each: u32,
     /// Whether all entities may be looked at once, for those that only wait for a member.
-    pub(super) scan: bool,
+    pub(super) scan_entities: bool,
 }
 
 impl Budget {
     /// For a single explanation, while others wait.
     pub fn single() -> Self {
-        Self { left: EACH, each: EACH, scan: false }
+        Self {
+            steps_left: STEPS_PER_EXPLANATION,
+            max_steps_each: STEPS_PER_EXPLANATION,
+            scan_entities: false,
+        }
     }
 
     /// For all explanations of a batch; one takes no more of it than [`Budget::single`] has.
     pub fn batch() -> Self {
-        Self { left: 2 * EACH, ..Self::single() }
+        Self { steps_left: 2 * STEPS_PER_EXPLANATION, ..Self::single() }
     }
 
     /// For somebody who waits for the explanation.
-    pub fn patient() -> Self {
-        Self { left: 50 * EACH, each: 50 * EACH, scan: true }
+    pub fn interactive() -> Self {
+        Self {
+            steps_left: 50 * STEPS_PER_EXPLANATION,
+            max_steps_each: 50 * STEPS_PER_EXPLANATION,
+            scan_entities: true,
+        }
     }
 }
 
 /// Counts what one explanation costs, and notes if anything was left out of it.
 pub struct Meter {
-    left: Cell<u32>,
+    steps_left: Cell<u32>,
     /// What is kept for later.
-    kept: Cell<u32>,
+    steps_reserved: Cell<u32>,
     complete: Cell<bool>,
 }
 
 impl Meter {
     /// Runs one explanation on a budget.
     pub fn run<T>(budget: &mut Budget, explain: impl FnOnce(&Self) -> T) -> T {
-        let allowed = budget.left.min(budget.each);
-        let meter = Self { left: Cell::new(allowed), kept: Cell::new(0), complete: Cell::new(true) };
+        let allowed = budget.steps_left.min(budget.max_steps_each);
+        let meter =
+            Self { steps_left: Cell::new(allowed), steps_reserved: Cell::new(0), complete: Cell::new(true) };
         let explained = explain(&meter);
-        budget.left -= allowed - meter.left.get();
+        budget.steps_left -= allowed - meter.steps_left.get();
         explained
     }
 
     /// Whether so many steps may still be made; if so, they are.
     pub fn spend(&self, steps: u32) -> bool {
-        let left = self.left.get().checked_sub(steps).filter(|left| *left >= self.kept.get());
-        match left {
-            Some(left) => self.left.set(left),
-            None => self.cut_off(),
+        let steps_left = self
+            .steps_left
+            .get()
+            .checked_sub(steps)
+            .filter(|steps_left| *steps_left >= self.steps_reserved.get());
+        match steps_left {
+            Some(steps_left) => self.steps_left.set(steps_left),
+            None => self.mark_incomplete(),
         }
-        left.is_some()
+        steps_left.is_some()
     }
 
     /// Reads with half of what is left, so that what was read can still be decided on.
-    pub fn by_half<T>(&self, read: impl FnOnce() -> T) -> T {
-        self.kept.set(self.left.get() / 2);
+    pub fn with_half_reserved<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.steps_reserved.set(self.steps_left.get() / 2);
         let result = read();
-        self.kept.set(0);
+        self.steps_reserved.set(0);
         result
     }
 
     /// Whether a set may have so many facts.
-    pub fn fits(&self, facts: usize) -> bool {
-        let fits = facts <= MOST_FACTS;
+    pub fn allows_size(&self, repair: usize) -> bool {
+        let fits = repair <= MAX_MODIFICATIONS;
         if !fits {
-            self.cut_off();
+            self.mark_incomplete();
         }
         fits
     }
 
     /// Notes that there may be other sets.
-    pub fn cut_off(&self) {
+    pub fn mark_incomplete(&self) {
         self.complete.set(false);
     }
 
@@ -99,35 +112,35 @@ impl Meter {
     }
 
     /// Every way of one with every way of the other.
-    pub fn both(&self, some: &[Facts], others: &[Facts]) -> Vec<Facts> {
-        if others.iter().any(Facts::is_empty) && others.len() == 1 {
+    pub fn combine(&self, some: &[Repair], others: &[Repair]) -> Vec<Repair> {
+        if others.iter().any(Repair::is_empty) && others.len() == 1 {
             return some.to_vec();
         }
-        let mut ways = Vec::new();
+        let mut alternatives = Vec::new();
         for (one, other) in some.iter().flat_map(|one| others.iter().map(move |other| (one, other))) {
             if !self.spend(1) {
                 break;
             }
-            ways.extend(one.joined(other));
+            alternatives.extend(one.merge(other));
         }
-        self.few(ways)
+        self.smallest(alternatives)
     }
 
     /// The ways of one and the ways of the other.
-    pub fn either(&self, mut some: Vec<Facts>, others: Vec<Facts>) -> Vec<Facts> {
+    pub fn union(&self, mut some: Vec<Repair>, others: Vec<Repair>) -> Vec<Repair> {
         some.extend(others);
-        self.few(some)
+        self.smallest(some)
     }
 
     /// The smallest of these.
-    fn few(&self, mut ways: Vec<Facts>) -> Vec<Facts> {
-        ways.retain(|facts| self.fits(facts.len()));
-        ways.sort();
-        ways.dedup();
-        if ways.len() > MOST_WAYS {
-            self.cut_off();
-            ways.truncate(MOST_WAYS);
+    fn smallest(&self, mut alternatives: Vec<Repair>) -> Vec<Repair> {
+        alternatives.retain(|repair| self.allows_size(repair.len()));
+        alternatives.sort();
+        alternatives.dedup();
+        if alternatives.len() > MAX_ALTERNATIVES {
+            self.mark_incomplete();
+            alternatives.truncate(MAX_ALTERNATIVES);
         }
-        ways
+        alternatives
     }
 }

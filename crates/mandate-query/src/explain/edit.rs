@@ -5,34 +5,34 @@ use std::sync::Arc;
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::fact::{Change, Place};
+use super::repair::{Modification, RepairLocation};
 use mandate_core::schema::{Attribute, EntityRef, Extension, RecordType, Schema, Type};
 use mandate_core::value::{Record, Value};
 
 /// A fact that no value of the type can make true, or that is true already.
-pub struct Impossible;
+pub struct ImpossibleRepair;
 
 /// What stands at a place, before and after an edit.
-type Edit<'e> = &'e dyn Fn(&Type, Option<&Value>) -> Result<Option<Value>, Impossible>;
+type Edit<'e> = &'e dyn Fn(&Type, Option<&Value>) -> Result<Option<Value>, ImpossibleRepair>;
 
 /// A record with an edit of what stands at a path.
-pub fn with(
+pub fn edit_record(
     record: &Record,
     path: &[SmolStr],
     ty: &RecordType,
     edit: Edit<'_>,
-) -> Result<Record, Impossible> {
-    let (name, rest) = path.split_first().ok_or(Impossible)?;
-    let attribute = ty.get(name).ok_or(Impossible)?;
+) -> Result<Record, ImpossibleRepair> {
+    let (name, rest) = path.split_first().ok_or(ImpossibleRepair)?;
+    let attribute = ty.get(name).ok_or(ImpossibleRepair)?;
     let value = match (rest, record.get(name), &attribute.ty) {
         ([], there, ty) => edit(ty, there)?,
         (rest, Some(Value::Record(inner)), Type::Record(ty)) => {
-            Some(Value::Record(with(inner, rest, ty, edit)?))
+            Some(Value::Record(edit_record(inner, rest, ty, edit)?))
         }
-        _ => return Err(Impossible),
+        _ => return Err(ImpossibleRepair),
     };
     if value.is_none() && attribute.required {
-        return Err(Impossible);
+        return Err(ImpossibleRepair);
     }
     let others = record.iter().filter(|(other, _)| *other != name);
     let others = others.map(|(name, value)| (name.clone(), value.clone()));
@@ -41,35 +41,39 @@ pub fn with(
 
 /// What stands at a place after a change, if anything does. Of values that will do, it is the one of
 /// the number.
-pub fn edited(
-    (place, change): (&Place, &Change),
-    number: usize,
+pub fn modified_value(
+    (location, modification): (&RepairLocation, &Modification),
+    example_index: usize,
     ty: &Type,
     there: Option<&Value>,
     schema: &Schema,
-) -> Result<Option<Value>, Impossible> {
-    match (place, change) {
-        (_, Change::Is(value)) => Ok(Some(value.clone())),
-        (_, Change::Absent) => Ok(None),
-        (_, Change::NoneOf(not)) => example(ty, not, number, schema).map(Some).ok_or(Impossible),
-        (Place::Element(_, element), Change::Comes | Change::Goes) => {
-            let comes = *change == Change::Comes;
+) -> Result<Option<Value>, ImpossibleRepair> {
+    match (location, modification) {
+        (_, Modification::SetTo(value)) => Ok(Some(value.clone())),
+        (_, Modification::Unset) => Ok(None),
+        (_, Modification::SetToAnyExcept(not)) => {
+            example_except(ty, not, example_index, schema).map(Some).ok_or(ImpossibleRepair)
+        }
+        (RepairLocation::Element(_, element), Modification::Add | Modification::Remove) => {
+            let comes = *modification == Modification::Add;
             let mut items: BTreeSet<Value> = match there {
                 Some(Value::Set(items)) => items.iter().cloned().collect(),
                 None => BTreeSet::new(),
-                Some(_) => return Err(Impossible),
+                Some(_) => return Err(ImpossibleRepair),
             };
             let changes = if comes { items.insert(element.clone()) } else { items.remove(element) };
-            changes.then(|| Some(Value::Set(items.into_iter().collect::<Arc<[Value]>>()))).ok_or(Impossible)
+            changes
+                .then(|| Some(Value::Set(items.into_iter().collect::<Arc<[Value]>>())))
+                .ok_or(ImpossibleRepair)
         }
-        _ => Err(Impossible),
+        _ => Err(ImpossibleRepair),
     }
 }
 
 /// Some value of a type that is none of these, by its number among them; of few, the last.
-fn example(ty: &Type, not: &BTreeSet<Value>, number: usize, schema: &Schema) -> Option<Value> {
-    let all = (0..=not.len() + number).filter_map(|n| nth_example(ty, n, schema));
-    all.filter(|value| !not.contains(value)).take(number + 1).last()
+fn example_except(ty: &Type, not: &BTreeSet<Value>, example_index: usize, schema: &Schema) -> Option<Value> {
+    let all = (0..=not.len() + example_index).filter_map(|n| nth_example(ty, n, schema));
+    all.filter(|value| !not.contains(value)).take(example_index + 1).last()
 }
 
 fn nth_example(ty: &Type, n: usize, schema: &Schema) -> Option<Value> {

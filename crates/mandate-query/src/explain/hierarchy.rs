@@ -3,24 +3,24 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::budget::Meter;
-use super::fact::{Change, Facts, Place};
+use super::repair::{Modification, Repair, RepairLocation};
 use mandate_core::entities::Entities;
 use mandate_core::schema::{EntityRef, Kind, Name, Schema};
 use mandate_core::seen::Seen;
 
 /// The shortest chain of direct memberships from one entity to another of these, both ends included.
 /// An entity that is one of them itself is a chain of one.
-pub fn chain(
+pub fn shortest_chain(
     entities: &Entities,
     from: Name<'_>,
     to: &[EntityRef],
-    without: &Facts,
+    without: &Repair,
 ) -> Option<Vec<EntityRef>> {
     let cut = |child: Name<'_>, parent: Name<'_>| {
-        let edge = Place::Membership(child.to_owned(), parent.to_owned());
-        !without.is_empty() && without.includes(&Facts::one(edge, Change::Goes))
+        let edge = RepairLocation::Membership(child.to_owned(), parent.to_owned());
+        !without.is_empty() && without.includes(&Repair::single(edge, Modification::Remove))
     };
-    shortest(
+    shortest_path(
         from,
         |at| to.iter().any(|to| to.name() == at),
         |at| {
@@ -32,17 +32,18 @@ pub fn chain(
 }
 
 /// The types between two, on the shortest way by which the schema lets the one be in the other.
-pub fn through(schema: &Schema, from: Kind, to: Kind) -> Vec<Kind> {
+pub fn types_between(schema: &Schema, from: Kind, to: Kind) -> Vec<Kind> {
     let parents = |kind: Kind| schema.kind(kind).parents.clone();
     // A kind can be in itself: the way leaves it first.
-    let ways = parents(from).into_iter().filter_map(|first| shortest(first, |kind| kind == to, parents));
-    let mut way = ways.min_by_key(Vec::len).unwrap_or_default();
+    let alternatives =
+        parents(from).into_iter().filter_map(|first| shortest_path(first, |kind| kind == to, parents));
+    let mut way = alternatives.min_by_key(Vec::len).unwrap_or_default();
     way.pop();
     way
 }
 
 /// Breadth first.
-fn shortest<T: Copy + Eq + std::hash::Hash>(
+fn shortest_path<T: Copy + Eq + std::hash::Hash>(
     from: T,
     found: impl Fn(T) -> bool,
     next: impl Fn(T) -> Vec<T>,
@@ -67,7 +68,7 @@ fn shortest<T: Copy + Eq + std::hash::Hash>(
 }
 
 /// An entity and all that it is in.
-pub fn with_all_above(entities: &Entities, entity: Name<'_>) -> Vec<EntityRef> {
+pub fn with_ancestors(entities: &Entities, entity: Name<'_>) -> Vec<EntityRef> {
     let (mut all, mut seen, mut next) = (vec![entity.to_owned()], Seen::default(), 0);
     while let Some(at) = all.get(next).cloned() {
         next += 1;
@@ -78,20 +79,20 @@ pub fn with_all_above(entities: &Entities, entity: Name<'_>) -> Vec<EntityRef> {
 }
 
 /// The ways to take an entity out of all of these, each by dropping direct memberships.
-pub fn cuts(entities: &Entities, from: Name<'_>, of: &[EntityRef], meter: &Meter) -> Vec<Facts> {
-    let (mut cuts, mut open) = (Vec::new(), vec![Facts::default()]);
-    let cost = u32::try_from(with_all_above(entities, from).len()).unwrap_or(u32::MAX);
+pub fn membership_cuts(entities: &Entities, from: Name<'_>, of: &[EntityRef], meter: &Meter) -> Vec<Repair> {
+    let (mut cuts, mut open) = (Vec::new(), vec![Repair::default()]);
+    let cost = u32::try_from(with_ancestors(entities, from).len()).unwrap_or(u32::MAX);
     while let Some(without) = open.pop() {
         if !meter.spend(cost) {
             break;
         }
-        match chain(entities, from, of, &without) {
+        match shortest_chain(entities, from, of, &without) {
             None => cuts.push(without),
-            Some(_) if !meter.fits(without.len() + 1) => {}
+            Some(_) if !meter.allows_size(without.len() + 1) => {}
             Some(chain) => open.extend(chain.windows(2).filter_map(|edge| {
                 let [child, parent] = edge else { return None };
-                let edge = Place::Membership(child.clone(), parent.clone());
-                Some(without.then(&Facts::one(edge, Change::Goes)))
+                let edge = RepairLocation::Membership(child.clone(), parent.clone());
+                Some(without.with_overrides(&Repair::single(edge, Modification::Remove)))
             })),
         }
     }

@@ -5,35 +5,35 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::anchors::Anchors;
-use super::{Position, WalkPart};
+use super::start_points::StartPoints;
+use super::{Cursor, WalkPhase};
 use mandate_core::entities::{Entities, Entity};
 use mandate_core::schema::{EntityRef, Kind, Name, Schema};
 use mandate_core::seen::Seen;
 use mandate_core::snapshot::Snapshot;
 
 /// One step of a walk.
-pub struct Visit {
+pub struct WalkStep {
     /// Where it is, or nowhere new: what is here counts elsewhere.
-    pub position: Option<Position>,
+    pub cursor: Option<Cursor>,
     /// Whether it is one that may be found; else it is only what others are in.
-    pub candidate: bool,
+    pub is_candidate: bool,
 }
 
 pub struct Walk<'a> {
     entities: &'a Entities,
     schema: &'a Schema,
     kind: Kind,
-    anchors: Option<&'a Anchors>,
+    start_points: Option<&'a StartPoints>,
     /// The types that lead to the one that is looked for, itself included; sorted.
-    leading: Vec<Kind>,
+    path_types: Vec<Kind>,
     named: Box<dyn Iterator<Item = &'a EntityRef> + 'a>,
     within: Box<dyn Iterator<Item = &'a EntityRef> + 'a>,
     /// The way down: each parent with its members that are still to come.
-    open: Vec<Level<'a>>,
+    stack: Vec<Frame<'a>>,
 }
 
-struct Level<'a> {
+struct Frame<'a> {
     /// `None` above all entities.
     parent: Option<Name<'a>>,
     members: Box<dyn Iterator<Item = &'a Entity> + 'a>,
@@ -45,8 +45,8 @@ impl<'a> Walk<'a> {
     pub fn new(
         snapshot: &'a Snapshot,
         kind: Kind,
-        anchors: Option<&'a Anchors>,
-        after: Option<&'a Position>,
+        start_points: Option<&'a StartPoints>,
+        after: Option<&'a Cursor>,
     ) -> Option<Self> {
         let schema = snapshot.schema();
         let parents = &schema.kind(kind).parents;
@@ -56,54 +56,54 @@ impl<'a> Walk<'a> {
             entities: snapshot.entities(),
             schema,
             kind,
-            anchors,
-            leading: schema.kinds().map(|(kind, _)| kind).filter(|it| leads(*it)).collect(),
-            named: Box::new(anchors.into_iter().flat_map(|anchors| &anchors.named)),
-            within: Box::new(anchors.into_iter().flat_map(|anchors| &anchors.within)),
-            open: Vec::new(),
+            start_points,
+            path_types: schema.kinds().map(|(kind, _)| kind).filter(|it| leads(*it)).collect(),
+            named: Box::new(start_points.into_iter().flat_map(|start_points| &start_points.named)),
+            within: Box::new(start_points.into_iter().flat_map(|start_points| &start_points.within)),
+            stack: Vec::new(),
         };
-        match (after, anchors) {
-            (Some(after), _) => walk.go_to(after)?,
-            (None, None) => walk.open_all(None),
+        match (after, start_points) {
+            (Some(after), _) => walk.seek(after)?,
+            (None, None) => walk.push_roots(None),
             (None, Some(_)) => {}
         }
         Some(walk)
     }
 
     /// Goes to where a walk before ended.
-    fn go_to(&mut self, after: &'a Position) -> Option<()> {
-        let last = &after.last;
-        let Some(anchors) = self.anchors else {
-            self.open_all(Some(last.name()));
-            return (last.kind == self.kind && after.part == WalkPart::Members).then_some(());
+    fn seek(&mut self, after: &'a Cursor) -> Option<()> {
+        let last = &after.last_entity;
+        let Some(start_points) = self.start_points else {
+            self.push_roots(Some(last.name()));
+            return (last.kind == self.kind && after.phase == WalkPhase::Descendants).then_some(());
         };
-        if after.part == WalkPart::Named {
-            self.named = Box::new(anchors.named.range::<EntityRef, _>((Excluded(last), Unbounded)));
-            return anchors.named.contains(last).then_some(());
+        if after.phase == WalkPhase::Named {
+            self.named = Box::new(start_points.named.range::<EntityRef, _>((Excluded(last), Unbounded)));
+            return start_points.named.contains(last).then_some(());
         }
-        let home = self.home(last.name()).filter(|_| self.leading.contains(&last.kind))?;
+        let owner = self.owning_start_point(last.name()).filter(|_| self.path_types.contains(&last.kind))?;
         self.named = Box::new(std::iter::empty());
-        self.within = Box::new(anchors.within.range::<EntityRef, _>((Excluded(home), Unbounded)));
+        self.within = Box::new(start_points.within.range::<EntityRef, _>((Excluded(owner), Unbounded)));
         let mut path = vec![last.name()];
-        while let Some(name) = path.last().copied().filter(|name| *name != home.name()) {
-            path.push(self.least_parent(&self.entities.get(name)?.entity, home.name())?);
+        while let Some(name) = path.last().copied().filter(|name| *name != owner.name()) {
+            path.push(self.least_parent(&self.entities.get(name)?.entity, owner.name())?);
         }
         path.reverse();
         for (n, name) in path.iter().enumerate() {
-            self.open(*name, path.get(n + 1).copied());
+            self.push_members(*name, path.get(n + 1).copied());
         }
         Some(())
     }
 
-    fn open_all(&mut self, after: Option<Name<'a>>) {
+    fn push_roots(&mut self, after: Option<Name<'a>>) {
         let members = Box::new(self.entities.members(None, self.kind, after, self.schema));
-        self.open.push(Level { parent: None, members });
+        self.stack.push(Frame { parent: None, members });
     }
 
     /// Opens the members of an entity, after one of them.
-    fn open(&mut self, parent: Name<'a>, after: Option<Name<'a>>) {
+    fn push_members(&mut self, parent: Name<'a>, after: Option<Name<'a>>) {
         let (entities, schema) = (self.entities, self.schema);
-        let kinds = self.leading.iter().copied();
+        let kinds = self.path_types.iter().copied();
         let kinds = kinds.filter(|kind| schema.kind(*kind).parents.contains(&parent.kind));
         let kinds: Vec<Kind> = kinds.filter(|kind| after.is_none_or(|after| *kind >= after.kind)).collect();
         if kinds.is_empty() {
@@ -113,85 +113,92 @@ impl<'a> Walk<'a> {
             let after = after.filter(|after| after.kind == kind);
             entities.members(Some(parent), kind, after, schema)
         });
-        self.open.push(Level { parent: Some(parent), members: Box::new(members) });
+        self.stack.push(Frame { parent: Some(parent), members: Box::new(members) });
     }
 
     /// Where an entity counts: the least of the anchors that it is or that it is in.
-    fn home(&self, name: Name<'_>) -> Option<&'a EntityRef> {
-        let within = &self.anchors?.within;
+    fn owning_start_point(&self, name: Name<'_>) -> Option<&'a EntityRef> {
+        let within = &self.start_points?.within;
         let itself = within.get(&name.to_owned());
-        let above = above(self.entities, name).into_iter().filter_map(|above| within.get(&above.to_owned()));
+        let above =
+            ancestors(self.entities, name).into_iter().filter_map(|above| within.get(&above.to_owned()));
         itself.into_iter().chain(above).min()
     }
 
     /// The parent that an entity below an anchor counts below.
-    fn least_parent(&self, entity: &'a Entity, anchor: Name<'_>) -> Option<Name<'a>> {
+    fn least_parent(&self, entity: &'a Entity, start_point: Name<'_>) -> Option<Name<'a>> {
         let mut parents: Vec<Name<'_>> = entity
             .parents()
-            .filter(|parent| *parent == anchor || self.leading.contains(&parent.kind))
+            .filter(|parent| *parent == start_point || self.path_types.contains(&parent.kind))
             .collect();
         if parents.len() == 1 {
             return parents.pop();
         }
         parents.sort_unstable();
-        let below = |parent: &Name<'_>| *parent == anchor || above(self.entities, *parent).contains(&anchor);
+        let below = |parent: &Name<'_>| {
+            *parent == start_point || ancestors(self.entities, *parent).contains(&start_point)
+        };
         parents.into_iter().find(below)
     }
 
-    fn counts_here(&self, entity: &'a Entity, parent: Name<'_>) -> bool {
-        let anchor = self.open.first().and_then(|level| level.parent).unwrap_or(parent);
-        let alone = self.anchors.is_some_and(|anchors| anchors.within.len() == 1);
-        let home = alone || self.home(entity.name()).is_some_and(|home| home.name() == anchor);
-        home && self.least_parent(entity, anchor) == Some(parent)
+    fn is_counted_under(&self, entity: &'a Entity, parent: Name<'_>) -> bool {
+        let start_point = self.stack.first().and_then(|frame| frame.parent).unwrap_or(parent);
+        let alone = self.start_points.is_some_and(|start_points| start_points.within.len() == 1);
+        let owner =
+            alone || self.owning_start_point(entity.name()).is_some_and(|owner| owner.name() == start_point);
+        owner && self.least_parent(entity, start_point) == Some(parent)
     }
 
-    fn below(&mut self, parent: Option<Name<'a>>, entity: &'a Entity) -> Visit {
+    fn visit_member(&mut self, parent: Option<Name<'a>>, entity: &'a Entity) -> WalkStep {
         let name = entity.name();
         match parent {
-            None => self.member(name),
-            Some(parent) if self.counts_here(entity, parent) => {
-                self.open(name, None);
-                self.member(name)
+            None => self.step_at(name),
+            Some(parent) if self.is_counted_under(entity, parent) => {
+                self.push_members(name, None);
+                self.step_at(name)
             }
-            Some(_) => Visit { position: None, candidate: false },
+            Some(_) => WalkStep { cursor: None, is_candidate: false },
         }
     }
 
-    fn member(&self, name: Name<'_>) -> Visit {
+    fn step_at(&self, name: Name<'_>) -> WalkStep {
         // What was named was visited before.
-        let named = self.anchors.is_some_and(|anchors| anchors.named.contains(&name.to_owned()));
-        let position = Some(Position { part: WalkPart::Members, last: name.to_owned() });
-        Visit { position, candidate: name.kind == self.kind && !named }
+        let named =
+            self.start_points.is_some_and(|start_points| start_points.named.contains(&name.to_owned()));
+        let cursor = Some(Cursor { phase: WalkPhase::Descendants, last_entity: name.to_owned() });
+        WalkStep { cursor, is_candidate: name.kind == self.kind && !named }
     }
 }
 
 impl Iterator for Walk<'_> {
-    type Item = Visit;
+    type Item = WalkStep;
 
-    fn next(&mut self) -> Option<Visit> {
+    fn next(&mut self) -> Option<WalkStep> {
         if let Some(name) = self.named.next() {
-            let position = Some(Position { part: WalkPart::Named, last: name.clone() });
-            return Some(Visit { position, candidate: name.kind == self.kind });
+            let cursor = Some(Cursor { phase: WalkPhase::Named, last_entity: name.clone() });
+            return Some(WalkStep { cursor, is_candidate: name.kind == self.kind });
         }
-        while let Some(level) = self.open.last_mut() {
-            let parent = level.parent;
-            match level.members.next() {
-                Some(entity) => return Some(self.below(parent, entity)),
-                None => drop(self.open.pop()),
+        while let Some(frame) = self.stack.last_mut() {
+            let parent = frame.parent;
+            match frame.members.next() {
+                Some(entity) => return Some(self.visit_member(parent, entity)),
+                None => drop(self.stack.pop()),
             }
         }
-        let anchor = self.within.next()?;
-        if self.home(anchor.name()) != Some(anchor) || !self.leading.contains(&anchor.kind) {
+        let start_point = self.within.next()?;
+        if self.owning_start_point(start_point.name()) != Some(start_point)
+            || !self.path_types.contains(&start_point.kind)
+        {
             // It lies in another anchor, and all that is in it as well; or nothing fitting is in it.
-            return Some(Visit { position: None, candidate: false });
+            return Some(WalkStep { cursor: None, is_candidate: false });
         }
-        self.open(anchor.name(), None);
-        Some(self.member(anchor.name()))
+        self.push_members(start_point.name(), None);
+        Some(self.step_at(start_point.name()))
     }
 }
 
 /// All that an entity is in, directly or not.
-pub fn above<'a>(entities: &'a Entities, name: Name<'_>) -> Vec<Name<'a>> {
+pub fn ancestors<'a>(entities: &'a Entities, name: Name<'_>) -> Vec<Name<'a>> {
     let parents = |name: Name<'_>| entities.get(name).into_iter().flat_map(|stored| stored.entity.parents());
     let mut seen = Seen::default();
     let mut above: Vec<Name<'a>> = parents(name).filter(|parent| seen.insert(*parent)).collect();

@@ -16,7 +16,7 @@ use super::{evaluation, search};
 use crate::body::{BodyError, ReceivedBody, read_body};
 use crate::listen::rejection::RejectionReason;
 use mandate_core::json::{Json, Object};
-use mandate_pdp::{Pdp, Refusal};
+use mandate_pdp::{Pdp, PdpError};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -134,12 +134,12 @@ impl ApiError {
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
+impl From<PdpError> for ApiError {
+    fn from(refusal: PdpError) -> Self {
         match refusal {
-            Refusal::Request(error) => Self::bad_request(request_error_message(&error)),
+            PdpError::Request(error) => Self::bad_request(request_error_message(&error)),
             // Why is in the log; the caller can do nothing about it.
-            Refusal::Decide(_) => Self::internal("the request could not be decided"),
+            PdpError::Decide(_) => Self::internal("the request could not be decided"),
         }
     }
 }

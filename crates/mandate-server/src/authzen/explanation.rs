@@ -10,7 +10,9 @@ use mandate_core::decision::Decision;
 use mandate_core::policies::PolicyInfo;
 use mandate_core::schema::{EntityRef, Schema};
 use mandate_core::value::Value;
-use mandate_query::explain::{Change, Explanation, Facts, Holder, Place, Spot, through};
+use mandate_query::explain::{
+    AttributeOwner, AttributePath, Explanation, Modification, Repair, RepairLocation, types_between,
+};
 
 /// Why a decision is what it is, and what would make a denial a permit.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -75,8 +77,12 @@ impl<'d> ExplanationJson<'d> {
                 ExplanationDetail::Permit { chains: chains.iter().map(chain).collect() }
             }
             Explanation::Denial { missing, complete } => {
-                let set =
-                    |facts: &Facts| facts.iter().map(|(place, change)| fact(place, change, schema)).collect();
+                let set = |repair: &Repair| {
+                    repair
+                        .iter()
+                        .map(|(location, modification)| fact(location, modification, schema))
+                        .collect()
+                };
                 ExplanationDetail::Denial { missing: missing.iter().map(set).collect(), complete: *complete }
             }
         };
@@ -84,23 +90,25 @@ impl<'d> ExplanationJson<'d> {
     }
 }
 
-fn fact(place: &Place, change: &Change, schema: &Schema) -> Fact {
-    match place {
-        Place::Membership(entity, of) => {
+fn fact(location: &RepairLocation, modification: &Modification, schema: &Schema) -> Fact {
+    match location {
+        RepairLocation::Membership(entity, of) => {
             let (entity_name, of_name) = (name(entity, schema), name(of, schema));
-            if *change == Change::Goes {
+            if *modification == Modification::Remove {
                 return Fact::NotMember { entity: entity_name, of: of_name };
             }
-            let through = through(schema, entity.kind, of.kind).into_iter();
+            let through = types_between(schema, entity.kind, of.kind).into_iter();
             let through = through.map(|kind| schema.kind(kind).name.to_string()).collect();
             Fact::Member { entity: entity_name, of: of_name, through }
         }
-        Place::Value(spot) => attribute_fact(spot, required_value(change, schema), schema),
-        Place::Element(spot, element) => {
+        RepairLocation::Value(attribute_path) => {
+            attribute_fact(attribute_path, required_value(modification, schema), schema)
+        }
+        RepairLocation::Element(attribute_path, element) => {
             let element = value(element, schema);
-            let goes = *change == Change::Goes;
+            let goes = *modification == Modification::Remove;
             attribute_fact(
-                spot,
+                attribute_path,
                 if goes { RequiredValue::Excludes(element) } else { RequiredValue::Includes(element) },
                 schema,
             )
@@ -108,20 +116,22 @@ fn fact(place: &Place, change: &Change, schema: &Schema) -> Fact {
     }
 }
 
-fn attribute_fact(spot: &Spot, wanted: RequiredValue, schema: &Schema) -> Fact {
-    let path = spot.path.join(".");
-    match &spot.holder {
-        Holder::Context => Fact::Context { path, wanted },
-        Holder::Entity(entity) => Fact::Attribute { entity: name(entity, schema), path, wanted },
+fn attribute_fact(attribute_path: &AttributePath, wanted: RequiredValue, schema: &Schema) -> Fact {
+    let path = attribute_path.path.join(".");
+    match &attribute_path.owner {
+        AttributeOwner::Context => Fact::Context { path, wanted },
+        AttributeOwner::Entity(entity) => Fact::Attribute { entity: name(entity, schema), path, wanted },
     }
 }
 
-fn required_value(change: &Change, schema: &Schema) -> RequiredValue {
-    match change {
-        Change::Is(it) => RequiredValue::Value(value(it, schema)),
-        Change::NoneOf(not) if not.is_empty() => RequiredValue::Present(true),
-        Change::NoneOf(not) => RequiredValue::NoneOf(not.iter().map(|it| value(it, schema)).collect()),
-        Change::Absent | Change::Comes | Change::Goes => RequiredValue::Present(false),
+fn required_value(modification: &Modification, schema: &Schema) -> RequiredValue {
+    match modification {
+        Modification::SetTo(it) => RequiredValue::Value(value(it, schema)),
+        Modification::SetToAnyExcept(not) if not.is_empty() => RequiredValue::Present(true),
+        Modification::SetToAnyExcept(not) => {
+            RequiredValue::NoneOf(not.iter().map(|it| value(it, schema)).collect())
+        }
+        Modification::Unset | Modification::Add | Modification::Remove => RequiredValue::Present(false),
     }
 }
 

@@ -14,17 +14,17 @@ use mandate_core::digest::Digest;
 use mandate_core::json::{Json, Object};
 use mandate_core::request::{Named, Part, Question, RequestError};
 use mandate_core::schema::{EntityRef, Schema, Unresolved};
-use mandate_pdp::Refusal;
-use mandate_query::search::{Bounds, Position, SearchError, Side, WalkPart};
+use mandate_pdp::PdpError;
+use mandate_query::search::{Cursor, PageLimits, SearchError, Target, WalkPhase};
 
 /// The subjects that may do something to a resource.
 pub fn subject(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
-    entities(api, object, Side::Principal, deadline)
+    entities(api, object, Target::Principal, deadline)
 }
 
 /// The resources that a subject may do something to.
 pub fn resource(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
-    entities(api, object, Side::Resource, deadline)
+    entities(api, object, Target::Resource, deadline)
 }
 
 /// What a subject may do to a resource.
@@ -39,7 +39,7 @@ pub fn action(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Ap
     let token = page_request.token(&digest, view.revision())?;
     let actions = match view.search_actions(&question) {
         Ok(actions) => actions,
-        Err(Refusal::Request(error)) if names_what_schema_lacks(&error, &question, schema) => Vec::new(),
+        Err(PdpError::Request(error)) if names_what_schema_lacks(&error, &question, schema) => Vec::new(),
         Err(refusal) => return Err(refusal.into()),
     };
     let limit = page_request.page_size(token.as_ref());
@@ -62,12 +62,12 @@ pub fn action(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Ap
     to_json_bytes(&SearchResponse { page: NextPage { next_token: next_token.unwrap_or_default() }, results })
 }
 
-fn entities(api: &Api, object: &Object<'_>, side: Side, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
+fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
     let page_request = PageRequest::read(object, &api.limits)?;
-    let search_kind = if side == Side::Principal { SearchKind::Subject } else { SearchKind::Resource };
+    let search_kind = if target == Target::Principal { SearchKind::Subject } else { SearchKind::Resource };
     let question =
         RequestFields::from_object(object).search_question(search_kind).map_err(ApiError::bad_request)?;
-    let kind = if side == Side::Principal { question.principal.kind } else { question.resource.kind };
+    let kind = if target == Target::Principal { question.principal.kind } else { question.resource.kind };
     let view = api.pdp.view();
     let schema = view.snapshot().schema();
     let request = match view.snapshot().read(&question) {
@@ -80,9 +80,9 @@ fn entities(api: &Api, object: &Object<'_>, side: Side, deadline: Deadline) -> R
                 to_json_bytes(&SearchResponse::default())
             };
         }
-        Err(error) => return Err(Refusal::from(error).into()),
+        Err(error) => return Err(PdpError::from(error).into()),
     };
-    let digest = Digest::of([format!("{side:?} {request:?}").as_bytes()]);
+    let digest = Digest::of([format!("{target:?} {request:?}").as_bytes()]);
     let token = page_request.token(&digest, view.revision())?;
     let limit = page_request.page_size(token.as_ref());
     let after =
@@ -90,12 +90,13 @@ fn entities(api: &Api, object: &Object<'_>, side: Side, deadline: Deadline) -> R
     // A page can end anywhere, so it does in good time.
     let page_deadline = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
     let go_on = || Instant::now() < page_deadline;
-    let bounds = Bounds { results: limit, steps: api.limits.max_search_steps, go_on: &go_on };
+    let page_limits =
+        PageLimits { max_results: limit, max_visited: api.limits.max_search_steps, may_continue: &go_on };
     // A page takes longer than other requests, which must not wait for it.
-    let page = tokio::task::block_in_place(|| view.search(&request, side, after.as_ref(), bounds));
+    let page = tokio::task::block_in_place(|| view.search(&request, target, after.as_ref(), page_limits));
     let page = page.map_err(|error| match error {
-        SearchError::Position => PageToken::invalid(),
-        SearchError::Decide(error) => Refusal::from(error).into(),
+        SearchError::InvalidCursor => PageToken::invalid(),
+        SearchError::Decide(error) => PdpError::from(error).into(),
     })?;
     if Instant::now() > deadline {
         return Err(ApiError::timed_out("the answer took too long: search for less at a time"));
@@ -104,7 +105,7 @@ fn entities(api: &Api, object: &Object<'_>, side: Side, deadline: Deadline) -> R
         .next
         .map(|at| PageToken::new(&digest, view.revision(), limit, to_page_end(&at, schema)).encode());
     let results =
-        page.found.into_iter().map(|EntityRef { id, .. }| SearchResult::Entity { r#type: kind, id });
+        page.results.into_iter().map(|EntityRef { id, .. }| SearchResult::Entity { r#type: kind, id });
     to_json_bytes(&SearchResponse {
         page: NextPage { next_token: next.unwrap_or_default() },
         results: results.collect(),
@@ -135,15 +136,15 @@ fn canonical_text(object: &Object<'_>) -> String {
     format!("{members:?}")
 }
 
-fn to_cursor(place: &PageEnd, schema: &Schema) -> Option<Position> {
-    let part = if place.named { WalkPart::Named } else { WalkPart::Members };
+fn to_cursor(place: &PageEnd, schema: &Schema) -> Option<Cursor> {
+    let phase = if place.named { WalkPhase::Named } else { WalkPhase::Descendants };
     let kind = schema.kind_of_full_name(&place.kind)?;
-    Some(Position { part, last: EntityRef { kind, id: SmolStr::new(&place.id) } })
+    Some(Cursor { phase, last_entity: EntityRef { kind, id: SmolStr::new(&place.id) } })
 }
 
-fn to_page_end(position: &Position, schema: &Schema) -> PageEnd {
-    let kind = schema.kind(position.last.kind).name.to_string();
-    PageEnd { named: position.part == WalkPart::Named, kind, id: position.last.id.to_string() }
+fn to_page_end(cursor: &Cursor, schema: &Schema) -> PageEnd {
+    let kind = schema.kind(cursor.last_entity.kind).name.to_string();
+    PageEnd { named: cursor.phase == WalkPhase::Named, kind, id: cursor.last_entity.id.to_string() }
 }
 
 /// Whether a search finds nothing because it is about what the schema does not have.

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use mandate_core::decision::Decision;
 use mandate_core::json::legible;
-use mandate_pdp::{Pdp, Refusal, View};
-use mandate_routes::{HttpRequest, Unrouted};
+use mandate_pdp::{Pdp, PdpError, View};
+use mandate_routes::{HttpRequest, RouteError};
 
 /// Headers with this prefix are Mandate's word; from a client they mean nothing and have to be removed.
 pub const HEADER_PREFIX: &str = "x-mandate-";
@@ -69,12 +69,12 @@ pub fn check(pdp: &Pdp, request: &HttpRequest<'_>) -> Result<GatewayDecision, De
     let route = Some(routed.route.id.clone());
     match view.decide(&routed.question()) {
         Ok(decision) => Ok(GatewayDecision::from_decision(&view, route, &decision)),
-        Err(Refusal::Request(error)) => {
+        Err(PdpError::Request(error)) => {
             pdp.count_bad_request();
             let reason = format!("The request does not say what its route asks: {error}.");
-            Ok(GatewayDecision { route, ..GatewayDecision::deny(&view, "misfit", reason) })
+            Ok(GatewayDecision { route, ..GatewayDecision::deny(&view, "invalid_request", reason) })
         }
-        Err(Refusal::Decide(_)) => Err(DecisionFailed),
+        Err(PdpError::Decide(_)) => Err(DecisionFailed),
     }
 }
 
@@ -91,14 +91,14 @@ impl GatewayDecision {
         }
     }
 
-    fn from_route_error(view: &View<'_>, unrouted: &Unrouted<'_>) -> Self {
+    fn from_route_error(view: &View<'_>, unrouted: &RouteError<'_>) -> Self {
         match unrouted {
-            Unrouted::Path(error) => {
+            RouteError::Path(error) => {
                 Self::deny(view, "bad_path", format!("The request is refused: {error}."))
             }
-            Unrouted::NoRoute => Self::deny(view, "no_route", "No route takes the request.".to_owned()),
+            RouteError::NoRoute => Self::deny(view, "no_route", "No route takes the request.".to_owned()),
             // What exactly is missing may name what only the gateway is to know; the log has it.
-            Unrouted::Missing { route, part, missing: _ } => {
+            RouteError::MissingValue { route, part, missing: _ } => {
                 let reason = format!("The request does not say what its route reads: {part}.");
                 Self { route: Some(route.id.clone()), ..Self::deny(view, "missing", reason) }
             }
@@ -108,7 +108,7 @@ impl GatewayDecision {
     /// A gateway does not say what it asks about: its configuration is wrong, so nobody gets through.
     pub fn misconfigured(pdp: &Pdp, lacks: &str) -> Self {
         let reason = format!("The gateway has to say once, in `{lacks}`, what it asks about.");
-        Self::deny(&pdp.view(), "unasked", reason)
+        Self::deny(&pdp.view(), "gateway_misconfigured", reason)
     }
 
     fn deny(view: &View<'_>, outcome: &'static str, reason: String) -> Self {

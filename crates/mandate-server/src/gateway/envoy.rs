@@ -18,7 +18,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::gateway::check::{self, DecisionFailed, GatewayDecision};
 use mandate_core::json::{Json, Object};
 use mandate_pdp::Pdp;
-use mandate_routes::{Body, HttpRequest};
+use mandate_routes::{HttpRequest, RequestBody};
 
 /// The path that all calls of the service begin with.
 pub const SERVICE_PATH_PREFIX: &str = "/envoy.service.auth.v3.Authorization/";
@@ -109,7 +109,7 @@ fn to_http_request(attributes: &AttributeContext) -> HttpRequest<'_> {
     HttpRequest {
         method: http.map_or("", |http| http.method.as_str()),
         target: http.map_or("", |http| http.path.as_str()),
-        body: http.map_or(Body::None, |http| body(&http.body, &http.raw_body, &headers)),
+        body: http.map_or(RequestBody::None, |http| body(&http.body, &http.raw_body, &headers)),
         headers,
         depth: Json::DEEPEST,
         extensions: attributes
@@ -128,18 +128,18 @@ fn value(header: &HeaderValue) -> &[u8] {
 }
 
 /// The body, unless a part of it is missing: by Envoy's word, or by its length.
-fn body<'a>(text: &'a str, raw: &'a [u8], headers: &[(&str, &[u8])]) -> Body<'a> {
+fn body<'a>(text: &'a str, raw: &'a [u8], headers: &[(&str, &[u8])]) -> RequestBody<'a> {
     let bytes = if raw.is_empty() { text.as_bytes() } else { raw };
     if bytes.is_empty() {
-        return Body::None;
+        return RequestBody::None;
     }
     let named = |name| headers.iter().filter(move |(it, _)| *it == name).map(|(_, value)| *value);
     let is_truncated = named("x-envoy-auth-partial-body").any(|value| value != b"false");
     let length = named("content-length").find_map(|value| std::str::from_utf8(value).ok()?.parse().ok());
     if is_truncated || length.is_some_and(|length: usize| length > bytes.len()) {
-        Body::Partial
+        RequestBody::Partial
     } else {
-        Body::Whole(bytes)
+        RequestBody::Complete(bytes)
     }
 }
 

@@ -12,7 +12,7 @@ use hyper::{Response, StatusCode};
 use crate::body::ReceivedBody;
 use crate::gateway::check::{self, DecisionFailed, GatewayDecision};
 use mandate_pdp::Pdp;
-use mandate_routes::{Body, HttpRequest};
+use mandate_routes::{HttpRequest, RequestBody};
 
 /// Where gateways ask by headers.
 pub const FORWARD_AUTH_PATH: &str = "/forward-auth";
@@ -35,10 +35,10 @@ pub fn is_gateway_path(path: &str) -> bool {
 pub fn respond(pdp: &Pdp, head: &Parts, arrived: &ReceivedBody, depth: usize) -> Response<Bytes> {
     let headers = header_pairs(&head.headers);
     let body = match arrived {
-        ReceivedBody::Complete(bytes) if bytes.is_empty() => Body::None,
-        ReceivedBody::Complete(_) if is_body_truncated(&head.headers) => Body::Partial,
-        ReceivedBody::Complete(bytes) => Body::Whole(bytes),
-        ReceivedBody::TooLong => Body::Partial,
+        ReceivedBody::Complete(bytes) if bytes.is_empty() => RequestBody::None,
+        ReceivedBody::Complete(_) if is_body_truncated(&head.headers) => RequestBody::Partial,
+        ReceivedBody::Complete(bytes) => RequestBody::Complete(bytes),
+        ReceivedBody::TooLong => RequestBody::Partial,
     };
     let (method, target) = match original_request(head) {
         Ok(described) => described,

@@ -3,7 +3,7 @@
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
-use mandate_routes::certificate::{Certificate, Field};
+use mandate_routes::certificate::{Certificate, CertificateField};
 
 /// When a certificate ends to be valid, in seconds since the epoch.
 ///
@@ -23,8 +23,10 @@ pub fn not_after(certificate: &CertificateDer<'_>) -> Result<i64, String> {
 /// The names that a client's certificate has: its URIs, then its host names; only where it has none of
 /// these, the common name of its subject.
 pub fn subject_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let Some(certificate) = Certificate::of_der(certificate) else { return Vec::new() };
-    let names = [Field::Uri, Field::Dns].into_iter().flat_map(|field| certificate.values(field));
+    let Some(certificate) = Certificate::from_der(certificate) else { return Vec::new() };
+    let names = [CertificateField::Uri, CertificateField::Dns]
+        .into_iter()
+        .flat_map(|field| certificate.values(field));
     let names: Vec<String> = names.collect();
-    if names.is_empty() { certificate.values(Field::CommonName) } else { names }
+    if names.is_empty() { certificate.values(CertificateField::CommonName) } else { names }
 }

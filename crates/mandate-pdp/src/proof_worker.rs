@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::reload::Wake;
+use super::reload::ReloadTrigger;
 use mandate_core::fault::{Fault, Faults, SourceText};
 use mandate_core::policies::Policies;
-use mandate_sources::loader::LOADING_STACK;
+use mandate_sources::loader::LOADING_STACK_BYTES;
 
 /// How much a proof gives way to requests, the most there is: on a core that they use up it gets about a
 /// sixtieth. With more, one request in a hundred would wait for it.
@@ -20,7 +20,7 @@ const NICENESS: i32 = 19;
 
 /// What a claim that is not proven does to new policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum GuardrailMode {
     /// They are refused.
     Enforce,
     /// They come into use; operators are told.
@@ -29,7 +29,7 @@ pub enum Mode {
     Off,
 }
 
-impl Mode {
+impl GuardrailMode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",
@@ -40,136 +40,137 @@ impl Mode {
 }
 
 /// The gate: its mode, and what proves, or why nothing can be proven.
-pub struct Gate {
-    pub mode: Mode,
+pub struct ProofConfig {
+    pub mode: GuardrailMode,
     pub prover: Result<Prover, String>,
 }
 
 /// Proves what is claimed of policies. It asks now and then whether to go on.
-pub type Prover = Box<dyn FnMut(&Subject, &dyn Fn() -> ControlFlow<()>) -> Findings + Send>;
+pub type Prover = Box<dyn FnMut(&ProofJob, &dyn Fn() -> ControlFlow<()>) -> ProofOutcome + Send>;
 
 /// Policies, and the texts of the claims about them.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub struct ProofJob {
     pub policies: Arc<Policies>,
     pub guardrails: Vec<Arc<SourceText>>,
 }
 
 /// What came of proving: everything that is not proven as an error, and each claim for `/status`.
 #[derive(Debug, Clone)]
-pub struct Findings {
-    pub proven: Result<(), Faults>,
+pub struct ProofOutcome {
+    pub result: Result<(), Faults>,
     /// Whether proving again would come to the same.
-    pub certain: bool,
+    pub is_conclusive: bool,
     pub claims: serde_json::Value,
 }
 
 /// Findings about certain policies.
 #[derive(Debug, Clone)]
-pub struct Verdict {
-    pub findings: Findings,
+pub struct CompletedProof {
+    pub outcome: ProofOutcome,
     /// The digest of the policies that it is about.
     pub policies: String,
     pub took: Duration,
 }
 
-impl Gate {
+impl ProofConfig {
     /// A gate that lets everything pass.
-    pub fn open() -> Self {
-        Self { mode: Mode::Off, prover: Err("guardrails are off".to_owned()) }
+    pub fn disabled() -> Self {
+        Self { mode: GuardrailMode::Off, prover: Err("guardrails are off".to_owned()) }
     }
 
     /// Proves at once; `None` if nothing can be proven here, or nothing is to be.
-    pub fn judge(&mut self, subject: &Subject) -> Option<Verdict> {
-        let prover = self.prover.as_mut().ok().filter(|_| self.mode != Mode::Off)?;
-        Some(judge(prover, subject, &|| ControlFlow::Continue(())))
+    pub fn prove_now(&mut self, job: &ProofJob) -> Option<CompletedProof> {
+        let prover = self.prover.as_mut().ok().filter(|_| self.mode != GuardrailMode::Off)?;
+        Some(run_proof(prover, job, &|| ControlFlow::Continue(())))
     }
 }
 
-fn judge(prover: &mut Prover, subject: &Subject, go_on: &dyn Fn() -> ControlFlow<()>) -> Verdict {
+fn run_proof(prover: &mut Prover, job: &ProofJob, go_on: &dyn Fn() -> ControlFlow<()>) -> CompletedProof {
     let started = Instant::now();
     // A defect in a proof is no proof, and must not end the proving.
-    let findings = std::panic::catch_unwind(AssertUnwindSafe(|| prover(subject, go_on)));
-    let findings = findings.unwrap_or_else(|_| Findings {
-        proven: Err(Fault::error("a defect of this program kept the guardrails from being proven").into()),
-        certain: false,
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| prover(job, go_on)));
+    let outcome = outcome.unwrap_or_else(|_| ProofOutcome {
+        result: Err(Fault::error("a defect of this program kept the guardrails from being proven").into()),
+        is_conclusive: false,
         claims: serde_json::Value::Null,
     });
-    Verdict { findings, policies: subject.policies.digest().to_string(), took: started.elapsed() }
+    CompletedProof { outcome, policies: job.policies.digest().to_string(), took: started.elapsed() }
 }
 
 /// Proves on a thread of its own; only the newest question is ever answered.
-pub(super) struct Gatekeeper {
-    pub mode: Mode,
+pub(super) struct ProofWorker {
+    pub mode: GuardrailMode,
     /// Why nothing is proven.
-    pub why_not: Option<String>,
-    questions: Option<Sender<(u64, Subject)>>,
-    verdicts: Receiver<(u64, Verdict)>,
+    pub unavailable_reason: Option<String>,
+    jobs: Option<Sender<(u64, ProofJob)>>,
+    completed: Receiver<(u64, CompletedProof)>,
     newest: Arc<AtomicU64>,
 }
 
-impl Gatekeeper {
-    pub fn start(gate: Gate, wake: Wake) -> std::io::Result<Self> {
-        let (answer, verdicts) = channel();
+impl ProofWorker {
+    pub fn start(proof_config: ProofConfig, trigger: ReloadTrigger) -> std::io::Result<Self> {
+        let (answer, completed) = channel();
         let newest = Arc::new(AtomicU64::new(0));
-        let mut keeper = Self { mode: gate.mode, why_not: None, questions: None, verdicts, newest };
-        match gate.prover {
-            Err(why) => keeper.why_not = Some(why),
-            Ok(_) if gate.mode == Mode::Off => {}
+        let mut worker =
+            Self { mode: proof_config.mode, unavailable_reason: None, jobs: None, completed, newest };
+        match proof_config.prover {
+            Err(why) => worker.unavailable_reason = Some(why),
+            Ok(_) if proof_config.mode == GuardrailMode::Off => {}
             Ok(prover) => {
-                let (questions, asked) = channel();
-                let newest = Arc::clone(&keeper.newest);
+                let (jobs, asked) = channel();
+                let newest = Arc::clone(&worker.newest);
                 std::thread::Builder::new()
                     .name("prove".into())
-                    .stack_size(LOADING_STACK)
-                    .spawn(move || prove_each(prover, &asked, &newest, &answer, &wake))?;
-                keeper.questions = Some(questions);
+                    .stack_size(LOADING_STACK_BYTES)
+                    .spawn(move || run_jobs(prover, &asked, &newest, &answer, &trigger))?;
+                worker.jobs = Some(jobs);
             }
         }
-        Ok(keeper)
+        Ok(worker)
     }
 
     /// Asks for a verdict, which comes with a wake; false if there will be none. Whatever was asked
     /// before is forgotten.
-    pub fn ask(&self, subject: Subject) -> bool {
-        let number = self.forget();
-        self.questions.as_ref().is_some_and(|questions| questions.send((number, subject)).is_ok())
+    pub fn submit(&self, job: ProofJob) -> bool {
+        let number = self.cancel();
+        self.jobs.as_ref().is_some_and(|jobs| jobs.send((number, job)).is_ok())
     }
 
     /// Wants no verdict on what was asked before.
-    pub fn forget(&self) -> u64 {
+    pub fn cancel(&self) -> u64 {
         self.newest.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// The verdict on what was asked last, once.
-    pub fn verdict(&self) -> Option<Verdict> {
+    pub fn take_completed(&self) -> Option<CompletedProof> {
         let newest = self.newest.load(Ordering::Acquire);
-        self.verdicts.try_iter().filter(|(number, _)| *number == newest).map(|(_, verdict)| verdict).last()
+        self.completed.try_iter().filter(|(number, _)| *number == newest).map(|(_, proof)| proof).last()
     }
 
     /// Whether new policies have to wait for a verdict.
     pub fn enforces(&self) -> bool {
-        self.mode == Mode::Enforce && self.questions.is_some()
+        self.mode == GuardrailMode::Enforce && self.jobs.is_some()
     }
 }
 
-fn prove_each(
+fn run_jobs(
     mut prover: Prover,
-    asked: &Receiver<(u64, Subject)>,
+    asked: &Receiver<(u64, ProofJob)>,
     newest: &AtomicU64,
-    answer: &Sender<(u64, Verdict)>,
-    wake: &Wake,
+    answer: &Sender<(u64, CompletedProof)>,
+    trigger: &ReloadTrigger,
 ) {
     yield_to_requests();
-    while let Ok((number, subject)) = asked.recv() {
+    while let Ok((number, job)) = asked.recv() {
         let wanted = || newest.load(Ordering::Acquire) == number;
         let go_on = || if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
         if !wanted() {
             continue;
         }
-        let verdict = judge(&mut prover, &subject, &go_on);
-        if wanted() && answer.send((number, verdict)).is_ok() {
-            wake.look();
+        let proof = run_proof(&mut prover, &job, &go_on);
+        if wanted() && answer.send((number, proof)).is_ok() {
+            trigger.request_poll();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Routes from TOML. Everything that is wrong is noted with its place, and a route with something wrong
 //! is left out: its faults keep all of it from being used.
 
-mod terms;
+mod extractors;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,49 +9,49 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::path::Template;
-use super::term::{Claims, Evidence, Term};
-use super::{Entity, Route};
+use super::extractor::{ClaimsSource, CredentialSources, Extractor};
+use super::path::PathTemplate;
+use super::{EntityExtractors, Route};
+use extractors::{ExpectedType, pointer};
 use mandate_core::fault::{Fault, Faults, Place, SourceText};
 use mandate_core::json::{listed, quoted};
 use mandate_core::schema::{ActionInfo, Kind, Schema};
-use terms::{Wanted, pointer};
 
 type Value<'i> = Spanned<DeValue<'i>>;
 
 /// The longest file of routes, in bytes.
-const LONGEST: usize = 512 * 1024;
+const MAX_FILE_BYTES: usize = 512 * 1024;
 
 /// The routes of a file.
-pub(super) fn file(source: &Arc<SourceText>, schema: &Schema, faults: &mut Faults) -> Vec<Route> {
-    let mut reader = Reader { source, schema, faults };
-    if source.text.len() > LONGEST {
-        reader.fault(0..0, format!("the file is longer than {LONGEST} bytes"));
+pub(super) fn parse_file(source: &Arc<SourceText>, schema: &Schema, faults: &mut Faults) -> Vec<Route> {
+    let mut parser = RouteParser { source, schema, faults };
+    if source.text.len() > MAX_FILE_BYTES {
+        parser.fault(0..0, format!("the file is longer than {MAX_FILE_BYTES} bytes"));
         return Vec::new();
     }
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     for error in &errors {
-        reader.fault(error.span().unwrap_or_default(), format!("not valid TOML: {}", error.message()));
+        parser.fault(error.span().unwrap_or_default(), format!("not valid TOML: {}", error.message()));
     }
-    if errors.is_empty() { reader.file(table.get_ref()) } else { Vec::new() }
+    if errors.is_empty() { parser.parse_file(table.get_ref()) } else { Vec::new() }
 }
 
-struct Reader<'r> {
+struct RouteParser<'r> {
     source: &'r Arc<SourceText>,
     schema: &'r Schema,
     faults: &'r mut Faults,
 }
 
 /// What a route's terms can refer to.
-struct Surroundings<'s> {
-    template: &'s Template,
-    evidence: &'s Evidence,
+struct ExtractorInputs<'s> {
+    template: &'s PathTemplate,
+    credential_sources: &'s CredentialSources,
 }
 
-impl<'r> Reader<'r> {
-    fn file(&mut self, table: &DeTable<'_>) -> Vec<Route> {
-        self.known(table, &["principal", "claims", "certificate", "route"]);
-        let evidence = Arc::new(Evidence {
+impl<'r> RouteParser<'r> {
+    fn parse_file(&mut self, table: &DeTable<'_>) -> Vec<Route> {
+        self.reject_unknown_keys(table, &["principal", "claims", "certificate", "route"]);
+        let credential_sources = Arc::new(CredentialSources {
             claims: table.get("claims").and_then(|claims| self.claims(claims)),
             certificate_header: table.get("certificate").and_then(|value| self.certificate(value)),
         });
@@ -61,12 +61,12 @@ impl<'r> Reader<'r> {
             return Vec::new();
         };
         let principal = table.get("principal");
-        items.iter().filter_map(|route| self.route(route, principal, &evidence)).collect()
+        items.iter().filter_map(|route| self.route(route, principal, &credential_sources)).collect()
     }
 
-    fn claims(&mut self, value: &Value<'_>) -> Option<Claims> {
+    fn claims(&mut self, value: &Value<'_>) -> Option<ClaimsSource> {
         let table = self.table(value)?;
-        self.known(table, &["payload-header", "token-header", "metadata"]);
+        self.reject_unknown_keys(table, &["payload-header", "token-header", "metadata"]);
         let only = (table.len() == 1).then(|| table.iter().next()).flatten();
         let Some((key, value)) = only else {
             self.fault(
@@ -76,16 +76,16 @@ impl<'r> Reader<'r> {
             return None;
         };
         match key.get_ref().as_ref() {
-            "payload-header" => self.header(value).map(Claims::Payload),
-            "token-header" => self.header(value).map(Claims::Token),
-            "metadata" => self.pointer(value).map(Claims::Metadata),
+            "payload-header" => self.header(value).map(ClaimsSource::PayloadHeader),
+            "token-header" => self.header(value).map(ClaimsSource::TokenHeader),
+            "metadata" => self.pointer(value).map(ClaimsSource::Metadata),
             _ => None,
         }
     }
 
     fn certificate(&mut self, value: &Value<'_>) -> Option<String> {
         let table = self.table(value)?;
-        self.known(table, &["header"]);
+        self.reject_unknown_keys(table, &["header"]);
         let header = self.required(table, "header", value)?;
         self.header(header)
     }
@@ -94,10 +94,13 @@ impl<'r> Reader<'r> {
         &mut self,
         value: &Value<'_>,
         principal: Option<&Value<'_>>,
-        evidence: &Arc<Evidence>,
+        credential_sources: &Arc<CredentialSources>,
     ) -> Option<Route> {
         let table = self.table(value)?;
-        self.known(table, &["id", "method", "path", "principal", "action", "resource", "context"]);
+        self.reject_unknown_keys(
+            table,
+            &["id", "method", "path", "principal", "action", "resource", "context"],
+        );
         let before = self.faults.error_count();
         let id = self.required(table, "id", value).and_then(|id| self.id(id));
         let methods = self.required(table, "method", value).map(|methods| self.methods(methods));
@@ -111,10 +114,10 @@ impl<'r> Reader<'r> {
         }
         let resource = self.required(table, "resource", value);
         let (template, (action, info)) = (template?, action?);
-        let surroundings = Surroundings { template: &template, evidence };
-        let principal = principal.and_then(|it| self.entity(it, &info.principals, info, &surroundings));
-        let resource = resource.and_then(|it| self.entity(it, &info.resources, info, &surroundings));
-        let context = self.context(table.get("context"), value, info, &surroundings);
+        let inputs = ExtractorInputs { template: &template, credential_sources };
+        let principal = principal.and_then(|it| self.entity(it, &info.principals, info, &inputs));
+        let resource = resource.and_then(|it| self.entity(it, &info.resources, info, &inputs));
+        let context = self.context(table.get("context"), value, info, &inputs);
         if self.faults.error_count() > before {
             return None;
         }
@@ -123,7 +126,7 @@ impl<'r> Reader<'r> {
             methods: methods?,
             path: self.string(path?)?.to_owned(),
             place: self.place(value.span()),
-            evidence: Arc::clone(evidence),
+            credential_sources: Arc::clone(credential_sources),
             principal: principal?,
             action,
             resource: resource?,
@@ -161,9 +164,9 @@ impl<'r> Reader<'r> {
         methods
     }
 
-    fn template(&mut self, value: &Value<'_>) -> Option<Template> {
+    fn template(&mut self, value: &Value<'_>) -> Option<PathTemplate> {
         let text = self.string(value)?;
-        Template::parse(text).map_err(|message| self.fault(value.span(), message)).ok()
+        PathTemplate::parse(text).map_err(|message| self.fault(value.span(), message)).ok()
     }
 
     fn action(&mut self, value: &Value<'_>) -> Option<(String, &'r ActionInfo)> {
@@ -182,15 +185,16 @@ impl<'r> Reader<'r> {
         value: &Value<'_>,
         kinds: &[Kind],
         action: &ActionInfo,
-        around: &Surroundings<'_>,
-    ) -> Option<Entity> {
+        around: &ExtractorInputs<'_>,
+    ) -> Option<EntityExtractors> {
         let table = self.table(value)?;
-        self.known(table, &["type", "id"]);
+        self.reject_unknown_keys(table, &["type", "id"]);
         let kind = self.required(table, "type", value);
         let id = self.required(table, "id", value);
-        let kind = kind.and_then(|kind| self.term(kind, &Wanted::Kind(kinds, &action.name), around));
-        let id = id.and_then(|id| self.term(id, &Wanted::Id, around));
-        Some(Entity { kind: kind?, id: id? })
+        let kind = kind
+            .and_then(|kind| self.extractor(kind, &ExpectedType::EntityType(kinds, &action.name), around));
+        let id = id.and_then(|id| self.extractor(id, &ExpectedType::Id, around));
+        Some(EntityExtractors { entity_type: kind?, id: id? })
     }
 
     /// The terms of the context: all that the action needs, and nothing that it does not know.
@@ -199,17 +203,17 @@ impl<'r> Reader<'r> {
         value: Option<&Value<'_>>,
         route: &Value<'_>,
         action: &ActionInfo,
-        around: &Surroundings<'_>,
-    ) -> Vec<(String, Term)> {
+        around: &ExtractorInputs<'_>,
+    ) -> Vec<(String, Extractor)> {
         let empty = DeTable::new();
         let table = value.map_or(Some(&empty), |value| self.table(value));
         let Some(table) = table else { return Vec::new() };
-        let mut terms = Vec::new();
+        let mut extractors = Vec::new();
         for (name, value) in table {
             match action.context.get(name.get_ref()) {
                 Some(attribute) => {
-                    let term = self.term(value, &Wanted::Attribute(attribute), around);
-                    terms.extend(term.map(|term| (name.get_ref().to_string(), term)));
+                    let extractor = self.extractor(value, &ExpectedType::Attribute(attribute), around);
+                    extractors.extend(extractor.map(|extractor| (name.get_ref().to_string(), extractor)));
                 }
                 None => self.fault(
                     name.span(),
@@ -225,12 +229,12 @@ impl<'r> Reader<'r> {
                 );
             }
         }
-        terms
+        extractors
     }
 }
 
 /// Steps that every part takes.
-impl Reader<'_> {
+impl RouteParser<'_> {
     fn fault(&mut self, span: Range<usize>, message: String) {
         self.faults.push(Fault::error(message).at(self.place(span)));
     }
@@ -243,7 +247,7 @@ impl Reader<'_> {
         match value.get_ref() {
             DeValue::Table(table) => Some(table),
             other => {
-                self.fault(value.span(), format!("has to be a table, found {}", kind(other)));
+                self.fault(value.span(), format!("has to be a table, found {}", toml_type_name(other)));
                 None
             }
         }
@@ -253,7 +257,7 @@ impl Reader<'_> {
         match value.get_ref() {
             DeValue::String(text) => Some(text),
             other => {
-                self.fault(value.span(), format!("has to be a string, found {}", kind(other)));
+                self.fault(value.span(), format!("has to be a string, found {}", toml_type_name(other)));
                 None
             }
         }
@@ -288,7 +292,7 @@ impl Reader<'_> {
         value
     }
 
-    fn known(&mut self, table: &DeTable<'_>, keys: &[&str]) {
+    fn reject_unknown_keys(&mut self, table: &DeTable<'_>, keys: &[&str]) {
         for (key, _) in table {
             if !keys.contains(&key.get_ref().as_ref()) {
                 let message = format!("{} means nothing here: use {}", quoted(key.get_ref()), listed(keys));
@@ -298,7 +302,7 @@ impl Reader<'_> {
     }
 }
 
-fn kind(value: &DeValue<'_>) -> &'static str {
+fn toml_type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",

@@ -6,37 +6,38 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{self, BinaryOp, Expr, ExprKind, Literal, UnaryOp, ValueKind};
 
 use super::budget::Meter;
-use super::fact::Facts;
-use super::hierarchy::chain;
-use super::world::World;
+use super::hierarchy::shortest_chain;
+use super::hypothesis::Hypothesis;
+use super::repair::Repair;
 use mandate_core::policies::{Candidate, Part};
 use mandate_core::schema::EntityRef;
 use mandate_core::slice::Slice;
 
 /// What an expression comes to, and what would make it something else.
-pub struct Ways {
+pub struct Alternatives {
     /// `None` if it cannot be evaluated.
     pub value: Option<bool>,
-    pub to_true: Vec<Facts>,
-    pub to_false: Vec<Facts>,
+    pub to_true: Vec<Repair>,
+    pub to_false: Vec<Repair>,
 }
 
 /// Reads conditions in one world.
-pub struct Reader<'a> {
-    pub world: &'a World<'a>,
+pub struct ConditionAnalyzer<'a> {
+    pub hypothesis: &'a Hypothesis<'a>,
     pub slice: &'a Slice<'a>,
-    pub value_of: &'a dyn Fn(&Expr) -> Option<ast::Value>,
+    pub evaluate: &'a dyn Fn(&Expr) -> Option<ast::Value>,
     pub meter: &'a Meter,
 }
 
-impl Ways {
+impl Alternatives {
     /// What has a value already needs no facts to have it.
-    pub fn new(value: Option<bool>, mut to: impl FnMut(bool) -> Vec<Facts>) -> Self {
-        let mut ways = |wanted| if value == Some(wanted) { vec![Facts::default()] } else { to(wanted) };
-        Self { value, to_true: ways(true), to_false: ways(false) }
+    pub fn new(value: Option<bool>, mut to: impl FnMut(bool) -> Vec<Repair>) -> Self {
+        let mut alternatives =
+            |wanted| if value == Some(wanted) { vec![Repair::default()] } else { to(wanted) };
+        Self { value, to_true: alternatives(true), to_false: alternatives(false) }
     }
 
-    fn fixed(value: Option<bool>) -> Self {
+    fn constant(value: Option<bool>) -> Self {
         Self::new(value, |_| Vec::new())
     }
 
@@ -47,16 +48,16 @@ impl Ways {
     /// `self && other`, which looks at the other only if the first is true.
     fn and(self, other: &Self, meter: &Meter) -> Self {
         let value = if self.value == Some(true) { other.value } else { self.value };
-        let to_true = self.guarding(&other.to_true, other.value, meter);
-        let second_false = meter.both(&self.to_true, &other.to_false);
-        Self { value, to_true, to_false: meter.either(self.to_false, second_false) }.settled()
+        let to_true = self.behind_guard(&other.to_true, other.value, meter);
+        let second_false = meter.combine(&self.to_true, &other.to_false);
+        Self { value, to_true, to_false: meter.union(self.to_false, second_false) }.normalized()
     }
 
     /// What makes this true, and then these. What this guards may not be readable as long as this is
     /// false, and shows only in a world where it is true.
-    fn guarding(&self, then: &[Facts], value: Option<bool>, meter: &Meter) -> Vec<Facts> {
+    fn behind_guard(&self, then: &[Repair], value: Option<bool>, meter: &Meter) -> Vec<Repair> {
         let unread = self.value != Some(true) && value.is_none() && then.is_empty();
-        if unread { self.to_true.clone() } else { meter.both(&self.to_true, then) }
+        if unread { self.to_true.clone() } else { meter.combine(&self.to_true, then) }
     }
 
     fn or(self, other: Self, meter: &Meter) -> Self {
@@ -64,47 +65,48 @@ impl Ways {
     }
 
     /// `if self then yes else no`.
-    fn choosing(self, yes: &Self, no: &Self, meter: &Meter) -> Self {
+    fn if_then_else(self, yes: &Self, no: &Self, meter: &Meter) -> Self {
         let value = self.value.and_then(|test| if test { yes.value } else { no.value });
         let opposite =
             Self { value: self.value.map(|it| !it), to_true: self.to_false.clone(), to_false: Vec::new() };
-        let to = |yes_to: &[Facts], no_to: &[Facts]| {
-            let then = self.guarding(yes_to, yes.value, meter);
-            meter.either(then, opposite.guarding(no_to, no.value, meter))
+        let to = |yes_to: &[Repair], no_to: &[Repair]| {
+            let then = self.behind_guard(yes_to, yes.value, meter);
+            meter.union(then, opposite.behind_guard(no_to, no.value, meter))
         };
         Self { value, to_true: to(&yes.to_true, &no.to_true), to_false: to(&yes.to_false, &no.to_false) }
-            .settled()
+            .normalized()
     }
 
-    fn settled(mut self) -> Self {
+    fn normalized(mut self) -> Self {
         let value = self.value;
         Self::new(value, |wanted| std::mem::take(if wanted { &mut self.to_true } else { &mut self.to_false }))
     }
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ConditionAnalyzer<'a> {
     /// What a policy's scope says about principal and resource, and whether it takes them.
-    pub fn scope<'p>(&self, policy: &'p Candidate) -> [(&'p Part, bool); 2] {
-        let request = &self.world.request;
+    pub fn scope_constraints<'p>(&self, policy: &'p Candidate) -> [(&'p Part, bool); 2] {
+        let request = &self.hypothesis.request;
         [(&policy.principal, &request.principal), (&policy.resource, &request.resource)]
             .map(|(part, entity)| (part, part.takes(entity.name(), self.slice.above(entity.name()))))
     }
 
     /// The policies whose scope takes the request.
-    pub fn matching(&self) -> impl Iterator<Item = &'a Arc<Candidate>> {
-        let [principal, resource] = [&self.world.request.principal, &self.world.request.resource];
+    pub fn matching_policies(&self) -> impl Iterator<Item = &'a Arc<Candidate>> {
+        let [principal, resource] = [&self.hypothesis.request.principal, &self.hypothesis.request.resource];
         let with_above = |entity: &'a EntityRef| (entity.name(), self.slice.above(entity.name()));
-        self.world.candidates.of(with_above(principal), with_above(resource))
+        self.hypothesis.candidates.of(with_above(principal), with_above(resource))
     }
 
     /// The chains behind each `in` of a policy that is true.
-    pub fn chains(&self, policy: &Candidate) -> Vec<Vec<EntityRef>> {
+    pub fn membership_chains(&self, policy: &Candidate) -> Vec<Vec<EntityRef>> {
         let cost = u32::try_from(self.slice.stamps().len()).unwrap_or(u32::MAX);
         let chain = |from: &EntityRef, to: &[EntityRef]| {
             let affordable = self.meter.spend(cost);
-            affordable.then(|| chain(&self.world.entities, from.name(), to, &Facts::default()))?
+            affordable
+                .then(|| shortest_chain(&self.hypothesis.entities, from.name(), to, &Repair::default()))?
         };
-        let request = &self.world.request;
+        let request = &self.hypothesis.request;
         let scope = [(&request.principal, &policy.principal), (&request.resource, &policy.resource)];
         let in_scope = scope.into_iter().filter_map(|(entity, part)| match part {
             Part::In(_, of) => chain(entity, std::slice::from_ref(of)),
@@ -121,61 +123,62 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether a policy is met, and what would make it so or not.
-    pub fn policy(&self, policy: &Candidate) -> Ways {
-        let request = &self.world.request;
-        let principal = self.part(&request.principal, &policy.principal);
-        let scope = principal.and(&self.part(&request.resource, &policy.resource), self.meter);
+    pub fn policy_alternatives(&self, policy: &Candidate) -> Alternatives {
+        let request = &self.hypothesis.request;
+        let principal = self.scope_alternatives(&request.principal, &policy.principal);
+        let scope = principal.and(&self.scope_alternatives(&request.resource, &policy.resource), self.meter);
         match &policy.condition {
-            Some(condition) => scope.and(&self.condition(condition), self.meter),
+            Some(condition) => scope.and(&self.condition_alternatives(condition), self.meter),
             None => scope,
         }
     }
 
     /// What a scope says about the principal or the resource.
-    fn part(&self, entity: &EntityRef, part: &Part) -> Ways {
+    fn scope_alternatives(&self, entity: &EntityRef, part: &Part) -> Alternatives {
         let takes = part.takes(entity.name(), self.slice.above(entity.name()));
         match part {
-            Part::In(_, of) => {
-                Ways::new(Some(takes), |wanted| self.membership(entity, std::slice::from_ref(of), wanted))
-            }
-            _ => Ways::fixed(Some(takes)),
+            Part::In(_, of) => Alternatives::new(Some(takes), |wanted| {
+                self.membership_repairs(entity, std::slice::from_ref(of), wanted)
+            }),
+            _ => Alternatives::constant(Some(takes)),
         }
     }
 
-    fn condition(&self, expr: &Expr) -> Ways {
+    fn condition_alternatives(&self, expr: &Expr) -> Alternatives {
         if !self.meter.spend(1) {
-            return Ways::fixed(None);
+            return Alternatives::constant(None);
         }
-        let all = |operands: Vec<&Expr>, join: &dyn Fn(Ways, Ways) -> Ways| {
-            let ways = operands.into_iter().map(|operand| self.condition(operand));
-            ways.reduce(join).unwrap_or_else(|| Ways::fixed(None))
+        let all = |operands: Vec<&Expr>, join: &dyn Fn(Alternatives, Alternatives) -> Alternatives| {
+            let alternatives = operands.into_iter().map(|operand| self.condition_alternatives(operand));
+            alternatives.reduce(join).unwrap_or_else(|| Alternatives::constant(None))
         };
         match expr.expr_kind() {
             ExprKind::And { .. } => all(operands(expr), &|a, b| a.and(&b, self.meter)),
             ExprKind::Or { .. } => all(operands(expr), &|a, b| a.or(b, self.meter)),
-            ExprKind::UnaryApp { op: UnaryOp::Not, arg } => self.condition(arg).not(),
+            ExprKind::UnaryApp { op: UnaryOp::Not, arg } => self.condition_alternatives(arg).not(),
             ExprKind::If { test_expr, then_expr, else_expr } => {
-                let [test, yes, no] = [test_expr, then_expr, else_expr].map(|expr| self.condition(expr));
-                test.choosing(&yes, &no, self.meter)
+                let [test, yes, no] =
+                    [test_expr, then_expr, else_expr].map(|expr| self.condition_alternatives(expr));
+                test.if_then_else(&yes, &no, self.meter)
             }
             ExprKind::ExtHasAttr { expr, attrs } => {
                 let mut at = Expr::clone(expr);
                 let steps = attrs.iter().map(|attr| {
                     let has = Expr::has_attr(at.clone(), attr.clone());
                     at = Expr::get_attr(at.clone(), attr.clone());
-                    self.condition(&has)
+                    self.condition_alternatives(&has)
                 });
-                steps.reduce(|a, b| a.and(&b, self.meter)).unwrap_or_else(|| Ways::fixed(None))
+                steps.reduce(|a, b| a.and(&b, self.meter)).unwrap_or_else(|| Alternatives::constant(None))
             }
             _ => {
-                let value = (self.value_of)(expr).and_then(|value| boolean(&value));
-                Ways::new(value, |wanted| self.turned(expr, wanted))
+                let value = (self.evaluate)(expr).and_then(|value| as_bool(&value));
+                Alternatives::new(value, |wanted| self.repairs_to_make(expr, wanted))
             }
         }
     }
 }
 
-fn boolean(value: &ast::Value) -> Option<bool> {
+fn as_bool(value: &ast::Value) -> Option<bool> {
     match value.value {
         ValueKind::Lit(Literal::Bool(value)) => Some(value),
         _ => None,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::super::certificate::Field;
-use super::super::term::{Absent, Pattern, Pointer, Reads, Source, Term};
-use super::{Reader, Surroundings, Value, kind};
+use super::super::certificate::CertificateField;
+use super::super::extractor::{Extractor, Pattern, Pointer, TextType, ValueSource, WhenAbsent};
+use super::{ExtractorInputs, RouteParser, Value, toml_type_name};
 use mandate_core::json::{Json, listed, quoted};
 use mandate_core::schema::{Attribute, Kind, Type};
 use mandate_core::value::ValueReader;
@@ -15,58 +15,58 @@ use mandate_core::value::ValueReader;
 const SOURCES: &[&str] = &["path", "header", "claim", "certificate", "extension", "body"];
 
 /// What a term has to give.
-pub(super) enum Wanted<'s> {
+pub(super) enum ExpectedType<'s> {
     /// The name of one of these entity types, to which the action applies.
-    Kind(&'s [Kind], &'s str),
+    EntityType(&'s [Kind], &'s str),
     Id,
     /// A value of the context.
     Attribute(&'s Attribute),
 }
 
-impl Reader<'_> {
+impl RouteParser<'_> {
     /// A term, if nothing is wrong with it.
-    pub(super) fn term(
+    pub(super) fn extractor(
         &mut self,
         value: &Value<'_>,
-        wanted: &Wanted<'_>,
-        around: &Surroundings<'_>,
-    ) -> Option<Term> {
+        expected: &ExpectedType<'_>,
+        inputs: &ExtractorInputs<'_>,
+    ) -> Option<Extractor> {
         let DeValue::Table(table) = value.get_ref() else {
-            let source = Source::Constant(self.constant(value, wanted)?);
-            return Some(Term {
+            let source = ValueSource::Constant(self.constant(value, expected)?);
+            return Some(Extractor {
                 source,
                 pattern: None,
                 map: None,
-                absent: Absent::Denied,
-                reads: Reads::Text,
+                when_absent: WhenAbsent::Deny,
+                text_type: TextType::String,
             });
         };
         let mut keys = SOURCES.to_vec();
         keys.extend(["pattern", "map", "default", "optional"]);
-        self.known(table, &keys);
-        let source = self.source(table, value, around);
+        self.reject_unknown_keys(table, &keys);
+        let source = self.source(table, value, inputs);
         let pattern = match table.get("pattern") {
             Some(pattern) => Some(self.pattern(pattern)?),
             None => None,
         };
         let map = match table.get("map") {
-            Some(map) => Some(self.map(map, wanted)?),
+            Some(map) => Some(self.map(map, expected)?),
             None => None,
         };
-        let absent = self.absent(table, wanted);
-        let (source, absent) = (source?, absent?);
-        if map.is_none() && !self.gives(&source, wanted, value) {
+        let when_absent = self.when_absent(table, expected);
+        let (source, when_absent) = (source?, when_absent?);
+        if map.is_none() && !self.can_provide(&source, expected, value) {
             return None;
         }
-        Some(Term { source, pattern, map, absent, reads: reads(wanted) })
+        Some(Extractor { source, pattern, map, when_absent, text_type: text_type(expected) })
     }
 
     fn source(
         &mut self,
         table: &DeTable<'_>,
         value: &Value<'_>,
-        around: &Surroundings<'_>,
-    ) -> Option<Source> {
+        inputs: &ExtractorInputs<'_>,
+    ) -> Option<ValueSource> {
         let mut given = SOURCES.iter().filter_map(|name| table.get(*name).map(|value| (*name, value)));
         let (Some((name, from)), None) = (given.next(), given.next()) else {
             self.fault(value.span(), format!("say where the value is, by one of {}", listed(SOURCES)));
@@ -74,21 +74,21 @@ impl Reader<'_> {
         };
         let text = self.string(from)?;
         let found = match name {
-            "path" => around.template.parameter_index(text).map(Source::Path).ok_or_else(|| {
-                let all = listed(around.template.parameters());
+            "path" => inputs.template.parameter_index(text).map(ValueSource::Path).ok_or_else(|| {
+                let all = listed(inputs.template.parameters());
                 let all = if all.is_empty() { "none".to_owned() } else { all };
                 format!("the path has no parameter {}: it has {all}", quoted(text))
             }),
-            "header" => return self.header(from).map(Source::Header),
-            "claim" if around.evidence.claims.is_none() => {
+            "header" => return self.header(from).map(ValueSource::Header),
+            "claim" if inputs.credential_sources.claims.is_none() => {
                 Err("say where the gateway puts the claims it verified: `[claims]`, with `payload-header`, `token-header` or `metadata`".to_owned())
             }
-            "claim" => pointer(text).map(Source::Claim),
-            "certificate" => Field::named(text)
-                .map(Source::Certificate)
-                .ok_or_else(|| format!("a certificate has no {}: use {}", quoted(text), Field::names())),
-            "extension" => Ok(Source::Extension(text.to_owned())),
-            _ => pointer(text).map(Source::Body),
+            "claim" => pointer(text).map(ValueSource::Claim),
+            "certificate" => CertificateField::from_name(text)
+                .map(ValueSource::Certificate)
+                .ok_or_else(|| format!("a certificate has no {}: use {}", quoted(text), CertificateField::all_names())),
+            "extension" => Ok(ValueSource::Extension(text.to_owned())),
+            _ => pointer(text).map(ValueSource::Body),
         };
         found.map_err(|message| self.fault(from.span(), message)).ok()
     }
@@ -102,31 +102,35 @@ impl Reader<'_> {
         None
     }
 
-    fn map(&mut self, value: &Value<'_>, wanted: &Wanted<'_>) -> Option<BTreeMap<String, Json<'static>>> {
+    fn map(
+        &mut self,
+        value: &Value<'_>,
+        expected: &ExpectedType<'_>,
+    ) -> Option<BTreeMap<String, Json<'static>>> {
         let table = self.table(value)?;
         if table.is_empty() {
             self.fault(value.span(), "a map has at least one entry".to_owned());
         }
         let mut map = BTreeMap::new();
         for (key, value) in table {
-            let constant = self.constant(value, wanted)?;
+            let constant = self.constant(value, expected)?;
             map.insert(key.get_ref().to_string(), constant);
         }
         Some(map)
     }
 
-    fn absent(&mut self, table: &DeTable<'_>, wanted: &Wanted<'_>) -> Option<Absent> {
+    fn when_absent(&mut self, table: &DeTable<'_>, expected: &ExpectedType<'_>) -> Option<WhenAbsent> {
         let optional = match table.get("optional") {
             Some(value) => match value.get_ref() {
                 DeValue::Boolean(optional) => *optional,
                 other => {
-                    self.fault(value.span(), format!("has to be a boolean, found {}", kind(other)));
+                    self.fault(value.span(), format!("has to be a boolean, found {}", toml_type_name(other)));
                     return None;
                 }
             },
             None => false,
         };
-        let may_be_absent = matches!(wanted, Wanted::Attribute(attribute) if !attribute.required);
+        let may_be_absent = matches!(expected, ExpectedType::Attribute(attribute) if !attribute.required);
         match (table.get("default"), table.get("optional")) {
             (Some(default), _) if optional => {
                 self.fault(
@@ -135,35 +139,38 @@ impl Reader<'_> {
                 );
                 None
             }
-            (Some(default), _) => self.constant(default, wanted).map(Absent::Default),
+            (Some(default), _) => self.constant(default, expected).map(WhenAbsent::Default),
             (None, Some(value)) if optional && !may_be_absent => {
                 self.fault(value.span(), "this has to be there, so it cannot be optional".to_owned());
                 None
             }
-            (None, _) => Some(if optional { Absent::LeftOut } else { Absent::Denied }),
+            (None, _) => Some(if optional { WhenAbsent::Omit } else { WhenAbsent::Deny }),
         }
     }
 
     /// A constant that is what is wanted.
-    fn constant(&mut self, value: &Value<'_>, wanted: &Wanted<'_>) -> Option<Json<'static>> {
+    fn constant(&mut self, value: &Value<'_>, expected: &ExpectedType<'_>) -> Option<Json<'static>> {
         let json = json(value.get_ref()).or_else(|| {
-            self.fault(value.span(), format!("{} is no value that can stand here", kind(value.get_ref())));
+            self.fault(
+                value.span(),
+                format!("{} is no value that can stand here", toml_type_name(value.get_ref())),
+            );
             None
         })?;
-        self.fits(&json, wanted).map_err(|message| self.fault(value.span(), message)).ok()?;
+        self.check_type(&json, expected).map_err(|message| self.fault(value.span(), message)).ok()?;
         Some(json)
     }
 
-    fn fits(&self, json: &Json<'_>, wanted: &Wanted<'_>) -> Result<(), String> {
-        match (wanted, json) {
-            (Wanted::Attribute(attribute), json) => {
+    fn check_type(&self, json: &Json<'_>, expected: &ExpectedType<'_>) -> Result<(), String> {
+        match (expected, json) {
+            (ExpectedType::Attribute(attribute), json) => {
                 let mut reader = ValueReader::of_caller(self.schema, usize::MAX);
                 reader.value(json, &attribute.ty);
                 reader.misfits.into_iter().next().map_or(Ok(()), |misfit| Err(misfit.message))
             }
             (_, Json::String(text)) if text.is_empty() => Err("it is empty".to_owned()),
-            (Wanted::Id, Json::String(_)) => Ok(()),
-            (Wanted::Kind(kinds, action), Json::String(name)) => {
+            (ExpectedType::Id, Json::String(_)) => Ok(()),
+            (ExpectedType::EntityType(kinds, action), Json::String(name)) => {
                 let found = self
                     .schema
                     .kind_named(name)
@@ -179,10 +186,10 @@ impl Reader<'_> {
     }
 
     /// Whether the source can give what is wanted; noted if not.
-    fn gives(&mut self, source: &Source, wanted: &Wanted<'_>, value: &Value<'_>) -> bool {
-        let Wanted::Attribute(attribute) = wanted else { return true };
+    fn can_provide(&mut self, source: &ValueSource, expected: &ExpectedType<'_>, value: &Value<'_>) -> bool {
+        let ExpectedType::Attribute(attribute) = expected else { return true };
         let many = matches!(attribute.ty, Type::Set(_) | Type::Record(_));
-        let one = !matches!(source, Source::Claim(_) | Source::Body(_));
+        let one = !matches!(source, ValueSource::Claim(_) | ValueSource::Body(_));
         if many && one {
             self.fault(value.span(), format!("a {source} gives one text, and this has to be an array or an object: take it from a claim or the body"));
         }
@@ -190,11 +197,11 @@ impl Reader<'_> {
     }
 }
 
-fn reads(wanted: &Wanted<'_>) -> Reads {
-    match wanted {
-        Wanted::Attribute(Attribute { ty: Type::Bool, .. }) => Reads::Bool,
-        Wanted::Attribute(Attribute { ty: Type::Long, .. }) => Reads::Long,
-        _ => Reads::Text,
+fn text_type(expected: &ExpectedType<'_>) -> TextType {
+    match expected {
+        ExpectedType::Attribute(Attribute { ty: Type::Bool, .. }) => TextType::Bool,
+        ExpectedType::Attribute(Attribute { ty: Type::Long, .. }) => TextType::Long,
+        _ => TextType::String,
     }
 }
 
