@@ -9,14 +9,10 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use mandate_core::Snapshot;
-use mandate_core::entities::{Change, Origin, Progress, read_file};
-use mandate_core::fault::SourceText;
-use mandate_core::policies::Policies;
-use mandate_core::request::{Named, Question};
-use mandate_core::schema::Schema;
-use mandate_core::snapshot::Terms;
-use mandate_pdp::Pdp;
+use mandate_pdp::embed::{
+    Change, Named, Origin, Policies, Progress, Question, Schema, Snapshot, SourceText, Terms, read_file,
+};
+use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 
 const SCHEMA: &str = r"
 entity Team;
@@ -46,12 +42,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let snapshot = snapshot.apply(&entities(&snapshot, ENTITIES)?)?;
 
     // The decision point holds the one in use, and remembers what it decided.
-    let pdp = Pdp::new(snapshot.clone(), 10_000);
+    let (pdp, mut publisher) = Pdp::new(snapshot.clone(), PdpConfig::cached(10_000));
     show(&pdp)?;
 
     // Whatever changes makes another snapshot; requests that are under way keep theirs.
     let leaves = r#"[{"uid": {"type": "Person", "id": "ana"}, "attrs": {"onLeave": true}, "parents": [{"type": "Team", "id": "night"}]}]"#;
-    pdp.publish(snapshot.apply(&entities(&snapshot, leaves)?)?);
+    publisher.publish(snapshot.apply(&entities(&snapshot, leaves)?)?);
     show(&pdp)
 }
 
@@ -72,7 +68,7 @@ fn show(pdp: &Pdp) -> Result<(), Box<dyn Error>> {
         context: None,
     };
     let view = pdp.view();
-    let decision = view.decide(&question)?;
+    let decision = view.decide(&question, &DecisionContext::new(Transport::InProcess))?;
     let verdict = if decision.is_permit() { "may" } else { "may not" };
     println!("ana {verdict} open the vault, by revision {}", view.revision());
     if !decision.is_permit() {

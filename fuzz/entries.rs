@@ -11,7 +11,7 @@ use envoy_types::ext_authz::v3::pb::{CheckRequest, HttpResponse};
 use mandate_core::entities::{Change, Origin, Progress, read_file};
 use mandate_core::fault::SourceText;
 use mandate_core::snapshot::Terms;
-use mandate_pdp::{Generation, Pdp};
+use mandate_pdp::{DecisionContext, Generation, Pdp, PdpConfig, Transport};
 use mandate_routes::path::decode_segments;
 use mandate_routes::{HttpRequest, Routes};
 use mandate_server::authzen::endpoints::{Api, ApiLimits};
@@ -37,7 +37,7 @@ fn pack() -> &'static Generation {
 
 fn pdp() -> &'static Pdp {
     static PDP: OnceLock<Pdp> = OnceLock::new();
-    PDP.get_or_init(|| Pdp::new(pack().clone(), 1_000))
+    PDP.get_or_init(|| Pdp::new(pack().clone(), PdpConfig::cached(1_000)).0)
 }
 
 /// Bodies of the AuthZEN API: an answer in its form, or a sentence about what is wrong. The same question
@@ -69,7 +69,8 @@ fn said<E: std::fmt::Debug>(answer: Result<Vec<u8>, E>) -> Option<Value> {
 /// Envoy's messages: a permit is an OK response, and only that is one.
 pub fn ext_authz(message: &[u8]) {
     let Ok(request) = CheckRequest::decode(message) else { return };
-    let response = ExtAuthz::new(pdp().clone()).decide(&request).unwrap();
+    let response =
+        ExtAuthz::new(pdp().clone()).decide(&request, DecisionContext::new(Transport::InProcess)).unwrap();
     let permits = response.status.as_ref().unwrap().code == 0;
     let (ok, headers) = match response.http_response.unwrap() {
         HttpResponse::OkResponse(response) => (true, response.headers),

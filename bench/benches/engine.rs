@@ -10,7 +10,7 @@ use mandate_bench::inside;
 use mandate_bench::world::{self, Question, World, mix};
 use mandate_core::Snapshot;
 use mandate_core::request::Request;
-use mandate_pdp::Pdp;
+use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 
 fn main() -> io::Result<()> {
     let mut criterion = Criterion::default().configure_from_args().sample_size(30);
@@ -65,10 +65,13 @@ fn by_policies(criterion: &mut Criterion, count: u64, snapshot: &Snapshot) -> io
     criterion.bench_function(&format!("decide/policies/{count}"), |bencher| {
         bencher.iter(|| next.next().map(|request| inside::decide(snapshot, request)));
     });
-    let pdp = Pdp::new(snapshot.clone(), 100_000);
+    let (pdp, _publisher) = Pdp::new(snapshot.clone(), PdpConfig::cached(100_000));
     let remembered = |question: &Question| {
         inside::ask(question, |words| {
-            let decision = pdp.view().decide(words).map_err(io::Error::other)?;
+            let decision = pdp
+                .view()
+                .decide(words, &DecisionContext::new(Transport::InProcess))
+                .map_err(io::Error::other)?;
             Ok((decision.is_permit(), ()))
         })
     };

@@ -16,7 +16,7 @@ use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::policies::PolicyInfo;
 use mandate_core::request::{Named, Question};
-use mandate_pdp::Generation;
+use mandate_pdp::{DecisionId, Generation};
 use mandate_query::explain::{Budget, Explanation, explain as explained};
 use mandate_server::authzen::wire::{EvaluationResponse, RequestFields, request_error_message};
 use mandate_sources::loader::Loader;
@@ -142,10 +142,12 @@ fn context(pairs: &[String]) -> Result<String, CliError> {
 
 fn as_json(explained: &ExplainedDecision, generation: &Generation) -> Result<String, CliError> {
     let (decision, revision) = (&explained.decision, generation.revision().as_str());
-    let schema = generation.snapshot().schema();
+    let (id, schema) = (DecisionId::generate(), generation.snapshot().schema());
     let answer = match &explained.explanation {
-        Some(explanation) => EvaluationResponse::with_explanation(decision, revision, explanation, schema),
-        None => EvaluationResponse::with_context(decision, revision, true),
+        Some(explanation) => {
+            EvaluationResponse::with_explanation(id, decision, revision, explanation, schema)
+        }
+        None => EvaluationResponse::with_context(id, decision, revision, true),
     };
     Ok(serde_json::to_string_pretty(&answer).map_err(|error| CliError::message(error.to_string()))? + "\n")
 }

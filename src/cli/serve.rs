@@ -19,10 +19,9 @@ use crate::config::{LimitConfig, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
 use listeners::ListenerGroup;
 use mandate_core::fault::{Fault, Faults};
-use mandate_pdp::Generation;
-use mandate_pdp::Pdp;
 use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
-use mandate_pdp::reload::{InitialLoadReport, Reloader};
+use mandate_pdp::reload::Reloader;
+use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig};
 use mandate_server::admin::{self, Phase};
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
@@ -55,7 +54,8 @@ async fn serve(config: ServeConfig) -> CommandResult {
     let (admin_bound, bound) =
         (listeners::bind_all([&config.admin])?, listeners::bind_all(&config.listeners)?);
     let (phase, phases) = watch::channel(Phase::Loading);
-    let LimitConfig { api_limits, connection_limits, admission_limits } = config.limits;
+    let LimitConfig { api: api_limits, connection: connection_limits, admission: admission_limits } =
+        config.limits;
     let monitor = listeners::monitor(config.listeners.iter().chain([&config.admin]));
     tokio::spawn(Arc::clone(&monitor).poll_files());
     let admission =
@@ -125,9 +125,9 @@ fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<
     let InitialLoad { loader, proof_config, generation, warnings, proof } = loaded;
     let first = InitialLoadReport { warnings, took: started.elapsed(), proof };
     log_start(&generation, &first);
-    let pdp = Pdp::new(generation, config.cache_entries);
+    let (pdp, publisher) = Pdp::new(generation, PdpConfig::cached(config.cache_entries));
     let reloader =
-        Reloader::start(pdp.clone(), loader, &config.content_paths, proof_config, &first, config.poll);
+        Reloader::start(publisher, loader, &config.content_paths, proof_config, &first, config.poll);
     reloader
         .map(|reloader| (pdp, reloader))
         .map_err(|error| CliError::with_cause("cannot start a thread", &error))

@@ -50,9 +50,9 @@ pub struct LimitOptions {
 
 /// All limits.
 pub struct LimitConfig {
-    pub api_limits: ApiLimits,
-    pub connection_limits: ConnectionLimits,
-    pub admission_limits: AdmissionLimits,
+    pub api: ApiLimits,
+    pub connection: ConnectionLimits,
+    pub admission: AdmissionLimits,
 }
 
 impl LimitOptions {
@@ -79,18 +79,17 @@ impl LimitOptions {
     /// # Errors
     /// One that would refuse everything, or that cannot be held.
     pub fn config(self) -> Result<LimitConfig, CliError> {
-        let (api_limits, connection_limits, admission_limits) =
+        let (api, connection, admission) =
             (ApiLimits::default(), ConnectionLimits::default(), AdmissionLimits::default());
-        let read = positive_duration("read-timeout", self.read_timeout, api_limits.body_timeout)?;
-        let request =
-            positive_duration("request-timeout", self.request_timeout, admission_limits.request_timeout)?;
-        let head = self.max_header_bytes.unwrap_or(connection_limits.max_header_bytes);
+        let read = positive_duration("read-timeout", self.read_timeout, api.body_timeout)?;
+        let request = positive_duration("request-timeout", self.request_timeout, admission.request_timeout)?;
+        let head = self.max_header_bytes.unwrap_or(connection.max_header_bytes);
         if head < MIN_HEADER_BYTES {
             return Err(CliError::message(format!(
                 "`max-header-bytes` has to be at least {MIN_HEADER_BYTES}"
             )));
         }
-        let depth = at_least_one("max-json-depth", self.max_json_depth, api_limits.max_json_depth)?;
+        let depth = at_least_one("max-json-depth", self.max_json_depth, api.max_json_depth)?;
         if depth > ApiLimits::MAX_JSON_DEPTH {
             return Err(CliError::message(format!(
                 "`max-json-depth` has to be at most {}",
@@ -98,41 +97,32 @@ impl LimitOptions {
             )));
         }
         let streams = self.max_streams.map(|streams| streams as usize);
-        let streams = at_least_one("max-streams", streams, connection_limits.max_streams as usize)?;
-        let connections =
-            at_least_one("max-connections", self.max_connections, connection_limits.max_connections)?;
+        let streams = at_least_one("max-streams", streams, connection.max_streams as usize)?;
+        let connections = at_least_one("max-connections", self.max_connections, connection.max_connections)?;
         let requests = at_least_one(
             "max-concurrent-requests",
             self.max_concurrent_requests,
-            admission_limits.max_concurrent_requests,
+            admission.max_concurrent_requests,
         )?;
         Ok(LimitConfig {
-            api_limits: ApiLimits {
-                max_body_bytes: at_least_one(
-                    "max-body-bytes",
-                    self.max_body_bytes,
-                    api_limits.max_body_bytes,
-                )?,
-                max_batch_items: at_least_one("max-batch", self.max_batch, api_limits.max_batch_items)?,
+            api: ApiLimits {
+                max_body_bytes: at_least_one("max-body-bytes", self.max_body_bytes, api.max_body_bytes)?,
+                max_batch_items: at_least_one("max-batch", self.max_batch, api.max_batch_items)?,
                 max_json_depth: depth,
                 body_timeout: read,
                 request_timeout: request,
-                max_page_size: at_least_one("max-page", self.max_page, api_limits.max_page_size)?,
-                ..api_limits
+                max_page_size: at_least_one("max-page", self.max_page, api.max_page_size)?,
+                ..api
             },
-            connection_limits: ConnectionLimits {
+            connection: ConnectionLimits {
                 max_connections: connections,
                 max_header_bytes: head,
                 max_streams: u32::try_from(streams).unwrap_or(u32::MAX),
-                idle_timeout: positive_duration(
-                    "idle-timeout",
-                    self.idle_timeout,
-                    connection_limits.idle_timeout,
-                )?,
+                idle_timeout: positive_duration("idle-timeout", self.idle_timeout, connection.idle_timeout)?,
                 handshake_timeout: read,
-                ..connection_limits
+                ..connection
             },
-            admission_limits: AdmissionLimits { max_concurrent_requests: requests, request_timeout: request },
+            admission: AdmissionLimits { max_concurrent_requests: requests, request_timeout: request },
         })
     }
 }

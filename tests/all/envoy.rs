@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, 
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use mandate_core::snapshot::Terms;
-use mandate_pdp::Pdp;
+use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 use mandate_server::gateway::envoy::ExtAuthz;
 use mandate_sources::loader::{ContentPaths, Loader};
 use tonic::Code;
@@ -22,7 +22,7 @@ const CONSENT: &str = "/oem/v1/customers/contoso/consentRequests";
 fn service(content: &Content) -> ExtAuthz {
     let content_paths =
         ContentPaths { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
-    ExtAuthz::new(Pdp::new(Loader::new(&content_paths).load().unwrap(), 100))
+    ExtAuthz::new(Pdp::new(Loader::new(&content_paths).load().unwrap(), PdpConfig::cached(100)).0)
 }
 
 /// A request as Envoy describes it.
@@ -45,7 +45,9 @@ fn attributes(http: HttpRequest) -> AttributeContext {
 
 #[track_caller]
 fn answer(service: &ExtAuthz, attributes: AttributeContext) -> CheckResponse {
-    service.decide(&CheckRequest { attributes: Some(attributes) }).unwrap()
+    service
+        .decide(&CheckRequest { attributes: Some(attributes) }, DecisionContext::new(Transport::InProcess))
+        .unwrap()
 }
 
 /// One field of the metadata that other filters see.

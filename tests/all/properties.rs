@@ -13,7 +13,7 @@ use mandate_core::json::Json;
 use mandate_core::request::{Named, Question, Request};
 use mandate_core::schema::EntityRef;
 use mandate_core::snapshot::Terms;
-use mandate_pdp::Pdp;
+use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 use mandate_query::search::{PageLimits, Target, search};
 use mandate_sources::loader::{ContentPaths, Loader};
 use proptest::prelude::*;
@@ -153,7 +153,7 @@ proptest! {
     fn cached_is_uncached(world in world::world(), steps in prop::collection::vec(world::step(), 1..50)) {
         // A permit by groups alone, so that what happens far up in the hierarchy shows.
         let world = world.and_policy("permit (principal in Team::\"team3\", action, resource);");
-        let cached = Pdp::new(snapshot_of(&world), 10_000);
+        let (cached, mut publisher) = Pdp::new(snapshot_of(&world), PdpConfig::cached(10_000));
         let mut asked: Vec<&Ask> = Vec::new();
         for step in &steps {
             let snapshot = cached.view().snapshot().clone();
@@ -162,18 +162,18 @@ proptest! {
                 Step::Entities(change) => {
                     // A change that breaks a rule is refused, and nothing changes.
                     if let Ok(next) = snapshot.apply(&change.change(&snapshot)) {
-                        cached.publish(next);
+                        publisher.publish(next);
                     }
                 }
                 Step::Policies(texts) => {
                     let policies = policies_of(texts, snapshot.policies().schema());
-                    cached.publish(snapshot.with_policies(Arc::new(policies)).unwrap());
+                    publisher.publish(snapshot.with_policies(Arc::new(policies)).unwrap());
                 }
             }
             let view = cached.view();
             for ask in &asked {
                 let context = ask.context();
-                let remembered = view.decide(&ask.question(&context)).unwrap();
+                let remembered = view.decide(&ask.question(&context), &DecisionContext::new(Transport::InProcess)).unwrap();
                 prop_assert_eq!(&*remembered, &decide(view.snapshot(), ask), "{:?}", ask);
             }
         }
@@ -266,7 +266,7 @@ fn a_change_far_up_is_seen() {
     let content_paths =
         ContentPaths { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
     let snapshot = Loader::new(&content_paths).load().unwrap().snapshot;
-    let pdp = Pdp::new(snapshot, 100);
+    let (pdp, mut publisher) = Pdp::new(snapshot, PdpConfig::cached(100));
     let context = Json::parse(br#"{"channel": "partner-center-api"}"#).unwrap();
     let named = |kind, id| Named { kind, id, properties: None };
     let permits = |provider| {
@@ -277,7 +277,7 @@ fn a_change_far_up_is_seen() {
             resource: named("Customer", "northwind"),
             context: context.as_object(),
         };
-        pdp.view().decide(&question).unwrap().is_permit()
+        pdp.view().decide(&question, &DecisionContext::new(Transport::InProcess)).unwrap().is_permit()
     };
     assert!(permits("wingtip") && permits("proseware"));
     // The partnership with Tailspin goes from Wingtip to Proseware, and Proseware's with Litware to Wingtip.
@@ -291,7 +291,8 @@ fn a_change_far_up_is_seen() {
         let entity = Description { parents, ..stored.entity.describe(schema) };
         Incoming { entity: Entity::pack(&entity, stored.entity.origin(), schema), place: None }
     };
-    let swap = |upsert| pdp.publish(view.snapshot().apply(&Change { upsert, remove: Vec::new() }).unwrap());
+    let mut swap =
+        |upsert| publisher.publish(view.snapshot().apply(&Change { upsert, remove: Vec::new() }).unwrap());
     swap(vec![moved("wingtip--tailspin", "proseware", "tailspin")]);
     assert!(!permits("wingtip") && permits("proseware"));
     swap(vec![moved("proseware--litware", "wingtip", "litware")]);
@@ -354,8 +355,9 @@ proptest! {
                 if single.status == 200 {
                     prop_assert_eq!(answer, &json!({ "decision": single.json()["decision"] }));
                 } else {
-                    let error = json!({ "status": single.status, "message": single.body });
-                    prop_assert_eq!(answer, &json!({ "decision": false, "context": { "error": error } }));
+                    let (error, id) = (json!({ "status": single.status, "message": single.body }), &answer["context"]["decision_id"]);
+                    prop_assert!(id.is_string());
+                    prop_assert_eq!(answer, &json!({ "decision": false, "context": { "decision_id": id, "error": error } }));
                 }
             }
         }

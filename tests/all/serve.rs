@@ -40,14 +40,18 @@ fn with(pointer: &str, value: Value) -> String {
 fn a_permit_and_a_denial_with_reasons() {
     let sidecar = Sidecar::of_pack(&[]);
     let revision = sidecar.revision();
+    let (permit, denial) = (sidecar.evaluate(&fabrikam()), sidecar.evaluate(&reseller_by_api()));
+    let [permit_id, denial_id] = [&permit, &denial].map(|it| it["context"]["decision_id"].clone());
+    assert_ne!(permit_id, denial_id);
     assert_eq!(
-        sidecar.evaluate(&fabrikam()),
-        json!({ "decision": true, "context": { "revision": revision } })
+        permit,
+        json!({ "decision": true, "context": { "decision_id": permit_id, "revision": revision } })
     );
     let reason = "An indirect reseller uses the Partner Center UI (CSV upload); it never has the API.";
     assert_eq!(
-        sidecar.evaluate(&reseller_by_api()),
+        denial,
         json!({ "decision": false, "context": {
+            "decision_id": denial_id,
             "revision": revision,
             "reason_admin": { "outcome": "forbidden", "policies": ["reseller-never-has-the-api"] },
             "reason_user": { "en": reason },

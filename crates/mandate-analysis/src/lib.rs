@@ -14,5 +14,6 @@ pub mod suite;
 
 mod decompose;
 mod given;
+mod replay;
 mod suite_file;
 mod symbolic;

@@ -13,6 +13,7 @@ use mandate_core::schema::Schema;
 #[derive(Debug, Clone, Serialize)]
 pub struct ClaimReport {
     pub claim: String,
+    #[serde(rename = "form")]
     pub kind: &'static str,
     pub because: String,
     /// `proven`, `broken` or `unknown`.
@@ -35,6 +36,7 @@ pub struct CounterexampleReport {
     pub decided: Option<DecisionReport>,
     /// The decision that an attribute makes another, though it should not matter.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "otherwise")]
     pub counterfactual: Option<Counterfactual>,
 }
 

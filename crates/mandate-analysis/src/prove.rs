@@ -13,17 +13,15 @@ use cedar_policy_symcc::{Env, equivalent_asserts, never_errors_asserts, never_ma
 use super::claims::{Claim, ClaimKind, Guardrails, NEVER_ERRORS};
 use super::counterexample::Witness;
 use super::decompose::DecomposedQuery;
+use super::replay::Replay;
 use super::solver::{Solver, SolverAnswer};
 use super::symbolic::{
     self, RequestEnvironment, compile, compile_policy, conditions, environments, with_effect_and_conditions,
 };
-use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
-use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_core::fault::{Fault, Faults};
 use mandate_core::policies::{Environment, Policies};
 use mandate_core::schema::Schema;
-use mandate_core::snapshot::Terms;
-use mandate_core::value::{Record, Value};
 
 /// What became of a claim.
 #[derive(Debug)]
@@ -345,7 +343,9 @@ fn claimed_requests(kind: &ClaimKind, written: &Policy) -> Result<Policy, String
     let conditions = conditions(written);
     let conditions = match kind {
         ClaimKind::Ceiling => Some(conditions.map_or_else(|| Expr::val(false), Expr::not)),
-        _ => conditions,
+        ClaimKind::Never | ClaimKind::Floor | ClaimKind::Independent { .. } | ClaimKind::NeverErrors => {
+            conditions
+        }
     };
     with_effect_and_conditions(written, Effect::Permit, conditions)
 }
@@ -367,62 +367,4 @@ fn forbid_everything_else(written: &Policy) -> Result<Policy, String> {
 fn with_attribute_fixed(policy: &Policy, attribute: &str, value: bool) -> Result<Policy, String> {
     let conditions = conditions(policy).map(|expr| symbolic::substitute_attribute(&expr, attribute, value));
     with_effect_and_conditions(policy, policy.effect(), conditions)
-}
-
-/// Counterexamples, decided by the engine.
-struct Replay<'a> {
-    claim: &'a Claim,
-    /// The policies, on no entities.
-    policies: Snapshot,
-    /// The one policy that the claim is about.
-    about: Arc<Policies>,
-}
-
-impl<'a> Replay<'a> {
-    fn new(claim: &'a Claim, policies: &Arc<Policies>, about: &Policy) -> Result<Self, String> {
-        let schema = policies.schema();
-        let text = SourceText::new("claim.cedar", about.to_string());
-        let about = Policies::parse(&[text], Arc::clone(schema)).map_err(|faults| faults.to_string())?.0;
-        let policies = Snapshot::new(Arc::clone(policies), &Terms::default());
-        let policies = policies.map_err(|faults| faults.to_string())?;
-        Ok(Self { claim, policies, about: Arc::new(about) })
-    }
-
-    /// What the engine decides, if the witness can be loaded and breaks the claim; for an attribute that
-    /// should not matter, also what it decides with the other value.
-    fn breaks(&self, witness: &Witness) -> Option<(Decision, Option<(bool, Decision)>)> {
-        let loaded = witness.load_into(&self.policies).ok()?;
-        let about = witness.decide(&loaded.with_policies(Arc::clone(&self.about)).ok()?)?;
-        let decision = witness.decide(&loaded)?;
-        if self.claim.kind == ClaimKind::NeverErrors {
-            return (!about.errors.is_empty()).then_some((about, None));
-        }
-        if !about.is_permit() {
-            return None;
-        }
-        match &self.claim.kind {
-            ClaimKind::Never | ClaimKind::Ceiling => decision.is_permit().then_some((decision, None)),
-            ClaimKind::Floor => (!decision.is_permit()).then_some((decision, None)),
-            ClaimKind::Independent { attribute } => [true, false].into_iter().find_map(|value| {
-                let other = with_attribute(witness, attribute, value);
-                let counterfactual = other.decide(&other.load_into(&self.policies).ok()?)?;
-                let differs = counterfactual.is_permit() != decision.is_permit();
-                differs.then(|| (decision.clone(), Some((value, counterfactual))))
-            }),
-            ClaimKind::NeverErrors => None,
-        }
-    }
-}
-
-/// The witness with one value of an attribute, wherever it stands.
-fn with_attribute(witness: &Witness, attribute: &str, value: bool) -> Witness {
-    let set = |record: &mut Record| {
-        if record.get(attribute).is_some() {
-            *record = record.overlaid(&Record::new([(attribute.into(), Value::Bool(value))]));
-        }
-    };
-    let mut witness = witness.clone();
-    witness.entities.values_mut().for_each(|entity| set(&mut entity.attributes));
-    set(&mut witness.request.context);
-    witness
 }

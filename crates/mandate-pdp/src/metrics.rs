@@ -10,8 +10,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::generation::Generation;
-use super::status::TrackName;
+use crate::generation::Generation;
+use crate::record::{Answer, DecisionRecord, DecisionSink};
+use crate::track::TrackName;
 use mandate_core::decision::Outcome;
 use mandate_query::search::{Page, Target};
 
@@ -37,10 +38,10 @@ pub struct Metrics {
     not_permitted: Counter,
     unknown_principal: Counter,
     unknown_resource: Counter,
-    pub cache_hits: Counter,
-    pub cache_misses: Counter,
+    cache_hits: Counter,
+    cache_misses: Counter,
     pub bad_requests: Counter,
-    pub unrouted: Counter,
+    unrouted: Counter,
     pub internal_errors: Counter,
     failed_forbids: Counter,
     failed_permits: Counter,
@@ -159,7 +160,7 @@ impl Metrics {
     }
 
     /// A page of a search was found.
-    pub fn count_search_page(&self, target: Target, page: &Page) {
+    pub fn count_search(&self, target: Target, page: &Page) {
         let sought = if target == Target::Principal { "subject" } else { "resource" };
         let candidates = if page.narrowed_by_policies { "index" } else { "all" };
         self.searches.get_or_create(&SearchLabel { sought, candidates }).inc();
@@ -171,16 +172,15 @@ impl Metrics {
         self.searches.get_or_create(&SearchLabel { sought: "action", candidates: "all" }).inc();
     }
 
-    pub fn count_decision(&self, outcome: &Outcome) {
-        let counter = match outcome {
+    fn decision_counter(&self, outcome: &Outcome) -> &Counter {
+        match outcome {
             Outcome::Permitted(_) => &self.permitted,
             Outcome::Forbidden(_) => &self.forbidden,
             Outcome::ForbidFailed(_) => &self.forbid_failed,
             Outcome::NotPermitted(_) => &self.not_permitted,
             Outcome::UnknownPrincipal => &self.unknown_principal,
             Outcome::UnknownResource => &self.unknown_resource,
-        };
-        counter.inc();
+        }
     }
 
     pub fn count_policy_error(&self, forbids: bool) {
@@ -234,6 +234,25 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+impl DecisionSink for Metrics {
+    fn record(&self, record: &DecisionRecord<'_>) {
+        match record.answer {
+            Answer::Decided { decision, cached } => {
+                match cached {
+                    Some(true) => _ = self.cache_hits.inc(),
+                    Some(false) => _ = self.cache_misses.inc(),
+                    None => {}
+                }
+                self.decision_counter(&decision.outcome).inc();
+            }
+            Answer::NotRouted(_) => _ = self.unrouted.inc(),
+            // Whoever took the request counts it, together with what is malformed.
+            Answer::Invalid(_) => {}
+            Answer::Failed(_) => _ = self.internal_errors.inc(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::reload::ReloadTrigger;
+use crate::trigger::ReloadTrigger;
 use mandate_core::fault::{Fault, Faults, SourceText};
 use mandate_core::policies::Policies;
 use mandate_sources::loader::LOADING_STACK_BYTES;
@@ -99,7 +99,7 @@ fn run_proof(prover: &mut Prover, job: &ProofJob, go_on: &dyn Fn() -> ControlFlo
 }
 
 /// Proves on a thread of its own; only the newest question is ever answered.
-pub(super) struct ProofWorker {
+pub(crate) struct ProofWorker {
     pub mode: GuardrailMode,
     /// Why nothing is proven.
     pub unavailable_reason: Option<String>,

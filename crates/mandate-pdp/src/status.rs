@@ -1,15 +1,11 @@
 //! What operators see: the content in use, and what became of each change. Honest about a refused
 //! candidate: it names what is newest beside what is in use.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use super::generation::Generation;
-use super::proof_worker::CompletedProof;
+use crate::proof_worker::CompletedProof;
 use mandate_core::fault::{Fault, Faults, Severity};
 
 /// The state of a decision point, as `/status` shows it.
@@ -107,13 +103,13 @@ pub struct ProofStatus {
 
 impl GuardrailStatus {
     /// A verdict on the policies in use.
-    pub(super) fn record_in_use(&mut self, state: GuardrailState, proof: &CompletedProof) {
+    pub(crate) fn record_in_use(&mut self, state: GuardrailState, proof: &CompletedProof) {
         let proof = Some(ProofStatus::of(proof));
         (self.state, self.proof, self.refused, self.proving) = (state, proof, None, false);
     }
 
     /// A verdict that kept policies from coming into use.
-    pub(super) fn record_refused(&mut self, proof: &CompletedProof) {
+    pub(crate) fn record_refused(&mut self, proof: &CompletedProof) {
         self.proving = false;
         self.refused.get_or_insert_with(|| ProofStatus::of(proof));
     }
@@ -180,132 +176,7 @@ impl ReloadStatus {
     }
 }
 
-/// Where the writer writes and operators read.
-pub(super) struct StatusBoard {
-    started: SystemTime,
-    tracks: ArcSwap<Tracks>,
-    guardrails: ArcSwap<GuardrailStatus>,
-    last_warning: AtomicU64,
-    watched: AtomicBool,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Tracks {
-    pub since: SystemTime,
-    pub policies: Track,
-    pub entities: Track,
-}
-
-/// What changes by itself: policies with their schema, or entities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TrackName {
-    Policies,
-    Entities,
-}
-
-impl TrackName {
-    pub const ALL: [Self; 2] = [Self::Policies, Self::Entities];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Policies => "policies",
-            Self::Entities => "entities",
-        }
-    }
-}
-
-impl Tracks {
-    pub fn track(&mut self, name: TrackName) -> &mut Track {
-        match name {
-            TrackName::Policies => &mut self.policies,
-            TrackName::Entities => &mut self.entities,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default)]
-pub(super) struct Track {
-    pub source: Option<String>,
-    /// The last change that was accepted, with its warnings.
-    pub accepted: Option<ReloadStatus>,
-    pub last: Option<ReloadStatus>,
-}
-
-impl StatusBoard {
-    pub fn new() -> Self {
-        let tracks =
-            Tracks { since: SystemTime::now(), policies: Track::default(), entities: Track::default() };
-        Self {
-            started: SystemTime::now(),
-            tracks: ArcSwap::from_pointee(tracks),
-            guardrails: ArcSwap::default(),
-            last_warning: AtomicU64::new(0),
-            watched: AtomicBool::new(true),
-        }
-    }
-
-    pub fn tracks(&self) -> Arc<Tracks> {
-        self.tracks.load_full()
-    }
-
-    pub fn write(&self, tracks: Tracks) {
-        self.tracks.store(Arc::new(tracks));
-    }
-
-    /// Changes what is known of the guardrails; only the writer does.
-    pub fn guardrails(&self, change: impl FnOnce(&mut GuardrailStatus)) {
-        let mut guardrails = GuardrailStatus::clone(&self.guardrails.load());
-        change(&mut guardrails);
-        self.guardrails.store(Arc::new(guardrails));
-    }
-
-    pub fn read(&self, generation: &Generation) -> Status {
-        let snapshot = generation.snapshot();
-        let tracks = self.tracks.load();
-        let content = |digest: String, count, track: &Track| ContentStatus {
-            digest,
-            count,
-            source: track.source.clone(),
-            last_reload: track.last.clone(),
-        };
-        let (policies, schema) = (snapshot.policies(), snapshot.schema());
-        Status {
-            version: env!("CARGO_PKG_VERSION"),
-            revision: generation.revision().to_string(),
-            since: timestamp(tracks.since),
-            started: timestamp(self.started),
-            watched: self.watched.load(Ordering::Relaxed),
-            schema: SchemaStatus {
-                digest: schema.digest().to_string(),
-                entity_types: schema.kinds().count(),
-                actions: schema.actions().count(),
-                source: tracks.policies.source.clone(),
-            },
-            policies: content(policies.digest().to_string(), policies.len(), &tracks.policies),
-            entities: content(
-                snapshot.entities().digest().to_string(),
-                snapshot.entities().len(),
-                &tracks.entities,
-            ),
-            guardrails: GuardrailStatus::clone(&self.guardrails.load()),
-        }
-    }
-
-    /// Notes whether file events come, and says so when that ends.
-    pub fn watched(&self, watched: bool) {
-        if self.watched.swap(watched, Ordering::Relaxed) && !watched {
-            tracing::warn!("a folder cannot be watched: changes in it are seen by polling only");
-        }
-    }
-
-    /// Whether a warning that callers can cause may be logged now: at most one a second.
-    pub fn may_log_warning(&self) -> bool {
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-        let last = self.last_warning.swap(now, Ordering::Relaxed);
-        last != now
-    }
-}
-
-fn timestamp(time: SystemTime) -> String {
+/// A time as `/status` shows it: RFC 3339, UTC, in milliseconds.
+pub(crate) fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }

@@ -5,13 +5,15 @@
 pub mod certificate;
 mod check;
 mod extractor;
+mod http_request;
 mod parse;
 pub mod path;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use extractor::{ExtractError, HttpRequest, RequestBody};
+pub use extractor::ExtractError;
+pub use http_request::{HttpRequest, RequestBody};
 
 use extractor::{CredentialSources, Extractor, RequestValues};
 use mandate_core::digest::Digest;

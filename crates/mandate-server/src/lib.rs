@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod authzen;
 pub mod body;
+mod context;
 pub mod gateway;
 pub mod listen;
 pub mod service;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tonic::codegen::Service as _;
 
@@ -17,14 +17,13 @@ use crate::authzen::endpoints::{Api, ApiLimits};
 use crate::authzen::metadata::{self, Metadata};
 use crate::authzen::openapi;
 use crate::body::{BodyError, read_body};
+use crate::context::REQUEST_ID;
 use crate::gateway::envoy::{self, ExtAuthz};
 use crate::gateway::http as gateway;
 use mandate_pdp::Pdp;
 
 /// The body of an answer.
 pub type ResponseBody = Either<Full<Bytes>, tonic::body::Body>;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the metadata say is the same for everybody.
 pub const SPECIAL_PATHS: SpecialPaths =

@@ -6,20 +6,29 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, reject_emptied};
-use super::progress::with_progress_log;
+use crate::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, Listing, reject_emptied};
+use crate::progress::with_progress_log;
+use crate::source::{EntitySource, EntityUpdate, Origins, PollFor, Position};
 use mandate_core::digest::Digest;
 use mandate_core::entities::{Change, Entity, Origin, Progress, read_file};
 use mandate_core::fault::{Faults, SourceText};
 use mandate_core::schema::{Name, Schema};
 
+/// Files by their names in the folder.
+type Files = BTreeMap<String, AppliedFile>;
+
+/// The listing of a folder, and the texts that were read.
+type FolderRead = (Listing, Vec<Arc<SourceText>>);
+
 /// The entity folder, and what of it is in use.
-pub(super) struct EntityFiles {
+pub(crate) struct EntityFiles {
     folder: Folder,
-    applied: BTreeMap<String, AppliedFile>,
-    /// The files that hold entities.
+    applied: Files,
+    /// The files that held entities when they were last in use: they must not be found empty.
     nonempty_files: BTreeSet<String>,
-    next_origin: u32,
+    position: Position,
+    /// The files as they were read for the last update, until it is confirmed.
+    pending: Option<(Position, Files)>,
 }
 
 /// A file whose content is in use.
@@ -30,120 +39,132 @@ struct AppliedFile {
     reliable: bool,
     digest: Digest,
     origin: Origin,
-    /// What it holds, as it was read.
-    entities: Vec<Entity>,
-}
-
-/// A change of entities, and what is in use once it is applied.
-pub(super) struct PendingEntities {
-    pub change: Change,
-    applied: Vec<(String, AppliedFile)>,
-    removed_files: Vec<String>,
-    next_origin: u32,
+    /// Its entities, as they were read.
+    entities: Arc<[Entity]>,
 }
 
 impl EntityFiles {
     pub fn new(root: &Path) -> Self {
         Self {
             folder: Folder::new(root, ENTITY_EXTENSIONS, &[]),
-            applied: BTreeMap::new(),
+            applied: Files::new(),
             nonempty_files: BTreeSet::new(),
-            next_origin: 0,
+            position: Position::default(),
+            pending: None,
         }
     }
 
-    /// Forgets what is in use, so that the next change is all there is; but not which files held
-    /// entities, because those must not be found empty.
-    pub fn without_applied_files(&self) -> Self {
-        Self {
-            applied: BTreeMap::new(),
-            next_origin: 0,
-            folder: self.folder.clone(),
-            nonempty_files: self.nonempty_files.clone(),
-        }
-    }
-
-    /// The change from what is in use to what the folder holds now; `None` if there is certainly none.
-    ///
-    /// # Errors
-    /// Everything that cannot be read, or is wrong with an entity by itself.
-    pub fn read_changes(&self, schema: &Schema, force: bool) -> Result<Option<PendingEntities>, Faults> {
-        let now = SystemTime::now();
+    /// Reads the files that may differ from those in `applied`; `None` if there are none.
+    fn read(&self, applied: &Files, force: bool) -> Result<Option<FolderRead>, Faults> {
         let unchanged = |name: &str, fingerprint: &Fingerprint| {
-            let known = self.applied.get(name).filter(|applied| applied.fingerprint == *fingerprint);
+            let known = applied.get(name).filter(|applied| applied.fingerprint == *fingerprint);
             !force && known.is_some_and(|known| known.reliable)
         };
         let (listing, texts) = self.folder.read(|name, fingerprint| !unchanged(name, fingerprint))?;
-        let removed_files: Vec<String> =
-            self.applied.keys().filter(|name| !listing.contains_key(*name)).cloned().collect();
-        if texts.is_empty() && removed_files.is_empty() {
-            return Ok(None);
+        let removed = applied.keys().any(|name| !listing.contains_key(name));
+        Ok((removed || !texts.is_empty()).then_some((listing, texts)))
+    }
+}
+
+/// A change in the making, from the files in use to those that were read.
+struct FileChanges<'a> {
+    before: &'a Files,
+    schema: &'a Schema,
+    origins: &'a mut Origins,
+    nonempty_files: &'a BTreeSet<String>,
+    /// When the files were read.
+    now: SystemTime,
+    change: Change,
+    after: Files,
+}
+
+impl FileChanges<'_> {
+    fn remove_files(&mut self, listing: &Listing) {
+        for (name, file) in self.before.iter().filter(|(name, _)| !listing.contains_key(*name)) {
+            self.change.remove.extend(file.entities.iter().map(|entity| entity.name().to_owned()));
+            self.after.remove(name);
         }
-        let mut change = PendingEntities {
-            change: Change::default(),
-            applied: Vec::new(),
-            removed_files,
-            next_origin: self.next_origin,
-        };
-        for name in &change.removed_files {
-            let entities = self.applied.get(name).into_iter().flat_map(|applied| &applied.entities);
-            change.change.remove.extend(entities.map(|entity| entity.name().to_owned()));
-        }
-        let mut faults = Faults::default();
-        with_progress_log(texts.iter().map(|text| text.text.len()).sum(), |progress| {
-            for text in &texts {
-                if let Some(fingerprint) = listing.get(&text.name)
-                    && let Err(found) =
-                        self.read_file_changes(text, (*fingerprint, now), (schema, progress), &mut change)
-                {
-                    faults.extend(found);
-                }
-            }
-        });
-        faults.into_result().map(|_| Some(change))
     }
 
-    fn read_file_changes(
-        &self,
+    fn read_file(
+        &mut self,
         text: &Arc<SourceText>,
-        (fingerprint, now): (Fingerprint, SystemTime),
-        (schema, progress): (&Schema, &Progress),
-        change: &mut PendingEntities,
+        fingerprint: Fingerprint,
+        progress: &Progress,
     ) -> Result<(), Faults> {
         let digest = Digest::of([text.text.as_bytes()]);
-        let before = self.applied.get(&text.name);
-        let reliable = fingerprint.is_reliable_at(now);
-        if let Some(same) = before.filter(|applied| applied.digest == digest) {
-            change.applied.push((text.name.clone(), AppliedFile { fingerprint, reliable, ..same.clone() }));
+        let before = self.before.get(&text.name);
+        let reliable = fingerprint.is_reliable_at(self.now);
+        if let Some(same) = before.filter(|file| file.digest == digest) {
+            let same = AppliedFile { fingerprint, reliable, ..same.clone() };
+            self.after.insert(text.name.clone(), same);
             return Ok(());
         }
         if self.nonempty_files.contains(&text.name) {
             reject_emptied(text)?;
         }
-        let origin = before.map_or(Origin(change.next_origin), |applied| applied.origin);
-        change.next_origin += u32::from(before.is_none());
-        let incoming = read_file(text, origin, schema, progress)?;
-        let entities: Vec<Entity> = incoming.iter().map(|incoming| incoming.entity.clone()).collect();
+        let origin = before.map_or_else(|| self.origins.allocate(), |file| file.origin);
+        let incoming = read_file(text, origin, self.schema, progress)?;
+        let entities: Arc<[Entity]> = incoming.iter().map(|incoming| incoming.entity.clone()).collect();
         if let Some(before) = before {
             let stay: HashSet<Name<'_>> = entities.iter().map(Entity::name).collect();
             let gone = before.entities.iter().map(Entity::name).filter(|name| !stay.contains(name));
-            change.change.remove.extend(gone.map(Name::to_owned));
+            self.change.remove.extend(gone.map(Name::to_owned));
         }
-        change.change.upsert.extend(incoming);
-        change
-            .applied
-            .push((text.name.clone(), AppliedFile { fingerprint, reliable, digest, origin, entities }));
+        self.change.upsert.extend(incoming);
+        let file = AppliedFile { fingerprint, reliable, digest, origin, entities };
+        self.after.insert(text.name.clone(), file);
         Ok(())
     }
+}
 
-    /// Remembers that a change is in use. The change itself was handed over.
-    pub fn mark_applied(&mut self, change: PendingEntities) {
-        for name in change.removed_files {
-            self.applied.remove(&name);
-        }
-        self.applied.extend(change.applied);
-        let holds = self.applied.iter().filter(|(_, applied)| !applied.entities.is_empty());
+impl EntitySource for EntityFiles {
+    fn poll(
+        &mut self,
+        what: PollFor,
+        schema: &Schema,
+        origins: &mut Origins,
+    ) -> Result<Option<(Position, EntityUpdate)>, Faults> {
+        let none = Files::new();
+        let (before, force) = match what {
+            PollFor::Snapshot => (&none, true),
+            PollFor::Changes { force } => (&self.applied, force),
+        };
+        let now = SystemTime::now();
+        let (listing, texts) = match (self.read(before, force)?, what) {
+            (Some(read), _) => read,
+            (None, PollFor::Snapshot) => Default::default(),
+            (None, PollFor::Changes { .. }) => return Ok(None),
+        };
+        let nonempty_files = &self.nonempty_files;
+        let (change, after) = (Change::default(), before.clone());
+        let mut changes = FileChanges { before, schema, origins, nonempty_files, now, change, after };
+        changes.remove_files(&listing);
+        let mut faults = Faults::default();
+        with_progress_log(texts.iter().map(|text| text.text.len()).sum(), |progress| {
+            for text in &texts {
+                if let Some(fingerprint) = listing.get(&text.name)
+                    && let Err(found) = changes.read_file(text, *fingerprint, progress)
+                {
+                    faults.extend(found);
+                }
+            }
+        });
+        faults.into_result()?;
+        let FileChanges { change, after, .. } = changes;
+        self.position = self.position.next();
+        self.pending = Some((self.position, after));
+        let update = match what {
+            PollFor::Snapshot => EntityUpdate::Snapshot(change.upsert),
+            PollFor::Changes { .. } => EntityUpdate::Changes(change),
+        };
+        Ok(Some((self.position, update)))
+    }
+
+    fn confirm(&mut self, position: Position) {
+        let Some((_, files)) = self.pending.take_if(|(pending, _)| *pending == position) else { return };
+        let holds = files.iter().filter(|(_, file)| !file.entities.is_empty());
         self.nonempty_files = holds.map(|(name, _)| name.clone()).collect();
-        self.next_origin = change.next_origin;
+        self.applied = files;
     }
 }

@@ -4,6 +4,7 @@
 pub mod folder;
 pub mod git;
 pub mod loader;
+pub mod source;
 pub mod watch;
 
 mod entity_files;

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use super::entity_files::EntityFiles;
 use super::git;
 use super::policy_files::{PolicyFiles, PolicyFolderContent, TextsByKind, is_policy_folder_file};
+use super::source::{EntitySource, EntityUpdate, Origins, PollFor};
 use mandate_core::Snapshot;
 use mandate_core::digest::Digest;
+use mandate_core::entities::Change;
 use mandate_core::fault::{Fault, Faults, SourceText};
 use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
@@ -32,7 +34,8 @@ pub struct ContentPaths {
 /// Loads snapshots from folders, and knows what of them is in use.
 pub struct Loader {
     policies: PolicyFiles,
-    entities: EntityFiles,
+    entities: Box<dyn EntitySource>,
+    origins: Origins,
     terms: Terms,
     guardrails: Vec<Arc<SourceText>>,
 }
@@ -192,12 +195,14 @@ pub struct Accepted {
 
 impl Loader {
     pub fn new(content_paths: &ContentPaths) -> Self {
-        Self {
-            policies: PolicyFiles::new(&content_paths.policies),
-            entities: EntityFiles::new(&content_paths.entities),
-            terms: content_paths.terms.clone(),
-            guardrails: Vec::new(),
-        }
+        let entities = Box::new(EntityFiles::new(&content_paths.entities));
+        Self::with_entities(&content_paths.policies, entities, content_paths.terms.clone())
+    }
+
+    /// A loader of a policy folder and of the entities of any source.
+    pub fn with_entities(policies: &Path, entities: Box<dyn EntitySource>, terms: Terms) -> Self {
+        let policies = PolicyFiles::new(policies);
+        Self { policies, entities, origins: Origins::default(), terms, guardrails: Vec::new() }
     }
 
     /// Loads everything. Warnings come beside the snapshot.
@@ -209,7 +214,9 @@ impl Loader {
             Ok(loaded) => loaded,
             Err((schema, mut faults)) => {
                 // Entities can be read without policies, so what is wrong with them shows as well.
-                if let Some(Err(found)) = schema.map(|schema| self.entities.read_changes(&schema, true)) {
+                let poll =
+                    |schema: Arc<Schema>| self.entities.poll(PollFor::Snapshot, &schema, &mut self.origins);
+                if let Some(Err(found)) = schema.map(poll) {
                     faults.extend(found);
                 }
                 return Err(faults);
@@ -245,17 +252,11 @@ impl Loader {
         texts: PolicyFolderContent,
     ) -> Result<Snapshot, Faults> {
         let snapshot = Snapshot::new(policies, &self.terms)?;
-        let mut files = self.entities.without_applied_files();
-        let snapshot = match files.read_changes(snapshot.schema(), true)? {
-            Some(mut change) => {
-                let snapshot = snapshot.apply(&std::mem::take(&mut change.change))?;
-                files.mark_applied(change);
-                snapshot
-            }
-            None => snapshot,
-        };
+        let update = self.entities.poll(PollFor::Snapshot, snapshot.schema(), &mut self.origins)?;
+        let Some((position, update)) = update else { return Err(no_snapshot()) };
+        let snapshot = snapshot.apply(&as_change(update, &snapshot))?;
+        self.entities.confirm(position);
         self.mark_applied(texts);
-        self.entities = files;
         Ok(snapshot)
     }
 
@@ -346,13 +347,32 @@ impl Loader {
         force: bool,
         next: &mut Option<Snapshot>,
     ) -> Result<Option<Accepted>, Faults> {
-        let Some(mut change) = self.entities.read_changes(current.schema(), force)? else { return Ok(None) };
-        let content = std::mem::take(&mut change.change);
-        let changed = !content.upsert.is_empty() || !content.remove.is_empty();
+        let what = PollFor::Changes { force };
+        let polled = self.entities.poll(what, current.schema(), &mut self.origins)?;
+        let Some((position, update)) = polled else { return Ok(None) };
+        let change = as_change(update, current);
+        let changed = !change.upsert.is_empty() || !change.remove.is_empty();
         if changed {
-            *next = Some(current.apply(&content)?);
+            *next = Some(current.apply(&change)?);
         }
-        self.entities.mark_applied(change);
+        self.entities.confirm(position);
         Ok(Some(Accepted { changed, warnings: Faults::default() }))
     }
+}
+
+/// An update as a change of a snapshot's entities.
+fn as_change(update: EntityUpdate, current: &Snapshot) -> Change {
+    match update {
+        // An entity that is both removed and upserted stays, as it comes.
+        EntityUpdate::Snapshot(upsert) => {
+            let remove = current.entities().iter().map(|entity| entity.name().to_owned()).collect();
+            Change { upsert, remove }
+        }
+        EntityUpdate::Changes(change) => change,
+    }
+}
+
+/// A defect of a source.
+fn no_snapshot() -> Faults {
+    Fault::error("the source of the entities gave no snapshot").into()
 }

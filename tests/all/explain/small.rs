@@ -206,7 +206,7 @@ impl Small {
         for (location, change) in facts.iter() {
             match location {
                 RepairLocation::Membership(child, parent) => {
-                    edits.extend(self.membership(child, parent, change))
+                    edits.extend(self.membership(child, parent, change));
                 }
                 RepairLocation::Value(attribute_path) => {
                     let (holder, name) = at(attribute_path);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -14,11 +14,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::wire::request_error_message;
 use super::{evaluation, search};
 use crate::body::{BodyError, ReceivedBody, read_body};
+use crate::context::{self, REQUEST_ID};
 use crate::listen::rejection::RejectionReason;
 use mandate_core::json::{Json, Object};
-use mandate_pdp::{Pdp, PdpError};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use mandate_pdp::{DecisionContext, Pdp, PdpError, Transport};
 
 /// What one caller may ask for at a time.
 #[derive(Debug, Clone, Copy)]
@@ -145,7 +144,7 @@ impl From<PdpError> for ApiError {
 }
 
 /// From the body of a request to the body of its answer, which has to be there in time.
-type EndpointFn = fn(&Api, &Object<'_>, Deadline) -> Result<Vec<u8>, ApiError>;
+type EndpointFn = fn(&Api, &Object<'_>, &RequestScope<'_>) -> Result<Vec<u8>, ApiError>;
 
 /// What answers at a path.
 #[derive(Clone, Copy)]
@@ -155,8 +154,12 @@ struct Endpoint {
     is_search: bool,
 }
 
-/// Until when a request has to be answered.
-pub(super) type Deadline = Instant;
+/// What belongs to one request besides its body.
+pub(super) struct RequestScope<'r> {
+    pub context: DecisionContext<'r>,
+    /// Until when the request has to be answered.
+    pub deadline: Instant,
+}
 
 impl Api {
     pub fn new(pdp: Pdp, limits: ApiLimits) -> Self {
@@ -167,8 +170,10 @@ impl Api {
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let deadline = Instant::now() + self.limits.request_timeout;
         let (head, body) = request.into_parts();
+        let context = context::of_request(Transport::AuthZen, &head.headers, &head.extensions);
+        let scope = RequestScope { context, deadline };
         let answer = match find_endpoint(head.uri.path(), &head.method) {
-            Ok(endpoint) => self.evaluate(&head.headers, body, endpoint, deadline).await,
+            Ok(endpoint) => self.evaluate(&head.headers, body, endpoint, &scope).await,
             Err(problem) => Err(problem),
         };
         let mut response = match answer {
@@ -198,14 +203,14 @@ impl Api {
         headers: &HeaderMap,
         body: Incoming,
         Endpoint { evaluate, is_search }: Endpoint,
-        deadline: Deadline,
+        scope: &RequestScope<'_>,
     ) -> Result<Vec<u8>, ApiError> {
         let answer = match self.read_json_body(headers, body).await {
             Ok(body) if is_search => match self.search_limiter.acquire().await {
-                Ok(_turn) => self.parse_and_evaluate(&body, evaluate, deadline),
+                Ok(_turn) => self.parse_and_evaluate(&body, evaluate, scope),
                 Err(problem) => Err(problem),
             },
-            Ok(body) => self.parse_and_evaluate(&body, evaluate, deadline),
+            Ok(body) => self.parse_and_evaluate(&body, evaluate, scope),
             Err(problem) => Err(problem),
         };
         if answer.as_ref().is_err_and(|problem| problem.status.is_client_error()) {
@@ -218,10 +223,10 @@ impl Api {
         &self,
         body: &[u8],
         evaluate: EndpointFn,
-        deadline: Deadline,
+        scope: &RequestScope<'_>,
     ) -> Result<Vec<u8>, ApiError> {
         parse_json(body, self.limits.max_json_depth)
-            .and_then(|json| evaluate(self, expect_object(&json)?, deadline))
+            .and_then(|json| evaluate(self, expect_object(&json)?, scope))
     }
 
     /// The answer to a body that was posted to a path.
@@ -230,8 +235,9 @@ impl Api {
     /// The status and the sentence that the caller gets instead.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, (StatusCode, String)> {
         let deadline = Instant::now() + self.limits.request_timeout;
+        let scope = RequestScope { context: DecisionContext::new(Transport::InProcess), deadline };
         let answer = find_endpoint(path, &Method::POST)
-            .and_then(|at| self.parse_and_evaluate(body, at.evaluate, deadline));
+            .and_then(|at| self.parse_and_evaluate(body, at.evaluate, &scope));
         answer.map_err(|problem| (problem.status, problem.message))
     }
 

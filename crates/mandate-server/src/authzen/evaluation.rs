@@ -7,29 +7,33 @@ use std::time::Instant;
 use serde::Serialize;
 use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
-use super::endpoints::{Api, ApiError, Deadline, to_json_bytes};
+use super::endpoints::{Api, ApiError, RequestScope, to_json_bytes};
 use super::wire::{EvaluationResponse, RequestFields, optional_object};
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object, quoted};
 use mandate_core::request::Question;
-use mandate_pdp::View;
+use mandate_pdp::{DecisionContext, DecisionId, View};
 use mandate_query::explain::{Budget, Explanation};
 
 /// Answers one question.
-pub fn single(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, ApiError> {
+pub fn single(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
     let options = Options::read(object)?;
     let question = RequestFields::from_object(object).question().map_err(ApiError::bad_request)?;
     let view = api.pdp.view();
-    let explained =
-        ExplainedDecision::decide(&question, &view, options.explain.then(Budget::single).as_mut())?;
+    let explained = ExplainedDecision::decide(
+        &question,
+        &view,
+        scope.context,
+        options.explain.then(Budget::single).as_mut(),
+    )?;
     to_json_bytes(&explained.with_context(&view))
 }
 
 /// Answers several questions by one revision.
-pub fn batch(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
+pub fn batch(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
     let items = match object.get("evaluations") {
-        None => return single(api, object, deadline),
-        Some(Json::Array(items)) if items.is_empty() => return single(api, object, deadline),
+        None => return single(api, object, scope),
+        Some(Json::Array(items)) if items.is_empty() => return single(api, object, scope),
         Some(Json::Array(items)) => items,
         Some(other) => {
             return Err(ApiError::bad_request(format!(
@@ -49,7 +53,7 @@ pub fn batch(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u
     let defaults = RequestFields::from_object(object);
     defaults.check_objects().map_err(ApiError::bad_request)?;
     let batch =
-        Batch { api, view: api.pdp.view(), items, defaults, options, deadline, timed_out: Cell::new(false) };
+        Batch { api, view: api.pdp.view(), items, defaults, options, scope, timed_out: Cell::new(false) };
     let answer = to_json_bytes(&batch);
     if batch.timed_out.get() {
         return Err(ApiError::timed_out("the answer took too long: ask fewer questions at a time"));
@@ -64,7 +68,7 @@ struct Batch<'j> {
     items: &'j [Json<'j>],
     defaults: RequestFields<'j>,
     options: Options,
-    deadline: Deadline,
+    scope: &'j RequestScope<'j>,
     /// Whether the deadline came first.
     timed_out: Cell<bool>,
 }
@@ -81,15 +85,16 @@ struct Evaluations<'b, 'j>(&'b Batch<'j>);
 
 impl Serialize for Evaluations<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Batch { api, view, items, defaults, options, deadline, timed_out } = self.0;
+        let Batch { api, view, items, defaults, options, scope, timed_out } = self.0;
         let mut answers = serializer.serialize_seq(None)?;
         let mut budget = Budget::batch();
         for item in *items {
-            if Instant::now() > *deadline {
+            if Instant::now() > scope.deadline {
                 timed_out.set(true);
                 break;
             }
-            let explained = evaluate_item(view, item, *defaults, options.explain, &mut budget);
+            let context = scope.context.next();
+            let explained = evaluate_item(view, item, *defaults, context, options.explain, &mut budget);
             let answer = match &explained {
                 Ok(explained) if explained.explanation.is_some() => explained.with_context(view),
                 Ok(explained) => EvaluationResponse::decision_only(&explained.decision),
@@ -97,7 +102,7 @@ impl Serialize for Evaluations<'_, '_> {
                     if status.is_client_error() {
                         api.pdp.count_bad_request();
                     }
-                    EvaluationResponse::error(status.as_u16(), message.clone())
+                    EvaluationResponse::error(context.id, status.as_u16(), message.clone())
                 }
             };
             answers.serialize_element(&answer)?;
@@ -113,6 +118,7 @@ fn evaluate_item(
     view: &View<'_>,
     item: &Json<'_>,
     defaults: RequestFields<'_>,
+    context: DecisionContext<'_>,
     explain: bool,
     budget: &mut Budget,
 ) -> Result<ExplainedDecision, ApiError> {
@@ -125,11 +131,12 @@ fn evaluate_item(
     let explain = Options::explain(object)?.unwrap_or(explain);
     let question =
         RequestFields::from_object(object).or_defaults(defaults).question().map_err(ApiError::bad_request)?;
-    ExplainedDecision::decide(&question, view, explain.then_some(budget))
+    ExplainedDecision::decide(&question, view, context, explain.then_some(budget))
 }
 
 /// What a question came to.
 struct ExplainedDecision {
+    id: DecisionId,
     decision: Arc<Decision>,
     explanation: Option<Explanation>,
 }
@@ -139,23 +146,25 @@ impl ExplainedDecision {
     fn decide(
         question: &Question<'_>,
         view: &View<'_>,
+        context: DecisionContext<'_>,
         budget: Option<&mut Budget>,
     ) -> Result<Self, ApiError> {
-        let decision = view.decide(question)?;
+        let decision = view.decide(question, &context)?;
         let explanation = budget.map(|budget| view.explain(question, &decision, budget)).transpose()?;
-        Ok(Self { decision, explanation })
+        Ok(Self { id: context.id, decision, explanation })
     }
 
     fn with_context<'a>(&'a self, view: &'a View<'_>) -> EvaluationResponse<'a> {
-        let (decision, revision) = (&self.decision, view.revision().as_str());
+        let (id, decision, revision) = (self.id, &self.decision, view.revision().as_str());
         match &self.explanation {
             Some(explanation) => EvaluationResponse::with_explanation(
+                id,
                 decision,
                 revision,
                 explanation,
                 view.snapshot().schema(),
             ),
-            None => EvaluationResponse::with_context(decision, revision, false),
+            None => EvaluationResponse::with_context(id, decision, revision, false),
         }
     }
 }

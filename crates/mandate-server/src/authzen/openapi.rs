@@ -133,7 +133,7 @@ pub fn document() -> Value {
         "info": {
             "title": "Mandate",
             "version": env!("CARGO_PKG_VERSION"),
-            "summary": env!("CARGO_PKG_DESCRIPTION"),
+            "summary": "An authorization sidecar: Cedar policies, live entities, AuthZEN answers that are never stale",
             "license": { "name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE") },
         },
         "paths": paths,

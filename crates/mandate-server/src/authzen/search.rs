@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::endpoints::{Api, ApiError, Deadline, to_json_bytes};
+use super::endpoints::{Api, ApiError, RequestScope, to_json_bytes};
 use super::page::{PageEnd, PageRequest, PageToken};
 use super::wire::{RequestFields, SearchKind};
 use mandate_core::digest::Digest;
@@ -18,17 +18,17 @@ use mandate_pdp::PdpError;
 use mandate_query::search::{Cursor, PageLimits, SearchError, Target, WalkPhase};
 
 /// The subjects that may do something to a resource.
-pub fn subject(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
-    entities(api, object, Target::Principal, deadline)
+pub fn subject(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
+    entities(api, object, Target::Principal, scope.deadline)
 }
 
 /// The resources that a subject may do something to.
-pub fn resource(api: &Api, object: &Object<'_>, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
-    entities(api, object, Target::Resource, deadline)
+pub fn resource(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
+    entities(api, object, Target::Resource, scope.deadline)
 }
 
 /// What a subject may do to a resource.
-pub fn action(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, ApiError> {
+pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
     let page_request = PageRequest::read(object, &api.limits)?;
     let question = RequestFields::from_object(object)
         .search_question(SearchKind::Action)
@@ -62,7 +62,7 @@ pub fn action(api: &Api, object: &Object<'_>, _: Deadline) -> Result<Vec<u8>, Ap
     to_json_bytes(&SearchResponse { page: NextPage { next_token: next_token.unwrap_or_default() }, results })
 }
 
-fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Deadline) -> Result<Vec<u8>, ApiError> {
+fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -> Result<Vec<u8>, ApiError> {
     let page_request = PageRequest::read(object, &api.limits)?;
     let search_kind = if target == Target::Principal { SearchKind::Subject } else { SearchKind::Resource };
     let question =

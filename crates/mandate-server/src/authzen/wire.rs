@@ -13,6 +13,7 @@ use mandate_core::policies::PolicyInfo;
 use mandate_core::request::{Named, Part, Question, RequestError};
 use mandate_core::schema::Schema;
 use mandate_core::value::MOST_MEMBERS;
+use mandate_pdp::DecisionId;
 use mandate_query::explain::Explanation;
 
 /// Where the four parts of a question stand: in an item, or in the defaults around it.
@@ -171,6 +172,10 @@ pub struct EvaluationResponse<'d> {
 
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct ResponseContext<'d> {
+    /// Names this decision; a UUID of version 7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub decision_id: Option<DecisionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<&'d str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -222,9 +227,10 @@ impl<'d> EvaluationResponse<'d> {
     }
 
     /// A decision with its revision, and reasons where it is a denial or the caller wants them.
-    pub fn with_context(decision: &'d Decision, revision: &'d str, explain: bool) -> Self {
+    pub fn with_context(id: DecisionId, decision: &'d Decision, revision: &'d str, explain: bool) -> Self {
         let permit = decision.is_permit();
         let context = ResponseContext {
+            decision_id: Some(id),
             revision: Some(revision),
             reason_admin: (explain || !permit).then(|| admin_reason(decision)),
             reason_user: (!permit).then(|| UserReason { en: decision.reason() }),
@@ -235,12 +241,13 @@ impl<'d> EvaluationResponse<'d> {
 
     /// A decision with its reasons and what explains it.
     pub fn with_explanation(
+        id: DecisionId,
         decision: &'d Decision,
         revision: &'d str,
         explanation: &Explanation,
         schema: &Schema,
     ) -> Self {
-        let mut answer = Self::with_context(decision, revision, true);
+        let mut answer = Self::with_context(id, decision, revision, true);
         if let Some(context) = &mut answer.context {
             context.explanation = Some(ExplanationJson::new(decision, explanation, schema));
         }
@@ -248,9 +255,9 @@ impl<'d> EvaluationResponse<'d> {
     }
 
     /// What stands in a batch for an item that is no question.
-    pub fn error(status: u16, message: String) -> Self {
-        let context =
-            ResponseContext { error: Some(ItemError { status, message }), ..ResponseContext::default() };
+    pub fn error(id: DecisionId, status: u16, message: String) -> Self {
+        let (decision_id, error) = (Some(id), Some(ItemError { status, message }));
+        let context = ResponseContext { decision_id, error, ..ResponseContext::default() };
         Self { decision: false, context: Some(context) }
     }
 }

@@ -6,11 +6,10 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 use smol_str::SmolStr;
-use uuid::Uuid;
 
 use mandate_core::decision::Decision;
 use mandate_core::json::legible;
-use mandate_pdp::{Pdp, PdpError, View};
+use mandate_pdp::{DecisionContext, DecisionId, Pdp, PdpError, View};
 use mandate_routes::{HttpRequest, RouteError};
 
 /// Headers with this prefix are Mandate's word; from a client they mean nothing and have to be removed.
@@ -41,7 +40,7 @@ const MAX_REASON_CHARS: usize = 512;
 pub struct GatewayDecision {
     pub permitted: bool,
     /// Names this decision in the answer, for whoever traces it.
-    pub id: String,
+    pub id: DecisionId,
     pub revision: String,
     pub route: Option<String>,
     /// One word for what was decided, or why nothing could be.
@@ -60,26 +59,33 @@ pub struct DecisionFailed;
 ///
 /// # Errors
 /// There is no decision, by a defect.
-pub fn check(pdp: &Pdp, request: &HttpRequest<'_>) -> Result<GatewayDecision, DecisionFailed> {
+pub fn check(
+    pdp: &Pdp,
+    request: &HttpRequest<'_>,
+    context: &DecisionContext<'_>,
+) -> Result<GatewayDecision, DecisionFailed> {
     let view = pdp.view();
-    let routed = match view.route(request) {
+    let routed = match view.route(request, context) {
         Ok(routed) => routed,
-        Err(unrouted) => return Ok(GatewayDecision::from_route_error(&view, &unrouted)),
+        Err(unrouted) => return Ok(GatewayDecision::from_route_error(&view, context.id, &unrouted)),
     };
     let route = Some(routed.route.id.clone());
-    match view.decide(&routed.question()) {
-        Ok(decision) => Ok(GatewayDecision::from_decision(&view, route, &decision)),
+    match view.decide(&routed.question(), &context.with_route(&routed.route.id)) {
+        Ok(decision) => Ok(GatewayDecision::from_decision(&view, context.id, route, &decision)),
         Err(PdpError::Request(error)) => {
             pdp.count_bad_request();
             let reason = format!("The request does not say what its route asks: {error}.");
-            Ok(GatewayDecision { route, ..GatewayDecision::deny(&view, "invalid_request", reason) })
+            Ok(GatewayDecision {
+                route,
+                ..GatewayDecision::deny(&view, context.id, "invalid_request", reason)
+            })
         }
         Err(PdpError::Decide(_)) => Err(DecisionFailed),
     }
 }
 
 impl GatewayDecision {
-    fn from_decision(view: &View<'_>, route: Option<String>, decision: &Decision) -> Self {
+    fn from_decision(view: &View<'_>, id: DecisionId, route: Option<String>, decision: &Decision) -> Self {
         let policies = decision.explaining().iter().take(MAX_POLICIES).map(|policy| policy.id.clone());
         let permitted = decision.is_permit();
         Self {
@@ -87,34 +93,33 @@ impl GatewayDecision {
             route,
             policies: policies.collect(),
             reason: if permitted { String::new() } else { legible(&decision.reason(), MAX_REASON_CHARS) },
-            ..Self::deny(view, decision.outcome.name(), String::new())
+            ..Self::deny(view, id, decision.outcome.name(), String::new())
         }
     }
 
-    fn from_route_error(view: &View<'_>, unrouted: &RouteError<'_>) -> Self {
+    fn from_route_error(view: &View<'_>, id: DecisionId, unrouted: &RouteError<'_>) -> Self {
         match unrouted {
             RouteError::Path(error) => {
-                Self::deny(view, "bad_path", format!("The request is refused: {error}."))
+                Self::deny(view, id, "bad_path", format!("The request is refused: {error}."))
             }
-            RouteError::NoRoute => Self::deny(view, "no_route", "No route takes the request.".to_owned()),
+            RouteError::NoRoute => Self::deny(view, id, "no_route", "No route takes the request.".to_owned()),
             // What exactly is missing may name what only the gateway is to know; the log has it.
             RouteError::MissingValue { route, part, missing: _ } => {
                 let reason = format!("The request does not say what its route reads: {part}.");
-                Self { route: Some(route.id.clone()), ..Self::deny(view, "missing", reason) }
+                Self { route: Some(route.id.clone()), ..Self::deny(view, id, "missing", reason) }
             }
         }
     }
 
     /// A gateway does not say what it asks about: its configuration is wrong, so nobody gets through.
-    pub fn misconfigured(pdp: &Pdp, lacks: &str) -> Self {
+    pub fn misconfigured(pdp: &Pdp, id: DecisionId, lacks: &str) -> Self {
         let reason = format!("The gateway has to say once, in `{lacks}`, what it asks about.");
-        Self::deny(&pdp.view(), "gateway_misconfigured", reason)
+        Self::deny(&pdp.view(), id, "gateway_misconfigured", reason)
     }
 
-    fn deny(view: &View<'_>, outcome: &'static str, reason: String) -> Self {
+    fn deny(view: &View<'_>, id: DecisionId, outcome: &'static str, reason: String) -> Self {
         let revision = view.revision().as_str().to_owned();
-        let (id, policies) = (Uuid::now_v7().to_string(), Vec::new());
-        Self { permitted: false, id, revision, route: None, outcome, policies, reason }
+        Self { permitted: false, id, revision, route: None, outcome, policies: Vec::new(), reason }
     }
 
     /// What every answer says in headers: all of [`DECISION_HEADERS`], with values that a header can hold.
@@ -123,7 +128,7 @@ impl GatewayDecision {
             |text: &str| if text.is_empty() { EMPTY_VALUE.to_owned() } else { escape_header_value(text) };
         let values = [
             if self.permitted { "permit" } else { "deny" }.to_owned(),
-            self.id.clone(),
+            self.id.to_string(),
             self.outcome.to_owned(),
             text(&self.policies.join(",")),
             text(&self.reason),

@@ -15,9 +15,10 @@ use envoy_types::pb::google::rpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
+use crate::context;
 use crate::gateway::check::{self, DecisionFailed, GatewayDecision};
 use mandate_core::json::{Json, Object};
-use mandate_pdp::Pdp;
+use mandate_pdp::{DecisionContext, Pdp, Transport};
 use mandate_routes::{HttpRequest, RequestBody};
 
 /// The path that all calls of the service begin with.
@@ -41,7 +42,9 @@ impl Authorization for ExtAuthz {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let received = Instant::now();
         let caller_timeout = caller_timeout(request.metadata());
-        let answer = self.decide(request.get_ref())?;
+        let headers = request.metadata().as_ref();
+        let context = context::of_request(Transport::ExtAuthzGrpc, headers, request.extensions());
+        let answer = self.decide(request.get_ref(), context)?;
         // Nobody waits for it any more; whoever still hears it must not take it for timely.
         if caller_timeout.is_some_and(|caller_timeout| received.elapsed() > caller_timeout) {
             return Err(Status::deadline_exceeded("the decision came too late"));
@@ -59,11 +62,16 @@ impl ExtAuthz {
     ///
     /// # Errors
     /// There is no decision, by a defect.
-    pub fn decide(&self, request: &CheckRequest) -> Result<CheckResponse, Status> {
+    pub fn decide(
+        &self,
+        request: &CheckRequest,
+        context: DecisionContext<'_>,
+    ) -> Result<CheckResponse, Status> {
         let nothing = AttributeContext::default();
         let described = to_http_request(request.attributes.as_ref().unwrap_or(&nothing));
         let request = HttpRequest { depth: self.depth, ..described };
-        match check::check(&self.pdp, &request) {
+        let context = context::about(context, &request);
+        match check::check(&self.pdp, &request, &context) {
             Ok(decision) => Ok(to_check_response(&decision, &request)),
             Err(DecisionFailed) => Err(Status::internal("the request could not be decided")),
         }
@@ -212,7 +220,7 @@ fn dynamic_metadata(decision: &GatewayDecision) -> Struct {
     let policies = ListValue { values: decision.policies.iter().map(|id| text(id)).collect() };
     let fields = [
         ("decision", Value { kind: Some(Kind::BoolValue(decision.permitted)) }),
-        ("decision_id", text(&decision.id)),
+        ("decision_id", text(&decision.id.to_string())),
         ("outcome", text(decision.outcome)),
         ("policies", Value { kind: Some(Kind::ListValue(policies)) }),
         ("reason", text(&decision.reason)),

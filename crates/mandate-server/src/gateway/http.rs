@@ -10,8 +10,9 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
 use crate::body::ReceivedBody;
+use crate::context;
 use crate::gateway::check::{self, DecisionFailed, GatewayDecision};
-use mandate_pdp::Pdp;
+use mandate_pdp::{Pdp, Transport};
 use mandate_routes::{HttpRequest, RequestBody};
 
 /// Where gateways ask by headers.
@@ -40,12 +41,15 @@ pub fn respond(pdp: &Pdp, head: &Parts, arrived: &ReceivedBody, depth: usize) ->
         ReceivedBody::Complete(bytes) => RequestBody::Complete(bytes),
         ReceivedBody::TooLong => RequestBody::Partial,
     };
+    let transport =
+        if head.uri.path() == FORWARD_AUTH_PATH { Transport::ForwardAuth } else { Transport::ExtAuthzHttp };
+    let context = context::of_request(transport, &head.headers, &head.extensions);
     let (method, target) = match original_request(head) {
         Ok(described) => described,
-        Err(lacks) => return to_http_response(&GatewayDecision::misconfigured(pdp, lacks), &[]),
+        Err(lacks) => return to_http_response(&GatewayDecision::misconfigured(pdp, context.id, lacks), &[]),
     };
     let request = HttpRequest { method, target, headers, body, depth, ..HttpRequest::default() };
-    match check::check(pdp, &request) {
+    match check::check(pdp, &request, &context) {
         Ok(decision) => to_http_response(&decision, &check::spoofed_headers(&request)),
         Err(DecisionFailed) => internal_error(),
     }

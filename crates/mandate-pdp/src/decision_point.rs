@@ -1,0 +1,290 @@
+//! The decision point: answers questions by the generation in use, with a cache before it. It knows no
+//! wire format.
+
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use mandate_core::Snapshot;
+use mandate_core::decide::DecideError;
+use mandate_core::decision::{Decision, Outcome};
+use mandate_core::request::{Question, Request, RequestError};
+use mandate_core::schema::ActionId;
+use mandate_core::slice::Slice;
+use mandate_query::explain::{Budget, Explanation, explain};
+use mandate_query::search::{self, ActionSearchError, Cursor, Page, PageLimits, SearchError, Target};
+use mandate_routes::{HttpRequest, RouteError, RouteMatch};
+
+use crate::cache::{Cache, CacheEntry};
+use crate::generation::{Generation, Revision};
+use crate::metrics::Metrics;
+use crate::publisher::{Published, Publisher};
+use crate::record::{Answer, DecisionContext, DecisionRecord, DecisionSink};
+use crate::report::Reporter;
+use crate::status::Status;
+use crate::status_board::StatusBoard;
+
+/// A decision point. Clones share everything.
+#[derive(Clone)]
+pub struct Pdp(Arc<Shared>);
+
+struct Shared {
+    published: Arc<Published>,
+    cache: Option<Cache>,
+    metrics: Arc<Metrics>,
+    status: Arc<StatusBoard>,
+    sinks: Vec<Arc<dyn DecisionSink>>,
+}
+
+/// How a decision point is set up.
+#[derive(Default)]
+pub struct PdpConfig {
+    /// The most decisions in the cache; 0 for no cache.
+    pub cache_entries: u64,
+    /// Who gets a record of each decision, besides the metrics.
+    pub sinks: Vec<Arc<dyn DecisionSink>>,
+}
+
+impl PdpConfig {
+    /// A cache of at most so many decisions, and no sinks.
+    pub fn cached(cache_entries: u64) -> Self {
+        Self { cache_entries, ..Self::default() }
+    }
+}
+
+/// One generation, held for one request or one batch: all its answers are of one revision.
+pub struct View<'a> {
+    pdp: &'a Shared,
+    generation: Guard<Arc<Generation>>,
+}
+
+/// Why there is no decision.
+#[derive(Debug, thiserror::Error)]
+pub enum PdpError {
+    /// The question is wrong; the caller has to correct it.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A defect of this program.
+    #[error(transparent)]
+    Decide(#[from] DecideError),
+}
+
+impl Pdp {
+    /// A decision point on a first generation, and the one publisher that replaces it.
+    pub fn new(generation: impl Into<Generation>, config: PdpConfig) -> (Self, Publisher) {
+        let (metrics, status) = (Arc::new(Metrics::new()), Arc::new(StatusBoard::new()));
+        let published = Arc::new(Published::new(generation.into()));
+        let reporter = Reporter::new(Arc::clone(&metrics), Arc::clone(&status));
+        let publisher = Publisher::new(Arc::clone(&published), reporter);
+        let cache = (config.cache_entries > 0).then(|| Cache::new(config.cache_entries));
+        let pdp = Self(Arc::new(Shared { published, cache, metrics, status, sinks: config.sinks }));
+        (pdp, publisher)
+    }
+
+    /// The generation in use, held for as long as the view lives.
+    pub fn view(&self) -> View<'_> {
+        View { pdp: &self.0, generation: self.0.published.load() }
+    }
+
+    /// What operators see on `/status`.
+    pub fn status(&self) -> Status {
+        self.0.status.read(&self.0.published.load())
+    }
+
+    /// Counts a request that its caller has to correct, wherever the mistake was found.
+    pub fn count_bad_request(&self) {
+        self.0.metrics.bad_requests.inc();
+    }
+
+    /// The metrics in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        self.0.metrics.encode(self.0.cache.as_ref().map_or(0, Cache::len))
+    }
+}
+
+impl View<'_> {
+    pub fn revision(&self) -> &Revision {
+        self.generation.revision()
+    }
+
+    pub fn snapshot(&self) -> &Snapshot {
+        self.generation.snapshot()
+    }
+
+    /// Finds the question that an HTTP request asks, by the routes.
+    ///
+    /// # Errors
+    /// No route makes a question of the request, so it has to be denied.
+    pub fn route<'v>(
+        &'v self,
+        request: &'v HttpRequest<'v>,
+        context: &DecisionContext<'_>,
+    ) -> Result<RouteMatch<'v>, RouteError<'v>> {
+        let matched = self.generation.routes().route(request);
+        matched.inspect_err(|error| {
+            self.record(context, None, Answer::NotRouted(error));
+            // Most likely the gateway does not send what its routes read.
+            if let RouteError::MissingValue { route, part, missing } = error
+                && self.pdp.status.may_log_warning()
+            {
+                tracing::warn!(route = route.id, part, "a request is denied: {missing}");
+            }
+        })
+    }
+
+    /// Answers a question, and records the answer.
+    ///
+    /// # Errors
+    /// The question does not fit the schema, or a defect of this program.
+    pub fn decide(
+        &self,
+        question: &Question<'_>,
+        context: &DecisionContext<'_>,
+    ) -> Result<Arc<Decision>, PdpError> {
+        let decided = self.decide_cached(question);
+        let answer = match &decided {
+            Ok((decision, cached)) => Answer::Decided { decision, cached: *cached },
+            Err(PdpError::Request(error)) => Answer::Invalid(error),
+            Err(PdpError::Decide(error)) => Answer::Failed(error),
+        };
+        self.record(context, Some(question), answer);
+        decided.map(|(decision, _)| decision).inspect_err(|error| self.log_error(error))
+    }
+
+    fn record(&self, context: &DecisionContext<'_>, question: Option<&Question<'_>>, answer: Answer<'_>) {
+        let record = DecisionRecord { context, revision: self.revision(), question, answer };
+        self.pdp.metrics.record(&record);
+        for sink in &self.pdp.sinks {
+            sink.record(&record);
+        }
+    }
+
+    /// Explains a decision of this view, within what is left of the budget.
+    ///
+    /// # Errors
+    /// As for [`Self::decide`].
+    pub fn explain(
+        &self,
+        question: &Question<'_>,
+        decision: &Decision,
+        budget: &mut Budget,
+    ) -> Result<Explanation, PdpError> {
+        let request = self.snapshot().read(question)?;
+        let explanation = explain(self.snapshot(), &request, decision, budget).map_err(PdpError::from);
+        explanation.inspect_err(|error| self.failed(error))
+    }
+
+    /// Finds one page of a search. Its decisions are not cached: they would replace those that are asked
+    /// for.
+    ///
+    /// # Errors
+    /// The cursor is not one at which a page ended, or a defect of this program.
+    pub fn search(
+        &self,
+        request: &Request,
+        target: Target,
+        after: Option<&Cursor>,
+        page_limits: PageLimits<'_>,
+    ) -> Result<Page, SearchError> {
+        let on_policy_error = |decision: &Decision| self.policies_failed(decision);
+        let page = search::search(self.snapshot(), request, target, after, page_limits, &on_policy_error);
+        let page = page.inspect_err(|error| {
+            if let SearchError::Decide(error) = error {
+                self.defect(error);
+            }
+        })?;
+        self.pdp.metrics.count_search(target, &page);
+        Ok(page)
+    }
+
+    /// Finds the actions that a question is permitted for, whatever its own action.
+    ///
+    /// # Errors
+    /// As for [`Self::decide`].
+    pub fn search_actions(&self, question: &Question<'_>) -> Result<Vec<ActionId>, PdpError> {
+        let on_policy_error = |decision: &Decision| self.policies_failed(decision);
+        let found =
+            search::permitted_actions(self.snapshot(), question, &on_policy_error).map_err(
+                |error| match error {
+                    ActionSearchError::Request(error) => PdpError::from(error),
+                    ActionSearchError::Decide(error) => PdpError::from(error),
+                },
+            );
+        let actions = found.inspect_err(|error| self.failed(error))?;
+        self.pdp.metrics.count_action_search();
+        Ok(actions)
+    }
+
+    /// The decision, and whether it was in the cache, if there is one.
+    fn decide_cached(&self, question: &Question<'_>) -> Result<(Arc<Decision>, Option<bool>), PdpError> {
+        let snapshot = self.snapshot();
+        let request = snapshot.read(question)?;
+        let Some(cache) = &self.pdp.cache else {
+            let slice = snapshot.gather(&request);
+            return Ok((self.decide_uncached(&request, &slice)?, None));
+        };
+        let (in_use, policies) = (snapshot.stamp(), snapshot.policies().stamp());
+        let entry = cache.get(&request);
+        if let Some(decision) = entry.as_ref().and_then(|entry| entry.if_valid_in(in_use)) {
+            return Ok((Arc::clone(decision), Some(true)));
+        }
+        let slice = snapshot.gather(&request);
+        if let Some(decision) = entry.and_then(|entry| entry.revalidate(in_use, policies, slice.stamps())) {
+            return Ok((decision, Some(true)));
+        }
+        let decision = self.decide_uncached(&request, &slice)?;
+        let unknown = matches!(decision.outcome, Outcome::UnknownPrincipal | Outcome::UnknownResource);
+        // Unknown entities are found out quickly, and callers can make up any number of them.
+        if decision.errors.is_empty() && !unknown {
+            let entry = CacheEntry::new(Arc::clone(&decision), in_use, policies, slice.stamps());
+            cache.insert(request, entry);
+        }
+        Ok((decision, Some(false)))
+    }
+
+    fn decide_uncached(&self, request: &Request, slice: &Slice<'_>) -> Result<Arc<Decision>, DecideError> {
+        let decision = self.snapshot().decide(request, slice)?;
+        self.policies_failed(&decision);
+        Ok(Arc::new(decision))
+    }
+
+    /// Counts and logs the policies that could not be evaluated for a decision.
+    fn policies_failed(&self, decision: &Decision) {
+        for error in &decision.errors {
+            self.pdp.metrics.count_policy_error(error.policy.forbids);
+        }
+        let Some(error) = decision.errors.first() else { return };
+        // A caller can repeat a failing request at will, and must not fill the log with it.
+        if self.pdp.status.may_log_warning() {
+            let denied = matches!(decision.outcome, Outcome::ForbidFailed(_));
+            tracing::warn!(policy = %error.policy.id, forbids = error.policy.forbids, denied, error = error.message, "a policy could not be evaluated");
+        }
+    }
+
+    /// Counts and logs a question of a search or an explanation that could not be answered.
+    fn failed(&self, error: &PdpError) {
+        if let PdpError::Decide(_) = error {
+            self.pdp.metrics.internal_errors.inc();
+        }
+        self.log_error(error);
+    }
+
+    fn defect(&self, error: &DecideError) {
+        self.pdp.metrics.internal_errors.inc();
+        self.log_defect(error);
+    }
+
+    fn log_error(&self, error: &PdpError) {
+        match error {
+            PdpError::Request(error) => {
+                tracing::debug!(part = ?error.part, path = error.path, message = error.message, "question refused");
+            }
+            PdpError::Decide(error) => self.log_defect(error),
+        }
+    }
+
+    fn log_defect(&self, error: &DecideError) {
+        if self.pdp.status.may_log_warning() {
+            tracing::error!(%error, "a request that fits the schema could not be decided");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Writes down what becomes of content, for `/status`, metrics and the log alike.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mandate_core::fault::Faults;
+use mandate_sources::loader::ReloadResult;
+
+use crate::generation::Generation;
+use crate::metrics::Metrics;
+use crate::proof_worker::{CompletedProof, GuardrailMode};
+use crate::status::{GuardrailState, ReloadStatus};
+use crate::status_board::{StatusBoard, Track};
+use crate::track::TrackName;
+
+/// The most errors of a refused change that are logged; `/status` has more.
+const MAX_LOGGED_ERRORS: usize = 10;
+
+/// What became of the content that a decision point starts with.
+#[derive(Debug, Default)]
+pub struct InitialLoadReport {
+    pub warnings: Faults,
+    pub took: Duration,
+    /// The proof of the guardrails, if they were proven before the start.
+    pub proof: Option<CompletedProof>,
+}
+
+/// Writes to the status board, the metrics and the log. Clones write to the same.
+#[derive(Clone)]
+pub(crate) struct Reporter {
+    metrics: Arc<Metrics>,
+    status: Arc<StatusBoard>,
+}
+
+impl Reporter {
+    pub fn new(metrics: Arc<Metrics>, status: Arc<StatusBoard>) -> Self {
+        Self { metrics, status }
+    }
+
+    /// A generation is about to come into use.
+    pub fn serving(&self, generation: &Generation) {
+        self.metrics.record_generation(generation);
+    }
+
+    /// A generation came into use in place of another.
+    pub fn published(&self, generation: &Generation) {
+        let (revision, snapshot) = (generation.revision().as_str(), generation.snapshot());
+        let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
+        let mut tracks = (*self.status.tracks()).clone();
+        tracks.since = SystemTime::now();
+        self.status.write(tracks);
+        tracing::info!(revision, policies, entities, "new content in use");
+    }
+
+    /// The content of the start is in use.
+    pub fn initial_load(&self, [policies, entities]: &[PathBuf; 2], first: &InitialLoadReport) {
+        let mut tracks = (*self.status.tracks()).clone();
+        let track = |path: &PathBuf, warnings: &Faults| {
+            let status = Some(ReloadStatus::new(Ok(warnings), first.took));
+            Track { source: Some(path.display().to_string()), accepted: status.clone(), last: status }
+        };
+        tracks.policies = track(policies, &first.warnings);
+        tracks.entities = track(entities, &Faults::default());
+        self.status.write(tracks);
+    }
+
+    /// Writes down what became of a change, and returns whether it was refused.
+    pub fn reload(&self, name: TrackName, result: Option<&ReloadResult>, took: Duration) -> bool {
+        let mut tracks = (*self.status.tracks()).clone();
+        let track = tracks.track(name);
+        let refused_before = track.last.as_ref().is_some_and(ReloadStatus::is_refused);
+        let (status, changed) = match result {
+            Some(Ok(accepted)) => (ReloadStatus::new(Ok(&accepted.warnings), took), accepted.changed),
+            Some(Err(faults)) => (ReloadStatus::new(Err(faults), took), false),
+            // A refused change was taken back: the source holds again what is in use.
+            None if refused_before => {
+                let warnings = track.accepted.as_ref().map(|accepted| accepted.warnings.clone());
+                let status = ReloadStatus::new(Ok(&Faults::default()), took);
+                (ReloadStatus { warnings: warnings.unwrap_or_default(), ..status }, false)
+            }
+            None => return false,
+        };
+        let refused = status.is_refused();
+        if !changed && track.last.as_ref().is_some_and(|last| last.same_as(&status)) {
+            return refused;
+        }
+        self.metrics.count_reload(name, !refused);
+        if let Some(Err(faults)) = result {
+            log_refusal(name, faults);
+        } else {
+            tracing::info!(track = name.as_str(), took_ms = status.took_ms, "change accepted");
+        }
+        if !refused {
+            track.accepted = Some(status.clone());
+        }
+        track.last = Some(status);
+        self.status.write(tracks);
+        refused
+    }
+
+    /// Whether file events arrive for every folder.
+    pub fn watched(&self, watched: bool) {
+        self.status.watched(watched);
+    }
+
+    /// What guardrails do, and why nothing can be proven, if so.
+    pub fn guardrail_mode(&self, mode: GuardrailMode, unavailable: Option<&str>) {
+        self.metrics.set_guardrail_mode(mode.as_str());
+        if let Some(why) = unavailable.filter(|_| mode != GuardrailMode::Off) {
+            tracing::warn!(mode = mode.as_str(), "the guardrails are not proven: {why}");
+        }
+        let why = unavailable.map(ToOwned::to_owned);
+        self.status.guardrails(|guardrails| (guardrails.mode, guardrails.why) = (mode.as_str(), why));
+    }
+
+    /// The proof of the policies in use ended.
+    pub fn proof_in_use(&self, proof: &CompletedProof) {
+        let proven = proof.outcome.result.is_ok();
+        self.metrics.set_guardrails_proven(proven);
+        self.metrics.count_proof(proven);
+        self.metrics.set_claim_count(proof.outcome.claims.as_array().map_or(0, Vec::len));
+        let state = match (proven, proof.outcome.is_conclusive) {
+            (true, _) => GuardrailState::Proven,
+            (false, true) => GuardrailState::Broken,
+            (false, false) => GuardrailState::Unknown,
+        };
+        self.status.guardrails(|guardrails| guardrails.record_in_use(state, proof));
+        for fault in proof.outcome.result.as_ref().err().into_iter().flat_map(Faults::iter) {
+            tracing::warn!("a guardrail is not proven: {fault}");
+        }
+    }
+
+    /// The proof of new policies ended, and they are refused.
+    pub fn proof_refused(&self, proof: &CompletedProof) {
+        self.metrics.count_proof(false);
+        self.still_refused(proof);
+    }
+
+    /// The newest policies are those that were refused before.
+    pub fn still_refused(&self, proof: &CompletedProof) {
+        self.status.guardrails(|guardrails| guardrails.record_refused(proof));
+    }
+
+    /// Clears the refused proof: newer policies have been seen.
+    pub fn clear_refused_proof(&self) {
+        self.status.guardrails(|guardrails| guardrails.refused = None);
+    }
+
+    /// Policies came into use of which nothing is proven yet.
+    pub fn unproven(&self) {
+        self.metrics.set_guardrails_proven(false);
+        self.status.guardrails(|guardrails| {
+            (guardrails.state, guardrails.proof) = (GuardrailState::Unproven, None);
+        });
+    }
+
+    /// Whether a proof is running.
+    pub fn proving(&self, proving: bool) {
+        self.status.guardrails(|guardrails| guardrails.proving = proving);
+    }
+}
+
+fn log_refusal(track: TrackName, faults: &Faults) {
+    let track = track.as_str();
+    tracing::error!(
+        track,
+        errors = faults.error_count(),
+        "change refused, the last good content stays in use"
+    );
+    for fault in faults.iter().take(MAX_LOGGED_ERRORS) {
+        tracing::error!(track, "{fault}");
+    }
+}

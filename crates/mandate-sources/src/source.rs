@@ -1,0 +1,164 @@
+//! A source of entities: a snapshot of all there are, and then an ordered tail of changes, each at a
+//! position. The folder is one source; others give the same.
+
+use std::fmt;
+
+use mandate_core::entities::{Change, Incoming, Origin};
+use mandate_core::fault::Faults;
+use mandate_core::schema::Schema;
+
+/// A place in the order of a source's updates. Later updates have greater positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position(u64);
+
+impl Position {
+    /// The position of the next update.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What a source gives.
+#[derive(Debug)]
+pub enum EntityUpdate {
+    /// All entities of the source, in place of any that it gave before.
+    Snapshot(Vec<Incoming>),
+    /// What changed since the last confirmed update. It may be empty.
+    Changes(Change),
+}
+
+/// What a poll is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PollFor {
+    /// A snapshot: there are no entities yet, or they have to be read by another schema.
+    Snapshot,
+    /// What changed since the last confirmed update.
+    Changes {
+        /// Whether content has to be read even where metadata says that it did not change.
+        force: bool,
+    },
+}
+
+/// Gives out origins, so that each entity is known to come from one place of one source.
+#[derive(Debug, Default)]
+pub struct Origins(u32);
+
+impl Origins {
+    /// An origin that nothing had before.
+    pub fn allocate(&mut self) -> Origin {
+        let origin = Origin(self.0);
+        self.0 += 1;
+        origin
+    }
+}
+
+/// Where entities come from.
+///
+/// The loader polls, applies what it gets to a snapshot, and confirms it. An update that could not be
+/// applied is never confirmed: the next poll gives it again, or what came of it.
+pub trait EntitySource: Send {
+    /// Reads the next update; `None` if there is certainly none. A snapshot is always given.
+    ///
+    /// # Errors
+    /// Everything that cannot be read, or is wrong with an entity by itself.
+    fn poll(
+        &mut self,
+        what: PollFor,
+        schema: &Schema,
+        origins: &mut Origins,
+    ) -> Result<Option<(Position, EntityUpdate)>, Faults>;
+
+    /// The update of this position is in use.
+    fn confirm(&mut self, position: Position);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use mandate_core::Snapshot;
+    use mandate_core::entities::{Progress, read_file};
+    use mandate_core::fault::{Faults, SourceText};
+    use mandate_core::schema::Schema;
+    use mandate_core::snapshot::Terms;
+
+    use super::{EntitySource, EntityUpdate, Origins, PollFor, Position};
+    use crate::loader::Loader;
+
+    const SCHEMA: &str =
+        "entity Team; entity Person in [Team]; action see appliesTo { principal: Person, resource: Team };";
+
+    /// Gives texts in turn, each in place of all before; one that is not confirmed is given again.
+    struct Texts {
+        texts: VecDeque<&'static str>,
+        position: Position,
+    }
+
+    impl EntitySource for Texts {
+        fn poll(
+            &mut self,
+            _: PollFor,
+            schema: &Schema,
+            origins: &mut Origins,
+        ) -> Result<Option<(Position, EntityUpdate)>, Faults> {
+            let Some(text) = self.texts.front() else { return Ok(None) };
+            let source = SourceText::new("texts.json", *text);
+            let entities = read_file(&source, origins.allocate(), schema, &Progress::default())?;
+            Ok(Some((self.position, EntityUpdate::Snapshot(entities))))
+        }
+
+        fn confirm(&mut self, position: Position) {
+            assert_eq!(position, self.position);
+            self.position = position.next();
+            self.texts.pop_front();
+        }
+    }
+
+    fn loader(folder: &std::path::Path, texts: &[&'static str]) -> Loader {
+        std::fs::write(folder.join("schema.cedarschema"), SCHEMA).unwrap();
+        let texts = Texts { texts: texts.iter().copied().collect(), position: Position::default() };
+        Loader::with_entities(folder, Box::new(texts), Terms::default())
+    }
+
+    fn people(snapshot: &Snapshot) -> Vec<String> {
+        let schema = snapshot.schema();
+        let mut names: Vec<String> =
+            snapshot.entities().iter().map(|entity| schema.show(entity.name())).collect();
+        names.sort();
+        names
+    }
+
+    const NIGHT: &str = r#"[{"uid": {"type": "Team", "id": "night"}, "attrs": {}, "parents": []}]"#;
+    const DAY: &str = r#"[{"uid": {"type": "Team", "id": "day"}, "attrs": {}, "parents": []}]"#;
+    const DANGLING: &str = r#"[{"uid": {"type": "Person", "id": "ana"}, "attrs": {}, "parents": [{"type": "Team", "id": "gone"}]}]"#;
+
+    #[test]
+    fn a_later_snapshot_takes_the_place_of_all_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut loader = loader(folder.path(), &[NIGHT, DAY]);
+        let first = loader.load().unwrap().snapshot;
+        assert_eq!(people(&first), [r#"Team::"night""#]);
+        let next = loader.poll_entities(&first, false);
+        assert_eq!(people(&next.snapshot.unwrap()), [r#"Team::"day""#]);
+    }
+
+    #[test]
+    fn what_cannot_be_applied_is_not_confirmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut loader = loader(folder.path(), &[NIGHT, DANGLING]);
+        let first = loader.load().unwrap().snapshot;
+        for _ in 0..2 {
+            let refused = loader.poll_entities(&first, false);
+            assert!(refused.snapshot.is_none());
+            let faults = refused.result.unwrap().unwrap_err();
+            assert!(faults.to_string().contains("which does not exist"), "{faults}");
+        }
+    }
+}
