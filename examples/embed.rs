@@ -10,7 +10,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 use mandate_pdp::embed::{
-    Change, Named, Origin, Policies, Progress, Question, Schema, Snapshot, SourceText, Terms, read_file,
+    EntityChanges, LoadProgress, Origin, Policies, Question, QuestionEntity, RequestConfig, Schema, Snapshot,
+    SourceText, parse_entity_file,
 };
 use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 
@@ -38,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A snapshot is policies, schema and entities as one value that never changes.
     let (schema, _) = Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA))?;
     let (policies, _) = Policies::parse(&[SourceText::new("doors.cedar", POLICIES)], Arc::new(schema))?;
-    let snapshot = Snapshot::new(Arc::new(policies), &Terms::default())?;
+    let snapshot = Snapshot::new(Arc::new(policies), &RequestConfig::default())?;
     let snapshot = snapshot.apply(&entities(&snapshot, ENTITIES)?)?;
 
     // The decision point holds the one in use, and remembers what it decided.
@@ -52,14 +53,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Entities from JSON, by the schema of a snapshot.
-fn entities(snapshot: &Snapshot, json: &str) -> Result<Change, Box<dyn Error>> {
+fn entities(snapshot: &Snapshot, json: &str) -> Result<EntityChanges, Box<dyn Error>> {
     let source = SourceText::new("entities.json", json);
-    let upsert = read_file(&source, Origin::default(), snapshot.schema(), &Progress::default())?;
-    Ok(Change { upsert, ..Change::default() })
+    let upsert = parse_entity_file(&source, Origin::default(), snapshot.schema(), &LoadProgress::default())?;
+    Ok(EntityChanges { upserts: upsert, ..EntityChanges::default() })
 }
 
 fn show(pdp: &Pdp) -> Result<(), Box<dyn Error>> {
-    let named = |kind, id| Named { kind, id, properties: None };
+    let named = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
     let question = Question {
         principal: named("Person", "ana"),
         action: "open",

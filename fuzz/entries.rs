@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use envoy_types::ext_authz::v3::pb::{CheckRequest, HttpResponse};
-use mandate_core::entities::{Change, Origin, Progress, read_file};
-use mandate_core::fault::SourceText;
-use mandate_core::snapshot::Terms;
+use mandate_core::diagnostics::SourceText;
+use mandate_core::entities::{EntityChanges, LoadProgress, Origin, parse_entity_file};
+use mandate_core::snapshot::RequestConfig;
 use mandate_pdp::{DecisionContext, Generation, Pdp, PdpConfig, Transport};
 use mandate_routes::path::decode_segments;
 use mandate_routes::{HttpRequest, Routes};
@@ -29,7 +29,10 @@ fn pack() -> &'static Generation {
         let content_paths = ContentPaths {
             policies: root.join("policies"),
             entities: root.join("entities"),
-            terms: Terms { described_by_callers: vec!["TenantUser".to_owned()], ..Terms::default() },
+            terms: RequestConfig {
+                described_by_callers: vec!["TenantUser".to_owned()],
+                ..RequestConfig::default()
+            },
         };
         Loader::new(&content_paths).load().unwrap().into()
     })
@@ -95,7 +98,7 @@ pub fn routes(text: &[u8]) {
                 HttpRequest { method: "POST", target: "/v1/customers/x/y", ..HttpRequest::default() };
             let _ = routes.route(&request).map(|routed| routed.route.line());
         }
-        Err(faults) => assert!(faults.has_errors() && !faults.to_string().is_empty()),
+        Err(diagnostics) => assert!(diagnostics.has_errors() && !diagnostics.to_string().is_empty()),
     }
 }
 
@@ -118,12 +121,12 @@ pub fn entities(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     for name in ["entities.json", "entities.ndjson"] {
         let file = SourceText::new(name, text);
-        let (schema, none) = (pack().snapshot().schema(), Progress::default());
-        let Ok(upsert) = read_file(&file, Origin::default(), schema, &none) else { continue };
+        let (schema, none) = (pack().snapshot().schema(), LoadProgress::default());
+        let Ok(upsert) = parse_entity_file(&file, Origin::default(), schema, &none) else { continue };
         let count = upsert.len();
-        match pack().snapshot().apply(&Change { upsert, ..Change::default() }) {
+        match pack().snapshot().apply(&EntityChanges { upserts: upsert, ..EntityChanges::default() }) {
             Ok(next) => assert!(next.entities().len() <= pack().snapshot().entities().len() + count),
-            Err(faults) => assert!(faults.has_errors()),
+            Err(diagnostics) => assert!(diagnostics.has_errors()),
         }
     }
 }

@@ -19,8 +19,8 @@ pub use listeners::ListenerConfig;
 use listeners::{ListenerOptions, ListenerSettings};
 use mandate_analysis::solver::{Solver, SolverOptions};
 use mandate_core::json::quoted;
-use mandate_core::request::Reading;
-use mandate_core::snapshot::Terms;
+use mandate_core::request::RequestLimits;
+use mandate_core::snapshot::RequestConfig;
 use mandate_server::listen::address::Address;
 use mandate_sources::loader::ContentPaths;
 
@@ -188,11 +188,11 @@ impl ContentArguments {
         Ok(ContentPaths {
             policies: self.policies.or_file(file),
             entities: self.entities.or_else(|| file.entities.clone()).unwrap_or_else(|| "entities".into()),
-            terms: Terms {
-                longest_id: at_least_one(
+            terms: RequestConfig {
+                max_id_bytes: at_least_one(
                     "max-id-bytes",
                     self.max_id_bytes.or(file.max_id_bytes),
-                    Reading::LONGEST_ID,
+                    RequestLimits::DEFAULT_MAX_ID_BYTES,
                 )?,
                 described_by_callers: non_empty_names(
                     self.described_by_callers.or_else(|| file.described_by_callers.clone()),

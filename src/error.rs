@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use mandate_core::fault::Faults;
+use mandate_core::diagnostics::Diagnostics;
 
 /// What a verb ends with: an exit code, or a sentence for the user.
 pub type CommandResult = Result<ExitCode, CliError>;
@@ -12,7 +12,7 @@ pub type CommandResult = Result<ExitCode, CliError>;
 pub enum CliError {
     /// Content that cannot be used; shown with its places.
     #[error("{0}")]
-    Faults(Faults),
+    Diagnostics(Diagnostics),
     #[error("{0}")]
     Message(String),
 }

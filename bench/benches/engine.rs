@@ -92,7 +92,7 @@ fn by_customers(criterion: &mut Criterion, customers: u64, snapshot: &Snapshot) 
     });
     let mut next = requests.iter().cycle();
     criterion.bench_function(&format!("gather/customers/{customers}"), |bencher| {
-        bencher.iter(|| next.next().map(|request| black_box(snapshot.gather(request)).stamps().len()));
+        bencher.iter(|| next.next().map(|request| black_box(snapshot.gather(request)).versions().len()));
     });
     let mut n = 0;
     criterion.bench_function(&format!("apply/customers/{customers}"), |bencher| {

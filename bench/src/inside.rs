@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mandate_core::Snapshot;
-use mandate_core::entities::{Change, Description, Entity, Incoming};
+use mandate_core::entities::{Entity, EntityChanges, EntityData, EntityUpsert};
 use mandate_core::json::Json;
-use mandate_core::request::{Named, Request};
-use mandate_core::schema::EntityRef;
-use mandate_core::snapshot::Terms;
+use mandate_core::request::{QuestionEntity, Request};
+use mandate_core::schema::EntityUid;
+use mandate_core::snapshot::RequestConfig;
 use mandate_core::value::{Record, Value};
 use mandate_sources::loader::{ContentPaths, Loader};
 
@@ -23,10 +23,11 @@ pub fn load(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
     let content_paths = ContentPaths {
         policies: policies.to_owned(),
         entities: entities.to_owned(),
-        terms: Terms::default(),
+        terms: RequestConfig::default(),
     };
-    let load =
-        move || Loader::new(&content_paths).load().map_err(|faults| io::Error::other(faults.to_string()));
+    let load = move || {
+        Loader::new(&content_paths).load().map_err(|diagnostics| io::Error::other(diagnostics.to_string()))
+    };
     let thread =
         std::thread::Builder::new().stack_size(mandate_sources::loader::LOADING_STACK_BYTES).spawn(load)?;
     let loaded = thread.join().map_err(|_| io::Error::other("loading panicked"))?;
@@ -43,10 +44,10 @@ pub fn ask<T>(
 ) -> io::Result<T> {
     let context = format!(r#"{{"channel":"{}"}}"#, question.channel);
     let context = Json::parse(context.as_bytes()).map_err(io::Error::other)?;
-    let named = |kind, id| Named { kind, id, properties: None };
-    let (kind, id) = (question.principal.0, question.principal.1.as_str());
+    let named = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
+    let (entity_type, id) = (question.principal.0, question.principal.1.as_str());
     let (permitted, result) = decide(&mandate_core::request::Question {
-        principal: named(kind, id),
+        principal: named(entity_type, id),
         action: question.action,
         action_properties: None,
         resource: named("Customer", &question.customer),
@@ -66,7 +67,7 @@ pub fn ask<T>(
 pub fn requests(snapshot: &Snapshot, questions: &[Question]) -> io::Result<Vec<Request>> {
     let request = |question: &Question| {
         ask(question, |words| {
-            let request = snapshot.read(words).map_err(io::Error::other)?;
+            let request = snapshot.request_from_question(words).map_err(io::Error::other)?;
             Ok((decide(snapshot, &request), request))
         })
     };
@@ -83,18 +84,18 @@ pub fn decide(snapshot: &Snapshot, request: &Request) -> bool {
 ///
 /// # Errors
 /// The customer has no such consent.
-pub fn one_change(snapshot: &Snapshot, customer: u64, delegated: bool) -> io::Result<Change> {
+pub fn one_change(snapshot: &Snapshot, customer: u64, delegated: bool) -> io::Result<EntityChanges> {
     let schema = snapshot.schema();
     let missing = || io::Error::other("no such consent");
-    let kind = schema.kind_named("CspConsent").map_err(|_| missing())?;
-    let name = EntityRef { kind, id: format!("c-{}", world::customer(customer)).into() };
-    let stored = snapshot.entities().get(name.name()).ok_or_else(missing)?;
-    let before = stored.entity.describe(schema);
+    let entity_type = schema.resolve_entity_type("CspConsent").map_err(|_| missing())?;
+    let name = EntityUid { entity_type, id: format!("c-{}", world::customer(customer)).into() };
+    let stored = snapshot.entities().get(name.as_uid_ref()).ok_or_else(missing)?;
+    let before = stored.entity.unpack(schema);
     let attributes = before
         .attributes
-        .overlaid(&Record::new([("delegatedAdministration".into(), Value::Bool(delegated))]));
-    let entity = Entity::pack(&Description { attributes, ..before }, stored.entity.origin(), schema);
-    Ok(Change { upsert: vec![Incoming { entity, place: None }], remove: Vec::new() })
+        .with_overrides(&Record::new([("delegatedAdministration".into(), Value::Bool(delegated))]));
+    let entity = Entity::pack(&EntityData { attributes, ..before }, stored.entity.origin(), schema);
+    Ok(EntityChanges { upserts: vec![EntityUpsert { entity, span: None }], removals: Vec::new() })
 }
 
 /// The median time of one run of `work`, of so many runs, in nanoseconds.

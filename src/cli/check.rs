@@ -10,7 +10,7 @@ use super::report::{self, counted};
 use crate::config::{ContentArguments, colour, on_github};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::Guardrails;
-use mandate_core::fault::{Faults, Severity};
+use mandate_core::diagnostics::{Diagnostics, Severity};
 use mandate_pdp::Generation;
 use mandate_pdp::Report;
 use mandate_sources::loader::{ContentPaths, Loader};
@@ -36,38 +36,40 @@ enum Format {
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let content_paths = arguments.content.content_paths()?;
-    let (faults, generation) = match load(&content_paths) {
+    let (diagnostics, generation) = match load(&content_paths) {
         Ok((generation, warnings)) => (warnings, Some(generation)),
-        Err(faults) => (faults, None),
+        Err(diagnostics) => (diagnostics, None),
     };
     let text = match arguments.format {
-        Some(Format::Json) => as_json(&faults, generation.as_ref())?,
-        Some(Format::Github) => report::render_github(&faults),
-        None if on_github() => as_text(&faults, generation.as_ref()) + &report::render_github(&faults),
-        Some(Format::Text) | None => as_text(&faults, generation.as_ref()),
+        Some(Format::Json) => as_json(&diagnostics, generation.as_ref())?,
+        Some(Format::Github) => report::render_github(&diagnostics),
+        None if on_github() => {
+            as_text(&diagnostics, generation.as_ref()) + &report::render_github(&diagnostics)
+        }
+        Some(Format::Text) | None => as_text(&diagnostics, generation.as_ref()),
     };
     report::print(&text)?;
     Ok(ExitCode::from(u8::from(generation.is_none())))
 }
 
 /// Loads everything, and reads the guardrails as well.
-fn load(content_paths: &ContentPaths) -> Result<(Generation, Faults), Faults> {
+fn load(content_paths: &ContentPaths) -> Result<(Generation, Diagnostics), Diagnostics> {
     let mut loader = Loader::new(content_paths);
     let mut loaded = loader.load()?;
     let mut warnings = std::mem::take(&mut loaded.warnings);
     match Guardrails::parse(loader.guardrails(), loaded.snapshot.policies().schema()) {
         Ok(_) => Ok((loaded.into(), warnings)),
-        Err(faults) => {
-            warnings.extend(faults);
+        Err(diagnostics) => {
+            warnings.extend(diagnostics);
             Err(warnings)
         }
     }
 }
 
-fn as_text(faults: &Faults, generation: Option<&Generation>) -> String {
+fn as_text(diagnostics: &Diagnostics, generation: Option<&Generation>) -> String {
     let mut text = String::new();
-    if !faults.is_empty() {
-        text += &report::render_text(faults, colour(&std::io::stdout()));
+    if !diagnostics.is_empty() {
+        text += &report::render_text(diagnostics, colour(&std::io::stdout()));
     }
     if let Some(generation) = generation {
         let snapshot = generation.snapshot();
@@ -78,16 +80,16 @@ fn as_text(faults: &Faults, generation: Option<&Generation>) -> String {
     text
 }
 
-fn as_json(faults: &Faults, generation: Option<&Generation>) -> Result<String, CliError> {
+fn as_json(diagnostics: &Diagnostics, generation: Option<&Generation>) -> Result<String, CliError> {
     let of = |severity| -> Vec<Report> {
-        faults.iter().filter(|fault| fault.severity == severity).map(Report::from).collect()
+        diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).map(Report::from).collect()
     };
     let body = json!({
         "ok": generation.is_some(),
         "revision": generation.map(|generation| generation.revision().as_str()),
         "policies": generation.map(|generation| generation.snapshot().policies().len()),
         "entities": generation.map(|generation| generation.snapshot().entities().len()),
-        "error_count": faults.error_count(),
+        "error_count": diagnostics.error_count(),
         "errors": of(Severity::Error),
         "warnings": of(Severity::Warning),
     });

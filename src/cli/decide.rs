@@ -15,7 +15,7 @@ use mandate_core::decision::{Decision, Outcome as Decided};
 use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::policies::PolicyInfo;
-use mandate_core::request::{Named, Question};
+use mandate_core::request::{Question, QuestionEntity};
 use mandate_pdp::{DecisionId, Generation};
 use mandate_query::explain::{Budget, Explanation, explain as explained};
 use mandate_server::authzen::wire::{EvaluationResponse, RequestFields, request_error_message};
@@ -62,7 +62,7 @@ enum Format {
 pub fn run(arguments: Arguments) -> CommandResult {
     let (principal, action, resource) = (arguments.principal, arguments.action, arguments.resource);
     let content_paths = arguments.content.content_paths()?;
-    let generation = Generation::from(Loader::new(&content_paths).load().map_err(CliError::Faults)?);
+    let generation = Generation::from(Loader::new(&content_paths).load().map_err(CliError::Diagnostics)?);
     let snapshot = generation.snapshot();
     let explained = match (&principal, &action, &resource) {
         (Some(principal), Some(action), Some(resource)) => {
@@ -70,8 +70,8 @@ pub fn run(arguments: Arguments) -> CommandResult {
             let context =
                 Json::parse(context.as_bytes()).map_err(|error| CliError::message(error.to_string()))?;
             let named = |text| {
-                let (kind, id) = display::split(text).map_err(CliError::message)?;
-                Ok::<_, CliError>(Named { kind, id, properties: None })
+                let (entity_type, id) = display::parse_type_and_id(text).map_err(CliError::message)?;
+                Ok::<_, CliError>(QuestionEntity { entity_type, id, properties: None })
             };
             let (principal, resource) = (named(principal)?, named(resource)?);
             let context = context.as_object();
@@ -116,8 +116,9 @@ fn answer(
     question: &Question<'_>,
     explain: bool,
 ) -> Result<ExplainedDecision, CliError> {
-    let request =
-        snapshot.read(question).map_err(|error| CliError::message(request_error_message(&error)))?;
+    let request = snapshot
+        .request_from_question(question)
+        .map_err(|error| CliError::message(request_error_message(&error)))?;
     let defect = |error: DecideError| CliError::message(error.to_string());
     let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
     let budget = explain.then(Budget::interactive);
@@ -164,7 +165,7 @@ fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
         Decided::UnknownResource => ("deny", "the resource is not known"),
     };
     let mut text = format!("{verdict}\n  {why}\n");
-    for policy in decision.explaining() {
+    for policy in decision.reported_policies() {
         describe(&mut text, policy);
     }
     for error in &decision.errors {
@@ -179,11 +180,11 @@ fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
 }
 
 fn describe(text: &mut String, policy: &PolicyInfo) {
-    let place = policy
-        .place
+    let span = policy
+        .span
         .as_ref()
-        .map_or_else(String::new, |place| format!(" ({}:{})", place.source.path, place.line_column().0));
-    let _ = writeln!(text, "    {}{place}", policy.id);
+        .map_or_else(String::new, |span| format!(" ({}:{})", span.source.path, span.line_column().0));
+    let _ = writeln!(text, "    {}{span}", policy.id);
     if let Some(reason) = &policy.reason {
         let _ = writeln!(text, "      {reason}");
     }

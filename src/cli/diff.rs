@@ -17,7 +17,7 @@ use mandate_analysis::diff::{DiffResult, Difference, Example, PolicyPair};
 use mandate_analysis::proof_report::DecisionReport;
 use mandate_core::decision::Decision;
 use mandate_core::display;
-use mandate_core::policies::Environment;
+use mandate_core::policies::EnvironmentKey;
 use mandate_core::schema::Schema;
 use mandate_sources::loader::{PolicyFolder, PolicyFolderState};
 
@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let new = arguments.new.map_or_else(|| VersionArgument::Folder(folder.clone()), VersionArgument::of);
     let (old, new, old_schema) =
         PolicyFolder::load_two_versions(&old.version(&folder), &new.version(&folder))
-            .map_err(CliError::Faults)?;
+            .map_err(CliError::Diagnostics)?;
     let pair = PolicyPair { old: old.policies, new: new.policies, old_schema };
     let mut solver = solver.start()?;
     let differences = pair.compare(&mut solver).map_err(CliError::message)?;
@@ -153,9 +153,9 @@ struct ExampleReport {
 }
 
 impl DiffReport<'_> {
-    fn names(&self, (action, principal, resource): Environment) -> [String; 3] {
-        let kind = |kind| display::kind_name(kind, self.schema).to_owned();
-        [kind(principal), display::action(action, self.schema), kind(resource)]
+    fn names(&self, (action, principal, resource): EnvironmentKey) -> [String; 3] {
+        let entity_type = |entity_type| display::entity_type(entity_type, self.schema).to_owned();
+        [entity_type(principal), display::action(action, self.schema), entity_type(resource)]
     }
 
     fn has_change(&self, change: FailOn) -> bool {
@@ -305,7 +305,8 @@ fn sentences(example: &Example) -> Vec<String> {
 }
 
 fn decided(decision: &Decision) -> String {
-    let policies: Vec<&str> = decision.determining().iter().map(|policy| policy.id.as_str()).collect();
+    let policies: Vec<&str> =
+        decision.determining_policies().iter().map(|policy| policy.id.as_str()).collect();
     match (decision.is_permit(), policies.is_empty()) {
         (true, _) => format!("permitted by {}", policies.join(", ")),
         (false, false) => format!("forbidden by {}", policies.join(", ")),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use mandate_core::display::{kind_name, value, written};
+use mandate_core::display;
 use mandate_core::schema::Schema;
 use mandate_query::explain::{
     AttributeOwner, AttributePath, Explanation, Modification, Repair, RepairLocation, types_between,
@@ -14,7 +14,8 @@ pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
         Explanation::Permit { chains } => {
             text.push_str(if chains.is_empty() { "" } else { "  by the memberships\n" });
             for chain in chains {
-                let names: Vec<String> = chain.iter().map(|it| written(it.name(), schema)).collect();
+                let names: Vec<String> =
+                    chain.iter().map(|it| display::uid(it.as_uid_ref(), schema)).collect();
                 let _ = writeln!(text, "    {}", names.join(" in "));
             }
         }
@@ -47,29 +48,42 @@ fn append_facts(text: &mut String, repair: &Repair, schema: &Schema) {
 fn fact(location: &RepairLocation, modification: &Modification, schema: &Schema) -> String {
     match (location, modification) {
         (RepairLocation::Membership(entity, of), Modification::Remove) => {
-            format!("{} no longer in {}", written(entity.name(), schema), written(of.name(), schema))
+            format!(
+                "{} no longer in {}",
+                display::uid(entity.as_uid_ref(), schema),
+                display::uid(of.as_uid_ref(), schema)
+            )
         }
         (RepairLocation::Membership(entity, of), _) => {
-            let kinds = types_between(schema, entity.kind, of.kind).into_iter();
-            let kinds: Vec<String> = kinds.map(|kind| format!("a {}", kind_name(kind, schema))).collect();
-            let by =
-                if kinds.is_empty() { String::new() } else { format!(", through {}", kinds.join(" and ")) };
-            format!("{} in {}{by}", written(entity.name(), schema), written(of.name(), schema))
+            let entity_types = types_between(schema, entity.entity_type, of.entity_type).into_iter();
+            let entity_types: Vec<String> = entity_types
+                .map(|entity_type| format!("a {}", display::entity_type(entity_type, schema)))
+                .collect();
+            let by = if entity_types.is_empty() {
+                String::new()
+            } else {
+                format!(", through {}", entity_types.join(" and "))
+            };
+            format!(
+                "{} in {}{by}",
+                display::uid(entity.as_uid_ref(), schema),
+                display::uid(of.as_uid_ref(), schema)
+            )
         }
         (RepairLocation::Value(at), Modification::SetTo(to)) => {
-            format!("{} = {}", attribute_path(at, schema), value(to, schema))
+            format!("{} = {}", attribute_path(at, schema), display::value(to, schema))
         }
         (RepairLocation::Value(at), Modification::SetToAnyExcept(not)) if not.is_empty() => {
             format!("{} present", attribute_path(at, schema))
         }
         (RepairLocation::Value(at), Modification::SetToAnyExcept(not)) => {
-            let not: Vec<String> = not.iter().map(|it| value(it, schema)).collect();
+            let not: Vec<String> = not.iter().map(|it| display::value(it, schema)).collect();
             format!("{} other than {}", attribute_path(at, schema), not.join(" and "))
         }
         (RepairLocation::Value(at), _) => format!("{} absent", attribute_path(at, schema)),
         (RepairLocation::Element(at, element), modification) => {
             let verb = if *modification == Modification::Remove { "without" } else { "with" };
-            format!("{} {verb} {}", attribute_path(at, schema), value(element, schema))
+            format!("{} {verb} {}", attribute_path(at, schema), display::value(element, schema))
         }
     }
 }
@@ -77,7 +91,7 @@ fn fact(location: &RepairLocation, modification: &Modification, schema: &Schema)
 fn attribute_path(attribute_path: &AttributePath, schema: &Schema) -> String {
     let holder = match &attribute_path.owner {
         AttributeOwner::Context => "context".to_owned(),
-        AttributeOwner::Entity(entity) => written(entity.name(), schema),
+        AttributeOwner::Entity(entity) => display::uid(entity.as_uid_ref(), schema),
     };
     format!("{holder}.{}", attribute_path.path.join("."))
 }

@@ -11,7 +11,7 @@ use super::report::{self, counted};
 use crate::config::PolicyArguments;
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::fmt::format_policies;
-use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_sources::folder::Folder;
 
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let policies = arguments.policies.folder()?;
     let paths = if arguments.paths.is_empty() { vec![policies] } else { arguments.paths };
     let files = files(&paths)?;
-    let (mut text, mut faults, mut differing) = (String::new(), Faults::default(), 0);
+    let (mut text, mut diagnostics, mut differing) = (String::new(), Diagnostics::default(), 0);
     for path in &files {
         match one(path, arguments.check) {
             Ok(None) => {}
@@ -38,22 +38,22 @@ pub fn run(arguments: Arguments) -> CommandResult {
                 differing += 1;
                 text += &shown;
             }
-            Err(found) => faults.extend(found),
+            Err(found) => diagnostics.extend(found),
         }
     }
     let what = if arguments.check { "not in standard form" } else { "formatted" };
     report::print(&format!("{text}{}: {differing} {what}\n", counted(files.len(), "policy file")))?;
-    if faults.has_errors() {
-        report::print_error(&CliError::Faults(faults));
+    if diagnostics.has_errors() {
+        report::print_error(&CliError::Diagnostics(diagnostics));
         return Ok(ExitCode::from(1));
     }
     Ok(ExitCode::from(u8::from(arguments.check && differing > 0)))
 }
 
 /// Formats a file, or shows how it would change. `None` if it is in standard form already.
-fn one(path: &Path, check: bool) -> Result<Option<String>, Faults> {
+fn one(path: &Path, check: bool) -> Result<Option<String>, Diagnostics> {
     let failed = |what: &str, error: &std::io::Error| {
-        Faults::from(Fault::error(format!("cannot {what} `{}`: {error}", path.display())))
+        Diagnostics::from(Diagnostic::error(format!("cannot {what} `{}`: {error}", path.display())))
     };
     let before = fs::read_to_string(path).map_err(|error| failed("read", &error))?;
     let source = SourceText::new(path.to_string_lossy(), before);
@@ -92,7 +92,7 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let listing = Folder::new(path, &["cedar"], &[]).list().map_err(CliError::Faults)?;
+            let listing = Folder::new(path, &["cedar"], &[]).list().map_err(CliError::Diagnostics)?;
             files.extend(listing.into_keys().map(|name| path.join(name)));
         } else {
             files.push(path.clone());

@@ -8,7 +8,7 @@ use mandate_analysis::claims::Guardrails;
 use mandate_analysis::proof_report::ClaimReport;
 use mandate_analysis::prove::{self, CheckedClaim, prove};
 use mandate_analysis::solver::{Solver, SolverOptions};
-use mandate_core::fault::{Fault, Faults};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{GuardrailMode, ProofConfig, ProofJob, ProofOutcome, Prover};
 
 /// The gate that the configuration asks for; without a word, claims are enforced where they can be
@@ -37,29 +37,29 @@ fn prover(options: SolverOptions) -> Prover {
 }
 
 fn outcome(job: &ProofJob, go_on: &dyn Fn() -> ControlFlow<()>, options: &SolverOptions) -> ProofOutcome {
-    let nothing = |faults: Faults, is_conclusive| ProofOutcome {
-        result: Err(faults),
+    let nothing = |diagnostics: Diagnostics, is_conclusive| ProofOutcome {
+        result: Err(diagnostics),
         is_conclusive,
         claims: serde_json::Value::Null,
     };
     let schema = job.policies.schema();
     let guardrails = match Guardrails::parse(&job.guardrails, schema) {
         Ok(guardrails) => guardrails,
-        Err(faults) => return nothing(faults, true),
+        Err(diagnostics) => return nothing(diagnostics, true),
     };
     let mut solver = match Solver::start(options) {
         Ok(solver) => solver,
-        Err(error) => return nothing(Fault::error(error.to_string()).into(), false),
+        Err(error) => return nothing(Diagnostic::error(error.to_string()).into(), false),
     };
     let proofs = prove(&job.policies, &guardrails, &mut solver, &mut |_, _| go_on());
-    let mut faults = prove::unproven(&proofs, schema);
-    if proofs.len() < guardrails.claims().len() && !faults.has_errors() {
-        faults.push(Fault::error("not every guardrail was proven"));
+    let mut diagnostics = prove::unproven(&proofs, schema);
+    if proofs.len() < guardrails.claims().len() && !diagnostics.has_errors() {
+        diagnostics.push(Diagnostic::error("not every guardrail was proven"));
     }
     let claims: Vec<ClaimReport> =
         proofs.iter().map(|proof: &CheckedClaim| ClaimReport::of(proof, schema)).collect();
     ProofOutcome {
-        result: faults.into_result().map(|_| ()),
+        result: diagnostics.into_result().map(|_| ()),
         is_conclusive: proofs.iter().all(CheckedClaim::holds) || proofs.iter().any(CheckedClaim::is_broken),
         claims: serde_json::to_value(claims).unwrap_or_default(),
     }

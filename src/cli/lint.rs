@@ -11,7 +11,7 @@ use crate::config::{PolicyArguments, SolverArguments, colour, on_github};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::Guardrails;
 use mandate_analysis::lint::{Finding, Rule, lint};
-use mandate_core::fault::{Faults, Place};
+use mandate_core::diagnostics::{Diagnostics, SourceSpan};
 use mandate_core::policies::Policies;
 use mandate_sources::loader::PolicyFolder;
 
@@ -53,19 +53,19 @@ struct FindingJson<'a> {
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let solver = arguments.policies.solver(arguments.solver)?;
-    let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Faults)?;
-    Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Faults)?;
+    let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Diagnostics)?;
+    Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Diagnostics)?;
     let mut solver = solver.start().map_err(|missing| warn_without_solver(&missing)).ok();
     let findings = lint(&folder.policies, &folder.schema, solver.as_mut());
-    let mut faults = Faults::default();
+    let mut diagnostics = Diagnostics::default();
     for finding in &findings {
-        faults.push(finding.to_diagnostic());
+        diagnostics.push(finding.to_diagnostic());
     }
     let text = match arguments.format {
         Some(Format::Json) => as_json(&findings)?,
-        Some(Format::Github) => report::render_github(&faults),
-        None if on_github() => as_text(&faults, &folder.policies) + &report::render_github(&faults),
-        Some(Format::Text) | None => as_text(&faults, &folder.policies),
+        Some(Format::Github) => report::render_github(&diagnostics),
+        None if on_github() => as_text(&diagnostics, &folder.policies) + &report::render_github(&diagnostics),
+        Some(Format::Text) | None => as_text(&diagnostics, &folder.policies),
     };
     report::print(&text)?;
     Ok(ExitCode::from(u8::from(!findings.is_empty())))
@@ -78,20 +78,20 @@ fn warn_without_solver(missing: &CliError) {
     let _ = writeln!(std::io::stderr(), "not checked: {rules}: {missing}");
 }
 
-fn as_text(faults: &Faults, policies: &Policies) -> String {
-    if faults.is_empty() {
+fn as_text(diagnostics: &Diagnostics, policies: &Policies) -> String {
+    if diagnostics.is_empty() {
         return format!("ok: nothing found in {}\n", counted(policies.len(), "policy"));
     }
-    report::render_text(faults, colour(&std::io::stdout()))
+    report::render_text(diagnostics, colour(&std::io::stdout()))
 }
 
 fn as_json(findings: &[Finding]) -> Result<String, CliError> {
     let reported = findings.iter().map(|finding| {
-        let (line, column) = finding.place.as_ref().map(Place::line_column).unzip();
+        let (line, column) = finding.span.as_ref().map(SourceSpan::line_column).unzip();
         FindingJson {
             rule: finding.rule,
             policy: finding.policy.as_deref(),
-            file: finding.place.as_ref().map(|place| place.source.path.as_str()),
+            file: finding.span.as_ref().map(|span| span.source.path.as_str()),
             line,
             column,
             message: &finding.message,

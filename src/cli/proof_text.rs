@@ -13,11 +13,11 @@ use mandate_core::schema::Schema;
 /// Why a claim is not proven, with the counterexample if there is one.
 pub fn describe(proof: &CheckedClaim, schema: &Schema) -> String {
     let claim = &proof.claim;
-    let place = claim
-        .place
+    let span = claim
+        .span
         .as_ref()
-        .map_or_else(String::new, |place| format!(" ({}:{})", place.source.path, place.line_column().0));
-    let mut text = format!("\n{}{place}\n  {}\n", claim.id, claim.because);
+        .map_or_else(String::new, |span| format!(" ({}:{})", span.source.path, span.line_column().0));
+    let mut text = format!("\n{}{span}\n  {}\n", claim.id, claim.because);
     match &proof.result {
         ClaimResult::Proven => {}
         ClaimResult::Unknown(why) => {
@@ -52,9 +52,9 @@ pub fn witness(witness: &Witness, schema: &Schema) -> String {
     let request = &witness.request;
     let mut text = String::new();
     let parts = [
-        ("principal", display::written(request.principal.name(), schema)),
+        ("principal", display::uid(request.principal.as_uid_ref(), schema)),
         ("action", display::action(request.action, schema)),
-        ("resource", display::written(request.resource.name(), schema)),
+        ("resource", display::uid(request.resource.as_uid_ref(), schema)),
         ("context", display::record(&request.context, schema)),
     ];
     for (part, value) in parts.iter().filter(|(_, value)| !value.is_empty()) {
@@ -62,7 +62,7 @@ pub fn witness(witness: &Witness, schema: &Schema) -> String {
     }
     for (n, entity) in witness.entities.values().enumerate() {
         let label = if n == 0 { "entities" } else { "" };
-        let _ = writeln!(text, "    {label:9}  {}", display::described(entity, schema));
+        let _ = writeln!(text, "    {label:9}  {}", display::entity(entity, schema));
     }
     text
 }
@@ -95,10 +95,10 @@ pub fn case(name: &str, why: &str, witness: &Witness, expect: &str, schema: &Sch
     let text = |text: &str| json!(text).to_string();
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut case = format!("  # {why}\n  - name: {}\n", text(name));
-    let _ = writeln!(case, "    principal: {}", text(&display::written(request.principal.name(), schema)));
+    let _ = writeln!(case, "    principal: {}", text(&display::uid(request.principal.as_uid_ref(), schema)));
     let _ = writeln!(case, "    action: {}", text(&display::action(request.action, schema)));
-    let _ = writeln!(case, "    resource: {}", text(&display::written(request.resource.name(), schema)));
-    let context: Json = display::caller_json(&request.context, schema);
+    let _ = writeln!(case, "    resource: {}", text(&display::uid(request.resource.as_uid_ref(), schema)));
+    let context: Json = display::request_json(&request.context, schema);
     if context.as_object().is_some_and(|context| !context.is_empty()) {
         let _ = writeln!(case, "    context: {context}");
     }

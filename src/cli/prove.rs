@@ -49,9 +49,9 @@ enum Format {
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let solver = arguments.policies.solver(arguments.solver)?;
-    let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Faults)?;
+    let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Diagnostics)?;
     let guardrails =
-        Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Faults)?;
+        Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Diagnostics)?;
     let mut solver = solver.start()?;
     let started = Instant::now();
     let mut progress = Progress { started, total: guardrails.claims().len(), shown: false };

@@ -1,16 +1,16 @@
-//! Shows faults: to people with the text they are in, to machines as data.
+//! Shows diagnostics: to people with the text they are in, to machines as data.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write, stderr};
 
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
-    SourceCode, SourceSpan, SpanContents,
+    Diagnostic as MietteDiagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
+    MietteSpanContents, SourceCode, SourceSpan as MietteSpan, SpanContents,
 };
 
 use crate::config::colour;
 use crate::error::CliError;
-use mandate_core::fault::{Fault, Faults, Place, Severity, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity, SourceSpan, SourceText};
 
 /// A line longer than this is not shown as an excerpt: it is data, not a text that people read.
 const MAX_EXCERPT_LINE: usize = 400;
@@ -18,30 +18,30 @@ const MAX_EXCERPT_LINE: usize = 400;
 /// Shows why a verb failed, on standard error.
 pub fn print_error(failure: &CliError) {
     let text = match failure {
-        CliError::Faults(faults) => render_text(faults, colour(&stderr())),
+        CliError::Diagnostics(diagnostics) => render_text(diagnostics, colour(&stderr())),
         CliError::Message(message) => format!("error: {message}\n"),
     };
     // There is nowhere left to complain.
     let _ = stderr().write_all(text.as_bytes());
 }
 
-/// Faults with excerpts of the texts they are in, and a closing line that counts them.
-pub fn render_text(faults: &Faults, colour: bool) -> String {
+/// Diagnostics with excerpts of the texts they are in, and a closing line that counts them.
+pub fn render_text(diagnostics: &Diagnostics, colour: bool) -> String {
     let handler = handler(colour);
     let mut text = String::new();
-    for fault in faults.iter() {
-        if handler.render_report(&mut text, &MietteReport::new(fault)).is_err() {
-            let _ = writeln!(text, "{fault}");
+    for diagnostic in diagnostics.iter() {
+        if handler.render_report(&mut text, &MietteReport::new(diagnostic)).is_err() {
+            let _ = writeln!(text, "{diagnostic}");
         }
-        if let Some(place) = fault.place.as_ref().filter(|place| !has_short_line(place)) {
-            let (line, column) = place.line_column();
-            let _ = writeln!(text, "   at {}:{line}:{column}\n", place.source.path);
+        if let Some(span) = diagnostic.span.as_ref().filter(|span| !has_short_line(span)) {
+            let (line, column) = span.line_column();
+            let _ = writeln!(text, "   at {}:{line}:{column}\n", span.source.path);
         }
     }
-    if faults.omitted() > 0 {
-        let _ = writeln!(text, "… and {} more", faults.omitted());
+    if diagnostics.omitted() > 0 {
+        let _ = writeln!(text, "… and {} more", diagnostics.omitted());
     }
-    let (errors, warnings) = (faults.error_count(), faults.len() - faults.error_count());
+    let (errors, warnings) = (diagnostics.error_count(), diagnostics.len() - diagnostics.error_count());
     let _ = writeln!(text, "{}, {}", counted(errors, "error"), counted(warnings, "warning"));
     text
 }
@@ -52,20 +52,20 @@ pub fn handler(colour: bool) -> GraphicalReportHandler {
     GraphicalReportHandler::new_themed(theme).with_links(false).with_context_lines(1)
 }
 
-/// Faults as GitHub's annotations, a line each.
-pub fn render_github(faults: &Faults) -> String {
+/// Diagnostics as GitHub's annotations, a line each.
+pub fn render_github(diagnostics: &Diagnostics) -> String {
     let mut text = String::new();
-    for fault in faults.iter() {
-        let level = match fault.severity {
+    for diagnostic in diagnostics.iter() {
+        let level = match diagnostic.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let place = fault.place.as_ref().map_or_else(String::new, |place| {
-            let (line, column) = place.line_column();
-            format!(" file={},line={line},col={column}", escape_property(&place.source.path))
+        let span = diagnostic.span.as_ref().map_or_else(String::new, |span| {
+            let (line, column) = span.line_column();
+            format!(" file={},line={line},col={column}", escape_property(&span.source.path))
         });
-        let help = fault.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
-        let _ = writeln!(text, "::{level}{place}::{}", escape_data(&format!("{}{help}", fault.message)));
+        let help = diagnostic.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
+        let _ = writeln!(text, "::{level}{span}::{}", escape_data(&format!("{}{help}", diagnostic.message)));
     }
     text
 }
@@ -98,42 +98,42 @@ pub fn print(text: &str) -> Result<(), CliError> {
 
 /// A fault in the form that the graphical renderer takes.
 struct MietteReport<'a> {
-    fault: &'a Fault,
+    diagnostic: &'a Diagnostic,
     /// The text to show an excerpt of, if it is one that people read.
     text: Option<NamedText<'a>>,
 }
 
 impl<'a> MietteReport<'a> {
-    fn new(fault: &'a Fault) -> Self {
-        let place = fault.place.as_ref().filter(|place| has_short_line(place));
-        Self { fault, text: place.map(|place| NamedText(&place.source)) }
+    fn new(diagnostic: &'a Diagnostic) -> Self {
+        let span = diagnostic.span.as_ref().filter(|span| has_short_line(span));
+        Self { diagnostic, text: span.map(|span| NamedText(&span.source)) }
     }
 }
 
 impl fmt::Debug for MietteReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.fault, f)
+        fmt::Debug::fmt(self.diagnostic, f)
     }
 }
 
 impl fmt::Display for MietteReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.fault.message)
+        f.write_str(&self.diagnostic.message)
     }
 }
 
 impl std::error::Error for MietteReport<'_> {}
 
-impl Diagnostic for MietteReport<'_> {
+impl MietteDiagnostic for MietteReport<'_> {
     fn severity(&self) -> Option<miette::Severity> {
-        Some(match self.fault.severity {
+        Some(match self.diagnostic.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
         })
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.fault.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.diagnostic.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -141,25 +141,23 @@ impl Diagnostic for MietteReport<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let place = self.fault.place.as_ref().filter(|_| self.text.is_some())?;
-        let (offset, length) = first_line(place);
+        let span = self.diagnostic.span.as_ref().filter(|_| self.text.is_some())?;
+        let (offset, length) = first_line(span);
         Some(Box::new(std::iter::once(LabeledSpan::new(None, offset, length))))
     }
 }
 
 /// Offset and length of a place's first line: a span over many would show them all, and it says where.
-pub fn first_line(place: &Place) -> (usize, usize) {
-    let text = place.source.text.get(place.span()).unwrap_or_default();
-    (place.offset, text.lines().next().map_or(0, str::len))
+pub fn first_line(span: &SourceSpan) -> (usize, usize) {
+    let text = span.source.text.get(span.byte_range()).unwrap_or_default();
+    (span.offset, text.lines().next().map_or(0, str::len))
 }
 
-fn has_short_line(place: &Place) -> bool {
-    let text = &place.source.text;
-    let start = text.get(..place.offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
-    let end = text
-        .get(place.offset..)
-        .and_then(|after| after.find('\n'))
-        .map_or(text.len(), |at| place.offset + at);
+fn has_short_line(span: &SourceSpan) -> bool {
+    let text = &span.source.text;
+    let start = text.get(..span.offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let end =
+        text.get(span.offset..).and_then(|after| after.find('\n')).map_or(text.len(), |at| span.offset + at);
     end - start <= MAX_EXCERPT_LINE
 }
 
@@ -169,7 +167,7 @@ pub struct NamedText<'a>(pub &'a SourceText);
 impl SourceCode for NamedText<'_> {
     fn read_span<'a>(
         &'a self,
-        span: &SourceSpan,
+        span: &MietteSpan,
         before: usize,
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {

@@ -13,7 +13,7 @@ use crate::config::PolicyArguments;
 use crate::error::{CliError, CommandResult};
 use mandate_core::display;
 use mandate_core::json::Json;
-use mandate_core::request::{Reading, Request};
+use mandate_core::request::{Request, RequestLimits};
 use mandate_core::schema::Schema;
 use mandate_routes::{HttpRequest, RequestBody, Route, RouteError, RouteMatch, Routes};
 use mandate_server::authzen::wire::request_error_message;
@@ -66,7 +66,7 @@ enum Format {
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let Arguments { policies, method, target, format, .. } = arguments;
-    let folder = PolicyFolder::load(&policies.folder()?).map_err(CliError::Faults)?;
+    let folder = PolicyFolder::load(&policies.folder()?).map_err(CliError::Diagnostics)?;
     let (Some(method), Some(target)) = (&method, &target) else {
         report::print(&list(&folder.routes))?;
         return Ok(ExitCode::SUCCESS);
@@ -84,7 +84,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
         target,
         headers: names.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
         body: body.as_deref().map_or(RequestBody::None, RequestBody::Complete),
-        depth: Json::DEEPEST,
+        depth: Json::MAX_DEPTH,
         extensions: extensions.collect::<Result<_, _>>()?,
         metadata: metadata.ok_or_else(|| CliError::message("`--metadata` has to be a JSON object"))?,
         peer: arguments.peer.as_deref(),
@@ -126,7 +126,7 @@ fn heading(route: &Route) -> String {
     format!(
         "{} ({}:{})\n  takes      {methods} {}",
         route.id,
-        route.place.source.path,
+        route.span.source.path,
         route.line(),
         route.path
     )
@@ -144,16 +144,16 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
             return Ok(ExitCode::from(2));
         }
     };
-    match Request::read(&routed.question(), schema, &Reading::default()) {
+    match Request::from_question(&routed.question(), schema, &RequestLimits::default()) {
         Ok(request) if format == Format::Json => report::print(&format!("{}\n", question(&request, schema)))?,
         Ok(request) => {
-            let (principal, resource) = (request.principal.name(), request.resource.name());
+            let (principal, resource) = (request.principal.as_uid_ref(), request.resource.as_uid_ref());
             report::print(&format!(
                 "{}\n  principal  {}\n  action     {}\n  resource   {}\n  context    {}\n",
                 heading(routed.route),
-                display::written(principal, schema),
+                display::uid(principal, schema),
                 display::action(request.action, schema),
-                display::written(resource, schema),
+                display::uid(resource, schema),
                 display::record(&request.context, schema),
             ))?;
         }
@@ -167,11 +167,12 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
 
 /// A request as AuthZEN clients ask it.
 fn question(request: &Request, schema: &Schema) -> serde_json::Value {
-    let entity = |kind, id: &str| json!({ "type": display::kind_name(kind, schema), "id": id });
+    let entity =
+        |entity_type, id: &str| json!({ "type": display::entity_type(entity_type, schema), "id": id });
     json!({
-        "subject": entity(request.principal.kind, &request.principal.id),
+        "subject": entity(request.principal.entity_type, &request.principal.id),
         "action": { "name": display::action(request.action, schema) },
-        "resource": entity(request.resource.kind, &request.resource.id),
-        "context": display::caller_json(&request.context, schema),
+        "resource": entity(request.resource.entity_type, &request.resource.id),
+        "context": display::request_json(&request.context, schema),
     })
 }

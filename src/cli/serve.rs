@@ -18,7 +18,7 @@ use super::{gate, telemetry};
 use crate::config::{LimitConfig, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
 use listeners::ListenerGroup;
-use mandate_core::fault::{Fault, Faults};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
 use mandate_pdp::reload::Reloader;
 use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig};
@@ -74,7 +74,7 @@ async fn serve(config: ServeConfig) -> CommandResult {
 
     let proof_config = gate::of(&config)?;
     let Some(loaded) = load(&config, proof_config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
-    let (pdp, reloader) = start(loaded.map_err(CliError::Faults)?, &config, started)?;
+    let (pdp, reloader) = start(loaded.map_err(CliError::Diagnostics)?, &config, started)?;
     // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
     let decision_service = |listener: &Address| {
         let public = config.public_url.clone();
@@ -116,7 +116,7 @@ struct InitialLoad {
     loader: Loader,
     proof_config: ProofConfig,
     generation: Generation,
-    warnings: Faults,
+    warnings: Diagnostics,
     proof: Option<CompletedProof>,
 }
 
@@ -138,7 +138,7 @@ async fn load(
     config: &ServeConfig,
     proof_config: ProofConfig,
     signals: &mut Signals,
-) -> Option<Result<InitialLoad, Faults>> {
+) -> Option<Result<InitialLoad, Diagnostics>> {
     let content_paths = config.content_paths.clone();
     let (done, loaded) = oneshot::channel();
     let load = move || {
@@ -147,10 +147,10 @@ async fn load(
     };
     let thread = std::thread::Builder::new().name("load".into()).stack_size(LOADING_STACK_BYTES).spawn(load);
     if let Err(error) = thread {
-        return Some(Err(Fault::error(format!("cannot start a thread: {error}")).into()));
+        return Some(Err(Diagnostic::error(format!("cannot start a thread: {error}")).into()));
     }
     tokio::select! {
-        loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Fault::error("loading failed by a defect").into()))),
+        loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Diagnostic::error("loading failed by a defect").into()))),
         () = signals.until_stop(|| {}) => None,
     }
 }
@@ -159,7 +159,7 @@ async fn load(
 fn load_and_prove(
     content_paths: &ContentPaths,
     mut proof_config: ProofConfig,
-) -> Result<InitialLoad, Faults> {
+) -> Result<InitialLoad, Diagnostics> {
     let mut loader = Loader::new(content_paths);
     let mut loaded = loader.load()?;
     let (snapshot, warnings) = (&loaded.snapshot, std::mem::take(&mut loaded.warnings));
@@ -167,8 +167,8 @@ fn load_and_prove(
     if proof_config.mode == GuardrailMode::Enforce {
         let guardrails = loader.guardrails().to_vec();
         proof = proof_config.prove_now(&ProofJob { policies: Arc::clone(snapshot.policies()), guardrails });
-        if let Some(Err(faults)) = proof.as_ref().map(|proof| &proof.outcome.result) {
-            return Err(faults.clone());
+        if let Some(Err(diagnostics)) = proof.as_ref().map(|proof| &proof.outcome.result) {
+            return Err(diagnostics.clone());
         }
     }
     Ok(InitialLoad { loader, proof_config, generation: loaded.into(), warnings, proof })

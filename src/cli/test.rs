@@ -19,7 +19,7 @@ use crate::config::{ContentArguments, SolverArguments, colour};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::coverage::Coverage;
 use mandate_analysis::suite::{self, Case, CaseResult};
-use mandate_core::fault::{Faults, SourceText};
+use mandate_core::diagnostics::{Diagnostics, SourceText};
 use mandate_sources::folder::Folder;
 use mandate_sources::loader::{ContentPaths, Loader};
 
@@ -78,7 +78,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
 /// Loads everything, runs the cases and says what came of it.
 fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> CommandResult {
     let mut loader = Loader::new(content_paths);
-    let snapshot = loader.load().map_err(CliError::Faults)?.snapshot;
+    let snapshot = loader.load().map_err(CliError::Diagnostics)?.snapshot;
     let mut cases = read_cases(&arguments.suites)?;
     let all = cases.len();
     if let Some(filter) = &arguments.filter {
@@ -144,14 +144,14 @@ fn percent(text: &str) -> Result<f64, String> {
 
 fn read_cases(paths: &[PathBuf]) -> Result<Vec<Case>, CliError> {
     let mut cases = Vec::new();
-    let mut faults = Faults::default();
+    let mut diagnostics = Diagnostics::default();
     for source in sources(paths)? {
         match suite::parse(&source) {
             Ok(read) => cases.extend(read),
-            Err(found) => faults.extend(found),
+            Err(found) => diagnostics.extend(found),
         }
     }
-    faults.into_result().map(|_| cases).map_err(CliError::Faults)
+    diagnostics.into_result().map(|_| cases).map_err(CliError::Diagnostics)
 }
 
 fn sources(paths: &[PathBuf]) -> Result<Vec<Arc<SourceText>>, CliError> {
@@ -159,7 +159,7 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Arc<SourceText>>, CliError> {
     for path in paths {
         if path.is_dir() {
             let folder = Folder::new(path, SUITE_EXTENSIONS, &[]);
-            sources.extend(folder.read(|_, _| true).map_err(CliError::Faults)?.1);
+            sources.extend(folder.read(|_, _| true).map_err(CliError::Diagnostics)?.1);
         } else {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| CliError::message(format!("cannot read `{}`: {error}", path.display())))?;

@@ -1,8 +1,8 @@
 //! Entity files: as strict as Cedar's own reader, and stricter where that would grant a right.
 
 use cedar_policy::{Entities as CedarEntities, Schema as CedarSchema};
-use mandate_core::entities::{Change, Entities, Origin, Progress, read_file};
-use mandate_core::fault::SourceText;
+use mandate_core::diagnostics::SourceText;
+use mandate_core::entities::{Entities, EntityChanges, LoadProgress, Origin, parse_entity_file};
 use mandate_core::schema::Schema;
 
 use crate::support::pack;
@@ -42,10 +42,11 @@ impl Both {
     /// What we say: the error's text, if there is one.
     fn ours(&self, text: &str) -> Result<usize, String> {
         let source = SourceText::new("e.json", text);
-        let incoming = read_file(&source, Origin(0), &self.ours, &Progress::default())
-            .map_err(|faults| faults.to_string())?;
-        let change = Change { upsert: incoming, remove: Vec::new() };
-        let entities = Entities::default().apply(&change, &self.ours).map_err(|faults| faults.to_string())?;
+        let incoming = parse_entity_file(&source, Origin(0), &self.ours, &LoadProgress::default())
+            .map_err(|diagnostics| diagnostics.to_string())?;
+        let change = EntityChanges { upserts: incoming, removals: Vec::new() };
+        let entities =
+            Entities::default().apply(&change, &self.ours).map_err(|diagnostics| diagnostics.to_string())?;
         Ok(entities.len())
     }
 
@@ -231,9 +232,9 @@ fn ndjson_is_one_entity_a_line() {
     let line = r#"{"uid": {"type": "N::Team", "id": "t1"}, "attrs": {}, "parents": []}"#;
     let read = |text: &str| {
         let source = SourceText::new("e.ndjson", text);
-        read_file(&source, Origin(0), &both.ours, &Progress::default())
+        parse_entity_file(&source, Origin(0), &both.ours, &LoadProgress::default())
             .map(|read| read.len())
-            .map_err(|faults| faults.to_string())
+            .map_err(|diagnostics| diagnostics.to_string())
     };
     assert_eq!(read(&format!("{line}\n\n{}\r\n", line.replace("t1", "t2"))), Ok(2));
     assert_eq!(read(""), Ok(0));

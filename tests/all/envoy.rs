@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer, Request};
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
-use mandate_core::snapshot::Terms;
+use mandate_core::snapshot::RequestConfig;
 use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 use mandate_server::gateway::envoy::ExtAuthz;
 use mandate_sources::loader::{ContentPaths, Loader};
@@ -20,8 +20,11 @@ use crate::support::Content;
 const CONSENT: &str = "/oem/v1/customers/contoso/consentRequests";
 
 fn service(content: &Content) -> ExtAuthz {
-    let content_paths =
-        ContentPaths { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
+    let content_paths = ContentPaths {
+        policies: content.policies(),
+        entities: content.entities(),
+        terms: RequestConfig::default(),
+    };
     ExtAuthz::new(Pdp::new(Loader::new(&content_paths).load().unwrap(), PdpConfig::cached(100)).0)
 }
 

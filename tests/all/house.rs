@@ -85,8 +85,8 @@ fn embedding_takes_no_transport_and_no_solver() {
     let packages = lock["package"].as_array().unwrap();
     let dependencies = |name: &str| -> Vec<String> {
         let of_name = packages.iter().filter(|package| package["name"].as_str() == Some(name));
-        let listed = of_name.filter_map(|package| package.get("dependencies")?.as_array()).flatten();
-        listed.map(|it| it.as_str().unwrap().split(' ').next().unwrap().to_owned()).collect()
+        let quoted_list = of_name.filter_map(|package| package.get("dependencies")?.as_array()).flatten();
+        quoted_list.map(|it| it.as_str().unwrap().split(' ').next().unwrap().to_owned()).collect()
     };
     let mut reached = BTreeSet::new();
     let mut open = vec!["mandate-pdp".to_owned()];

@@ -4,15 +4,16 @@ mod world;
 
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Entities as CedarEntities, EntityUid};
+use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Entities as CedarEntities};
 use mandate_core::Snapshot;
-use mandate_core::clauses::Truth;
 use mandate_core::decision::{Decision, Outcome};
-use mandate_core::entities::{Change, Description, Entities, Entity, Incoming};
+use mandate_core::entities::{Entities, Entity, EntityChanges, EntityData, EntityUpsert};
 use mandate_core::json::Json;
-use mandate_core::request::{Named, Question, Request};
-use mandate_core::schema::EntityRef;
-use mandate_core::snapshot::Terms;
+use mandate_core::policies::Effect;
+use mandate_core::request::{Question, QuestionEntity, Request};
+use mandate_core::schema::EntityUid;
+use mandate_core::snapshot::RequestConfig;
+use mandate_core::trace::TruthValues;
 use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 use mandate_query::search::{PageLimits, Target, search};
 use mandate_sources::loader::{ContentPaths, Loader};
@@ -28,7 +29,7 @@ fn config(cases: u32) -> ProptestConfig {
 
 fn decide(snapshot: &Snapshot, ask: &Ask) -> Decision {
     let context = ask.context();
-    let request = snapshot.read(&ask.question(&context)).unwrap();
+    let request = snapshot.request_from_question(&ask.question(&context)).unwrap();
     let slice = snapshot.gather(&request);
     snapshot.decide(&request, &slice).unwrap()
 }
@@ -43,12 +44,12 @@ fn reference(world: &World, snapshot: &Snapshot, ask: &Ask) -> (bool, Vec<String
     let cedar = snapshot.schema().cedar();
     let all = CedarEntities::from_json_value(world.entities_json(), Some(cedar)).unwrap();
     let [principal, resource] =
-        [ask.principal_uid(), ask.resource_uid()].map(|uid| uid.parse::<EntityUid>().unwrap());
+        [ask.principal_uid(), ask.resource_uid()].map(|uid| uid.parse::<cedar_policy::EntityUid>().unwrap());
     let known = all.get(&principal).is_some() && all.get(&resource).is_some();
-    let action: EntityUid = ask.action_uid().parse().unwrap();
+    let action: cedar_policy::EntityUid = ask.action_uid().parse().unwrap();
     let context = Context::from_json_value(ask.cedar_context(), Some((cedar, &action))).unwrap();
     let request = cedar_policy::Request::new(principal, action, resource, context, Some(cedar)).unwrap();
-    let set = snapshot.policies().set();
+    let set = snapshot.policies().cedar_policies();
     let response = Authorizer::new().is_authorized(&request, set, &all);
     let id = |id: &cedar_policy::PolicyId| -> String { id.to_string() };
     let mut errors: Vec<String> = response
@@ -70,7 +71,7 @@ fn reference(world: &World, snapshot: &Snapshot, ask: &Ask) -> (bool, Vec<String
 }
 
 /// All pages of a search, together.
-fn found(snapshot: &Snapshot, request: &Request, target: Target, bounds: PageLimits<'_>) -> Vec<EntityRef> {
+fn found(snapshot: &Snapshot, request: &Request, target: Target, bounds: PageLimits<'_>) -> Vec<EntityUid> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = search(snapshot, request, target, after.as_ref(), bounds, &|_| ()).unwrap();
@@ -84,19 +85,26 @@ fn found(snapshot: &Snapshot, request: &Request, target: Target, bounds: PageLim
 }
 
 /// Everybody of the type that is permitted, each decided; sorted.
-fn permitted(snapshot: &Snapshot, request: &Request, target: Target) -> Vec<EntityRef> {
-    let with = |name: EntityRef| match target {
+fn permitted(snapshot: &Snapshot, request: &Request, target: Target) -> Vec<EntityUid> {
+    let with = |name: EntityUid| match target {
         Target::Principal => Request { principal: name, ..request.clone() },
         Target::Resource => Request { resource: name, ..request.clone() },
     };
-    let kind = if target == Target::Principal { request.principal.kind } else { request.resource.kind };
-    let names =
-        snapshot.entities().iter().map(|entity| entity.name().to_owned()).filter(|it| it.kind == kind);
-    let permits = |name: &EntityRef| {
+    let entity_type = if target == Target::Principal {
+        request.principal.entity_type
+    } else {
+        request.resource.entity_type
+    };
+    let names = snapshot
+        .entities()
+        .iter()
+        .map(|entity| entity.uid().to_owned())
+        .filter(|it| it.entity_type == entity_type);
+    let permits = |name: &EntityUid| {
         let request = with(name.clone());
         snapshot.decide(&request, &snapshot.gather(&request)).unwrap().is_permit()
     };
-    let mut permitted: Vec<EntityRef> = names.filter(permits).collect();
+    let mut permitted: Vec<EntityUid> = names.filter(permits).collect();
     permitted.sort();
     permitted
 }
@@ -128,21 +136,21 @@ proptest! {
         let snapshot = snapshot_of(&world);
         for ask in &asks {
             let (context, decision) = (ask.context(), decide(&snapshot, ask));
-            let request = snapshot.read(&ask.question(&context)).unwrap();
-            let trials = snapshot.try_policies(&request, &snapshot.gather(&request)).unwrap();
-            let that = |met: Truth, forbids: bool| {
-                let found = trials.iter().filter(|trial| trial.met == met && trial.policy.forbids == forbids);
-                let mut ids: Vec<String> = found.map(|trial| trial.policy.id.to_string()).collect();
+            let request = snapshot.request_from_question(&ask.question(&context)).unwrap();
+            let traces = snapshot.trace_policies(&request, &snapshot.gather(&request)).unwrap();
+            let that = |met: TruthValues, forbids: bool| {
+                let found = traces.iter().filter(|trace| trace.satisfied == met && (trace.policy.effect == Effect::Forbid) == forbids);
+                let mut ids: Vec<String> = found.map(|trace| trace.policy.id.to_string()).collect();
                 ids.sort();
                 ids
             };
-            let mut failed = [that(Truth::NEITHER, true), that(Truth::NEITHER, false)].concat();
+            let mut failed = [that(TruthValues::NONE, true), that(TruthValues::NONE, false)].concat();
             failed.sort();
             prop_assert_eq!(failed, decision.errors.iter().map(|error| error.policy.id.to_string()).collect::<Vec<_>>());
             match &decision.outcome {
-                Outcome::Permitted(policies) => prop_assert_eq!(ids(policies), that(Truth::of(true), false)),
-                Outcome::Forbidden(policies) => prop_assert_eq!(ids(policies), that(Truth::of(true), true)),
-                _ => prop_assert!(that(Truth::of(true), true).is_empty() && that(Truth::of(true), false).is_empty() || !decision.errors.is_empty()),
+                Outcome::Permitted(policies) => prop_assert_eq!(ids(policies), that(TruthValues::only(true), false)),
+                Outcome::Forbidden(policies) => prop_assert_eq!(ids(policies), that(TruthValues::only(true), true)),
+                _ => prop_assert!(that(TruthValues::only(true), true).is_empty() && that(TruthValues::only(true), false).is_empty() || !decision.errors.is_empty()),
             }
         }
     }
@@ -186,9 +194,9 @@ proptest! {
         for change in &changes {
             snapshot = snapshot.apply(&change.change(&snapshot)).unwrap_or(snapshot);
         }
-        let all = snapshot.entities().iter().map(|entity| Incoming { entity: entity.clone(), place: None }).collect();
-        let change = Change { upsert: all, remove: Vec::new() };
-        let at_once = Entities::default().apply(&change, snapshot.schema()).map_err(|faults| TestCaseError::fail(faults.to_string()))?;
+        let all = snapshot.entities().iter().map(|entity| EntityUpsert { entity: entity.clone(), span: None }).collect();
+        let change = EntityChanges { upserts: all, removals: Vec::new() };
+        let at_once = Entities::default().apply(&change, snapshot.schema()).map_err(|diagnostics| TestCaseError::fail(diagnostics.to_string()))?;
         prop_assert_eq!(at_once.digest(), snapshot.entities().digest());
         prop_assert_eq!(at_once.len(), snapshot.entities().len());
     }
@@ -201,7 +209,7 @@ proptest! {
         let after = before.apply(&change.change(&before)).unwrap_or_else(|_| before.clone());
         for (snapshot, ask) in [&before, &after].into_iter().flat_map(|snapshot| asks.iter().map(move |ask| (snapshot, ask))) {
             let context = ask.context();
-            let request = snapshot.read(&ask.question(&context)).unwrap();
+            let request = snapshot.request_from_question(&ask.question(&context)).unwrap();
             for target in [Target::Principal, Target::Resource] {
                 let every = found(snapshot, &request, target, PageLimits { max_results: 1_000, max_visited: 1_000_000, may_continue: &|| true });
                 let paged = found(snapshot, &request, target, PageLimits { max_results: size, max_visited: steps, may_continue: &|| true });
@@ -221,12 +229,12 @@ proptest! {
             snapshot = snapshot.apply(&change.change(&snapshot)).unwrap_or(snapshot);
         }
         let (entities, schema) = (snapshot.entities(), snapshot.schema());
-        for parent in entities.iter().map(|entity| Some(entity.name())).chain([None]) {
-            for (kind, _) in schema.kinds() {
-                let mut members: Vec<EntityRef> = entities.members(parent, kind, None, schema).map(|it| it.name().to_owned()).collect();
+        for parent in entities.iter().map(|entity| Some(entity.uid())).chain([None]) {
+            for (entity_type, _) in schema.entity_types() {
+                let mut members: Vec<EntityUid> = entities.members(parent, entity_type, None, schema).map(|it| it.uid().to_owned()).collect();
                 let is_in = |entity: &&Entity| parent.is_none_or(|parent| entity.parents().any(|it| it == parent));
-                let all = entities.iter().filter(|entity| entity.name().kind == kind).filter(is_in);
-                let mut expected: Vec<EntityRef> = all.map(|it| it.name().to_owned()).collect();
+                let all = entities.iter().filter(|entity| entity.uid().entity_type == entity_type).filter(is_in);
+                let mut expected: Vec<EntityUid> = all.map(|it| it.uid().to_owned()).collect();
                 members.sort();
                 expected.sort();
                 prop_assert_eq!(members, expected);
@@ -245,14 +253,14 @@ proptest! {
         }
     }
 
-    /// An entity that a change does not alter keeps its stamp, so what is remembered of it stays.
+    /// An entity that a change does not alter keeps its version, so what is remembered of it stays.
     #[test]
     fn a_change_stamps_only_what_it_alters(world in world::world(), change in world::change()) {
         let before = snapshot_of(&world);
         let Ok(after) = before.apply(&change.change(&before)) else { return Ok(()) };
         for entity in before.entities().iter() {
-            let stamp = |snapshot: &Snapshot| snapshot.entities().get(entity.name()).map(|stored| (stored.entity.clone(), stored.stamp));
-            if let (Some((old, old_stamp)), Some((new, new_stamp))) = (stamp(&before), stamp(&after)) {
+            let version = |snapshot: &Snapshot| snapshot.entities().get(entity.uid()).map(|stored| (stored.entity.clone(), stored.version));
+            if let (Some((old, old_stamp)), Some((new, new_stamp))) = (version(&before), version(&after)) {
                 prop_assert_eq!(old.same_content(&new), old_stamp == new_stamp);
             }
         }
@@ -263,12 +271,15 @@ proptest! {
 #[test]
 fn a_change_far_up_is_seen() {
     let content = Content::of_pack();
-    let content_paths =
-        ContentPaths { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
+    let content_paths = ContentPaths {
+        policies: content.policies(),
+        entities: content.entities(),
+        terms: RequestConfig::default(),
+    };
     let snapshot = Loader::new(&content_paths).load().unwrap().snapshot;
     let (pdp, mut publisher) = Pdp::new(snapshot, PdpConfig::cached(100));
     let context = Json::parse(br#"{"channel": "partner-center-api"}"#).unwrap();
-    let named = |kind, id| Named { kind, id, properties: None };
+    let named = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
     let permits = |provider| {
         let question = Question {
             principal: named("IndirectProvider", provider),
@@ -283,16 +294,22 @@ fn a_change_far_up_is_seen() {
     // The partnership with Tailspin goes from Wingtip to Proseware, and Proseware's with Litware to Wingtip.
     let view = pdp.view();
     let schema = view.snapshot().schema();
-    let name = |kind: &str, id: &str| EntityRef { kind: schema.kind_named(kind).unwrap(), id: id.into() };
+    let name = |entity_type: &str, id: &str| EntityUid {
+        entity_type: schema.resolve_entity_type(entity_type).unwrap(),
+        id: id.into(),
+    };
     let moved = |partnership: &str, provider: &str, reseller: &str| {
-        let stored = view.snapshot().entities().get(name("Partnership", partnership).name()).unwrap();
+        let stored = view.snapshot().entities().get(name("Partnership", partnership).as_uid_ref()).unwrap();
         let mut parents = vec![name("IndirectProvider", provider), name("IndirectReseller", reseller)];
         parents.sort();
-        let entity = Description { parents, ..stored.entity.describe(schema) };
-        Incoming { entity: Entity::pack(&entity, stored.entity.origin(), schema), place: None }
+        let entity = EntityData { parents, ..stored.entity.unpack(schema) };
+        EntityUpsert { entity: Entity::pack(&entity, stored.entity.origin(), schema), span: None }
     };
-    let mut swap =
-        |upsert| publisher.publish(view.snapshot().apply(&Change { upsert, remove: Vec::new() }).unwrap());
+    let mut swap = |upsert| {
+        publisher.publish(
+            view.snapshot().apply(&EntityChanges { upserts: upsert, removals: Vec::new() }).unwrap(),
+        );
+    };
     swap(vec![moved("wingtip--tailspin", "proseware", "tailspin")]);
     assert!(!permits("wingtip") && permits("proseware"));
     swap(vec![moved("proseware--litware", "wingtip", "litware")]);
@@ -313,7 +330,7 @@ fn random_policies_reach_every_outcome() {
         valid += snapshot.policies().len();
         for _ in 0..10 {
             let ask = world::ask().new_tree(&mut runner).unwrap().current();
-            seen.insert(decide(&snapshot, &ask).outcome.name());
+            seen.insert(decide(&snapshot, &ask).outcome.as_str());
         }
     }
     let all =
@@ -371,9 +388,9 @@ fn mangled(body: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let edit = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), bytes, 0..4_u8);
     prop::collection::vec(edit, 1..4).prop_map(move |edits| {
         let mut body = body.clone();
-        for (at, other, byte, kind) in edits {
+        for (at, other, byte, entity_type) in edits {
             let (at, other) = (at.index(body.len()), other.index(body.len()));
-            match kind {
+            match entity_type {
                 0 => body[at] = byte,
                 1 => body.insert(at, byte),
                 2 => drop(body.remove(at)),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use mandate_core::snapshot::Terms;
+use mandate_core::snapshot::RequestConfig;
 use mandate_sources::loader::{ContentPaths, LoadedContent, Loader, PolicyPoll};
 use serde_json::{Value, json};
 
@@ -530,8 +530,11 @@ fn new_schema_takes_entities_along() {
 #[test]
 fn each_track_is_read_by_itself() {
     let content = Content::of_pack();
-    let content_paths =
-        ContentPaths { policies: content.policies(), entities: content.entities(), terms: Terms::default() };
+    let content_paths = ContentPaths {
+        policies: content.policies(),
+        entities: content.entities(),
+        terms: RequestConfig::default(),
+    };
     let mut loader = Loader::new(&content_paths);
     let LoadedContent { mut snapshot, routes, .. } = loader.load().unwrap();
     let mut step = |edit: &dyn Fn()| {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mandate_core::fault::SourceText;
+use mandate_core::diagnostics::SourceText;
 use mandate_core::json::Json;
-use mandate_core::request::{Reading, Request};
+use mandate_core::request::{Request, RequestLimits};
 use mandate_core::schema::Schema;
 use mandate_routes::{HttpRequest, RequestBody, RouteError, Routes};
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
@@ -25,7 +25,7 @@ fn schema() -> Schema {
     Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0
 }
 
-fn parse(text: &str) -> Result<Routes, mandate_core::fault::Faults> {
+fn parse(text: &str) -> Result<Routes, mandate_core::diagnostics::Diagnostics> {
     Routes::parse(&[SourceText::new("routes.toml", text)], &schema())
 }
 
@@ -127,8 +127,8 @@ fn routes_that_meet() {
         &["the route `r` is there twice, also at routes.toml:2"],
     );
     // All at once.
-    let faults = parse(&(one("", "action = 'delete'") + &one("", "colour = 1"))).unwrap_err();
-    assert_eq!(faults.error_count(), 2, "{faults}");
+    let diagnostics = parse(&(one("", "action = 'delete'") + &one("", "colour = 1"))).unwrap_err();
+    assert_eq!(diagnostics.error_count(), 2, "{diagnostics}");
 }
 
 /// What a request comes to, in a line.
@@ -137,12 +137,12 @@ fn comes_to(routes: &str, request: &HttpRequest<'_>, expected: &str) {
     let routes = parse(routes).unwrap();
     let schema = schema();
     let found = match routes.route(request) {
-        Ok(routed) => match Request::read(&routed.question(), &schema, &Reading::default()) {
+        Ok(routed) => match Request::from_question(&routed.question(), &schema, &RequestLimits::default()) {
             Ok(asks) => format!(
                 "{}: {} {} {{{}}}",
                 routed.route.id,
-                mandate_core::display::written(asks.principal.name(), &schema),
-                mandate_core::display::written(asks.resource.name(), &schema),
+                mandate_core::display::uid(asks.principal.as_uid_ref(), &schema),
+                mandate_core::display::uid(asks.resource.as_uid_ref(), &schema),
                 mandate_core::display::record(&asks.context, &schema),
             ),
             Err(error) => format!("invalid_request: {error}"),
@@ -535,8 +535,8 @@ fn the_docs_show_what_is_so() {
     let block = |kind: &str| text.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
     let content = Content::of_pack();
     content.write("policies/routes.toml", block("toml"));
-    let listed = content.mandate("route", &[]);
-    assert!(String::from_utf8_lossy(&listed.stdout).contains("create-batch"), "{listed:?}");
+    let quoted_list = content.mandate("route", &[]);
+    assert!(String::from_utf8_lossy(&quoted_list.stdout).contains("create-batch"), "{quoted_list:?}");
     let (command, shown) = block("console").split_once('\n').unwrap();
     let words = command
         .split('\'')
@@ -651,10 +651,10 @@ fn headers_have_names() {
 /// However many routes clash, entities wait for that only shortly: each fault costs little, and few are told.
 #[test]
 fn many_clashes_are_told_once_each() {
-    let faults = parse(&one("", "").repeat(900)).unwrap_err();
-    assert_eq!(faults.len(), 899);
+    let diagnostics = parse(&one("", "").repeat(900)).unwrap_err();
+    assert_eq!(diagnostics.len(), 899);
     let different: Vec<String> = (0..900).map(|n| one("", &format!("id = 'r{n}'"))).collect();
     assert_eq!(parse(&different.concat()).unwrap_err().len(), 899);
-    let faults = parse(&one("", "").repeat(1_001)).unwrap_err().to_string();
-    assert!(faults.contains("there are 1001 routes, and at most 1000 are taken"), "{faults}");
+    let diagnostics = parse(&one("", "").repeat(1_001)).unwrap_err().to_string();
+    assert!(diagnostics.contains("there are 1001 routes, and at most 1000 are taken"), "{diagnostics}");
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mandate_core::entities::{Change, Description, Entities, Entity, Incoming, Origin};
-use mandate_core::fault::SourceText;
-use mandate_core::schema::{EntityRef, Schema};
+use mandate_core::diagnostics::SourceText;
+use mandate_core::entities::{Entities, Entity, EntityChanges, EntityData, EntityUpsert, Origin};
+use mandate_core::schema::{EntityUid, Schema};
 use mandate_core::value::{Record, Value};
 use proptest::prelude::*;
 
@@ -22,28 +22,31 @@ fn schema() -> Arc<Schema> {
     Arc::new(Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0)
 }
 
-fn name(schema: &Schema, kind: &str, n: u32) -> EntityRef {
-    EntityRef { kind: schema.kind_named(kind).unwrap(), id: format!("{kind}-{n}").into() }
+fn name(schema: &Schema, entity_type: &str, n: u32) -> EntityUid {
+    EntityUid {
+        entity_type: schema.resolve_entity_type(entity_type).unwrap(),
+        id: format!("{entity_type}-{n}").into(),
+    }
 }
 
-fn team(schema: &Schema, n: u32) -> Incoming {
-    let entity = Description {
-        name: name(schema, "Team", n),
+fn team(schema: &Schema, n: u32) -> EntityUpsert {
+    let entity = EntityData {
+        uid: name(schema, "Team", n),
         attributes: Record::default(),
         tags: Record::default(),
         parents: Vec::new(),
     };
-    Incoming { entity: Entity::pack(&entity, Origin(0), schema), place: None }
+    EntityUpsert { entity: Entity::pack(&entity, Origin(0), schema), span: None }
 }
 
-fn user(schema: &Schema, n: u32, (level, team): (i64, Option<u32>)) -> Incoming {
-    let entity = Description {
-        name: name(schema, "User", n),
+fn user(schema: &Schema, n: u32, (level, team): (i64, Option<u32>)) -> EntityUpsert {
+    let entity = EntityData {
+        uid: name(schema, "User", n),
         attributes: Record::new([("level".into(), Value::Long(level))]),
         tags: Record::default(),
         parents: team.map(|team| name(schema, "Team", team)).into_iter().collect(),
     };
-    Incoming { entity: Entity::pack(&entity, Origin(0), schema), place: None }
+    EntityUpsert { entity: Entity::pack(&entity, Origin(0), schema), span: None }
 }
 
 /// A change: users from a number on that come, each so many further, and others that go.
@@ -76,9 +79,9 @@ fn apply(batch: &Batch, model: &mut Model, entities: &Entities, schema: &Schema)
         .filter(|n| (first..first + count).contains(n) && !come.contains_key(n))
         .copied()
         .collect();
-    let change = Change {
-        upsert: come.iter().map(|(n, user)| self::user(schema, *n, *user)).collect(),
-        remove: go.iter().map(|n| name(schema, "User", *n)).collect(),
+    let change = EntityChanges {
+        upserts: come.iter().map(|(n, user)| self::user(schema, *n, *user)).collect(),
+        removals: go.iter().map(|n| name(schema, "User", *n)).collect(),
     };
     model.retain(|n, _| !go.contains(n));
     model.extend(come);
@@ -89,7 +92,7 @@ fn check(model: &Model, entities: &Entities, schema: &Schema) {
     assert_eq!(entities.len(), model.len() + TEAMS as usize);
     assert_eq!(entities.iter().count(), entities.len());
     for n in 0..USERS {
-        let stored = entities.get(name(schema, "User", n).name()).map(|stored| stored.entity.clone());
+        let stored = entities.get(name(schema, "User", n).as_uid_ref()).map(|stored| stored.entity.clone());
         let expected = model.get(&n).map(|expected| user(schema, n, *expected).entity);
         assert_eq!(stored.is_some(), expected.is_some(), "user {n}");
         assert!(
@@ -105,7 +108,7 @@ proptest! {
     #[test]
     fn is_a_map_with_versions(batches in prop::collection::vec(batch(), 1..12)) {
         let schema = schema();
-        let teams = Change { upsert: (0..TEAMS).map(|n| team(&schema, n)).collect(), remove: Vec::new() };
+        let teams = EntityChanges { upserts: (0..TEAMS).map(|n| team(&schema, n)).collect(), removals: Vec::new() };
         let mut versions = vec![(Model::new(), Entities::default().apply(&teams, &schema).unwrap())];
         for batch in &batches {
             let (mut model, entities) = versions.last().unwrap().clone();
@@ -119,13 +122,13 @@ proptest! {
         let (model, entities) = versions.last().unwrap();
         // How many are in a team is known without looking at them: only an empty one can go.
         for n in (0..TEAMS).step_by(17) {
-            let change = Change { upsert: Vec::new(), remove: vec![name(&schema, "Team", n)] };
+            let change = EntityChanges { upserts: Vec::new(), removals: vec![name(&schema, "Team", n)] };
             let empty = !model.values().any(|(_, team)| *team == Some(n));
             prop_assert_eq!(entities.apply(&change, &schema).is_ok(), empty, "team {}", n);
         }
-        let mut all: Vec<Incoming> = model.iter().map(|(n, user)| self::user(&schema, *n, *user)).collect();
+        let mut all: Vec<EntityUpsert> = model.iter().map(|(n, user)| self::user(&schema, *n, *user)).collect();
         all.extend((0..TEAMS).map(|n| team(&schema, n)));
-        let at_once = Entities::default().apply(&Change { upsert: all, remove: Vec::new() }, &schema).unwrap();
+        let at_once = Entities::default().apply(&EntityChanges { upserts: all, removals: Vec::new() }, &schema).unwrap();
         prop_assert_eq!(at_once.digest(), entities.digest());
     }
 }
@@ -133,11 +136,13 @@ proptest! {
 #[test]
 fn the_same_name_twice_is_refused_however_many_there_are() {
     let schema = schema();
-    let mut all: Vec<Incoming> = (0..USERS).map(|n| user(&schema, n, (0, None))).collect();
+    let mut all: Vec<EntityUpsert> = (0..USERS).map(|n| user(&schema, n, (0, None))).collect();
     all.push(user(&schema, 4_321, (1, None)));
-    let faults = Entities::default().apply(&Change { upsert: all, remove: Vec::new() }, &schema).unwrap_err();
-    assert_eq!(faults.len(), 1);
-    assert!(faults.to_string().contains("`User::\"User-4321\"` is defined twice"), "{faults}");
+    let diagnostics = Entities::default()
+        .apply(&EntityChanges { upserts: all, removals: Vec::new() }, &schema)
+        .unwrap_err();
+    assert_eq!(diagnostics.len(), 1);
+    assert!(diagnostics.to_string().contains("`User::\"User-4321\"` is defined twice"), "{diagnostics}");
 }
 
 /// Who is removed twice leaves once.
@@ -145,13 +150,17 @@ fn the_same_name_twice_is_refused_however_many_there_are() {
 fn removing_twice_is_removing() {
     let schema = schema();
     let all = vec![team(&schema, 1), user(&schema, 1, (0, Some(1))), user(&schema, 2, (0, Some(1)))];
-    let all = Entities::default().apply(&Change { upsert: all, remove: Vec::new() }, &schema).unwrap();
+    let all =
+        Entities::default().apply(&EntityChanges { upserts: all, removals: Vec::new() }, &schema).unwrap();
     let go = |names: &[(&str, u32)], from: &Entities| {
-        let remove = names.iter().map(|(kind, n)| name(&schema, kind, *n)).collect();
-        from.apply(&Change { upsert: Vec::new(), remove }, &schema)
+        let remove = names.iter().map(|(entity_type, n)| name(&schema, entity_type, *n)).collect();
+        from.apply(&EntityChanges { upserts: Vec::new(), removals: remove }, &schema)
     };
-    let faults = go(&[("User", 1), ("User", 1), ("Team", 1)], &all).unwrap_err();
-    assert!(faults.to_string().contains("`User::\"User-2\"` is still in `Team::\"Team-1\"`"), "{faults}");
+    let diagnostics = go(&[("User", 1), ("User", 1), ("Team", 1)], &all).unwrap_err();
+    assert!(
+        diagnostics.to_string().contains("`User::\"User-2\"` is still in `Team::\"Team-1\"`"),
+        "{diagnostics}"
+    );
     let left = go(&[("User", 1), ("User", 1)], &all).unwrap();
     assert_eq!(left.digest(), go(&[("User", 1)], &all).unwrap().digest());
     assert!(go(&[("Team", 1)], &left).is_err());

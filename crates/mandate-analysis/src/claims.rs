@@ -6,8 +6,8 @@ use std::sync::Arc;
 use cedar_policy::{Effect, Policy, PolicyId};
 use smol_str::SmolStr;
 
-use mandate_core::fault::{Fault, Faults, Place, SourceText};
-use mandate_core::policies::{Environment, Policies, PolicyInfo};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
+use mandate_core::policies::{EnvironmentKey, Policies, PolicyInfo};
 use mandate_core::schema::{Schema, Type};
 
 /// The id of the claim that holds for all policies without being written.
@@ -20,7 +20,7 @@ pub struct Claim {
     pub kind: ClaimKind,
     /// Why it has to hold, in a sentence for people.
     pub because: SmolStr,
-    pub place: Option<Place>,
+    pub span: Option<SourceSpan>,
 }
 
 /// What a claim says about the requests that it matches.
@@ -62,28 +62,28 @@ impl Guardrails {
     ///
     /// # Errors
     /// Everything that is wrong with the files as policies, and with the claims that they make.
-    pub fn parse(files: &[Arc<SourceText>], schema: &Arc<Schema>) -> Result<Self, Faults> {
+    pub fn parse(files: &[Arc<SourceText>], schema: &Arc<Schema>) -> Result<Self, Diagnostics> {
         let never_errors = Claim {
             id: NEVER_ERRORS.into(),
             kind: ClaimKind::NeverErrors,
             because: "A policy that fails is skipped or denies, whatever it was to say.".into(),
-            place: None,
+            span: None,
         };
         let mut guardrails = Self { claims: vec![Arc::new(never_errors)], policies: None };
         if files.is_empty() {
             return Ok(guardrails);
         }
         let (policies, _) = Policies::parse(files, Arc::clone(schema))?;
-        let mut faults = Faults::default();
+        let mut diagnostics = Diagnostics::default();
         for info in policies.infos() {
-            let Some(policy) = policies.set().policy(&PolicyId::new(&info.id)) else { continue };
+            let Some(policy) = policies.cedar_policies().policy(&PolicyId::new(&info.id)) else { continue };
             match claim(info, policy, schema) {
                 Ok(claim) => guardrails.claims.push(Arc::new(claim)),
-                Err(found) => faults.extend(found),
+                Err(found) => diagnostics.extend(found),
             }
         }
         guardrails.policies = Some(policies);
-        faults.into_result().map(|_| guardrails)
+        diagnostics.into_result().map(|_| guardrails)
     }
 
     /// All claims, by id, after the one that holds without being written.
@@ -97,37 +97,37 @@ impl Guardrails {
     }
 
     /// A claim as the policy that it is written as, if its scope takes requests of this environment.
-    pub fn policy(&self, claim: &Claim, environment: Environment) -> Option<&Policy> {
+    pub fn policy(&self, claim: &Claim, environment: EnvironmentKey) -> Option<&Policy> {
         let policies = self.policies.as_ref()?;
         let mut fitting = policies.candidates(environment)?.all();
         fitting.find(|candidate| candidate.info.id == claim.id)?;
-        policies.set().policy(&PolicyId::new(&claim.id))
+        policies.cedar_policies().policy(&PolicyId::new(&claim.id))
     }
 }
 
-fn claim(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Claim, Faults> {
-    let mut faults = Faults::default();
-    let mut fault = |message: String, help: &str| {
-        faults.push(Fault::error(message).help(help).at(info.place.clone()));
+fn claim(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Claim, Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
+    let mut diagnostic = |message: String, help: &str| {
+        diagnostics.push(Diagnostic::error(message).help(help).at(info.span.clone()));
     };
     let annotation = |name| policy.annotation(name).filter(|text| !text.trim().is_empty());
     if annotation("id").is_none() {
-        fault("a claim has no `@id`".to_owned(), "give it one: people know a claim by it");
+        diagnostic("a claim has no `@id`".to_owned(), "give it one: people know a claim by it");
     }
     if info.id == NEVER_ERRORS {
-        fault(format!("`{NEVER_ERRORS}` holds without being written"), "give this claim another `@id`");
+        diagnostic(format!("`{NEVER_ERRORS}` holds without being written"), "give this claim another `@id`");
     }
     let because = annotation("because");
     if because.is_none() {
         let help = "say in a sentence why it has to hold: whoever breaks it reads that";
-        fault(format!("the claim `{}` has no `@because`", info.id), help);
+        diagnostic(format!("the claim `{}` has no `@because`", info.id), help);
     }
-    let kind = kind(info, policy, schema).map_err(|(message, help)| fault(message, &help)).ok();
+    let kind = kind(info, policy, schema).map_err(|(message, help)| diagnostic(message, &help)).ok();
     match (kind, because) {
-        (Some(kind), Some(because)) if !faults.has_errors() => {
-            Ok(Claim { id: info.id.clone(), kind, because: because.into(), place: info.place.clone() })
+        (Some(kind), Some(because)) if !diagnostics.has_errors() => {
+            Ok(Claim { id: info.id.clone(), kind, because: because.into(), span: info.span.clone() })
         }
-        _ => Err(faults),
+        _ => Err(diagnostics),
     }
 }
 
@@ -160,10 +160,10 @@ fn attribute(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Smol
         let help = "name the attribute that decisions must not depend on".to_owned();
         return Err((format!("the claim `{}` has no `@attribute`", info.id), help));
     }
-    let records = schema.kinds().map(|(_, kind)| &kind.attributes);
-    let records: Vec<_> = records.chain(schema.actions().map(|(_, action)| &action.context)).collect();
+    let records = schema.entity_types().map(|(_, kind)| &kind.attributes);
+    let records: Vec<_> = records.chain(schema.actions().map(|(_, action)| &action.context_type)).collect();
     let found: Vec<_> = records.iter().filter_map(|record| record.get(name)).collect();
-    let tags = schema.kinds().filter_map(|(_, kind)| kind.tags.as_ref());
+    let tags = schema.entity_types().filter_map(|(_, kind)| kind.tag_type.as_ref());
     let values = records.iter().flat_map(|record| record.iter().map(|(_, attribute)| &attribute.ty));
     if values.chain(tags).any(|ty| has_nested_attribute(ty, name)) {
         let message = format!("the claim `{}` is about `{name}`, which stands in a record", info.id);

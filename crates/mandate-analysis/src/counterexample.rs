@@ -15,20 +15,20 @@ use smol_str::{SmolStr, ToSmolStr as _, format_smolstr};
 use complete::completions;
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
+use mandate_core::diagnostics::Diagnostics;
 use mandate_core::display;
-use mandate_core::entities::{Change, Description, Entity, Incoming, Origin};
-use mandate_core::fault::Faults;
+use mandate_core::entities::{Entity, EntityChanges, EntityData, EntityUpsert, Origin};
 use mandate_core::json::Json;
 use mandate_core::request::Request;
-use mandate_core::schema::{EntityRef, Kind, RecordType, Schema};
-use mandate_core::value::{Dialect, Record, Required, Value, ValueReader};
+use mandate_core::schema::{EntityTypeId, EntityUid, RecordType, Schema};
+use mandate_core::value::{Completeness, Dialect, Record, Value, ValueReader};
 use shrink::shrink;
 
 /// A request with entities of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Witness {
     pub request: Request,
-    pub entities: BTreeMap<EntityRef, Description>,
+    pub entities: BTreeMap<EntityUid, EntityData>,
 }
 
 /// A witness as data.
@@ -53,25 +53,27 @@ impl Witness {
             action,
             principal: named(found.request.principal()?)?,
             resource: named(found.request.resource()?)?,
-            context: record(&context, &schema.action(action).context, schema)?,
-            principal_described: None,
-            resource_described: None,
+            context: record(&context, &schema.action(action).context_type, schema)?,
+            principal_properties: None,
+            resource_properties: None,
         };
         let mut entities = BTreeMap::new();
         for entity in found.entities.iter() {
             let uid = entity.uid();
             // Actions, and what the schema enumerates, are not stored.
-            let Some(name) = named(&uid).filter(|name| schema.kind(name.kind).enumerated.is_none()) else {
+            let Some(name) =
+                named(&uid).filter(|name| schema.entity_type(name.entity_type).enum_ids.is_none())
+            else {
                 continue;
             };
             let json = entity.to_json_value().ok()?;
-            let info = schema.kind(name.kind);
+            let info = schema.entity_type(name.entity_type);
             let attributes = record(json.get("attrs")?, &info.attributes, schema)?;
-            let tags = tags(json.get("tags"), name.kind, schema)?;
+            let tags = tags(json.get("tags"), name.entity_type, schema)?;
             let above = found.entities.ancestors(&uid).into_iter().flatten();
-            let mut parents: Vec<EntityRef> = above.filter_map(&named).collect();
+            let mut parents: Vec<EntityUid> = above.filter_map(&named).collect();
             parents.sort();
-            entities.insert(name.clone(), Description { name, attributes, tags, parents });
+            entities.insert(name.clone(), EntityData { uid: name, attributes, tags, parents });
         }
         Some(Self { request, entities })
     }
@@ -92,11 +94,14 @@ impl Witness {
     ///
     /// # Errors
     /// Why they cannot be loaded.
-    pub fn load_into(&self, empty: &Snapshot) -> Result<Snapshot, Faults> {
+    pub fn load_into(&self, empty: &Snapshot) -> Result<Snapshot, Diagnostics> {
         let schema = empty.schema();
-        let incoming =
-            |entity| Incoming { entity: Entity::pack(entity, Origin::default(), schema), place: None };
-        empty.apply(&Change { upsert: self.entities.values().map(incoming).collect(), remove: Vec::new() })
+        let upsert =
+            |entity| EntityUpsert { entity: Entity::pack(entity, Origin::default(), schema), span: None };
+        empty.apply(&EntityChanges {
+            upserts: self.entities.values().map(upsert).collect(),
+            removals: Vec::new(),
+        })
     }
 
     /// What the engine decides on the request, where these entities are loaded.
@@ -106,19 +111,19 @@ impl Witness {
 
     /// The witness with readable names for all entities whose names do not matter.
     fn with_readable_names(mut self, schema: &Schema, holds: impl Fn(&Self) -> bool) -> Self {
-        let mut names: Vec<EntityRef> = vec![self.request.principal.clone(), self.request.resource.clone()];
+        let mut names: Vec<EntityUid> = vec![self.request.principal.clone(), self.request.resource.clone()];
         names.extend(self.entities.keys().cloned());
         names.extend(self.referenced_entities());
-        names.retain(|name| schema.kind(name.kind).enumerated.is_none());
+        names.retain(|name| schema.entity_type(name.entity_type).enum_ids.is_none());
         let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
-        let mut taken: BTreeMap<Kind, usize> = BTreeMap::new();
+        let mut taken: BTreeMap<EntityTypeId, usize> = BTreeMap::new();
         for old in names {
-            let nth = taken.entry(old.kind).or_default();
+            let nth = taken.entry(old.entity_type).or_default();
             *nth += 1;
-            let stem = kebab_case(display::kind_name(old.kind, schema));
+            let stem = kebab_case(display::entity_type(old.entity_type, schema));
             let id = if *nth == 1 { stem } else { format_smolstr!("{stem}-{nth}") };
-            let renamed = self.renamed(&old, &EntityRef { kind: old.kind, id });
+            let renamed = self.renamed(&old, &EntityUid { entity_type: old.entity_type, id });
             if holds(&renamed) {
                 self = renamed;
             }
@@ -127,7 +132,7 @@ impl Witness {
     }
 
     /// Entities that attributes or the context name.
-    fn referenced_entities(&self) -> Vec<EntityRef> {
+    fn referenced_entities(&self) -> Vec<EntityUid> {
         let mut names = Vec::new();
         let records = self.entities.values().flat_map(|entity| [&entity.attributes, &entity.tags]);
         for record in records.chain([&self.request.context]) {
@@ -136,19 +141,19 @@ impl Witness {
         names
     }
 
-    fn renamed(&self, old: &EntityRef, new: &EntityRef) -> Self {
-        let rename = |name: &EntityRef| if name == old { new.clone() } else { name.clone() };
+    fn renamed(&self, old: &EntityUid, new: &EntityUid) -> Self {
+        let rename = |name: &EntityUid| if name == old { new.clone() } else { name.clone() };
         let mut witness = Self { request: self.request.clone(), entities: BTreeMap::new() };
         witness.request.principal = rename(&self.request.principal);
         witness.request.resource = rename(&self.request.resource);
         witness.request.context = map_record(&self.request.context, &rename);
         for entity in self.entities.values() {
-            let mut parents: Vec<EntityRef> = entity.parents.iter().map(rename).collect();
+            let mut parents: Vec<EntityUid> = entity.parents.iter().map(rename).collect();
             parents.sort();
-            let name = rename(&entity.name);
+            let name = rename(&entity.uid);
             let attributes = map_record(&entity.attributes, &rename);
             let tags = map_record(&entity.tags, &rename);
-            witness.entities.insert(name.clone(), Description { name, attributes, tags, parents });
+            witness.entities.insert(name.clone(), EntityData { uid: name, attributes, tags, parents });
         }
         witness
     }
@@ -156,32 +161,32 @@ impl Witness {
     /// The witness in a sentence.
     pub fn describe(&self, schema: &Schema) -> String {
         let [principal, resource] =
-            [&self.request.principal, &self.request.resource].map(|it| display::written(it.name(), schema));
+            [&self.request.principal, &self.request.resource].map(|it| display::uid(it.as_uid_ref(), schema));
         let action = display::action(self.request.action, schema);
         let context = display::record(&self.request.context, schema);
         let context = if context.is_empty() { context } else { format!(" {{ {context} }}") };
         let entities: Vec<String> =
-            self.entities.values().map(|entity| display::described(entity, schema)).collect();
+            self.entities.values().map(|entity| display::entity(entity, schema)).collect();
         format!("{principal} {action} {resource}{context}, where there are {}", entities.join("; "))
     }
 
     /// The witness as data: the request in the form of a test case, the entities in Cedar's format.
     pub fn report(&self, schema: &Schema) -> WitnessReport {
         WitnessReport {
-            principal: display::written(self.request.principal.name(), schema),
+            principal: display::uid(self.request.principal.as_uid_ref(), schema),
             action: display::action(self.request.action, schema),
-            resource: display::written(self.request.resource.name(), schema),
-            context: display::caller_json(&self.request.context, schema),
+            resource: display::uid(self.request.resource.as_uid_ref(), schema),
+            context: display::request_json(&self.request.context, schema),
             entities: self.entities.values().map(|entity| display::entity_json(entity, schema)).collect(),
         }
     }
 }
 
 /// Reads Cedar's names by a schema.
-fn entity_reader(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<EntityRef> {
+fn entity_reader(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<EntityUid> {
     |uid| {
-        let kind = schema.kind_of_full_name(&uid.type_name().to_string())?;
-        Some(EntityRef { kind, id: SmolStr::new(AsRef::<str>::as_ref(uid.id())) })
+        let entity_type = schema.entity_type_by_full_name(&uid.type_name().to_string())?;
+        Some(EntityUid { entity_type, id: SmolStr::new(AsRef::<str>::as_ref(uid.id())) })
     }
 }
 
@@ -216,25 +221,27 @@ const YEAR_10000_MILLIS: u64 = 253_402_300_800_000;
 fn record(json: &JsonValue, ty: &RecordType, schema: &Schema) -> Option<Record> {
     let json = &normalize_dates(json)?;
     let json = Json::deserialize(json).ok()?;
-    let mut reader = ValueReader::new(schema, Dialect::Stored, "");
-    let record = reader.record(json.as_object()?, ty, Required::All);
-    reader.misfits.is_empty().then_some(record)
+    let mut reader = ValueReader::new(schema, Dialect::EntityFile, "");
+    let record = reader.record(json.as_object()?, ty, Completeness::Full);
+    reader.mismatches.is_empty().then_some(record)
 }
 
-fn tags(json: Option<&JsonValue>, kind: Kind, schema: &Schema) -> Option<Record> {
-    let (Some(json), Some(ty)) = (json, &schema.kind(kind).tags) else { return Some(Record::default()) };
+fn tags(json: Option<&JsonValue>, entity_type: EntityTypeId, schema: &Schema) -> Option<Record> {
+    let (Some(json), Some(ty)) = (json, &schema.entity_type(entity_type).tag_type) else {
+        return Some(Record::default());
+    };
     let json = &normalize_dates(json)?;
     let json = Json::deserialize(json).ok()?;
-    let mut reader = ValueReader::new(schema, Dialect::Stored, "");
+    let mut reader = ValueReader::new(schema, Dialect::EntityFile, "");
     let tags = json.as_object()?.iter().map(|(tag, json)| Some((tag.to_smolstr(), reader.value(json, ty)?)));
     tags.collect::<Option<Vec<_>>>().map(Record::new)
 }
 
-fn map_record(record: &Record, rename: &impl Fn(&EntityRef) -> EntityRef) -> Record {
+fn map_record(record: &Record, rename: &impl Fn(&EntityUid) -> EntityUid) -> Record {
     record.iter().map(|(name, value)| (name.clone(), map_value(value, rename))).collect()
 }
 
-fn map_value(value: &Value, rename: &impl Fn(&EntityRef) -> EntityRef) -> Value {
+fn map_value(value: &Value, rename: &impl Fn(&EntityUid) -> EntityUid) -> Value {
     match value {
         Value::Entity(entity) => Value::Entity(rename(entity)),
         Value::Set(items) => {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mandate_core::clauses::{Clause, Trial, Truth};
-use mandate_core::fault::Place;
+use mandate_core::diagnostics::SourceSpan;
 use mandate_core::policies::{Policies, PolicyInfo};
+use mandate_core::trace::{Clause, PolicyTrace, TruthValues};
 
 /// What the cases so far decided, and what they could have.
 pub struct Coverage {
@@ -17,7 +17,7 @@ pub struct Coverage {
 #[derive(Debug)]
 pub struct PolicyCoverage {
     pub info: Arc<PolicyInfo>,
-    pub place: Place,
+    pub span: SourceSpan,
     /// How often its scope took a request.
     pub scope_matches: u64,
     pub counts: TruthCounts,
@@ -53,14 +53,14 @@ impl Coverage {
     /// Everything there is to see, and nothing seen yet.
     pub fn of(policies: &Policies) -> Self {
         let covered = policies.infos().into_iter().filter_map(|info| {
-            let place = info.place.clone()?;
+            let span = info.span.clone()?;
             let clauses = policies.clauses(info).into_iter();
             let clauses =
                 clauses.map(|clause| ClauseCoverage { clause, counts: TruthCounts::default() }).collect();
-            let key = key(&place);
+            let key = key(&span);
             let covered = PolicyCoverage {
                 info: Arc::clone(info),
-                place,
+                span,
                 scope_matches: 0,
                 counts: TruthCounts::default(),
                 clauses,
@@ -71,15 +71,15 @@ impl Coverage {
     }
 
     /// Counts what one case decided.
-    pub fn add(&mut self, traces: &[Trial]) {
+    pub fn add(&mut self, traces: &[PolicyTrace]) {
         for trace in traces {
-            let place = trace.policy.place.as_ref().map(key);
-            let Some(policy) = place.and_then(|place| self.policies.get_mut(&place)) else { continue };
+            let span = trace.policy.span.as_ref().map(key);
+            let Some(policy) = span.and_then(|span| self.policies.get_mut(&span)) else { continue };
             policy.scope_matches += 1;
-            policy.counts.add(trace.met);
+            policy.counts.add(trace.satisfied);
             for (span, truth) in &trace.clauses {
                 let mut clauses = policy.clauses.iter_mut();
-                let found = clauses.find(|covered| covered.clause.place.span() == *span);
+                let found = clauses.find(|covered| covered.clause.span.byte_range() == *span);
                 if let Some(covered) = found {
                     covered.counts.add(*truth);
                 }
@@ -105,16 +105,17 @@ impl Coverage {
     }
 }
 
-fn key(place: &Place) -> (String, usize) {
-    (place.source.name.clone(), place.offset)
+fn key(span: &SourceSpan) -> (String, usize) {
+    (span.source.name.clone(), span.offset)
 }
 
 impl PolicyCoverage {
     /// How many outcomes its clauses can have, and how many of them were seen.
     pub fn outcomes(&self) -> (usize, usize) {
         let sum = |(all, seen), clause: &ClauseCoverage| {
-            let of = |truth: Truth| usize::from(truth.yes) + usize::from(truth.no);
-            (all + of(clause.clause.can_be), seen + of(clause.clause.can_be) - of(clause.unseen()))
+            let of =
+                |truth: TruthValues| usize::from(truth.includes_true) + usize::from(truth.includes_false);
+            (all + of(clause.clause.possible), seen + of(clause.clause.possible) - of(clause.unseen()))
         };
         self.clauses.iter().fold((0, 0), sum)
     }
@@ -128,18 +129,18 @@ impl PolicyCoverage {
 
 impl ClauseCoverage {
     /// The outcomes that it can have and never had.
-    pub fn unseen(&self) -> Truth {
-        let Truth { yes, no } = self.clause.can_be;
-        Truth { yes: yes && self.counts.yes == 0, no: no && self.counts.no == 0 }
+    pub fn unseen(&self) -> TruthValues {
+        let TruthValues { includes_true: yes, includes_false: no } = self.clause.possible;
+        TruthValues { includes_true: yes && self.counts.yes == 0, includes_false: no && self.counts.no == 0 }
     }
 }
 
 impl TruthCounts {
-    fn add(&mut self, truth: Truth) {
+    fn add(&mut self, truth: TruthValues) {
         let count = match truth {
-            Truth { yes: true, .. } => &mut self.yes,
-            Truth { no: true, .. } => &mut self.no,
-            Truth::NEITHER => &mut self.failed,
+            TruthValues { includes_true: true, .. } => &mut self.yes,
+            TruthValues { includes_false: true, .. } => &mut self.no,
+            TruthValues::NONE => &mut self.failed,
         };
         *count += 1;
     }

@@ -12,9 +12,9 @@ use super::solver::{Solver, SolverAnswer};
 use super::symbolic::{RequestEnvironment, compile, compile_policy, environments, policies_in};
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
-use mandate_core::policies::{Environment, Policies};
-use mandate_core::schema::{ActionId, ActionInfo, Schema};
-use mandate_core::snapshot::Terms;
+use mandate_core::policies::{EnvironmentKey, Policies};
+use mandate_core::schema::{ActionDef, ActionId, Schema};
+use mandate_core::snapshot::RequestConfig;
 
 /// Two sets of policies, both by the schema of the newer.
 pub struct PolicyPair {
@@ -27,7 +27,7 @@ pub struct PolicyPair {
 /// What changes in one request environment.
 #[derive(Debug)]
 pub struct Difference {
-    pub environment: Environment,
+    pub environment: EnvironmentKey,
     /// A request that only the newer policies permit.
     pub wider: DiffResult,
     /// A request that only the older policies permit.
@@ -85,8 +85,8 @@ impl PolicyPair {
     /// Actions that are in other groups than they were: the older policies, read by the newer schema, would
     /// match what they did not.
     fn actions_with_changed_groups(&self) -> BTreeSet<ActionId> {
-        let groups = |action: &ActionInfo| -> BTreeSet<String> {
-            action.entities.iter().map(|entity| entity.uid().to_string()).collect()
+        let groups = |action: &ActionDef| -> BTreeSet<String> {
+            action.self_and_groups.iter().map(|entity| entity.uid().to_string()).collect()
         };
         let differs = self.new.schema().actions().filter(|(_, action)| {
             let before = self.old_schema.actions().find(|(_, before)| before.uid == action.uid);
@@ -198,7 +198,8 @@ struct Replay {
 impl Replay {
     fn new(pair: &PolicyPair, no_old_policies: bool) -> Result<Self, String> {
         let empty = |policies: &Arc<Policies>| {
-            Snapshot::new(Arc::clone(policies), &Terms::default()).map_err(|faults| faults.to_string())
+            Snapshot::new(Arc::clone(policies), &RequestConfig::default())
+                .map_err(|diagnostics| diagnostics.to_string())
         };
         let old = if no_old_policies { None } else { Some(empty(&pair.old)?) };
         Ok(Self { old, new: empty(&pair.new)? })
@@ -209,15 +210,16 @@ impl Replay {
         let new = witness.decide(&loaded)?;
         let old = match &self.old {
             Some(old) => witness.decide(&loaded.with_policies(Arc::clone(old.policies())).ok()?)?,
-            None => Decision::nothing_permits(),
+            None => Decision::default_deny(),
         };
         Some((old, new))
     }
 }
 
 /// A request environment in words: principal type, action, resource type.
-pub fn environment_label((action, principal, resource): Environment, schema: &Schema) -> String {
-    let [principal, resource] = [principal, resource].map(|kind| &schema.kind(kind).name);
+pub fn environment_label((action, principal, resource): EnvironmentKey, schema: &Schema) -> String {
+    let [principal, resource] =
+        [principal, resource].map(|entity_type| &schema.entity_type(entity_type).name);
     format!("{principal} {} {resource}", schema.action(action).uid)
 }
 

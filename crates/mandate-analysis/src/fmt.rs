@@ -6,9 +6,9 @@ use std::sync::Arc;
 use cedar_policy::PolicySet;
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 
-use mandate_core::depth;
-use mandate_core::fault::{Fault, Faults, Place, SourceText};
-use mandate_core::findings;
+use mandate_core::cedar_diagnostics;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
+use mandate_core::text_limits;
 
 /// Cedar's own default, so that editors and Cedar's tools agree with it.
 const CEDAR_DEFAULTS: Config = Config { line_width: 80, indent_width: 2 };
@@ -17,9 +17,10 @@ const CEDAR_DEFAULTS: Config = Config { line_width: 80, indent_width: 2 };
 ///
 /// # Errors
 /// The text does not parse, or formatting it would change more than its form.
-pub fn format_policies(source: &Arc<SourceText>) -> Result<String, Faults> {
-    depth::of_policies(source).into_result()?;
-    let before: PolicySet = source.text.parse().map_err(|errors| findings::errors(&errors, source))?;
+pub fn format_policies(source: &Arc<SourceText>) -> Result<String, Diagnostics> {
+    text_limits::check_policies(source).into_result()?;
+    let before: PolicySet =
+        source.text.parse().map_err(|errors| cedar_diagnostics::errors(&errors, source))?;
     if before.is_empty() {
         return Ok(source.text.clone());
     }
@@ -36,9 +37,9 @@ pub fn format_policies(source: &Arc<SourceText>) -> Result<String, Faults> {
 }
 
 /// A defect of the formatter, which has no place in the text.
-fn formatter_error(source: &SourceText, why: &str) -> Faults {
-    let fault = Fault::error(format!("cannot format `{}`: {why}", source.path));
-    fault.help("the file is left as it is").into()
+fn formatter_error(source: &SourceText, why: &str) -> Diagnostics {
+    let diagnostic = Diagnostic::error(format!("cannot format `{}`: {why}", source.path));
+    diagnostic.help("the file is left as it is").into()
 }
 
 /// The comments at the top that an empty line sets apart from the first policy, and the rest. The
@@ -64,21 +65,21 @@ fn same_policies(before: &PolicySet, text: &str) -> bool {
 }
 
 /// The comments that the formatted text does not have, such as one after a comma that it drops.
-fn lost_comments(source: &Arc<SourceText>, text: &str) -> Faults {
+fn lost_comments(source: &Arc<SourceText>, text: &str) -> Diagnostics {
     let mut kept: HashMap<&str, usize> = HashMap::new();
-    for (_, comment) in depth::comments(text) {
+    for (_, comment) in text_limits::comments(text) {
         *kept.entry(comment.trim_end()).or_default() += 1;
     }
-    let mut faults = Faults::default();
-    for (offset, comment) in depth::comments(&source.text) {
+    let mut diagnostics = Diagnostics::default();
+    for (offset, comment) in text_limits::comments(&source.text) {
         match kept.get_mut(comment.trim_end()) {
             Some(left @ 1..) => *left -= 1,
-            _ => faults.push(
-                Fault::error("this comment would be lost, so the file is left as it is")
+            _ => diagnostics.push(
+                Diagnostic::error("this comment would be lost, so the file is left as it is")
                     .help("move it to a line of its own, above what it is about")
-                    .at(Place::new(source, offset, comment.len())),
+                    .at(SourceSpan::new(source, offset, comment.len())),
             ),
         }
     }
-    faults
+    diagnostics
 }

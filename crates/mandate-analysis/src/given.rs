@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use mandate_core::Snapshot;
 use mandate_core::display;
-use mandate_core::entities::{Change, Description, Entity, Incoming, Origin, describe_json};
+use mandate_core::entities::{Entity, EntityChanges, EntityData, EntityUpsert, Origin, parse_entity_json};
 use mandate_core::json::Json;
-use mandate_core::schema::EntityRef;
-use mandate_core::value::{Dialect, Required, ValueReader};
+use mandate_core::schema::EntityUid;
+use mandate_core::value::{Completeness, Dialect, ValueReader};
 
 /// One change. Those of a case are applied together, under the same rules as any change.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,18 +38,20 @@ pub fn apply(snapshot: &Snapshot, given: &[Given]) -> Result<Snapshot, String> {
     }
     let mut draft = GivenEdits { snapshot, changed: BTreeMap::new(), removed: Vec::new() };
     given.iter().try_for_each(|given| draft.add(given))?;
-    let incoming = |(entity, origin): &(Description, Origin)| Incoming {
+    let upsert = |(entity, origin): &(EntityData, Origin)| EntityUpsert {
         entity: Entity::pack(entity, *origin, snapshot.schema()),
-        place: None,
+        span: None,
     };
-    let upsert = draft.changed.values().map(incoming).collect();
-    snapshot.apply(&Change { upsert, remove: draft.removed }).map_err(|faults| faults.to_string())
+    let upsert = draft.changed.values().map(upsert).collect();
+    snapshot
+        .apply(&EntityChanges { upserts: upsert, removals: draft.removed })
+        .map_err(|diagnostics| diagnostics.to_string())
 }
 
 struct GivenEdits<'a> {
     snapshot: &'a Snapshot,
-    changed: BTreeMap<EntityRef, (Description, Origin)>,
-    removed: Vec<EntityRef>,
+    changed: BTreeMap<EntityUid, (EntityData, Origin)>,
+    removed: Vec<EntityUid>,
 }
 
 impl GivenEdits<'_> {
@@ -58,7 +60,7 @@ impl GivenEdits<'_> {
             Given::Without([child, parent]) => self.edge(child, parent, false),
             Given::With([child, parent]) => self.edge(child, parent, true),
             Given::Remove(entity) => {
-                self.removed.push(display::entity(entity, self.snapshot.schema())?);
+                self.removed.push(display::parse_uid(entity, self.snapshot.schema())?);
                 Ok(())
             }
             Given::Add(json) => self.entity(json),
@@ -68,10 +70,10 @@ impl GivenEdits<'_> {
 
     fn edge(&mut self, child: &str, parent: &str, wanted: bool) -> Result<(), String> {
         let schema = self.snapshot.schema();
-        let parent_name = display::entity(parent, schema)?;
+        let parent_name = display::parse_uid(parent, schema)?;
         let entity = self.entity_mut(child)?;
-        let info = schema.kind(entity.name.kind);
-        if wanted && !info.parents.contains(&parent_name.kind) {
+        let info = schema.entity_type(entity.uid.entity_type);
+        if wanted && !info.parent_types.contains(&parent_name.entity_type) {
             return Err(format!("a `{}` cannot be directly in `{parent}`", info.name));
         }
         let parents = &mut entity.parents;
@@ -86,29 +88,29 @@ impl GivenEdits<'_> {
     }
 
     /// An entity as the case has it so far, to be changed.
-    fn entity_mut(&mut self, name: &str) -> Result<&mut Description, String> {
+    fn entity_mut(&mut self, name: &str) -> Result<&mut EntityData, String> {
         let schema = self.snapshot.schema();
-        let entity = display::entity(name, schema)?;
+        let entity = display::parse_uid(name, schema)?;
         match self.changed.entry(entity) {
             Entry::Occupied(known) => Ok(&mut known.into_mut().0),
             Entry::Vacant(new) => {
-                let stored = self.snapshot.entities().get(new.key().name());
+                let stored = self.snapshot.entities().get(new.key().as_uid_ref());
                 let stored = &stored.ok_or_else(|| format!("there is no `{name}`"))?.entity;
-                Ok(&mut new.insert((stored.describe(schema), stored.origin())).0)
+                Ok(&mut new.insert((stored.unpack(schema), stored.origin())).0)
             }
         }
     }
 
     fn entity(&mut self, json: &serde_json::Value) -> Result<(), String> {
         let json = Json::deserialize(json).map_err(|error| error.to_string())?;
-        let entity = describe_json(&json, self.snapshot.schema()).map_err(|misfits| {
-            misfits
+        let entity = parse_entity_json(&json, self.snapshot.schema()).map_err(|mismatches| {
+            mismatches
                 .iter()
-                .map(|misfit| format!("{}: {}", misfit.path, misfit.message))
+                .map(|mismatch| format!("{}: {}", mismatch.path, mismatch.message))
                 .collect::<Vec<_>>()
                 .join("; ")
         })?;
-        self.changed.insert(entity.name.clone(), (entity, Origin(u32::MAX)));
+        self.changed.insert(entity.uid.clone(), (entity, Origin(u32::MAX)));
         Ok(())
     }
 
@@ -116,14 +118,15 @@ impl GivenEdits<'_> {
         let schema = self.snapshot.schema();
         let json = Json::deserialize(json).map_err(|error| error.to_string())?;
         let object = json.as_object().ok_or("`attrs` has to be an object")?;
-        let kind = display::entity(name, schema)?.kind;
-        let mut reader = ValueReader::new(schema, Dialect::Stored, "attrs");
-        let values = reader.record(object, &schema.kind(kind).attributes, Required::Partial);
-        if let Some(misfit) = reader.misfits.first() {
-            return Err(format!("{}: {}", misfit.path, misfit.message));
+        let entity_type = display::parse_uid(name, schema)?.entity_type;
+        let mut reader = ValueReader::new(schema, Dialect::EntityFile, "attrs");
+        let values =
+            reader.record(object, &schema.entity_type(entity_type).attributes, Completeness::Partial);
+        if let Some(mismatch) = reader.mismatches.first() {
+            return Err(format!("{}: {}", mismatch.path, mismatch.message));
         }
         let entity = self.entity_mut(name)?;
-        entity.attributes = entity.attributes.overlaid(&values);
+        entity.attributes = entity.attributes.with_overrides(&values);
         Ok(())
     }
 }

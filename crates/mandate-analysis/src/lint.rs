@@ -13,8 +13,8 @@ use smol_str::SmolStr;
 
 use super::solver::Solver;
 use super::symbolic::{RequestEnvironment, environments};
-use mandate_core::fault::{Fault, Place, SourceText};
-use mandate_core::policies::{Environment, Policies, PolicyInfo};
+use mandate_core::diagnostics::{Diagnostic, SourceSpan, SourceText};
+use mandate_core::policies::{EnvironmentKey, Policies, PolicyInfo};
 
 /// What can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -73,20 +73,20 @@ pub struct Finding {
     pub rule: Rule,
     /// The policy that it is about, if it is about one.
     pub policy: Option<SmolStr>,
-    pub place: Option<Place>,
+    pub span: Option<SourceSpan>,
     pub message: String,
     pub help: String,
 }
 
 impl Finding {
     fn of(info: &PolicyInfo, rule: Rule, message: String, help: impl Into<String>) -> Self {
-        Self { rule, policy: Some(info.id.clone()), place: info.place.clone(), message, help: help.into() }
+        Self { rule, policy: Some(info.id.clone()), span: info.span.clone(), message, help: help.into() }
     }
 
     /// The finding as a warning that names its rule.
-    pub fn to_diagnostic(&self) -> Fault {
+    pub fn to_diagnostic(&self) -> Diagnostic {
         let message = format!("{}: {}", self.rule.name(), self.message);
-        Fault::warning(message).help(self.help.clone()).at(self.place.clone())
+        Diagnostic::warning(message).help(self.help.clone()).at(self.span.clone())
     }
 }
 
@@ -95,7 +95,7 @@ pub fn lint(policies: &Policies, schema: &Arc<SourceText>, mut solver: Option<&m
     let environments = environments(policies.schema());
     let mut findings = unused::findings(policies, schema);
     for info in policies.infos() {
-        let Some(policy) = policies.set().policy(&PolicyId::new(&info.id)) else { continue };
+        let Some(policy) = policies.cedar_policies().policy(&PolicyId::new(&info.id)) else { continue };
         let environments = environments.iter().filter(|it| scope_takes(policies, it.ids, info)).collect();
         let linted = LintedPolicy { info, policy, environments };
         let mut results = RuleResults::default();
@@ -108,8 +108,8 @@ pub fn lint(policies: &Policies, schema: &Arc<SourceText>, mut solver: Option<&m
         findings.extend(apply_allow_annotation(&linted, results));
     }
     findings.sort_by_cached_key(|finding| {
-        let place = finding.place.as_ref().map(|place| (place.source.path.clone(), place.offset));
-        (place.is_none(), place, finding.rule, finding.message.clone())
+        let span = finding.span.as_ref().map(|span| (span.source.path.clone(), span.offset));
+        (span.is_none(), span, finding.rule, finding.message.clone())
     });
     findings
 }
@@ -122,7 +122,7 @@ struct LintedPolicy<'a> {
     environments: Vec<&'a RequestEnvironment>,
 }
 
-fn scope_takes(policies: &Policies, environment: Environment, info: &PolicyInfo) -> bool {
+fn scope_takes(policies: &Policies, environment: EnvironmentKey, info: &PolicyInfo) -> bool {
     let candidates = policies.candidates(environment);
     candidates.is_some_and(|candidates| candidates.all().any(|candidate| *candidate.info == *info))
 }

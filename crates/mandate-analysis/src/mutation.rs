@@ -15,8 +15,8 @@ use super::prove::prove;
 use super::solver::Solver;
 use super::suite::{Case, PreparedCase};
 use mandate_core::Snapshot;
-use mandate_core::fault::SourceText;
-use mandate_core::policies::{Candidates, Environment, Policies};
+use mandate_core::diagnostics::SourceText;
+use mandate_core::policies::{CandidatePolicies, EnvironmentKey, Policies};
 
 /// What became of a mutant.
 #[derive(Debug)]
@@ -54,16 +54,16 @@ impl<'a> MutationRun<'a> {
     /// left out.
     pub fn new(snapshot: &'a Snapshot, cases: &'a [Case]) -> Self {
         let policies = snapshot.policies();
-        let sources = policies.infos().into_iter().filter_map(|info| info.place.as_ref());
+        let sources = policies.infos().into_iter().filter_map(|info| info.span.as_ref());
         let sources: BTreeMap<&str, &Arc<SourceText>> =
-            sources.map(|place| (place.source.name.as_str(), &place.source)).collect();
+            sources.map(|span| (span.source.name.as_str(), &span.source)).collect();
         let cases = cases.iter().filter_map(|case| Some((case, case.prepare(snapshot).ok()?.ok()?)));
         Self { policies, sources: sources.into_values().cloned().collect(), cases: cases.collect() }
     }
 
     /// Tries a mutant with the cases alone; `Err` has the mutated policies if no case fails.
     pub fn run_cases(&self, mutant: &Mutant) -> Result<MutantOutcome, Arc<Policies>> {
-        let source = &mutant.place.source;
+        let source = &mutant.span.source;
         let edited = Arc::new(SourceText {
             path: source.path.clone(),
             name: source.name.clone(),
@@ -75,10 +75,10 @@ impl<'a> MutationRun<'a> {
             return Ok(MutantOutcome::Invalid);
         };
         let mutated = Arc::new(mutated);
-        let concerns = |environment: Environment| {
+        let concerns = |environment: EnvironmentKey| {
             [self.policies, &mutated].into_iter().any(|policies| {
                 let candidates = policies.candidates(environment);
-                candidates.into_iter().flat_map(Candidates::all).any(|it| it.info.id == mutant.policy)
+                candidates.into_iter().flat_map(CandidatePolicies::all).any(|it| it.info.id == mutant.policy)
             })
         };
         let cases = self.cases.iter().filter(|(_, prepared)| concerns(prepared.request.environment()));

@@ -94,7 +94,7 @@ impl CounterexampleReport {
 
 impl DecisionReport {
     pub fn of(decision: &Decision) -> Self {
-        let policies = decision.determining().iter().map(|policy| policy.id.to_string()).collect();
+        let policies = decision.determining_policies().iter().map(|policy| policy.id.to_string()).collect();
         let errors = decision.errors.iter().map(|error| format!("{}: {}", error.policy.id, error.message));
         Self { decision: decision.is_permit(), policies, errors: errors.collect() }
     }

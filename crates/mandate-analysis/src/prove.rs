@@ -19,8 +19,8 @@ use super::symbolic::{
     self, RequestEnvironment, compile, compile_policy, conditions, environments, with_effect_and_conditions,
 };
 use mandate_core::decision::Decision;
-use mandate_core::fault::{Fault, Faults};
-use mandate_core::policies::{Environment, Policies};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics};
+use mandate_core::policies::{EnvironmentKey, Policies};
 use mandate_core::schema::Schema;
 
 /// What became of a claim.
@@ -85,8 +85,8 @@ pub fn prove(
 }
 
 /// What is not proven, as errors.
-pub fn unproven(proofs: &[CheckedClaim], schema: &Schema) -> Faults {
-    let mut faults = Faults::default();
+pub fn unproven(proofs: &[CheckedClaim], schema: &Schema) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
     for proof in proofs {
         let claim = &proof.claim;
         let (message, help) = match &proof.result {
@@ -94,10 +94,10 @@ pub fn unproven(proofs: &[CheckedClaim], schema: &Schema) -> Faults {
             ClaimResult::Broken(found) => ("is broken", found.describe(schema)),
             ClaimResult::Unknown(why) => ("is not proven", why.clone()),
         };
-        let fault = Fault::error(format!("the claim `{}` {message}: {}", claim.id, claim.because));
-        faults.push(fault.help(help).at(claim.place.clone()));
+        let diagnostic = Diagnostic::error(format!("the claim `{}` {message}: {}", claim.id, claim.because));
+        diagnostics.push(diagnostic.help(help).at(claim.span.clone()));
     }
-    faults
+    diagnostics
 }
 
 impl Counterexample {
@@ -125,7 +125,8 @@ pub fn describe_decision(decision: &Decision) -> String {
         let errors = decision.errors.iter().map(|error| format!("{} ({})", error.policy.id, error.message));
         return format!("a policy fails, {}", errors.collect::<Vec<_>>().join("; "));
     }
-    let policies: Vec<&str> = decision.determining().iter().map(|policy| policy.id.as_str()).collect();
+    let policies: Vec<&str> =
+        decision.determining_policies().iter().map(|policy| policy.id.as_str()).collect();
     let by = if policies.is_empty() { String::new() } else { format!(" by {}", policies.join(", ")) };
     format!("{}{by}", if decision.is_permit() { "permitted" } else { "denied" })
 }
@@ -136,7 +137,7 @@ struct Prover<'a> {
     solver: &'a mut Solver,
     environments: Vec<RequestEnvironment>,
     /// Policies and guardrails of which it is not proven that they never fail.
-    may_error: BTreeSet<(Environment, PolicyRole, PolicyId)>,
+    may_error: BTreeSet<(EnvironmentKey, PolicyRole, PolicyId)>,
 }
 
 /// Policies and claims may have the same ids.
@@ -249,7 +250,7 @@ impl<'a> Prover<'a> {
         let whole =
             |policy: &&Policy| conditions(policy).is_some_and(|expr| symbolic::reads_whole_context(&expr));
         let (action, ..) = environment.ids;
-        let in_context = self.policies.schema().action(action).context.get(attribute).is_some();
+        let in_context = self.policies.schema().action(action).context_type.get(attribute).is_some();
         if let Some(policy) = relevant.iter().find(whole).filter(|_| in_context) {
             return Err(ClaimResult::Unknown(format!("`{}` reads the context as a whole", policy.id())));
         }

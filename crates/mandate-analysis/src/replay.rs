@@ -8,9 +8,9 @@ use super::claims::{Claim, ClaimKind};
 use super::counterexample::Witness;
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
-use mandate_core::fault::SourceText;
+use mandate_core::diagnostics::SourceText;
 use mandate_core::policies::Policies;
-use mandate_core::snapshot::Terms;
+use mandate_core::snapshot::RequestConfig;
 use mandate_core::value::{Record, Value};
 
 /// Decides what a solver found, as the engine would.
@@ -26,9 +26,10 @@ impl<'a> Replay<'a> {
     pub fn new(claim: &'a Claim, policies: &Arc<Policies>, about: &Policy) -> Result<Self, String> {
         let schema = policies.schema();
         let text = SourceText::new("claim.cedar", about.to_string());
-        let about = Policies::parse(&[text], Arc::clone(schema)).map_err(|faults| faults.to_string())?.0;
-        let policies = Snapshot::new(Arc::clone(policies), &Terms::default());
-        let policies = policies.map_err(|faults| faults.to_string())?;
+        let about =
+            Policies::parse(&[text], Arc::clone(schema)).map_err(|diagnostics| diagnostics.to_string())?.0;
+        let policies = Snapshot::new(Arc::clone(policies), &RequestConfig::default());
+        let policies = policies.map_err(|diagnostics| diagnostics.to_string())?;
         Ok(Self { claim, policies, about: Arc::new(about) })
     }
 
@@ -62,7 +63,7 @@ impl<'a> Replay<'a> {
 fn with_attribute(witness: &Witness, attribute: &str, value: bool) -> Witness {
     let set = |record: &mut Record| {
         if record.get(attribute).is_some() {
-            *record = record.overlaid(&Record::new([(attribute.into(), Value::Bool(value))]));
+            *record = record.with_overrides(&Record::new([(attribute.into(), Value::Bool(value))]));
         }
     };
     let mut witness = witness.clone();

@@ -10,10 +10,10 @@ use super::given::{self, Given};
 use super::suite_file::{Context, ExpectedAnswer, ExpectedAnswers, ExpectedDecision, SuiteEntry, SuiteFile};
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use mandate_core::display;
-use mandate_core::fault::{Fault, Faults, Place, SourceText};
 use mandate_core::json::Json;
-use mandate_core::request::{Named, Part, Question, Request, RequestError};
+use mandate_core::request::{Question, QuestionEntity, Request, RequestError, RequestPart};
 
 /// One case of a suite, with everything it needs.
 #[derive(Debug, Clone)]
@@ -51,32 +51,32 @@ pub struct CaseResult {
 ///
 /// # Errors
 /// What does not parse, and every case that lacks something.
-pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Case>, Faults> {
+pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Case>, Diagnostics> {
     let file: SuiteFile = serde_saphyr::from_str(&source.text).map_err(|error| malformed(&error, source))?;
-    let mut reader = SuiteReader { source, cases: Vec::new(), faults: Faults::default() };
+    let mut reader = SuiteReader { source, cases: Vec::new(), diagnostics: Diagnostics::default() };
     for entry in &file.cases {
         match &entry.expect {
             Some(ExpectedAnswers::One(expect)) => reader.case(&entry.name.value, &[entry], expect),
-            _ => reader.fault(entry, "has to have one answer in `expect`"),
+            _ => reader.report(entry, "has to have one answer in `expect`"),
         }
     }
     for table in &file.tables {
         reader.table(table);
     }
-    let SuiteReader { cases, faults, .. } = reader;
-    faults.into_result().map(|_| cases)
+    let SuiteReader { cases, diagnostics, .. } = reader;
+    diagnostics.into_result().map(|_| cases)
 }
 
 struct SuiteReader<'a> {
     source: &'a Arc<SourceText>,
     cases: Vec<Case>,
-    faults: Faults,
+    diagnostics: Diagnostics,
 }
 
 impl SuiteReader<'_> {
     fn table(&mut self, table: &SuiteEntry) {
         if table.rows.is_empty() || table.columns.is_empty() || table.expect.is_some() {
-            return self.fault(table, "has to have `columns` and `rows`, which have the answers");
+            return self.report(table, "has to have `columns` and `rows`, which have the answers");
         }
         for row in &table.rows {
             let wanted = table.columns.len();
@@ -84,7 +84,7 @@ impl SuiteReader<'_> {
                 row.expect.as_ref().filter(|expect| expect.answers() == wanted)
             else {
                 let found = row.expect.as_ref().map_or(0, ExpectedAnswers::answers);
-                self.fault(
+                self.report(
                     row,
                     &format!("has {found} answers in its list `expect`, the table has {wanted} columns"),
                 );
@@ -107,7 +107,7 @@ impl SuiteReader<'_> {
             (text(|e| &e.principal), text(|e| &e.action), text(|e| &e.resource));
         let missing = [("principal", &principal), ("action", &action), ("resource", &resource)];
         for (part, _) in missing.iter().filter(|(_, value)| value.is_none()) {
-            self.fault(nearest, &format!("has no `{part}`"));
+            self.report(nearest, &format!("has no `{part}`"));
         }
         let (Some(principal), Some(action), Some(resource)) = (principal, action, resource) else { return };
         self.cases.push(Case {
@@ -123,24 +123,24 @@ impl SuiteReader<'_> {
         });
     }
 
-    fn fault(&mut self, entry: &SuiteEntry, message: &str) {
-        let fault = Fault::error(format!("`{}` {message}", entry.name.value));
-        self.faults.push(fault.at(line_span(self.source, entry.name.referenced.line())));
+    fn report(&mut self, entry: &SuiteEntry, message: &str) {
+        let diagnostic = Diagnostic::error(format!("`{}` {message}", entry.name.value));
+        self.diagnostics.push(diagnostic.at(line_span(self.source, entry.name.referenced.line())));
     }
 }
 
-fn malformed(error: &serde_saphyr::Error, source: &Arc<SourceText>) -> Faults {
+fn malformed(error: &serde_saphyr::Error, source: &Arc<SourceText>) -> Diagnostics {
     let line = error.location().map_or(1, |location| location.line());
     let message = error.to_string();
     let message = message.lines().next().unwrap_or_default().to_owned();
-    Fault::error(message).at(line_span(source, line)).into()
+    Diagnostic::error(message).at(line_span(source, line)).into()
 }
 
-fn line_span(source: &Arc<SourceText>, line: u64) -> Place {
+fn line_span(source: &Arc<SourceText>, line: u64) -> SourceSpan {
     let skipped = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
     let offset = source.text.split_inclusive('\n').take(skipped).map(str::len).sum();
     let length = source.text.get(offset..).and_then(|rest| rest.lines().next()).map_or(0, str::len);
-    Place::new(source, offset, length)
+    SourceSpan::new(source, offset, length)
 }
 
 impl Case {
@@ -170,7 +170,7 @@ impl Case {
         };
         let slice = snapshot.gather(&request);
         if let Some(coverage) = coverage {
-            coverage.add(&snapshot.try_policies(&request, &slice).map_err(|error| error.to_string())?);
+            coverage.add(&snapshot.trace_policies(&request, &slice).map_err(|error| error.to_string())?);
         }
         snapshot.decide(&request, &slice).map(Ok).map_err(|error| error.to_string())
     }
@@ -183,7 +183,13 @@ impl Case {
         let snapshot = given::apply(snapshot, &self.given)?;
         let context = serde_json::to_value(&self.context).map_err(|error| error.to_string())?;
         let context = Json::deserialize(&context).map_err(|error| error.to_string())?;
-        let named = |text| display::split(text).map(|(kind, id)| Named { kind, id, properties: None });
+        let named = |text| {
+            display::parse_type_and_id(text).map(|(entity_type, id)| QuestionEntity {
+                entity_type,
+                id,
+                properties: None,
+            })
+        };
         let question = Question {
             principal: named(&self.principal)?,
             action: &self.action,
@@ -191,7 +197,7 @@ impl Case {
             resource: named(&self.resource)?,
             context: context.as_object(),
         };
-        let request = snapshot.read(&question);
+        let request = snapshot.request_from_question(&question);
         Ok(request.map(|request| PreparedCase { snapshot, request }))
     }
 
@@ -207,15 +213,18 @@ impl Case {
             Ok(_) => ExpectedDecision::Deny,
             Err(_) => ExpectedDecision::Error,
         };
-        let determining: Vec<String> =
-            answer.iter().flat_map(Decision::determining).map(|policy| policy.id.to_string()).collect();
+        let determining_policies: Vec<String> = answer
+            .iter()
+            .flat_map(Decision::determining_policies)
+            .map(|policy| policy.id.to_string())
+            .collect();
         let wanted = self.expect.policies();
-        let same_policies = wanted.as_ref().is_none_or(|wanted| *wanted == determining);
+        let same_policies = wanted.as_ref().is_none_or(|wanted| *wanted == determining_policies);
         if verdict == self.expect.decision() && same_policies {
             return None;
         }
         let came = match answer {
-            Ok(decision) => describe_answer(verdict, Some(&determining), Some(decision)),
+            Ok(decision) => describe_answer(verdict, Some(&determining_policies), Some(decision)),
             Err(error) => format!("error: {}: {}", part_name(error.part), error.message),
         };
         Some(format!(
@@ -238,9 +247,9 @@ fn describe_answer(
         ExpectedDecision::Deny => "deny",
         ExpectedDecision::Error => "error",
     };
-    let unmet = decision.filter(|decision| decision.determining().is_empty()).map(|decision| {
-        let unmet: Vec<&str> = decision.explaining().iter().map(|policy| policy.id.as_str()).collect();
-        let why = decision.outcome.name();
+    let unmet = decision.filter(|decision| decision.determining_policies().is_empty()).map(|decision| {
+        let unmet: Vec<&str> = decision.reported_policies().iter().map(|policy| policy.id.as_str()).collect();
+        let why = decision.outcome.as_str();
         if unmet.is_empty() { why.to_owned() } else { format!("{why}; unmet: {}", unmet.join(", ")) }
     });
     match (policies.filter(|policies| !policies.is_empty()), unmet) {
@@ -252,11 +261,13 @@ fn describe_answer(
 }
 
 /// A part of a question in the suite's own terms.
-fn part_name(part: Part) -> &'static str {
+fn part_name(part: RequestPart) -> &'static str {
     match part {
-        Part::PrincipalType | Part::PrincipalId | Part::PrincipalProperties => "principal",
-        Part::Action | Part::ActionProperties => "action",
-        Part::ResourceType | Part::ResourceId | Part::ResourceProperties => "resource",
-        Part::Context => "context",
+        RequestPart::PrincipalType | RequestPart::PrincipalId | RequestPart::PrincipalProperties => {
+            "principal"
+        }
+        RequestPart::Action | RequestPart::ActionProperties => "action",
+        RequestPart::ResourceType | RequestPart::ResourceId | RequestPart::ResourceProperties => "resource",
+        RequestPart::Context => "context",
     }
 }

@@ -5,14 +5,14 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet, RequestEnv};
 use cedar_policy_core::ast::{Expr, ExprKind, StaticPolicy, Var};
 use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet};
 
-use mandate_core::expression::with_parts;
-use mandate_core::policies::{Candidates, Environment, Policies};
+use mandate_core::expression::map_subexpressions;
+use mandate_core::policies::{CandidatePolicies, EnvironmentKey, Policies};
 use mandate_core::schema::Schema;
 
 /// A request environment, as the engine and as Cedar knows it.
 #[derive(Debug, Clone)]
 pub struct RequestEnvironment {
-    pub ids: Environment,
+    pub ids: EnvironmentKey,
     pub cedar: RequestEnv,
 }
 
@@ -21,7 +21,11 @@ pub fn environments(schema: &Schema) -> Vec<RequestEnvironment> {
     let environments = schema.cedar().request_envs().filter_map(|cedar| {
         let action = schema.actions().find(|(_, action)| action.uid == *cedar.action().as_ref())?.0;
         let [principal, resource] = [cedar.principal(), cedar.resource()].map(ToString::to_string);
-        let ids = (action, schema.kind_of_full_name(&principal)?, schema.kind_of_full_name(&resource)?);
+        let ids = (
+            action,
+            schema.entity_type_by_full_name(&principal)?,
+            schema.entity_type_by_full_name(&resource)?,
+        );
         Some(RequestEnvironment { ids, cedar })
     });
     let mut environments: Vec<_> = environments.collect();
@@ -30,10 +34,11 @@ pub fn environments(schema: &Schema) -> Vec<RequestEnvironment> {
 }
 
 /// The policies that requests of this environment can match.
-pub fn policies_in(policies: &Policies, environment: Environment) -> Vec<Policy> {
-    let candidates = policies.candidates(environment).into_iter().flat_map(Candidates::all);
+pub fn policies_in(policies: &Policies, environment: EnvironmentKey) -> Vec<Policy> {
+    let candidates = policies.candidates(environment).into_iter().flat_map(CandidatePolicies::all);
     let ids = candidates.map(|candidate| PolicyId::new(&candidate.info.id));
-    let mut relevant: Vec<Policy> = ids.filter_map(|id| policies.set().policy(&id).cloned()).collect();
+    let mut relevant: Vec<Policy> =
+        ids.filter_map(|id| policies.cedar_policies().policy(&id).cloned()).collect();
     relevant.sort_by(|a, b| a.id().cmp(b.id()));
     relevant
 }
@@ -100,7 +105,7 @@ pub fn conditions(policy: &Policy) -> Option<Expr> {
 pub fn substitute_attribute(expr: &Expr, attribute: &str, value: bool) -> Expr {
     match expr.expr_kind() {
         ExprKind::GetAttr { attr, .. } if attr == attribute => Expr::val(value),
-        _ => with_parts(expr, |part| substitute_attribute(part, attribute, value)),
+        _ => map_subexpressions(expr, |part| substitute_attribute(part, attribute, value)),
     }
 }
 

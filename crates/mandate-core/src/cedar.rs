@@ -8,13 +8,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy_core::ast::{
-    self, Context, EntityUID, Literal, Name, PartialValue, RestrictedExpr, ValueKind,
+    self, Context, EntityUID as CedarEntityUid, Literal, Name, PartialValue, RestrictedExpr, ValueKind,
 };
 use cedar_policy_core::evaluator::{EvaluationError, RestrictedEvaluator};
 use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
-use super::schema::{EntityRef, Extension, Schema};
+use super::schema::{EntityUid, Extension, Schema};
 use super::value::{Record, Value};
 
 type Result<T> = std::result::Result<T, Box<EvaluationError>>;
@@ -23,18 +23,18 @@ type Result<T> = std::result::Result<T, Box<EvaluationError>>;
 ///
 /// # Errors
 /// Cedar's constructor does not take the text of an extension's value.
-pub fn value(value: &Value, schema: &Schema) -> Result<ast::Value> {
+pub fn to_cedar_value(value: &Value, schema: &Schema) -> Result<ast::Value> {
     Ok(match value {
         Value::Bool(bool) => literal(Literal::Bool(*bool)),
         Value::Long(long) => literal(Literal::Long(*long)),
         Value::String(text) => literal(Literal::String(text.clone())),
-        Value::Entity(entity) => literal(Literal::EntityUID(Arc::new(schema.uid(entity.name())))),
+        Value::Entity(entity) => literal(Literal::EntityUID(Arc::new(schema.cedar_uid(entity.as_uid_ref())))),
         Value::Set(items) => {
-            let items = items.iter().map(|item| self::value(item, schema));
+            let items = items.iter().map(|item| to_cedar_value(item, schema));
             ast::Value::set(items.collect::<Result<Vec<_>>>()?, None)
         }
-        Value::Record(record) => ast::Value::record(members(record, schema)?, None),
-        Value::Extension(extension, text) => constructed(*extension, text)?,
+        Value::Record(record) => ast::Value::record(attribute_values(record, schema)?, None),
+        Value::Extension(extension, text) => extension_value(*extension, text)?,
     })
 }
 
@@ -42,24 +42,26 @@ fn literal(literal: Literal) -> ast::Value {
     ast::Value { value: ValueKind::Lit(literal), loc: None }
 }
 
-fn members(record: &Record, schema: &Schema) -> Result<Vec<(SmolStr, ast::Value)>> {
-    record.iter().map(|(name, value)| Ok((name.clone(), self::value(value, schema)?))).collect()
+fn attribute_values(record: &Record, schema: &Schema) -> Result<Vec<(SmolStr, ast::Value)>> {
+    record.iter().map(|(name, value)| Ok((name.clone(), to_cedar_value(value, schema)?))).collect()
 }
 
 /// The value that a Cedar value is; `None` for one of an extension type, whose text Cedar does not keep.
-pub fn read(value: &ast::Value, schema: &Schema) -> Option<Value> {
+pub fn from_cedar_value(value: &ast::Value, schema: &Schema) -> Option<Value> {
     Some(match &value.value {
         ValueKind::Lit(Literal::Bool(bool)) => Value::Bool(*bool),
         ValueKind::Lit(Literal::Long(long)) => Value::Long(*long),
         ValueKind::Lit(Literal::String(text)) => Value::String(text.clone()),
-        ValueKind::Lit(Literal::EntityUID(uid)) => Value::Entity(name(uid, schema)?),
+        ValueKind::Lit(Literal::EntityUID(uid)) => Value::Entity(entity_uid(uid, schema)?),
         ValueKind::Set(items) => {
-            let mut items = items.iter().map(|item| read(item, schema)).collect::<Option<Vec<_>>>()?;
+            let mut items =
+                items.iter().map(|item| from_cedar_value(item, schema)).collect::<Option<Vec<_>>>()?;
             items.sort();
             Value::Set(items.into())
         }
         ValueKind::Record(record) => {
-            let members = record.iter().map(|(name, value)| Some((name.clone(), read(value, schema)?)));
+            let members =
+                record.iter().map(|(name, value)| Some((name.clone(), from_cedar_value(value, schema)?)));
             Value::Record(Record::new(members.collect::<Option<Vec<_>>>()?))
         }
         ValueKind::ExtensionValue(_) => return None,
@@ -67,10 +69,10 @@ pub fn read(value: &ast::Value, schema: &Schema) -> Option<Value> {
 }
 
 /// The entity that a Cedar name names; actions are none.
-pub fn name(uid: &EntityUID, schema: &Schema) -> Option<EntityRef> {
-    let kind = schema.kind_of_full_name(&uid.entity_type().to_string())?;
+pub fn entity_uid(uid: &CedarEntityUid, schema: &Schema) -> Option<EntityUid> {
+    let entity_type = schema.entity_type_by_full_name(&uid.entity_type().to_string())?;
     let id: &str = uid.eid().as_ref();
-    Some(EntityRef { kind, id: id.into() })
+    Some(EntityUid { entity_type, id: id.into() })
 }
 
 /// The context of a request.
@@ -78,7 +80,7 @@ pub fn name(uid: &EntityUID, schema: &Schema) -> Option<EntityRef> {
 /// # Errors
 /// As for [`value`].
 pub fn context(record: &Record, schema: &Schema) -> Result<Context> {
-    Ok(Context::Value(Arc::new(members(record, schema)?.into_iter().collect())))
+    Ok(Context::Value(Arc::new(attribute_values(record, schema)?.into_iter().collect())))
 }
 
 /// An entity with all that it is in.
@@ -86,14 +88,14 @@ pub fn context(record: &Record, schema: &Schema) -> Result<Context> {
 /// # Errors
 /// As for [`value`].
 pub fn entity(
-    uid: EntityUID,
+    uid: CedarEntityUid,
     attributes: &Record,
     tags: &Record,
-    ancestors: impl IntoIterator<Item = EntityUID>,
+    ancestors: impl IntoIterator<Item = CedarEntityUid>,
     schema: &Schema,
 ) -> Result<ast::Entity> {
     let values = |record| -> Result<Vec<(SmolStr, PartialValue)>> {
-        Ok(members(record, schema)?.into_iter().map(|(name, value)| (name, value.into())).collect())
+        Ok(attribute_values(record, schema)?.into_iter().map(|(name, value)| (name, value.into())).collect())
     };
     let (attributes, tags) = (values(attributes)?, values(tags)?);
     // To be in something directly or not makes no difference to policies.
@@ -110,7 +112,7 @@ pub fn entity(
 ///
 /// # Errors
 /// The constructor does not take the text.
-pub fn constructed(extension: Extension, text: &str) -> Result<ast::Value> {
+pub fn extension_value(extension: Extension, text: &str) -> Result<ast::Value> {
     static CONSTRUCTORS: LazyLock<[Option<Name>; 4]> = LazyLock::new(|| {
         [Extension::Ip, Extension::Decimal, Extension::DateTime, Extension::Duration]
             .map(|extension| Name::parse_unqualified_name(extension.constructor()).ok())

@@ -37,13 +37,13 @@ pub struct PolicyError {
 
 impl Decision {
     /// The decision of no policies.
-    pub fn nothing_permits() -> Self {
+    pub fn default_deny() -> Self {
         Self { outcome: Outcome::NotPermitted(Vec::new()), errors: Vec::new() }
     }
 
     /// About how many bytes the decision takes; policies are shared.
-    pub fn size(&self) -> usize {
-        size_of::<Self>() + size_of_val(self.explaining()) + size_of_val(&*self.errors)
+    pub fn estimated_bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(self.reported_policies()) + size_of_val(&*self.errors)
     }
 
     pub fn is_permit(&self) -> bool {
@@ -51,7 +51,7 @@ impl Decision {
     }
 
     /// The policies that determined the decision: those that permitted, forbade or failed to.
-    pub fn determining(&self) -> &[Arc<PolicyInfo>] {
+    pub fn determining_policies(&self) -> &[Arc<PolicyInfo>] {
         match &self.outcome {
             Outcome::Permitted(policies) | Outcome::Forbidden(policies) | Outcome::ForbidFailed(policies) => {
                 policies
@@ -61,16 +61,16 @@ impl Decision {
     }
 
     /// The policies to name to whoever was denied: those that forbade, or whose conditions do not hold.
-    pub fn explaining(&self) -> &[Arc<PolicyInfo>] {
+    pub fn reported_policies(&self) -> &[Arc<PolicyInfo>] {
         match &self.outcome {
-            Outcome::NotPermitted(unmet) => unmet,
-            _ => self.determining(),
+            Outcome::NotPermitted(unsatisfied) => unsatisfied,
+            _ => self.determining_policies(),
         }
     }
 
     /// For whoever was denied: the policies' own words, as far as they have any.
     pub fn reason(&self) -> Cow<'_, str> {
-        let mut reasons = self.explaining().iter().filter_map(|policy| policy.reason.as_deref());
+        let mut reasons = self.reported_policies().iter().filter_map(|policy| policy.reason.as_deref());
         match (&self.outcome, reasons.next()) {
             (Outcome::UnknownPrincipal, _) => "The subject is not known.".into(),
             (Outcome::UnknownResource, _) => "The resource is not known.".into(),
@@ -82,7 +82,7 @@ impl Decision {
 
 impl Outcome {
     /// One word for logs, metrics and answers.
-    pub fn name(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Permitted(_) => "permitted",
             Self::Forbidden(_) => "forbidden",

@@ -3,65 +3,65 @@
 
 use serde_json::{Map, Value as JsonValue, json};
 
-use crate::entities::Description;
+use crate::entities::EntityData;
 use crate::json::quoted;
-use crate::schema::{ActionId, EntityRef, Kind, Name, Schema, Unresolved};
+use crate::schema::{ActionId, EntityTypeId, EntityUid, EntityUidRef, Schema, Unresolved};
 use crate::value::{Record, Value};
 
 /// The type and the id of a written entity.
 ///
 /// # Errors
 /// The text has no `::`, or its quotes do not close.
-pub fn split(text: &str) -> Result<(&str, &str), String> {
+pub fn parse_type_and_id(text: &str) -> Result<(&str, &str), String> {
     let malformed = || format!("{} is no entity: write `Type::id` or `Type::\"id\"`", quoted(text));
-    if let Some((kind, rest)) = text.split_once("::\"") {
+    if let Some((entity_type, rest)) = text.split_once("::\"") {
         let id = rest.strip_suffix('"').ok_or_else(malformed)?;
-        return Ok((kind, id));
+        return Ok((entity_type, id));
     }
     // A namespace is part of the type; without quotes, an id cannot hold `::`.
-    let (kind, id) = text.rsplit_once("::").ok_or_else(malformed)?;
-    if kind.is_empty() { Err(malformed()) } else { Ok((kind, id)) }
+    let (entity_type, id) = text.rsplit_once("::").ok_or_else(malformed)?;
+    if entity_type.is_empty() { Err(malformed()) } else { Ok((entity_type, id)) }
 }
 
 /// The entity that a text names.
 ///
 /// # Errors
 /// The text is malformed, or the schema has no such type.
-pub fn entity(text: &str, schema: &Schema) -> Result<EntityRef, String> {
-    let (kind, id) = split(text)?;
-    match schema.kind_named(kind) {
-        Ok(kind) => Ok(EntityRef { kind, id: id.into() }),
-        Err(Unresolved::Unknown) => Err(format!("the schema has no entity type {}", quoted(kind))),
-        Err(Unresolved::Ambiguous) => Err(format!("{} stands in several namespaces", quoted(kind))),
+pub fn parse_uid(text: &str, schema: &Schema) -> Result<EntityUid, String> {
+    let (entity_type, id) = parse_type_and_id(text)?;
+    match schema.resolve_entity_type(entity_type) {
+        Ok(entity_type) => Ok(EntityUid { entity_type, id: id.into() }),
+        Err(Unresolved::Unknown) => Err(format!("the schema has no entity type {}", quoted(entity_type))),
+        Err(Unresolved::Ambiguous) => Err(format!("{} stands in several namespaces", quoted(entity_type))),
     }
 }
 
 /// An entity as people write it, in as few words as it can be read back from.
-pub fn written(entity: Name<'_>, schema: &Schema) -> String {
-    let kind = kind_name(entity.kind, schema);
-    let text = format!("{kind}::{}", entity.id);
+pub fn uid(entity: EntityUidRef<'_>, schema: &Schema) -> String {
+    let entity_type = entity_type(entity.entity_type, schema);
+    let text = format!("{entity_type}::{}", entity.id);
     let plain = entity.id.chars().all(|c| c.is_alphanumeric() || "-_.@".contains(c));
-    if plain && !entity.id.is_empty() { text } else { format!("{kind}::\"{}\"", entity.id) }
+    if plain && !entity.id.is_empty() { text } else { format!("{entity_type}::\"{}\"", entity.id) }
 }
 
 /// A type's name, without its namespace where no other has it.
-pub fn kind_name(kind: Kind, schema: &Schema) -> &str {
-    let full = schema.kind(kind).name.as_str();
+pub fn entity_type(entity_type: EntityTypeId, schema: &Schema) -> &str {
+    let full = schema.entity_type(entity_type).name.as_str();
     let short = full.rsplit("::").next().unwrap_or(full);
-    if schema.kind_named(short) == Ok(kind) { short } else { full }
+    if schema.resolve_entity_type(short) == Ok(entity_type) { short } else { full }
 }
 
 /// An action's name, without its namespace where no other has it.
 pub fn action(action: ActionId, schema: &Schema) -> String {
     let uid = &schema.action(action).uid;
     let short: &str = uid.eid().as_ref();
-    if schema.action_named(short) == Ok(action) { short.to_owned() } else { uid.to_string() }
+    if schema.resolve_action(short) == Ok(action) { short.to_owned() } else { uid.to_string() }
 }
 
 /// An entity with what it is in and what is known of it.
-pub fn described(entity: &Description, schema: &Schema) -> String {
-    let mut text = written(entity.name.name(), schema);
-    let parents: Vec<String> = entity.parents.iter().map(|parent| written(parent.name(), schema)).collect();
+pub fn entity(entity: &EntityData, schema: &Schema) -> String {
+    let mut text = uid(entity.uid.as_uid_ref(), schema);
+    let parents: Vec<String> = entity.parents.iter().map(|parent| uid(parent.as_uid_ref(), schema)).collect();
     if !parents.is_empty() {
         text = format!("{text} in {}", parents.join(", "));
     }
@@ -86,8 +86,8 @@ pub fn value(value: &Value, schema: &Schema) -> String {
         Value::Bool(bool) => bool.to_string(),
         Value::Long(long) => long.to_string(),
         Value::String(text) => json!(text).to_string(),
-        Value::Entity(entity) if schema.enumerates(entity.name()) => entity.id.to_string(),
-        Value::Entity(entity) => written(entity.name(), schema),
+        Value::Entity(entity) if schema.is_enumerated(entity.as_uid_ref()) => entity.id.to_string(),
+        Value::Entity(entity) => uid(entity.as_uid_ref(), schema),
         Value::Set(items) => {
             let items: Vec<String> = items.iter().map(|item| self::value(item, schema)).collect();
             format!("[{}]", items.join(", "))
@@ -98,9 +98,9 @@ pub fn value(value: &Value, schema: &Schema) -> String {
 }
 
 /// An entity in Cedar's JSON format.
-pub fn entity_json(entity: &Description, schema: &Schema) -> JsonValue {
+pub fn entity_json(entity: &EntityData, schema: &Schema) -> JsonValue {
     let parents: Vec<JsonValue> = entity.parents.iter().map(|parent| name_json(parent, schema)).collect();
-    let uid = name_json(&entity.name, schema);
+    let uid = name_json(&entity.uid, schema);
     let attrs = record_json(&entity.attributes, schema);
     if entity.tags.iter().next().is_none() {
         return json!({ "uid": uid, "attrs": attrs, "parents": parents });
@@ -108,8 +108,8 @@ pub fn entity_json(entity: &Description, schema: &Schema) -> JsonValue {
     json!({ "uid": uid, "attrs": attrs, "parents": parents, "tags": record_json(&entity.tags, schema) })
 }
 
-fn name_json(name: &EntityRef, schema: &Schema) -> JsonValue {
-    json!({ "type": schema.kind(name.kind).name, "id": name.id })
+fn name_json(name: &EntityUid, schema: &Schema) -> JsonValue {
+    json!({ "type": schema.entity_type(name.entity_type).name, "id": name.id })
 }
 
 fn record_json(record: &Record, schema: &Schema) -> JsonValue {
@@ -118,10 +118,10 @@ fn record_json(record: &Record, schema: &Schema) -> JsonValue {
 }
 
 /// Named values as a caller would send them: what the schema enumerates as plain strings.
-pub fn caller_json(record: &Record, schema: &Schema) -> JsonValue {
+pub fn request_json(record: &Record, schema: &Schema) -> JsonValue {
     let members = record.iter().map(|(name, value)| {
         let json = match value {
-            Value::Entity(entity) if schema.enumerates(entity.name()) => json!(entity.id),
+            Value::Entity(entity) if schema.is_enumerated(entity.as_uid_ref()) => json!(entity.id),
             value => value_json(value, schema),
         };
         (name.to_string(), json)
@@ -145,11 +145,11 @@ fn value_json(value: &Value, schema: &Schema) -> JsonValue {
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::parse_type_and_id;
 
     #[track_caller]
-    fn check(text: &str, kind: &str, id: &str) {
-        assert_eq!(split(text), Ok((kind, id)));
+    fn check(text: &str, entity_type: &str, id: &str) {
+        assert_eq!(parse_type_and_id(text), Ok((entity_type, id)));
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn what_is_no_entity() {
         for text in ["contoso", "::contoso", "Customer::\"contoso", ""] {
-            assert!(split(text).is_err(), "{text}");
+            assert!(parse_type_and_id(text).is_err(), "{text}");
         }
     }
 }

@@ -2,28 +2,28 @@
 //! rules that every change has to keep. Nothing here is proportional to all entities, but for
 //! wording one error.
 
-mod draft;
-mod index;
-mod members;
+mod member_index;
 mod packed;
-mod read;
+mod parse;
 mod rules;
+mod transaction;
+mod trie;
 
 use std::fmt;
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 
-use draft::Draft;
-use index::{Edit, Index};
-use members::Members;
-pub use packed::{Description, Entity};
-pub use read::{Progress, describe_json, read_file};
+use member_index::MemberIndex;
+pub use packed::{Entity, EntityData};
+pub use parse::{LoadProgress, parse_entity_file, parse_entity_json};
+use transaction::Transaction;
+use trie::{EntityTrie, TrieEdit};
 
+use super::diagnostics::{Diagnostics, SourceSpan};
 use super::digest::{Digest, SetDigest};
-use super::fault::{Faults, Place};
-use super::schema::{EntityRef, Kind, Name, Schema};
-use super::stamp::Stamp;
+use super::schema::{EntityTypeId, EntityUid, EntityUidRef, Schema};
+use super::version::Version;
 
 /// Which of several sources an entity comes from. A source numbers them as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -31,33 +31,33 @@ pub struct Origin(pub u32);
 
 /// An entity on its way in, with the place that it was read from.
 #[derive(Debug, Clone)]
-pub struct Incoming {
+pub struct EntityUpsert {
     pub entity: Entity,
-    pub place: Option<Place>,
+    pub span: Option<SourceSpan>,
 }
 
 /// What is to change: entities that come or are replaced, and entities that go.
 /// Both count at once; an entity in both lists stays, as it comes.
 #[derive(Debug, Clone, Default)]
-pub struct Change {
-    pub upsert: Vec<Incoming>,
-    pub remove: Vec<EntityRef>,
+pub struct EntityChanges {
+    pub upserts: Vec<EntityUpsert>,
+    pub removals: Vec<EntityUid>,
 }
 
 /// An entity in the store.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub struct StoredEntity {
     pub entity: Entity,
-    pub stamp: Stamp,
+    pub version: Version,
     /// The first bits of the hash of the name.
-    tag: u32,
+    uid_hash: u32,
 }
 
 /// All entities. Cloning is cheap; a clone with a change shares what did not change.
 #[derive(Clone, Default)]
 pub struct Entities {
-    index: Index,
-    members: Members,
+    index: EntityTrie,
+    members: MemberIndex,
     digest: SetDigest,
     /// Seeded by chance, so that nobody can choose names that collide.
     hasher: RandomState,
@@ -70,13 +70,13 @@ impl fmt::Debug for Entities {
 }
 
 impl Entities {
-    pub fn get(&self, name: Name<'_>) -> Option<&Stored> {
-        self.index.get(self.tag(name), name)
+    pub fn get(&self, uid: EntityUidRef<'_>) -> Option<&StoredEntity> {
+        self.index.get(self.uid_hash(uid), uid)
     }
 
-    fn tag(&self, name: Name<'_>) -> u32 {
+    fn uid_hash(&self, uid: EntityUidRef<'_>) -> u32 {
         // The upper half; shifting leaves no more than 32 bits.
-        u32::try_from(self.hasher.hash_one(name) >> 32).unwrap_or_default()
+        u32::try_from(self.hasher.hash_one(uid) >> 32).unwrap_or_default()
     }
 
     pub fn len(&self) -> usize {
@@ -96,12 +96,12 @@ impl Entities {
     /// order that is the same on every machine that has the same schema.
     pub fn members<'a, 'n: 'a>(
         &'a self,
-        of: Option<Name<'n>>,
-        kind: Kind,
-        after: Option<Name<'_>>,
+        parent: Option<EntityUidRef<'n>>,
+        entity_type: EntityTypeId,
+        after: Option<EntityUidRef<'_>>,
         schema: &Schema,
     ) -> impl Iterator<Item = &'a Entity> + use<'a, 'n> {
-        self.members.of(of, kind, after, schema)
+        self.members.members_of(parent, entity_type, after, schema)
     }
 
     /// The digest of all entities, whatever files and order they came in.
@@ -112,19 +112,19 @@ impl Entities {
     /// These entities, but with some as they are given, whatever the rules say: to ask what would be.
     /// Their members stay as they were, which no decision reads.
     #[must_use]
-    pub fn supposing(&self, entities: impl Iterator<Item = Entity>) -> Self {
+    pub fn with_unchecked(&self, entities: impl Iterator<Item = Entity>) -> Self {
         let put = |entity: Entity| {
-            let tag = self.tag(entity.name());
-            Edit::Put(Stored::new(entity, tag, Stamp::fresh()))
+            let uid_hash = self.uid_hash(entity.uid());
+            TrieEdit::Upsert(StoredEntity::new(entity, uid_hash, Version::new_unique()))
         };
-        Self { index: self.index.edited(entities.map(put).collect()), ..self.clone() }
+        Self { index: self.index.with_edits(entities.map(put).collect()), ..self.clone() }
     }
 
-    /// The entities with a change. Entities that the change leaves as they were keep their stamp.
+    /// The entities with a change. Entities that the change leaves as they were keep their version.
     ///
     /// # Errors
     /// Every rule that the changed entities would break.
-    pub fn apply(&self, change: &Change, schema: &Schema) -> Result<Self, Faults> {
-        Draft::of(self, change, schema).finish()
+    pub fn apply(&self, change: &EntityChanges, schema: &Schema) -> Result<Self, Diagnostics> {
+        Transaction::stage(self, change, schema).commit()
     }
 }

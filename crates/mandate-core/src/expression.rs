@@ -3,7 +3,7 @@
 use cedar_policy_core::ast::{Expr, ExprKind};
 
 /// The expression with each of its direct parts in a new form, and without its source location.
-pub fn with_parts(expr: &Expr, mut new: impl FnMut(&Expr) -> Expr) -> Expr {
+pub fn map_subexpressions(expr: &Expr, mut new: impl FnMut(&Expr) -> Expr) -> Expr {
     match expr.expr_kind() {
         ExprKind::And { left, right } => Expr::and(new(left), new(right)),
         ExprKind::Or { left, right } => Expr::or(new(left), new(right)),

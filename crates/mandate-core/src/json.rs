@@ -16,7 +16,7 @@ pub enum Json<'a> {
     /// A whole number that fits Cedar's `Long`.
     Long(i64),
     /// Any other number: a fraction, an exponent, or out of `Long`'s range.
-    Number,
+    OtherNumber,
     String(Cow<'a, str>),
     Array(Vec<Json<'a>>),
     Object(Object<'a>),
@@ -55,24 +55,24 @@ impl<'a> FromIterator<(Cow<'a, str>, Json<'a>)> for Object<'a> {
 
 impl<'a> Json<'a> {
     /// The most levels of arrays and objects that can be read: JSON's own reader recurses no deeper.
-    pub const DEEPEST: usize = 127;
+    pub const MAX_DEPTH: usize = 127;
 
     /// Reads one JSON document that has at most so many levels of arrays and objects.
     ///
     /// # Errors
     /// As for [`Self::parse`]; or it has more levels, and where.
-    pub fn parse_within(text: &'a [u8], levels: usize) -> Result<Self, serde_json::Error> {
+    pub fn parse_with_max_depth(text: &'a [u8], levels: usize) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_slice(text);
-        let json = Levels { left: levels, all: levels }.deserialize(&mut reader)?;
+        let json = DepthLimit { left: levels, all: levels }.deserialize(&mut reader)?;
         reader.end().map(|()| json)
     }
 
     /// Reads one JSON document; anything after it is an error.
     ///
     /// # Errors
-    /// The text is no JSON, nests deeper than [`Self::DEEPEST`] levels, or repeats a key.
+    /// The text is no JSON, nests deeper than [`Self::MAX_DEPTH`] levels, or repeats a key.
     pub fn parse(text: &'a [u8]) -> Result<Self, serde_json::Error> {
-        Self::parse_within(text, Self::DEEPEST)
+        Self::parse_with_max_depth(text, Self::MAX_DEPTH)
     }
 
     /// The same value, borrowing nothing.
@@ -81,7 +81,7 @@ impl<'a> Json<'a> {
             Self::Null => Json::Null,
             Self::Bool(bool) => Json::Bool(bool),
             Self::Long(long) => Json::Long(long),
-            Self::Number => Json::Number,
+            Self::OtherNumber => Json::OtherNumber,
             Self::String(text) => Json::String(Cow::Owned(text.into_owned())),
             Self::Array(items) => Json::Array(items.into_iter().map(Json::into_owned).collect()),
             Self::Object(object) => Json::Object(
@@ -111,12 +111,12 @@ impl<'a> Json<'a> {
     }
 
     /// What kind of value this is, with its article, for messages.
-    pub fn kind(&self) -> &'static str {
+    pub fn describe(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
             Self::Long(_) => "a whole number",
-            Self::Number => "a number that is not a 64-bit whole number",
+            Self::OtherNumber => "a number that is not a 64-bit whole number",
             Self::String(_) => "a string",
             Self::Array(_) => "an array",
             Self::Object(_) => "an object",
@@ -126,27 +126,27 @@ impl<'a> Json<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Levels { left: Self::DEEPEST, all: Self::DEEPEST }.deserialize(deserializer)
+        DepthLimit { left: Self::MAX_DEPTH, all: Self::MAX_DEPTH }.deserialize(deserializer)
     }
 }
 
 /// Reads a value that has at most so many levels.
 #[derive(Clone, Copy)]
-struct Levels {
+struct DepthLimit {
     left: usize,
     all: usize,
 }
 
-impl Levels {
+impl DepthLimit {
     /// What is left inside of an array or an object.
-    fn inside<E: de::Error>(self) -> Result<Self, E> {
+    fn nested<E: de::Error>(self) -> Result<Self, E> {
         let left = self.left.checked_sub(1);
         let left = left.ok_or_else(|| E::custom(format_args!("more than {} levels", self.all)))?;
         Ok(Self { left, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Levels {
+impl<'de> DeserializeSeed<'de> for DepthLimit {
     type Value = Json<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
@@ -154,7 +154,7 @@ impl<'de> DeserializeSeed<'de> for Levels {
     }
 }
 
-impl<'de> Visitor<'de> for Levels {
+impl<'de> Visitor<'de> for DepthLimit {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -174,11 +174,11 @@ impl<'de> Visitor<'de> for Levels {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(value).map_or(Json::Number, Json::Long))
+        Ok(i64::try_from(value).map_or(Json::OtherNumber, Json::Long))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Json::Number)
+        Ok(Json::OtherNumber)
     }
 
     fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
@@ -190,7 +190,7 @@ impl<'de> Visitor<'de> for Levels {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let inside = self.inside()?;
+        let inside = self.nested()?;
         let mut items = Vec::new();
         while let Some(item) = seq.next_element_seed(inside)? {
             items.push(item);
@@ -199,11 +199,11 @@ impl<'de> Visitor<'de> for Levels {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let inside = self.inside()?;
+        let inside = self.nested()?;
         let mut members: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
-        let mut seen = Seen::default();
+        let mut seen = SeenKeys::default();
         while let Some(Key(key)) = map.next_key()? {
-            if seen.repeats(&members, &key) {
+            if seen.is_duplicate(&members, &key) {
                 return Err(de::Error::custom(format_args!("duplicate key {}", quoted(&key))));
             }
             members.push((key, map.next_value_seed(inside)?));
@@ -215,13 +215,13 @@ impl<'de> Visitor<'de> for Levels {
 /// Finds repeated keys: by looking at all while they are few, by a set from then on, so that a
 /// hostile object of many keys costs no more than its length.
 #[derive(Default)]
-struct Seen(HashSet<String>);
+struct SeenKeys(HashSet<String>);
 
-impl Seen {
-    const FEW: usize = 16;
+impl SeenKeys {
+    const MAX_LINEAR: usize = 16;
 
-    fn repeats(&mut self, members: &[(Cow<'_, str>, Json<'_>)], key: &str) -> bool {
-        if members.len() < Self::FEW {
+    fn is_duplicate(&mut self, members: &[(Cow<'_, str>, Json<'_>)], key: &str) -> bool {
+        if members.len() < Self::MAX_LINEAR {
             return members.iter().any(|(k, _)| k == key);
         }
         if self.0.is_empty() {
@@ -254,24 +254,24 @@ impl<'de> Deserialize<'de> for Key<'de> {
 
 /// A caller's text inside a message: in backticks, without control characters, cut when long.
 pub fn quoted(text: &str) -> String {
-    format!("`{}`", legible(text, 64))
+    format!("`{}`", escape_and_truncate(text, 64))
 }
 
 /// Names as they stand in a sentence: each in backticks, with commas between them.
-pub fn listed<T: fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
+pub fn quoted_list<T: fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// A text that others wrote, without control characters, and cut after so many.
-pub fn legible(text: &str, longest: usize) -> String {
-    let mut shown: String = text.chars().take(longest).flat_map(visible).collect();
+pub fn escape_and_truncate(text: &str, longest: usize) -> String {
+    let mut shown: String = text.chars().take(longest).flat_map(escape_control).collect();
     if text.chars().nth(longest).is_some() {
         shown.push('…');
     }
     shown
 }
 
-fn visible(c: char) -> impl Iterator<Item = char> {
+fn escape_control(c: char) -> impl Iterator<Item = char> {
     let escaped = c.is_control().then(|| c.escape_default());
     let plain = (!c.is_control()).then_some(c);
     escaped.into_iter().flatten().chain(plain)
@@ -306,7 +306,7 @@ mod tests {
         refused(&"[".repeat(100_000), "recursion limit");
         let within = |levels: usize, most| {
             let text = "[".repeat(levels - 1) + "{}" + &"]".repeat(levels - 1);
-            Json::parse_within(text.as_bytes(), most).map(|_| ()).map_err(|error| error.to_string())
+            Json::parse_with_max_depth(text.as_bytes(), most).map(|_| ()).map_err(|error| error.to_string())
         };
         assert_eq!((within(127, 127), within(3, 3), within(1, 1)), (Ok(()), Ok(()), Ok(())));
         assert_eq!(within(4, 3), Err("more than 3 levels at line 1 column 5".to_owned()));
@@ -316,7 +316,8 @@ mod tests {
     #[test]
     fn only_whole_64_bit_numbers_are_longs() {
         let json = Json::parse(b"[1,-9223372036854775808,9223372036854775808,1.0,1e2]").unwrap();
-        let numbers = [Json::Long(1), Json::Long(i64::MIN), Json::Number, Json::Number, Json::Number];
+        let numbers =
+            [Json::Long(1), Json::Long(i64::MIN), Json::OtherNumber, Json::OtherNumber, Json::OtherNumber];
         assert_eq!(json, Json::Array(numbers.to_vec()));
     }
 

@@ -4,13 +4,13 @@ use std::num::NonZero;
 use std::thread;
 
 /// Below so many items, a thread costs more than it saves.
-const WORTHWHILE: usize = 4_096;
+const MIN_ITEMS_FOR_THREADS: usize = 4_096;
 
 /// Splits the items into consecutive parts, works on them side by side, and returns the results in
 /// the order of the parts.
-pub fn map_parts<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+pub fn map_chunks<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     // To ask how many cores there are takes longer than a small change.
-    let threads = if items.len() < WORTHWHILE { 1 } else { cores() };
+    let threads = if items.len() < MIN_ITEMS_FOR_THREADS { 1 } else { cores() };
     if threads == 1 {
         return vec![work(items)];
     }

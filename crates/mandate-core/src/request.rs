@@ -4,26 +4,26 @@
 use smol_str::SmolStr;
 
 use super::json::{Object, quoted};
-use super::policies::Environment;
-use super::schema::{ActionId, EntityRef, Kind, Schema, Unresolved};
-use super::value::{Dialect, Record, Required, ValueReader};
+use super::policies::EnvironmentKey;
+use super::schema::{ActionId, EntityTypeId, EntityUid, Schema, Unresolved};
+use super::value::{Completeness, Dialect, Record, ValueReader};
 
 /// A question in a caller's words, from any transport.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    pub principal: Named<'a>,
+    pub principal: QuestionEntity<'a>,
     pub action: &'a str,
     /// Attributes of the action. Cedar's actions take none, so they join the context.
     pub action_properties: Option<&'a Object<'a>>,
-    pub resource: Named<'a>,
+    pub resource: QuestionEntity<'a>,
     pub context: Option<&'a Object<'a>>,
 }
 
 /// A principal or a resource in a caller's words.
 #[derive(Debug, Clone, Copy)]
-pub struct Named<'a> {
+pub struct QuestionEntity<'a> {
     /// The entity type, with its namespace or without.
-    pub kind: &'a str,
+    pub entity_type: &'a str,
     pub id: &'a str,
     /// The caller's own word about the entity; counts only where the operator said so.
     pub properties: Option<&'a Object<'a>>,
@@ -33,17 +33,17 @@ pub struct Named<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Request {
     pub action: ActionId,
-    pub principal: EntityRef,
-    pub resource: EntityRef,
+    pub principal: EntityUid,
+    pub resource: EntityUid,
     pub context: Record,
     /// The caller's description, where the entity's type is declared as described by callers.
-    pub principal_described: Option<Record>,
-    pub resource_described: Option<Record>,
+    pub principal_properties: Option<Record>,
+    pub resource_properties: Option<Record>,
 }
 
 /// The part of a question that an error is about. Transports name it in their own terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum RequestPart {
     PrincipalType,
     PrincipalId,
     PrincipalProperties,
@@ -59,7 +59,7 @@ pub enum Part {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RequestError {
-    pub part: Part,
+    pub part: RequestPart,
     /// Inside the part: `.channel`, `.roles[2]`; empty for the part itself.
     pub path: String,
     pub message: String,
@@ -67,33 +67,33 @@ pub struct RequestError {
 
 /// What a reader of questions has to know besides the schema.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct RequestLimits {
     /// The longest id of an entity, in bytes.
-    pub longest_id: usize,
+    pub max_id_bytes: usize,
     /// Kinds whose attributes callers may supply.
-    pub described_by_callers: Vec<Kind>,
+    pub described_by_callers: Vec<EntityTypeId>,
 }
 
-impl Reading {
+impl RequestLimits {
     /// The longest id that is accepted unless the operator says otherwise, in bytes.
-    pub const LONGEST_ID: usize = 512;
+    pub const DEFAULT_MAX_ID_BYTES: usize = 512;
 }
 
-impl Default for Reading {
+impl Default for RequestLimits {
     fn default() -> Self {
-        Self { longest_id: Self::LONGEST_ID, described_by_callers: Vec::new() }
+        Self { max_id_bytes: Self::DEFAULT_MAX_ID_BYTES, described_by_callers: Vec::new() }
     }
 }
 
 impl Request {
-    pub fn environment(&self) -> Environment {
-        (self.action, self.principal.kind, self.resource.kind)
+    pub fn environment(&self) -> EnvironmentKey {
+        (self.action, self.principal.entity_type, self.resource.entity_type)
     }
 
     /// About how many bytes the request takes.
-    pub fn size(&self) -> usize {
-        let described = [&self.principal_described, &self.resource_described].into_iter().flatten();
-        let records = described.chain([&self.context]).map(Record::size).sum::<usize>();
+    pub fn estimated_bytes(&self) -> usize {
+        let described = [&self.principal_properties, &self.resource_properties].into_iter().flatten();
+        let records = described.chain([&self.context]).map(Record::estimated_bytes).sum::<usize>();
         size_of::<Self>() + self.principal.id.len() + self.resource.id.len() + records
     }
 
@@ -101,27 +101,43 @@ impl Request {
     ///
     /// # Errors
     /// The first thing that has to be fixed before the question can be answered.
-    pub fn read(question: &Question<'_>, schema: &Schema, reading: &Reading) -> Result<Self, RequestError> {
+    pub fn from_question(
+        question: &Question<'_>,
+        schema: &Schema,
+        limits: &RequestLimits,
+    ) -> Result<Self, RequestError> {
         let action =
-            schema.action_named(question.action).map_err(|why| unknown_action(question.action, why))?;
-        let principal = entity(&question.principal, Part::PrincipalType, Part::PrincipalId, schema, reading)?;
-        let resource = entity(&question.resource, Part::ResourceType, Part::ResourceId, schema, reading)?;
-        applies(schema, action, &principal, &resource)?;
+            schema.resolve_action(question.action).map_err(|why| unknown_action(question.action, why))?;
+        let principal = resolve_entity(
+            &question.principal,
+            RequestPart::PrincipalType,
+            RequestPart::PrincipalId,
+            schema,
+            limits,
+        )?;
+        let resource = resolve_entity(
+            &question.resource,
+            RequestPart::ResourceType,
+            RequestPart::ResourceId,
+            schema,
+            limits,
+        )?;
+        check_applies_to(schema, action, &principal, &resource)?;
         Ok(Self {
-            context: context(question, schema, action, reading)?,
-            principal_described: described(
+            context: context(question, schema, action, limits)?,
+            principal_properties: properties(
                 &question.principal,
                 &principal,
-                Part::PrincipalProperties,
+                RequestPart::PrincipalProperties,
                 schema,
-                reading,
+                limits,
             )?,
-            resource_described: described(
+            resource_properties: properties(
                 &question.resource,
                 &resource,
-                Part::ResourceProperties,
+                RequestPart::ResourceProperties,
                 schema,
-                reading,
+                limits,
             )?,
             action,
             principal,
@@ -130,14 +146,14 @@ impl Request {
     }
 }
 
-fn error(part: Part, message: String) -> RequestError {
+fn error(part: RequestPart, message: String) -> RequestError {
     RequestError { part, path: String::new(), message }
 }
 
 fn unknown_action(name: &str, why: Unresolved) -> RequestError {
     let name = quoted(name);
     error(
-        Part::Action,
+        RequestPart::Action,
         match why {
             Unresolved::Unknown => format!("the schema has no action {name}"),
             Unresolved::Ambiguous => {
@@ -147,17 +163,17 @@ fn unknown_action(name: &str, why: Unresolved) -> RequestError {
     )
 }
 
-fn entity(
-    named: &Named<'_>,
-    kind_part: Part,
-    id_part: Part,
+fn resolve_entity(
+    question_entity: &QuestionEntity<'_>,
+    type_part: RequestPart,
+    id_part: RequestPart,
     schema: &Schema,
-    reading: &Reading,
-) -> Result<EntityRef, RequestError> {
-    let kind = schema.kind_named(named.kind).map_err(|why| {
-        let name = quoted(named.kind);
+    limits: &RequestLimits,
+) -> Result<EntityUid, RequestError> {
+    let entity_type = schema.resolve_entity_type(question_entity.entity_type).map_err(|why| {
+        let name = quoted(question_entity.entity_type);
         error(
-            kind_part,
+            type_part,
             match why {
                 Unresolved::Unknown => format!("the schema has no entity type {name}"),
                 Unresolved::Ambiguous => {
@@ -166,30 +182,33 @@ fn entity(
             },
         )
     })?;
-    if named.id.len() > reading.longest_id {
-        return Err(error(id_part, format!("longer than {} bytes", reading.longest_id)));
+    if question_entity.id.len() > limits.max_id_bytes {
+        return Err(error(id_part, format!("longer than {} bytes", limits.max_id_bytes)));
     }
-    Ok(EntityRef { kind, id: SmolStr::new(named.id) })
+    Ok(EntityUid { entity_type, id: SmolStr::new(question_entity.id) })
 }
 
-fn applies(
+fn check_applies_to(
     schema: &Schema,
     action: ActionId,
-    principal: &EntityRef,
-    resource: &EntityRef,
+    principal: &EntityUid,
+    resource: &EntityUid,
 ) -> Result<(), RequestError> {
     let info = schema.action(action);
-    let check = |part, kinds: &[Kind], kind: Kind, role| {
-        if kinds.contains(&kind) {
+    let check = |part, entity_types: &[EntityTypeId], entity_type: EntityTypeId, role| {
+        if entity_types.contains(&entity_type) {
             return Ok(());
         }
-        let wanted: Vec<String> = kinds.iter().map(|kind| format!("`{}`", schema.kind(*kind).name)).collect();
+        let wanted: Vec<String> = entity_types
+            .iter()
+            .map(|entity_type| format!("`{}`", schema.entity_type(*entity_type).name))
+            .collect();
         let wanted = if wanted.is_empty() { "nothing".to_owned() } else { wanted.join(", ") };
-        let (action, found) = (&info.name, &schema.kind(kind).name);
+        let (action, found) = (&info.name, &schema.entity_type(entity_type).name);
         Err(error(part, format!("`{action}` does not apply to the {role} `{found}`, only to {wanted}")))
     };
-    check(Part::PrincipalType, &info.principals, principal.kind, "principal type")?;
-    check(Part::ResourceType, &info.resources, resource.kind, "resource type")
+    check(RequestPart::PrincipalType, &info.principal_types, principal.entity_type, "principal type")?;
+    check(RequestPart::ResourceType, &info.resource_types, resource.entity_type, "resource type")
 }
 
 /// The context: the caller's own and the action's properties, read by the action's context type.
@@ -197,56 +216,62 @@ fn context(
     question: &Question<'_>,
     schema: &Schema,
     action: ActionId,
-    reading: &Reading,
+    limits: &RequestLimits,
 ) -> Result<Record, RequestError> {
-    let ty = &schema.action(action).context;
+    let ty = &schema.action(action).context_type;
     let empty = Object::default();
     let read = |object: Option<&Object<'_>>, part| {
-        let mut reader = ValueReader::of_caller(schema, reading.longest_id);
-        let record = reader.record(object.unwrap_or(&empty), ty, Required::Partial);
-        first_misfit(reader, part).map(|()| record)
+        let mut reader = ValueReader::for_request(schema, limits.max_id_bytes);
+        let record = reader.record(object.unwrap_or(&empty), ty, Completeness::Partial);
+        first_mismatch(reader, part).map(|()| record)
     };
-    let own = read(question.context, Part::Context)?;
-    let properties = read(question.action_properties, Part::ActionProperties)?;
+    let own = read(question.context, RequestPart::Context)?;
+    let properties = read(question.action_properties, RequestPart::ActionProperties)?;
     if let Some((name, _)) =
         properties.iter().find(|(name, value)| own.get(name).is_some_and(|v| v != *value))
     {
         let message = "given as the action's property and in the context, with different values".to_owned();
-        return Err(RequestError { part: Part::Context, path: format!(".{name}"), message });
+        return Err(RequestError { part: RequestPart::Context, path: format!(".{name}"), message });
     }
-    let record = own.overlaid(&properties);
-    missing(&record, ty, schema).map_or(Ok(record), Err)
+    let record = own.with_overrides(&properties);
+    missing_attribute(&record, ty, schema).map_or(Ok(record), Err)
 }
 
 /// The first required context attribute that is not there.
-fn missing(record: &Record, ty: &super::schema::RecordType, schema: &Schema) -> Option<RequestError> {
+fn missing_attribute(
+    record: &Record,
+    ty: &super::schema::RecordType,
+    schema: &Schema,
+) -> Option<RequestError> {
     let (name, attribute) =
         ty.iter().find(|(name, attribute)| attribute.required && record.get(name).is_none())?;
-    let wanted = ValueReader::new(schema, Dialect::Caller, "").describe(&attribute.ty);
+    let wanted = ValueReader::new(schema, Dialect::Request, "").expected(&attribute.ty);
     let message = format!("missing: it has to be {wanted}");
-    Some(RequestError { part: Part::Context, path: format!(".{name}"), message })
+    Some(RequestError { part: RequestPart::Context, path: format!(".{name}"), message })
 }
 
 /// The caller's description of an entity, if its type takes one and the caller gave one.
-fn described(
-    named: &Named<'_>,
-    entity: &EntityRef,
-    part: Part,
+fn properties(
+    question_entity: &QuestionEntity<'_>,
+    entity: &EntityUid,
+    part: RequestPart,
     schema: &Schema,
-    reading: &Reading,
+    limits: &RequestLimits,
 ) -> Result<Option<Record>, RequestError> {
-    let Some(properties) = named.properties.filter(|_| reading.described_by_callers.contains(&entity.kind))
+    let Some(properties) =
+        question_entity.properties.filter(|_| limits.described_by_callers.contains(&entity.entity_type))
     else {
         return Ok(None);
     };
-    let mut reader = ValueReader::of_caller(schema, reading.longest_id);
-    let record = reader.record(properties, &schema.kind(entity.kind).attributes, Required::Partial);
-    first_misfit(reader, part).map(|()| Some(record))
+    let mut reader = ValueReader::for_request(schema, limits.max_id_bytes);
+    let record =
+        reader.record(properties, &schema.entity_type(entity.entity_type).attributes, Completeness::Partial);
+    first_mismatch(reader, part).map(|()| Some(record))
 }
 
-fn first_misfit(reader: ValueReader<'_>, part: Part) -> Result<(), RequestError> {
-    match reader.misfits.into_iter().next() {
-        Some(misfit) => Err(RequestError { part, path: misfit.path, message: misfit.message }),
+fn first_mismatch(reader: ValueReader<'_>, part: RequestPart) -> Result<(), RequestError> {
+    match reader.mismatches.into_iter().next() {
+        Some(mismatch) => Err(RequestError { part, path: mismatch.path, message: mismatch.message }),
         None => Ok(()),
     }
 }

@@ -9,16 +9,16 @@ mod resolved;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID};
+use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID as CedarEntityUid};
 pub use declarations::Declarations;
 use smol_str::SmolStr;
 
+use super::diagnostics::{Diagnostics, SourceText};
 use super::digest::Digest;
-use super::fault::{Faults, SourceText};
 
 /// An entity type, as an index into its schema. Meaningless with any other schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Kind(u16);
+pub struct EntityTypeId(u16);
 
 /// An action, as an index into its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,37 +26,37 @@ pub struct ActionId(u16);
 
 /// An entity's name: its type and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EntityRef {
-    pub kind: Kind,
+pub struct EntityUid {
+    pub entity_type: EntityTypeId,
     pub id: SmolStr,
 }
 
 /// An entity's name that stands somewhere else, such as in a stored entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name<'a> {
-    pub kind: Kind,
+pub struct EntityUidRef<'a> {
+    pub entity_type: EntityTypeId,
     pub id: &'a str,
 }
 
-impl EntityRef {
-    pub fn name(&self) -> Name<'_> {
-        Name { kind: self.kind, id: &self.id }
+impl EntityUid {
+    pub fn as_uid_ref(&self) -> EntityUidRef<'_> {
+        EntityUidRef { entity_type: self.entity_type, id: &self.id }
     }
 }
 
-impl Name<'_> {
-    pub fn to_owned(self) -> EntityRef {
-        EntityRef { kind: self.kind, id: SmolStr::new(self.id) }
+impl EntityUidRef<'_> {
+    pub fn to_owned(self) -> EntityUid {
+        EntityUid { entity_type: self.entity_type, id: SmolStr::new(self.id) }
     }
 }
 
-impl Kind {
-    pub fn number(self) -> u16 {
+impl EntityTypeId {
+    pub fn as_u16(self) -> u16 {
         self.0
     }
 
     /// The kind of a number that [`Self::number`] gave, in the same schema.
-    pub fn of_number(number: u16) -> Self {
+    pub fn from_u16(number: u16) -> Self {
         Self(number)
     }
 }
@@ -67,7 +67,7 @@ pub enum Type {
     Bool,
     Long,
     String,
-    Entity(Kind),
+    Entity(EntityTypeId),
     Set(Box<Type>),
     Record(RecordType),
     Extension(Extension),
@@ -120,39 +120,39 @@ impl RecordType {
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     /// `@member_of_one("A, B")`: an entity has exactly one parent of each type named.
-    pub member_of_one: Vec<Kind>,
+    pub member_of_one: Vec<EntityTypeId>,
     /// `@only_member("attribute")`: only the entity that the attribute names may be directly in it.
     pub only_member: Option<SmolStr>,
 }
 
 /// An entity type's definition.
 #[derive(Debug)]
-pub struct KindInfo {
+pub struct EntityTypeDef {
     /// The full name, `Namespace::Type`.
     pub name: SmolStr,
     /// Eight bits of the digest of the name: the same wherever the name is.
-    pub mark: u8,
-    pub ty: EntityType,
+    pub name_hash: u8,
+    pub cedar_type: EntityType,
     /// The types that may be *direct* parents.
-    pub parents: Vec<Kind>,
+    pub parent_types: Vec<EntityTypeId>,
     pub attributes: RecordType,
-    pub tags: Option<Type>,
+    pub tag_type: Option<Type>,
     /// The ids of an enumerated type, which exist without being stored.
-    pub enumerated: Option<Vec<SmolStr>>,
+    pub enum_ids: Option<Vec<SmolStr>>,
     pub rules: Rules,
 }
 
 /// An action's definition.
 #[derive(Debug)]
-pub struct ActionInfo {
+pub struct ActionDef {
     /// The id, as callers write it.
     pub name: SmolStr,
-    pub uid: EntityUID,
-    pub principals: Vec<Kind>,
-    pub resources: Vec<Kind>,
-    pub context: RecordType,
+    pub uid: CedarEntityUid,
+    pub principal_types: Vec<EntityTypeId>,
+    pub resource_types: Vec<EntityTypeId>,
+    pub context_type: RecordType,
     /// The action and its groups as Cedar entities, for the slice of a decision.
-    pub entities: Vec<Arc<Entity>>,
+    pub self_and_groups: Vec<Arc<Entity>>,
 }
 
 /// A schema: all kinds and actions, by index and by the names that callers use.
@@ -160,23 +160,23 @@ pub struct ActionInfo {
 pub struct Schema {
     digest: Digest,
     cedar: cedar_policy::Schema,
-    kinds: Vec<KindInfo>,
-    actions: Vec<ActionInfo>,
+    entity_types: Vec<EntityTypeDef>,
+    actions: Vec<ActionDef>,
     /// The names of all attributes of entities, at any depth, sorted.
     symbols: Vec<SmolStr>,
     /// Full names, and short ones where only one namespace has them.
-    kind_names: Names<Kind>,
-    action_names: Names<ActionId>,
+    entity_type_names: NameIndex<EntityTypeId>,
+    action_names: NameIndex<ActionId>,
 }
 
-type Names<T> = HashMap<SmolStr, Named<T>, foldhash::fast::RandomState>;
+type NameIndex<T> = HashMap<SmolStr, NameEntry<T>, foldhash::fast::RandomState>;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy)]
-enum Named<T> {
-    One(T),
+enum NameEntry<T> {
+    Unique(T),
     /// The short name stands in several namespaces, so callers have to write the full one.
-    Several,
+    Ambiguous,
 }
 
 /// Why a name could not be resolved.
@@ -191,7 +191,7 @@ impl Schema {
     ///
     /// # Errors
     /// Everything that Cedar finds wrong, and every rule annotation that does not fit.
-    pub fn parse(source: &Arc<SourceText>) -> Result<(Self, Faults), Faults> {
+    pub fn parse(source: &Arc<SourceText>) -> Result<(Self, Diagnostics), Diagnostics> {
         resolved::parse(source)
     }
 
@@ -205,25 +205,25 @@ impl Schema {
     }
 
     #[expect(clippy::indexing_slicing, reason = "a Kind is only made by its schema, from an index in range")]
-    pub fn kind(&self, kind: Kind) -> &KindInfo {
-        &self.kinds[usize::from(kind.0)]
+    pub fn entity_type(&self, entity_type: EntityTypeId) -> &EntityTypeDef {
+        &self.entity_types[usize::from(entity_type.0)]
     }
 
     #[expect(
         clippy::indexing_slicing,
         reason = "an ActionId is only made by its schema, from an index in range"
     )]
-    pub fn action(&self, action: ActionId) -> &ActionInfo {
+    pub fn action(&self, action: ActionId) -> &ActionDef {
         &self.actions[usize::from(action.0)]
     }
 
     /// All kinds, by name.
-    pub fn kinds(&self) -> impl Iterator<Item = (Kind, &KindInfo)> {
-        (0..).map(Kind).zip(&self.kinds)
+    pub fn entity_types(&self) -> impl Iterator<Item = (EntityTypeId, &EntityTypeDef)> {
+        (0..).map(EntityTypeId).zip(&self.entity_types)
     }
 
     /// All actions, by name.
-    pub fn actions(&self) -> impl Iterator<Item = (ActionId, &ActionInfo)> {
+    pub fn actions(&self) -> impl Iterator<Item = (ActionId, &ActionDef)> {
         (0..).map(ActionId).zip(&self.actions)
     }
 
@@ -231,37 +231,40 @@ impl Schema {
     ///
     /// # Errors
     /// No such kind, or several when the namespace is left out.
-    pub fn kind_named(&self, name: &str) -> Result<Kind, Unresolved> {
-        resolve(&self.kind_names, name)
+    pub fn resolve_entity_type(&self, name: &str) -> Result<EntityTypeId, Unresolved> {
+        resolve(&self.entity_type_names, name)
     }
 
     /// The kind with this full name, namespace included.
-    pub fn kind_of_full_name(&self, name: &str) -> Option<Kind> {
-        self.kind_named(name).ok().filter(|kind| self.kind(*kind).name == name)
+    pub fn entity_type_by_full_name(&self, name: &str) -> Option<EntityTypeId> {
+        self.resolve_entity_type(name).ok().filter(|entity_type| self.entity_type(*entity_type).name == name)
     }
 
     /// The action that a caller names: by its id, or in full as `Namespace::Action::"id"`.
     ///
     /// # Errors
     /// No such action, or several when the namespace is left out.
-    pub fn action_named(&self, name: &str) -> Result<ActionId, Unresolved> {
+    pub fn resolve_action(&self, name: &str) -> Result<ActionId, Unresolved> {
         resolve(&self.action_names, name)
     }
 
     /// Whether the entity exists by the schema alone, as a value of an enumerated type.
-    pub fn enumerates(&self, entity: Name<'_>) -> bool {
-        self.kind(entity.kind).enumerated.as_ref().is_some_and(|ids| ids.iter().any(|id| id == entity.id))
+    pub fn is_enumerated(&self, entity: EntityUidRef<'_>) -> bool {
+        self.entity_type(entity.entity_type)
+            .enum_ids
+            .as_ref()
+            .is_some_and(|ids| ids.iter().any(|id| id == entity.id))
     }
 
     /// The entity's Cedar name.
-    pub fn uid(&self, entity: Name<'_>) -> EntityUID {
-        let ty = self.kind(entity.kind).ty.clone();
-        EntityUID::from_components(ty, Eid::new(entity.id), None)
+    pub fn cedar_uid(&self, entity: EntityUidRef<'_>) -> CedarEntityUid {
+        let ty = self.entity_type(entity.entity_type).cedar_type.clone();
+        CedarEntityUid::from_components(ty, Eid::new(entity.id), None)
     }
 
     /// The entity as Cedar writes it, for messages.
-    pub fn show(&self, entity: Name<'_>) -> String {
-        self.uid(entity).to_string()
+    pub fn uid_string(&self, entity: EntityUidRef<'_>) -> String {
+        self.cedar_uid(entity).to_string()
     }
 
     /// The number of an attribute's name, the same for the same name at any depth of any type.
@@ -274,23 +277,23 @@ impl Schema {
     }
 
     /// Whether an entity of one kind can be in one of another, directly or not; a kind is in itself.
-    pub fn can_be_in(&self, kind: Kind, ancestor: Kind) -> bool {
-        let mut reached = vec![kind];
+    pub fn can_be_in(&self, entity_type: EntityTypeId, ancestor: EntityTypeId) -> bool {
+        let mut reached = vec![entity_type];
         let mut next = 0;
         while let Some(at) = reached.get(next).copied() {
             next += 1;
-            let parents = self.kind(at).parents.iter().filter(|parent| !reached.contains(parent));
-            let parents: Vec<Kind> = parents.copied().collect();
+            let parents = self.entity_type(at).parent_types.iter().filter(|parent| !reached.contains(parent));
+            let parents: Vec<EntityTypeId> = parents.copied().collect();
             reached.extend(parents);
         }
         reached.contains(&ancestor)
     }
 }
 
-fn resolve<T: Copy>(names: &Names<T>, name: &str) -> Result<T, Unresolved> {
+fn resolve<T: Copy>(names: &NameIndex<T>, name: &str) -> Result<T, Unresolved> {
     match names.get(name) {
-        Some(Named::One(it)) => Ok(*it),
-        Some(Named::Several) => Err(Unresolved::Ambiguous),
+        Some(NameEntry::Unique(it)) => Ok(*it),
+        Some(NameEntry::Ambiguous) => Err(Unresolved::Ambiguous),
         None => Err(Unresolved::Unknown),
     }
 }

@@ -2,57 +2,57 @@
 
 use std::ops::Range;
 
-use super::entities::{Entities, Entity, Stored};
+use super::entities::{Entities, Entity, StoredEntity};
 use super::request::Request;
-use super::schema::{Name, Schema};
-use super::seen::Seen;
-use super::stamp::Stamp;
+use super::schema::{EntityUidRef, Schema};
+use super::small_set::SmallSet;
 use super::value::Record;
+use super::version::Version;
 
 /// What a decision reads of the entities, and a key that is equal only where all of that is.
 #[derive(Debug)]
 pub struct Slice<'a> {
     /// The entities whose attributes and ancestors policies can read; first the principal, then the
     /// resource.
-    pub loaded: Vec<Loaded<'a>>,
-    ancestors: Vec<Name<'a>>,
+    pub entities: Vec<SliceEntity<'a>>,
+    ancestors: Vec<EntityUidRef<'a>>,
     /// The stamps of all entities that were looked at, ancestors included, in the order of the walk.
     /// The walk depends on nothing but the request and what it finds, so equal stamps for an equal
     /// request mean equal content.
-    stamps: Vec<Stamp>,
+    versions: Vec<Version>,
 }
 
 /// An entity of a slice.
 #[derive(Debug)]
-pub struct Loaded<'a> {
-    pub name: Name<'a>,
+pub struct SliceEntity<'a> {
+    pub uid: EntityUidRef<'a>,
     /// `None` if it is not stored.
     pub entity: Option<&'a Entity>,
     /// What the caller says about it, where that counts. An entity that is both principal and
     /// resource can be loaded twice, once with each description.
-    pub described: Option<&'a Record>,
+    pub properties: Option<&'a Record>,
     ancestors: Range<usize>,
 }
 
 impl<'a> Slice<'a> {
-    pub fn stamps(&self) -> &[Stamp] {
-        &self.stamps
+    pub fn versions(&self) -> &[Version] {
+        &self.versions
     }
 
     /// The principal and the resource: only these are described by callers, and only these can be the
     /// same entity, loaded twice.
-    pub fn asked(&self) -> &[Loaded<'a>] {
-        self.loaded.get(..2).unwrap_or(&self.loaded)
+    pub fn principal_and_resource(&self) -> &[SliceEntity<'a>] {
+        self.entities.get(..2).unwrap_or(&self.entities)
     }
 
     /// All that the principal or the resource is in, directly or not.
-    pub fn above(&self, name: Name<'_>) -> &[Name<'a>] {
-        let loaded = self.asked().iter().find(|loaded| loaded.name == name);
+    pub fn ancestors_of(&self, uid: EntityUidRef<'_>) -> &[EntityUidRef<'a>] {
+        let loaded = self.principal_and_resource().iter().find(|loaded| loaded.uid == uid);
         loaded.map_or(&[], |loaded| self.ancestors(loaded))
     }
 
     /// All that a loaded entity is in, directly or not.
-    pub fn ancestors(&self, of: &Loaded<'_>) -> &[Name<'a>] {
+    pub fn ancestors(&self, of: &SliceEntity<'_>) -> &[EntityUidRef<'a>] {
         self.ancestors.get(of.ancestors.clone()).unwrap_or_default()
     }
 }
@@ -61,81 +61,81 @@ impl<'a> Slice<'a> {
 /// entity at all, but whether principal and resource exist still counts.
 pub fn gather<'a>(entities: &'a Entities, request: &'a Request, schema: &Schema, level: u32) -> Slice<'a> {
     let slice = Slice {
-        loaded: Vec::with_capacity(4),
+        entities: Vec::with_capacity(4),
         ancestors: Vec::with_capacity(8),
-        stamps: Vec::with_capacity(12),
+        versions: Vec::with_capacity(12),
     };
-    let mut walk = Walk { entities, schema, slice, loaded: Seen::default() };
-    walk.load(request.principal.name(), request.principal_described.as_ref());
-    walk.load(request.resource.name(), request.resource_described.as_ref());
+    let mut gatherer = Gatherer { entities, schema, slice, loaded: SmallSet::default() };
+    gatherer.load(request.principal.as_uid_ref(), request.principal_properties.as_ref());
+    gatherer.load(request.resource.as_uid_ref(), request.resource_properties.as_ref());
     let (mut references, mut next) = (Vec::new(), 0);
     for depth in 1..=level {
         if depth == 1 {
-            request.context.for_each_entity(&mut |name| references.push(name));
+            request.context.for_each_entity(&mut |uid| references.push(uid));
         } else {
-            let end = walk.slice.loaded.len();
-            for loaded in walk.slice.loaded.get(next..end).into_iter().flatten() {
-                loaded.references(&mut |name| references.push(name));
+            let end = gatherer.slice.entities.len();
+            for loaded in gatherer.slice.entities.get(next..end).into_iter().flatten() {
+                loaded.references(&mut |uid| references.push(uid));
             }
             next = end;
         }
-        for name in references.drain(..) {
-            walk.load(name, None);
+        for uid in references.drain(..) {
+            gatherer.load(uid, None);
         }
     }
-    walk.slice
+    gatherer.slice
 }
 
-struct Walk<'a, 's> {
+struct Gatherer<'a, 's> {
     entities: &'a Entities,
     schema: &'s Schema,
     slice: Slice<'a>,
-    loaded: Seen<Name<'a>>,
+    loaded: SmallSet<EntityUidRef<'a>>,
 }
 
-impl<'a> Walk<'a, '_> {
-    fn load(&mut self, name: Name<'a>, described: Option<&'a Record>) {
-        if !self.loaded.insert(name) && described.is_none() {
+impl<'a> Gatherer<'a, '_> {
+    fn load(&mut self, uid: EntityUidRef<'a>, properties: Option<&'a Record>) {
+        if !self.loaded.insert(uid) && properties.is_none() {
             return;
         }
-        let entity = self.look_up(name).map(|stored| &stored.entity);
+        let entity = self.look_up(uid).map(|stored| &stored.entity);
         let ancestors = entity.map_or(0..0, |entity| self.ancestors(entity));
-        self.slice.loaded.push(Loaded { name, entity, described, ancestors });
+        self.slice.entities.push(SliceEntity { uid, entity, properties, ancestors });
     }
 
-    fn look_up(&mut self, name: Name<'_>) -> Option<&'a Stored> {
+    fn look_up(&mut self, uid: EntityUidRef<'_>) -> Option<&'a StoredEntity> {
         // Who the schema enumerates is not stored, and in nothing.
-        if self.schema.kind(name.kind).enumerated.is_some() {
+        if self.schema.entity_type(uid.entity_type).enum_ids.is_some() {
             return None;
         }
-        let stored = self.entities.get(name);
-        self.slice.stamps.push(stored.map_or(Stamp::ABSENT, |stored| stored.stamp));
+        let stored = self.entities.get(uid);
+        self.slice.versions.push(stored.map_or(Version::ABSENT, |stored| stored.version));
         stored
     }
 
     /// Walks to all ancestors, breadth first.
     fn ancestors(&mut self, of: &'a Entity) -> Range<usize> {
         let start = self.slice.ancestors.len();
-        let mut seen = Seen::default();
-        self.slice.ancestors.extend(of.parents().filter(|name| seen.insert(*name)));
+        let mut seen = SmallSet::default();
+        self.slice.ancestors.extend(of.parents().filter(|uid| seen.insert(*uid)));
         let mut next = start;
-        while let Some(name) = self.slice.ancestors.get(next).copied() {
+        while let Some(uid) = self.slice.ancestors.get(next).copied() {
             next += 1;
-            if let Some(stored) = self.look_up(name) {
-                self.slice.ancestors.extend(stored.entity.parents().filter(|name| seen.insert(*name)));
+            if let Some(stored) = self.look_up(uid) {
+                self.slice.ancestors.extend(stored.entity.parents().filter(|uid| seen.insert(*uid)));
             }
         }
         start..next
     }
 }
 
-impl<'a> Loaded<'a> {
-    fn references(&self, found: &mut impl FnMut(Name<'a>)) {
+impl<'a> SliceEntity<'a> {
+    fn references(&self, found: &mut impl FnMut(EntityUidRef<'a>)) {
         if let Some(entity) = self.entity {
             entity.for_each_reference(found);
         }
-        if let Some(described) = self.described {
-            described.for_each_entity(found);
+        if let Some(properties) = self.properties {
+            properties.for_each_entity(found);
         }
     }
 }

@@ -2,39 +2,39 @@
 
 use std::sync::Arc;
 
-use super::clauses::Trial;
-use super::decide::{DecideError, decide, try_policies};
+use super::decide::{DecideError, decide, trace_policies};
 use super::decision::Decision;
-use super::entities::{Change, Entities};
-use super::fault::{Fault, Faults};
+use super::diagnostics::{Diagnostic, Diagnostics};
+use super::entities::{Entities, EntityChanges};
 use super::policies::Policies;
-use super::request::{Question, Reading, Request, RequestError};
+use super::request::{Question, Request, RequestError, RequestLimits};
 use super::schema::Schema;
 use super::slice::{Slice, gather};
-use super::stamp::Stamp;
+use super::trace::PolicyTrace;
+use super::version::Version;
 
 /// What an operator decides about reading questions.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct RequestConfig {
     /// The longest id of a principal or resource, in bytes.
-    pub longest_id: usize,
+    pub max_id_bytes: usize,
     /// Entity types, by name, whose attributes callers may supply.
     pub described_by_callers: Vec<String>,
 }
 
-impl Default for Terms {
+impl Default for RequestConfig {
     fn default() -> Self {
-        Self { longest_id: Reading::LONGEST_ID, described_by_callers: Vec::new() }
+        Self { max_id_bytes: RequestLimits::DEFAULT_MAX_ID_BYTES, described_by_callers: Vec::new() }
     }
 }
 
 /// Everything that an answer depends on, at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    stamp: Stamp,
+    version: Version,
     policies: Arc<Policies>,
     entities: Entities,
-    reading: Reading,
+    limits: RequestLimits,
 }
 
 impl Snapshot {
@@ -42,34 +42,34 @@ impl Snapshot {
     ///
     /// # Errors
     /// The terms name an entity type that the schema does not have.
-    pub fn new(policies: Arc<Policies>, terms: &Terms) -> Result<Self, Faults> {
-        let reading = reading(policies.schema(), terms)?;
-        Ok(Self { stamp: Stamp::fresh(), policies, entities: Entities::default(), reading })
+    pub fn new(policies: Arc<Policies>, config: &RequestConfig) -> Result<Self, Diagnostics> {
+        let limits = limits(policies.schema(), config)?;
+        Ok(Self { version: Version::new_unique(), policies, entities: Entities::default(), limits })
     }
 
     /// This snapshot with a change of its entities.
     ///
     /// # Errors
     /// Everything that is wrong with the change.
-    pub fn apply(&self, change: &Change) -> Result<Self, Faults> {
+    pub fn apply(&self, change: &EntityChanges) -> Result<Self, Diagnostics> {
         let entities = self.entities.apply(change, self.policies.schema())?;
-        Ok(Self { stamp: Stamp::fresh(), entities, ..self.clone() })
+        Ok(Self { version: Version::new_unique(), entities, ..self.clone() })
     }
 
     /// This snapshot with other policies of the same schema; the entities stay as they are.
     ///
     /// # Errors
     /// The policies were validated against another schema.
-    pub fn with_policies(&self, policies: Arc<Policies>) -> Result<Self, Faults> {
+    pub fn with_policies(&self, policies: Arc<Policies>) -> Result<Self, Diagnostics> {
         if policies.schema().digest() != self.policies.schema().digest() {
-            return Err(Fault::error("the schema differs, so the entities have to be read again").into());
+            return Err(Diagnostic::error("the schema differs, so the entities have to be read again").into());
         }
-        Ok(Self { stamp: Stamp::fresh(), policies, ..self.clone() })
+        Ok(Self { version: Version::new_unique(), policies, ..self.clone() })
     }
 
-    /// Nothing that differs from this snapshot has its stamp.
-    pub fn stamp(&self) -> Stamp {
-        self.stamp
+    /// Nothing that differs from this snapshot has its version.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     pub fn policies(&self) -> &Arc<Policies> {
@@ -88,8 +88,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// What has to be fixed before the question can be answered.
-    pub fn read(&self, question: &Question<'_>) -> Result<Request, RequestError> {
-        Request::read(question, self.schema(), &self.reading)
+    pub fn request_from_question(&self, question: &Question<'_>) -> Result<Request, RequestError> {
+        Request::from_question(question, self.schema(), &self.limits)
     }
 
     /// The entities that a decision on the request can read.
@@ -110,29 +110,35 @@ impl Snapshot {
     ///
     /// # Errors
     /// A defect of this program; see [`DecideError`].
-    pub fn try_policies(&self, request: &Request, slice: &Slice<'_>) -> Result<Vec<Trial>, DecideError> {
-        try_policies(&self.policies, request, slice)
+    pub fn trace_policies(
+        &self,
+        request: &Request,
+        slice: &Slice<'_>,
+    ) -> Result<Vec<PolicyTrace>, DecideError> {
+        trace_policies(&self.policies, request, slice)
     }
 }
 
-fn reading(schema: &Schema, terms: &Terms) -> Result<Reading, Faults> {
-    let mut faults = Faults::default();
+fn limits(schema: &Schema, config: &RequestConfig) -> Result<RequestLimits, Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
     let mut described_by_callers = Vec::new();
-    for name in &terms.described_by_callers {
-        match schema.kind_named(name) {
-            Ok(kind) if schema.kind(kind).enumerated.is_some() => faults.push(
-                Fault::error(format!("`{name}` is enumerated: the schema alone says which ones there are"))
-                    .help("leave it out of `described-by-callers`"),
+    for name in &config.described_by_callers {
+        match schema.resolve_entity_type(name) {
+            Ok(entity_type) if schema.entity_type(entity_type).enum_ids.is_some() => diagnostics.push(
+                Diagnostic::error(format!(
+                    "`{name}` is enumerated: the schema alone says which ones there are"
+                ))
+                .help("leave it out of `described-by-callers`"),
             ),
-            Ok(kind) => described_by_callers.push(kind),
-            Err(_) => faults.push(
-                Fault::error(format!(
+            Ok(entity_type) => described_by_callers.push(entity_type),
+            Err(_) => diagnostics.push(
+                Diagnostic::error(format!(
                     "the schema has no entity type `{name}`, so callers cannot describe it"
                 ))
                 .help("correct `described-by-callers`, or the schema"),
             ),
         }
     }
-    faults.into_result()?;
-    Ok(Reading { longest_id: terms.longest_id, described_by_callers })
+    diagnostics.into_result()?;
+    Ok(RequestLimits { max_id_bytes: config.max_id_bytes, described_by_callers })
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::cedar;
-use super::fault::Faults;
-use super::json::{Json, Object, legible, listed, quoted};
-use super::schema::{EntityRef, Extension, Kind, Name, RecordType, Schema, Type, Unresolved};
+use super::diagnostics::Diagnostics;
+use super::json::{Json, Object, escape_and_truncate, quoted, quoted_list};
+use super::schema::{EntityTypeId, EntityUid, EntityUidRef, Extension, RecordType, Schema, Type, Unresolved};
 
 /// A value in canonical form: equal values are equal here, whatever their text looked like.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +17,7 @@ pub enum Value {
     Bool(bool),
     Long(i64),
     String(SmolStr),
-    Entity(EntityRef),
+    Entity(EntityUid),
     /// Sorted, without repetition.
     Set(Arc<[Value]>),
     Record(Record),
@@ -61,7 +61,7 @@ impl Record {
 
     /// This record with another's values in place of its own.
     #[must_use]
-    pub fn overlaid(&self, over: &Self) -> Self {
+    pub fn with_overrides(&self, over: &Self) -> Self {
         if over.0.is_empty() {
             return self.clone();
         }
@@ -69,31 +69,31 @@ impl Record {
     }
 
     /// About how many bytes the record takes.
-    pub fn size(&self) -> usize {
-        self.0.iter().map(|(name, value)| size_of_val(name) + name.len() + value.size()).sum()
+    pub fn estimated_bytes(&self) -> usize {
+        self.0.iter().map(|(name, value)| size_of_val(name) + name.len() + value.estimated_bytes()).sum()
     }
 
     /// Every entity that stands in the record, at any depth.
-    pub fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(Name<'a>)) {
+    pub fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(EntityUidRef<'a>)) {
         self.0.iter().for_each(|(_, value)| value.for_each_entity(found));
     }
 }
 
 impl Value {
-    fn size(&self) -> usize {
+    fn estimated_bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
                 Self::String(text) | Self::Extension(_, text) => text.len(),
                 Self::Entity(entity) => entity.id.len(),
-                Self::Set(items) => items.iter().map(Self::size).sum(),
-                Self::Record(record) => record.size(),
+                Self::Set(items) => items.iter().map(Self::estimated_bytes).sum(),
+                Self::Record(record) => record.estimated_bytes(),
                 Self::Bool(_) | Self::Long(_) => 0,
             }
     }
 
-    fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(Name<'a>)) {
+    fn for_each_entity<'a>(&'a self, found: &mut impl FnMut(EntityUidRef<'a>)) {
         match self {
-            Self::Entity(entity) => found(entity.name()),
+            Self::Entity(entity) => found(entity.as_uid_ref()),
             Self::Set(items) => items.iter().for_each(|item| item.for_each_entity(found)),
             Self::Record(record) => record.for_each_entity(found),
             Self::Bool(_) | Self::Long(_) | Self::String(_) | Self::Extension(..) => {}
@@ -105,15 +105,15 @@ impl Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// Cedar's entity format: full type names, no attribute that the schema does not know.
-    Stored,
+    EntityFile,
     /// What callers send: an entity may be a plain string, a type name may leave out its namespace,
     /// and attributes that the schema does not know are ignored.
-    Caller,
+    Request,
 }
 
 /// A value that does not fit its type: where inside what was read, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misfit {
+pub struct TypeMismatch {
     /// Dotted, with indices in brackets: `roles[2].id`; empty for the value itself.
     pub path: String,
     pub message: String,
@@ -123,22 +123,22 @@ pub struct Misfit {
 pub struct ValueReader<'s> {
     schema: &'s Schema,
     dialect: Dialect,
-    longest_id: usize,
+    max_id_bytes: usize,
     /// How many values may still be read.
-    affordable: usize,
+    values_left: usize,
     /// How many bytes of text may still be read.
-    affordable_text: usize,
+    text_bytes_left: usize,
     path: String,
-    /// What did not fit, the first [`Faults::KEPT`] of it.
-    pub misfits: Vec<Misfit>,
+    /// What did not fit, the first [`Diagnostics::MAX_KEPT`] of it.
+    pub mismatches: Vec<TypeMismatch>,
 }
 
 /// The most members that an object of a caller's may have, and the most values that are read of one
 /// part of a question: it can be read again for every item of a batch.
-pub const MOST_MEMBERS: usize = 256;
+pub const MAX_VALUES: usize = 256;
 
 /// The most bytes of text that are read of one part of a question, for the same reason.
-pub const MOST_TEXT: usize = 64 * 1024;
+pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 
 impl<'s> ValueReader<'s> {
     /// A reader whose paths begin with `root`.
@@ -146,44 +146,45 @@ impl<'s> ValueReader<'s> {
         Self {
             schema,
             dialect,
-            longest_id: usize::MAX,
-            affordable: usize::MAX,
-            affordable_text: usize::MAX,
+            max_id_bytes: usize::MAX,
+            values_left: usize::MAX,
+            text_bytes_left: usize::MAX,
             path: root.to_owned(),
-            misfits: Vec::new(),
+            mismatches: Vec::new(),
         }
     }
 
     /// A reader of what a caller sends, whose entities' ids have at most so many bytes.
-    pub fn of_caller(schema: &'s Schema, longest_id: usize) -> Self {
-        let (affordable, affordable_text) = (MOST_MEMBERS, MOST_TEXT);
-        Self { longest_id, affordable, affordable_text, ..Self::new(schema, Dialect::Caller, "") }
+    pub fn for_request(schema: &'s Schema, max_id_bytes: usize) -> Self {
+        let (values_left, text_bytes_left) = (MAX_VALUES, MAX_TEXT_BYTES);
+        Self { max_id_bytes, values_left, text_bytes_left, ..Self::new(schema, Dialect::Request, "") }
     }
 
-    /// The attributes of a record type. What does not fit is left out and noted in `misfits`.
-    pub fn record(&mut self, object: &Object<'_>, ty: &RecordType, required: Required) -> Record {
+    /// The attributes of a record type. What does not fit is left out and noted in `mismatches`.
+    pub fn record(&mut self, object: &Object<'_>, ty: &RecordType, required: Completeness) -> Record {
         let mut values = Vec::new();
-        if !self.affords(object.len()) {
+        if !self.take_values(object.len()) {
             return Record::default();
         }
         for (name, json) in object.iter() {
             match ty.get(name) {
                 Some(attribute) => {
-                    let value = self.at(Step::Member(name), |reader| reader.value(json, &attribute.ty));
+                    let value =
+                        self.descend(PathStep::Member(name), |reader| reader.value(json, &attribute.ty));
                     values.extend(value.map(|value| (SmolStr::new(name), value)));
                 }
-                None if self.dialect == Dialect::Caller => {}
-                None => self.at(Step::Member(name), |reader| {
-                    reader.misfit("the schema does not know this attribute".to_owned());
+                None if self.dialect == Dialect::Request => {}
+                None => self.descend(PathStep::Member(name), |reader| {
+                    reader.report_mismatch("the schema does not know this attribute".to_owned());
                 }),
             }
         }
-        if required == Required::All {
+        if required == Completeness::Full {
             for (name, attribute) in ty.iter() {
                 if attribute.required && object.get(name).is_none() {
-                    let wanted = self.describe(&attribute.ty);
-                    self.at(Step::Member(name), |reader| {
-                        reader.misfit(format!("missing: it has to be {wanted}"));
+                    let wanted = self.expected(&attribute.ty);
+                    self.descend(PathStep::Member(name), |reader| {
+                        reader.report_mismatch(format!("missing: it has to be {wanted}"));
                     });
                 }
             }
@@ -199,21 +200,21 @@ impl<'s> ValueReader<'s> {
             (Type::String, Json::String(text)) => self.text(text),
             (Type::Set(element), Json::Array(items)) => Some(self.set(items, element)),
             (Type::Record(record), Json::Object(object)) => {
-                Some(Value::Record(self.record(object, record, Required::All)))
+                Some(Value::Record(self.record(object, record, Completeness::Full)))
             }
-            (Type::Entity(kind), json) => self.entity(json, *kind).map(Value::Entity),
+            (Type::Entity(entity_type), json) => self.entity(json, *entity_type).map(Value::Entity),
             (Type::Extension(extension), json) => self.extension(json, *extension),
-            (ty, json) => self.wrong(ty, json),
+            (ty, json) => self.report_wrong_type(ty, json),
         }
     }
 
     fn set(&mut self, items: &[Json<'_>], element: &Type) -> Value {
-        if !self.affords(items.len()) {
+        if !self.take_values(items.len()) {
             return Value::Set(Arc::default());
         }
         let mut values = Vec::with_capacity(items.len());
         for (n, item) in items.iter().enumerate() {
-            values.extend(self.at(Step::Index(n), |reader| reader.value(item, element)));
+            values.extend(self.descend(PathStep::Index(n), |reader| reader.value(item, element)));
         }
         values.sort();
         values.dedup();
@@ -221,66 +222,73 @@ impl<'s> ValueReader<'s> {
     }
 
     /// An entity of a known kind.
-    fn entity(&mut self, json: &Json<'_>, kind: Kind) -> Option<EntityRef> {
+    fn entity(&mut self, json: &Json<'_>, entity_type: EntityTypeId) -> Option<EntityUid> {
         let entity = match json {
-            Json::String(id) if self.dialect == Dialect::Caller => EntityRef { kind, id: SmolStr::new(id) },
-            Json::Object(object) => self.entity_of_object(object)?,
-            _ => return self.wrong(&Type::Entity(kind), json),
+            Json::String(id) if self.dialect == Dialect::Request => {
+                EntityUid { entity_type, id: SmolStr::new(id) }
+            }
+            Json::Object(object) => self.entity_uid_from_object(object)?,
+            _ => return self.report_wrong_type(&Type::Entity(entity_type), json),
         };
-        if entity.kind != kind {
-            let (wanted, found) = (&self.schema.kind(kind).name, &self.schema.kind(entity.kind).name);
-            self.misfit(format!("has to be an entity of type `{wanted}`, found one of type `{found}`"));
+        if entity.entity_type != entity_type {
+            let (wanted, found) = (
+                &self.schema.entity_type(entity_type).name,
+                &self.schema.entity_type(entity.entity_type).name,
+            );
+            self.report_mismatch(format!(
+                "has to be an entity of type `{wanted}`, found one of type `{found}`"
+            ));
             return None;
         }
-        self.known_id(&entity).then_some(entity)
+        self.check_id(&entity).then_some(entity)
     }
 
     /// An entity of any kind, as `{"type", "id"}`, with `__entity` around it or not.
-    pub fn entity_of_object(&mut self, object: &Object<'_>) -> Option<EntityRef> {
+    pub fn entity_uid_from_object(&mut self, object: &Object<'_>) -> Option<EntityUid> {
         let object = match object.get("__entity") {
             Some(Json::Object(inner)) if object.len() == 1 => inner,
-            Some(_) => return self.no_entity(),
+            Some(_) => return self.report_not_an_entity(),
             None => object,
         };
-        let strict = self.dialect == Dialect::Stored;
+        let strict = self.dialect == Dialect::EntityFile;
         if strict && object.len() != 2 {
-            return self.no_entity();
+            return self.report_not_an_entity();
         }
         let (Some(name), Some(id)) =
             (object.get("type").and_then(Json::as_str), object.get("id").and_then(Json::as_str))
         else {
-            return self.no_entity();
+            return self.report_not_an_entity();
         };
-        let kind = match self.dialect {
-            Dialect::Stored => self.schema.kind_of_full_name(name).ok_or(Unresolved::Unknown),
-            Dialect::Caller => self.schema.kind_named(name),
+        let entity_type = match self.dialect {
+            Dialect::EntityFile => self.schema.entity_type_by_full_name(name).ok_or(Unresolved::Unknown),
+            Dialect::Request => self.schema.resolve_entity_type(name),
         };
-        if let Ok(kind) = kind {
-            return Some(EntityRef { kind, id: SmolStr::new(id) });
+        if let Ok(entity_type) = entity_type {
+            return Some(EntityUid { entity_type, id: SmolStr::new(id) });
         }
-        self.misfit(format!("the schema has no entity type {}", quoted(name)));
+        self.report_mismatch(format!("the schema has no entity type {}", quoted(name)));
         None
     }
 
-    fn no_entity(&mut self) -> Option<EntityRef> {
-        self.misfit("an entity has to be an object with the strings `type` and `id`".to_owned());
+    fn report_not_an_entity(&mut self) -> Option<EntityUid> {
+        self.report_mismatch("an entity has to be an object with the strings `type` and `id`".to_owned());
         None
     }
 
     /// Whether an entity's id is one that its type allows; noted if not.
-    pub fn known_id(&mut self, entity: &EntityRef) -> bool {
-        let info = self.schema.kind(entity.kind);
-        if entity.id.len() > self.longest_id {
-            self.misfit(format!("the id is longer than {} bytes", self.longest_id));
+    pub fn check_id(&mut self, entity: &EntityUid) -> bool {
+        let info = self.schema.entity_type(entity.entity_type);
+        if entity.id.len() > self.max_id_bytes {
+            self.report_mismatch(format!("the id is longer than {} bytes", self.max_id_bytes));
             return false;
         }
-        match &info.enumerated {
+        match &info.enum_ids {
             Some(ids) if !ids.contains(&entity.id) => {
-                self.misfit(format!(
+                self.report_mismatch(format!(
                     "{} is no `{}`: it has to be one of {}",
                     quoted(&entity.id),
                     info.name,
-                    listed(ids)
+                    quoted_list(ids)
                 ));
                 false
             }
@@ -290,23 +298,23 @@ impl<'s> ValueReader<'s> {
 
     fn extension(&mut self, json: &Json<'_>, extension: Extension) -> Option<Value> {
         let Some(text) = extension_text(json, extension) else {
-            return self.wrong(&Type::Extension(extension), json);
+            return self.report_wrong_type(&Type::Extension(extension), json);
         };
-        if cedar::constructed(extension, text).is_err() {
-            self.misfit(format!("{} is no valid `{}`", quoted(text), extension.constructor()));
+        if cedar::extension_value(extension, text).is_err() {
+            self.report_mismatch(format!("{} is no valid `{}`", quoted(text), extension.constructor()));
             return None;
         }
         Some(Value::Extension(extension, SmolStr::new(text)))
     }
 
-    fn wrong<T>(&mut self, ty: &Type, json: &Json<'_>) -> Option<T> {
-        let wanted = self.describe(ty);
-        self.misfit(format!("has to be {wanted}, found {}", json.kind()));
+    fn report_wrong_type<T>(&mut self, ty: &Type, json: &Json<'_>) -> Option<T> {
+        let wanted = self.expected(ty);
+        self.report_mismatch(format!("has to be {wanted}, found {}", json.describe()));
         None
     }
 
     /// What a type wants, with its article, for messages.
-    pub fn describe(&self, ty: &Type) -> String {
+    pub fn expected(&self, ty: &Type) -> String {
         match ty {
             Type::Bool => "a boolean".to_owned(),
             Type::Long => "a 64-bit whole number".to_owned(),
@@ -314,23 +322,23 @@ impl<'s> ValueReader<'s> {
             Type::Set(_) => "an array".to_owned(),
             Type::Record(_) => "an object".to_owned(),
             Type::Extension(extension) => format!("a string that `{}` can read", extension.constructor()),
-            Type::Entity(kind) => match &self.schema.kind(*kind).enumerated {
-                Some(ids) => format!("one of {}", listed(ids)),
-                None => format!("an entity of type `{}`", self.schema.kind(*kind).name),
+            Type::Entity(entity_type) => match &self.schema.entity_type(*entity_type).enum_ids {
+                Some(ids) => format!("one of {}", quoted_list(ids)),
+                None => format!("an entity of type `{}`", self.schema.entity_type(*entity_type).name),
             },
         }
     }
 
-    /// Reads something deeper; misfits found there carry the longer path.
-    pub fn at<T>(&mut self, step: Step<'_>, read: impl FnOnce(&mut Self) -> T) -> T {
+    /// Reads something deeper; mismatches found there carry the longer path.
+    pub fn descend<T>(&mut self, step: PathStep<'_>, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         match step {
-            Step::Member(name) => {
-                let first = self.path.is_empty() && self.dialect == Dialect::Stored;
+            PathStep::Member(name) => {
+                let first = self.path.is_empty() && self.dialect == Dialect::EntityFile;
                 self.path.push_str(if first { "" } else { "." });
                 self.path.push_str(name);
             }
-            Step::Index(n) => {
+            PathStep::Index(n) => {
                 // Writing to a string does not fail.
                 let _ = write!(self.path, "[{n}]");
             }
@@ -340,29 +348,31 @@ impl<'s> ValueReader<'s> {
         value
     }
 
-    pub fn misfit(&mut self, message: String) {
+    pub fn report_mismatch(&mut self, message: String) {
         // Nobody reads more, and finding the place of each costs.
-        if self.misfits.len() < Faults::KEPT {
+        if self.mismatches.len() < Diagnostics::MAX_KEPT {
             // A path is made of what others wrote.
-            self.misfits.push(Misfit { path: legible(&self.path, 256), message });
+            self.mismatches.push(TypeMismatch { path: escape_and_truncate(&self.path, 256), message });
         }
     }
 
     fn text(&mut self, text: &str) -> Option<Value> {
-        let left = self.affordable_text.checked_sub(text.len());
-        self.affordable_text = left.unwrap_or(0);
+        let left = self.text_bytes_left.checked_sub(text.len());
+        self.text_bytes_left = left.unwrap_or(0);
         if left.is_none() {
-            self.misfit(format!("too long: at most {MOST_TEXT} bytes of text are read in all"));
+            self.report_mismatch(format!("too long: at most {MAX_TEXT_BYTES} bytes of text are read in all"));
         }
         left.map(|_| Value::String(SmolStr::new(text)))
     }
 
     /// Takes so many values from what may be read; if that is too many, it is noted, and none is read.
-    fn affords(&mut self, values: usize) -> bool {
-        let left = self.affordable.checked_sub(values);
-        self.affordable = left.unwrap_or(0);
+    fn take_values(&mut self, values: usize) -> bool {
+        let left = self.values_left.checked_sub(values);
+        self.values_left = left.unwrap_or(0);
         if left.is_none() {
-            self.misfit(format!("has {values} members; at most {MOST_MEMBERS} values are read in all"));
+            self.report_mismatch(format!(
+                "has {values} members; at most {MAX_VALUES} values are read in all"
+            ));
         }
         left.is_some()
     }
@@ -370,15 +380,15 @@ impl<'s> ValueReader<'s> {
 
 /// A step of a path.
 #[derive(Debug, Clone, Copy)]
-pub enum Step<'a> {
+pub enum PathStep<'a> {
     Member(&'a str),
     Index(usize),
 }
 
 /// Whether attributes that the type requires have to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Required {
-    All,
+pub enum Completeness {
+    Full,
     /// Only some are given; the rest comes from elsewhere.
     Partial,
 }

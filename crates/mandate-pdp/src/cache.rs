@@ -9,7 +9,7 @@ use foldhash::quality::RandomState;
 
 use mandate_core::decision::Decision;
 use mandate_core::request::Request;
-use mandate_core::stamp::Stamp;
+use mandate_core::version::Version;
 
 /// Decisions by their requests, the least useful dropped first.
 pub struct Cache(moka::sync::Cache<Request, Arc<CacheEntry>, RandomState>);
@@ -17,8 +17,8 @@ pub struct Cache(moka::sync::Cache<Request, Arc<CacheEntry>, RandomState>);
 /// A decision, and what it was made from besides the request.
 pub struct CacheEntry {
     decision: Arc<Decision>,
-    policies: Stamp,
-    entities: Box<[Stamp]>,
+    policies: Version,
+    entities: Box<[Version]>,
     /// The snapshot in which this was last seen to hold. As long as that one is in use, nothing has
     /// to be gathered to know that it still does.
     last_valid_in: AtomicU64,
@@ -31,26 +31,31 @@ const ENTRY_BYTES: usize = 1024;
 const MAX_ENTRY_BYTES: usize = 16 * ENTRY_BYTES;
 
 impl CacheEntry {
-    pub fn new(decision: Arc<Decision>, snapshot: Stamp, policies: Stamp, entities: &[Stamp]) -> Self {
+    pub fn new(decision: Arc<Decision>, snapshot: Version, policies: Version, entities: &[Version]) -> Self {
         Self {
             decision,
             policies,
             entities: entities.into(),
-            last_valid_in: AtomicU64::new(snapshot.number()),
+            last_valid_in: AtomicU64::new(snapshot.as_u64()),
         }
     }
 
     /// The decision, if it was seen to hold in this snapshot.
-    pub fn if_valid_in(&self, snapshot: Stamp) -> Option<&Arc<Decision>> {
-        (self.last_valid_in.load(Ordering::Relaxed) == snapshot.number()).then_some(&self.decision)
+    pub fn if_valid_in(&self, snapshot: Version) -> Option<&Arc<Decision>> {
+        (self.last_valid_in.load(Ordering::Relaxed) == snapshot.as_u64()).then_some(&self.decision)
     }
 
     /// The decision, if it was made from these policies and entities; it is seen to hold from now on.
-    pub fn revalidate(&self, snapshot: Stamp, policies: Stamp, entities: &[Stamp]) -> Option<Arc<Decision>> {
+    pub fn revalidate(
+        &self,
+        snapshot: Version,
+        policies: Version,
+        entities: &[Version],
+    ) -> Option<Arc<Decision>> {
         if self.policies != policies || *self.entities != *entities {
             return None;
         }
-        self.last_valid_in.store(snapshot.number(), Ordering::Relaxed);
+        self.last_valid_in.store(snapshot.as_u64(), Ordering::Relaxed);
         Some(Arc::clone(&self.decision))
     }
 }
@@ -84,5 +89,5 @@ impl Cache {
 }
 
 fn size(request: &Request, entry: &CacheEntry) -> usize {
-    request.size() + size_of_val(&*entry.entities) + entry.decision.size()
+    request.estimated_bytes() + size_of_val(&*entry.entities) + entry.decision.estimated_bytes()
 }

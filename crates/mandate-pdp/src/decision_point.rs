@@ -7,6 +7,7 @@ use arc_swap::Guard;
 use mandate_core::Snapshot;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome};
+use mandate_core::policies::Effect;
 use mandate_core::request::{Question, Request, RequestError};
 use mandate_core::schema::ActionId;
 use mandate_core::slice::Slice;
@@ -168,7 +169,7 @@ impl View<'_> {
         decision: &Decision,
         budget: &mut Budget,
     ) -> Result<Explanation, PdpError> {
-        let request = self.snapshot().read(question)?;
+        let request = self.snapshot().request_from_question(question)?;
         let explanation = explain(self.snapshot(), &request, decision, budget).map_err(PdpError::from);
         explanation.inspect_err(|error| self.failed(error))
     }
@@ -217,25 +218,25 @@ impl View<'_> {
     /// The decision, and whether it was in the cache, if there is one.
     fn decide_cached(&self, question: &Question<'_>) -> Result<(Arc<Decision>, Option<bool>), PdpError> {
         let snapshot = self.snapshot();
-        let request = snapshot.read(question)?;
+        let request = snapshot.request_from_question(question)?;
         let Some(cache) = &self.pdp.cache else {
             let slice = snapshot.gather(&request);
             return Ok((self.decide_uncached(&request, &slice)?, None));
         };
-        let (in_use, policies) = (snapshot.stamp(), snapshot.policies().stamp());
+        let (in_use, policies) = (snapshot.version(), snapshot.policies().version());
         let entry = cache.get(&request);
         if let Some(decision) = entry.as_ref().and_then(|entry| entry.if_valid_in(in_use)) {
             return Ok((Arc::clone(decision), Some(true)));
         }
         let slice = snapshot.gather(&request);
-        if let Some(decision) = entry.and_then(|entry| entry.revalidate(in_use, policies, slice.stamps())) {
+        if let Some(decision) = entry.and_then(|entry| entry.revalidate(in_use, policies, slice.versions())) {
             return Ok((decision, Some(true)));
         }
         let decision = self.decide_uncached(&request, &slice)?;
         let unknown = matches!(decision.outcome, Outcome::UnknownPrincipal | Outcome::UnknownResource);
         // Unknown entities are found out quickly, and callers can make up any number of them.
         if decision.errors.is_empty() && !unknown {
-            let entry = CacheEntry::new(Arc::clone(&decision), in_use, policies, slice.stamps());
+            let entry = CacheEntry::new(Arc::clone(&decision), in_use, policies, slice.versions());
             cache.insert(request, entry);
         }
         Ok((decision, Some(false)))
@@ -250,13 +251,13 @@ impl View<'_> {
     /// Counts and logs the policies that could not be evaluated for a decision.
     fn policies_failed(&self, decision: &Decision) {
         for error in &decision.errors {
-            self.pdp.metrics.count_policy_error(error.policy.forbids);
+            self.pdp.metrics.count_policy_error(error.policy.effect == Effect::Forbid);
         }
         let Some(error) = decision.errors.first() else { return };
         // A caller can repeat a failing request at will, and must not fill the log with it.
         if self.pdp.status.may_log_warning() {
             let denied = matches!(decision.outcome, Outcome::ForbidFailed(_));
-            tracing::warn!(policy = %error.policy.id, forbids = error.policy.forbids, denied, error = error.message, "a policy could not be evaluated");
+            tracing::warn!(policy = %error.policy.id, forbids = (error.policy.effect == Effect::Forbid), denied, error = error.message, "a policy could not be evaluated");
         }
     }
 

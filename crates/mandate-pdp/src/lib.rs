@@ -35,10 +35,10 @@ pub use trigger::ReloadTrigger;
 pub mod embed {
     pub use mandate_core::Snapshot;
     pub use mandate_core::decision::{Decision, Outcome};
-    pub use mandate_core::entities::{Change, Origin, Progress, read_file};
-    pub use mandate_core::fault::{Fault, Faults, SourceText};
+    pub use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+    pub use mandate_core::entities::{EntityChanges, LoadProgress, Origin, parse_entity_file};
     pub use mandate_core::policies::Policies;
-    pub use mandate_core::request::{Named, Question};
+    pub use mandate_core::request::{Question, QuestionEntity};
     pub use mandate_core::schema::Schema;
-    pub use mandate_core::snapshot::Terms;
+    pub use mandate_core::snapshot::RequestConfig;
 }

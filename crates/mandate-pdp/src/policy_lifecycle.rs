@@ -1,8 +1,8 @@
 //! The life of a policy edit: found in its folder, proven where guardrails are enforced, then in use or
 //! refused. Until then the last good policies serve, and entities change as always.
 
+use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_core::digest::Digest;
-use mandate_core::fault::{Fault, Faults};
 use mandate_sources::loader::{Loader, PendingPolicies, PolicyPoll, ReloadResult};
 
 use crate::generation::Generation;
@@ -81,9 +81,9 @@ impl PolicyLifecycle {
                 publisher.reporter().clear_refused_proof();
                 None
             }
-            PolicyPoll::Invalid(faults) => {
+            PolicyPoll::Invalid(diagnostics) => {
                 publisher.reporter().clear_refused_proof();
-                Some(Err(faults))
+                Some(Err(diagnostics))
             }
             PolicyPoll::Pending(pending) if loader.is_in_use(&pending, current.snapshot()) => {
                 publisher.reporter().clear_refused_proof();
@@ -110,10 +110,10 @@ impl PolicyLifecycle {
         let known = match known {
             Some(known) if known.digest == pending.digest() => match known.proof.outcome.result.clone() {
                 Ok(()) => return Some(self.accept_proven(*pending, known.proof, loader, publisher)),
-                Err(faults) if !force => {
+                Err(diagnostics) if !force => {
                     publisher.reporter().still_refused(&known.proof);
                     self.state = PolicyState::NotInUse(known);
-                    return Some(Err(faults));
+                    return Some(Err(diagnostics));
                 }
                 Err(_) => None,
             },
@@ -190,7 +190,7 @@ impl PolicyLifecycle {
         else {
             return None;
         };
-        let Some(faults) = proof.outcome.result.clone().err() else {
+        let Some(diagnostics) = proof.outcome.result.clone().err() else {
             return Some(self.accept_proven(*pending, proof, loader, publisher));
         };
         publisher.reporter().proof_refused(&proof);
@@ -198,7 +198,7 @@ impl PolicyLifecycle {
         let known = KnownProof { digest: pending.digest(), proof };
         let known = if known.proof.outcome.is_conclusive { Some(known) } else { before };
         self.state = known.map_or(PolicyState::Settled, PolicyState::NotInUse);
-        Some(Err(faults))
+        Some(Err(diagnostics))
     }
 
     fn accept_proven(
@@ -233,8 +233,8 @@ fn accept(pending: PendingPolicies, loader: &mut Loader, publisher: &mut Publish
     Ok(accepted)
 }
 
-fn guardrails_lost() -> Faults {
-    let fault = Fault::error("there were guardrails, and there are none now");
+fn guardrails_lost() -> Diagnostics {
+    let diagnostic = Diagnostic::error("there were guardrails, and there are none now");
     let help = "bring them back; if nothing is to be proven any more, leave a file without claims in `guardrails/`, or serve with `--guardrails off`";
-    fault.help(help).into()
+    diagnostic.help(help).into()
 }

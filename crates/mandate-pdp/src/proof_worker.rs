@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::trigger::ReloadTrigger;
-use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
 use mandate_sources::loader::LOADING_STACK_BYTES;
 
@@ -58,7 +58,7 @@ pub struct ProofJob {
 /// What came of proving: everything that is not proven as an error, and each claim for `/status`.
 #[derive(Debug, Clone)]
 pub struct ProofOutcome {
-    pub result: Result<(), Faults>,
+    pub result: Result<(), Diagnostics>,
     /// Whether proving again would come to the same.
     pub is_conclusive: bool,
     pub claims: serde_json::Value,
@@ -91,7 +91,9 @@ fn run_proof(prover: &mut Prover, job: &ProofJob, go_on: &dyn Fn() -> ControlFlo
     // A defect in a proof is no proof, and must not end the proving.
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| prover(job, go_on)));
     let outcome = outcome.unwrap_or_else(|_| ProofOutcome {
-        result: Err(Fault::error("a defect of this program kept the guardrails from being proven").into()),
+        result: Err(
+            Diagnostic::error("a defect of this program kept the guardrails from being proven").into()
+        ),
         is_conclusive: false,
         claims: serde_json::Value::Null,
     });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use mandate_core::fault::Fault;
+use mandate_core::diagnostics::Diagnostic;
 use mandate_sources::loader::{Accepted, ContentPaths, LOADING_STACK_BYTES, Loader};
 use mandate_sources::watch::FolderWatcher;
 
@@ -157,8 +157,12 @@ impl ContentReloader {
     /// A defect in a look must not end the looking.
     fn poll_catching_panics(&mut self, force: bool) {
         if std::panic::catch_unwind(AssertUnwindSafe(|| self.poll(force))).is_err() {
-            let fault = Fault::error("a defect of this program kept the change from being read");
-            self.publisher.reporter().reload(TrackName::Policies, Some(&Err(fault.into())), Duration::ZERO);
+            let diagnostic = Diagnostic::error("a defect of this program kept the change from being read");
+            self.publisher.reporter().reload(
+                TrackName::Policies,
+                Some(&Err(diagnostic.into())),
+                Duration::ZERO,
+            );
             self.refused = true;
             self.retry_interval = (self.retry_interval * 2).min(self.poll_interval);
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mandate_core::fault::Faults;
+use mandate_core::diagnostics::Diagnostics;
 use mandate_sources::loader::ReloadResult;
 
 use crate::generation::Generation;
@@ -20,7 +20,7 @@ const MAX_LOGGED_ERRORS: usize = 10;
 /// What became of the content that a decision point starts with.
 #[derive(Debug, Default)]
 pub struct InitialLoadReport {
-    pub warnings: Faults,
+    pub warnings: Diagnostics,
     pub took: Duration,
     /// The proof of the guardrails, if they were proven before the start.
     pub proof: Option<CompletedProof>,
@@ -56,12 +56,12 @@ impl Reporter {
     /// The content of the start is in use.
     pub fn initial_load(&self, [policies, entities]: &[PathBuf; 2], first: &InitialLoadReport) {
         let mut tracks = (*self.status.tracks()).clone();
-        let track = |path: &PathBuf, warnings: &Faults| {
+        let track = |path: &PathBuf, warnings: &Diagnostics| {
             let status = Some(ReloadStatus::new(Ok(warnings), first.took));
             Track { source: Some(path.display().to_string()), accepted: status.clone(), last: status }
         };
         tracks.policies = track(policies, &first.warnings);
-        tracks.entities = track(entities, &Faults::default());
+        tracks.entities = track(entities, &Diagnostics::default());
         self.status.write(tracks);
     }
 
@@ -72,11 +72,11 @@ impl Reporter {
         let refused_before = track.last.as_ref().is_some_and(ReloadStatus::is_refused);
         let (status, changed) = match result {
             Some(Ok(accepted)) => (ReloadStatus::new(Ok(&accepted.warnings), took), accepted.changed),
-            Some(Err(faults)) => (ReloadStatus::new(Err(faults), took), false),
+            Some(Err(diagnostics)) => (ReloadStatus::new(Err(diagnostics), took), false),
             // A refused change was taken back: the source holds again what is in use.
             None if refused_before => {
                 let warnings = track.accepted.as_ref().map(|accepted| accepted.warnings.clone());
-                let status = ReloadStatus::new(Ok(&Faults::default()), took);
+                let status = ReloadStatus::new(Ok(&Diagnostics::default()), took);
                 (ReloadStatus { warnings: warnings.unwrap_or_default(), ..status }, false)
             }
             None => return false,
@@ -86,8 +86,8 @@ impl Reporter {
             return refused;
         }
         self.metrics.count_reload(name, !refused);
-        if let Some(Err(faults)) = result {
-            log_refusal(name, faults);
+        if let Some(Err(diagnostics)) = result {
+            log_refusal(name, diagnostics);
         } else {
             tracing::info!(track = name.as_str(), took_ms = status.took_ms, "change accepted");
         }
@@ -126,8 +126,8 @@ impl Reporter {
             (false, false) => GuardrailState::Unknown,
         };
         self.status.guardrails(|guardrails| guardrails.record_in_use(state, proof));
-        for fault in proof.outcome.result.as_ref().err().into_iter().flat_map(Faults::iter) {
-            tracing::warn!("a guardrail is not proven: {fault}");
+        for diagnostic in proof.outcome.result.as_ref().err().into_iter().flat_map(Diagnostics::iter) {
+            tracing::warn!("a guardrail is not proven: {diagnostic}");
         }
     }
 
@@ -161,14 +161,14 @@ impl Reporter {
     }
 }
 
-fn log_refusal(track: TrackName, faults: &Faults) {
+fn log_refusal(track: TrackName, diagnostics: &Diagnostics) {
     let track = track.as_str();
     tracing::error!(
         track,
-        errors = faults.error_count(),
+        errors = diagnostics.error_count(),
         "change refused, the last good content stays in use"
     );
-    for fault in faults.iter().take(MAX_LOGGED_ERRORS) {
-        tracing::error!(track, "{fault}");
+    for diagnostic in diagnostics.iter().take(MAX_LOGGED_ERRORS) {
+        tracing::error!(track, "{diagnostic}");
     }
 }

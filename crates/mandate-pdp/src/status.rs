@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::proof_worker::CompletedProof;
-use mandate_core::fault::{Fault, Faults, Severity};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity};
 
 /// The state of a decision point, as `/status` shows it.
 #[derive(Debug, Serialize)]
@@ -140,27 +140,28 @@ pub struct Report {
     pub help: Option<String>,
 }
 
-impl From<&Fault> for Report {
-    fn from(fault: &Fault) -> Self {
-        let at = fault.place.as_ref().map(|place| (place.source.path.clone(), place.line_column()));
+impl From<&Diagnostic> for Report {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let at = diagnostic.span.as_ref().map(|span| (span.source.path.clone(), span.line_column()));
         let (file, at) = at.unzip();
         let (line, column) = at.unzip();
-        Self { message: fault.message.clone(), help: fault.help.clone(), file, line, column }
+        Self { message: diagnostic.message.clone(), help: diagnostic.help.clone(), file, line, column }
     }
 }
 
 impl ReloadStatus {
-    pub fn new(result: Result<&Faults, &Faults>, took: Duration) -> Self {
-        let (outcome, faults) = match result {
+    pub fn new(result: Result<&Diagnostics, &Diagnostics>, took: Duration) -> Self {
+        let (outcome, diagnostics) = match result {
             Ok(warnings) => ("accepted", warnings),
-            Err(faults) => ("refused", faults),
+            Err(diagnostics) => ("refused", diagnostics),
         };
-        let reports = |severity| faults.iter().filter(|f| f.severity == severity).map(Report::from).collect();
+        let reports =
+            |severity| diagnostics.iter().filter(|f| f.severity == severity).map(Report::from).collect();
         Self {
             at: timestamp(SystemTime::now()),
             outcome,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            error_count: faults.error_count(),
+            error_count: diagnostics.error_count(),
             errors: reports(Severity::Error),
             warnings: reports(Severity::Warning),
         }

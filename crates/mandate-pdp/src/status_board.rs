@@ -89,7 +89,7 @@ impl StatusBoard {
             watched: self.watched.load(Ordering::Relaxed),
             schema: SchemaStatus {
                 digest: schema.digest().to_string(),
-                entity_types: schema.kinds().count(),
+                entity_types: schema.entity_types().count(),
                 actions: schema.actions().count(),
                 source: tracks.policies.source.clone(),
             },

@@ -21,13 +21,13 @@ use mandate_core::Snapshot;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome};
 use mandate_core::request::Request;
-use mandate_core::schema::EntityRef;
+use mandate_core::schema::EntityUid;
 
 /// Why a decision is what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Explanation {
     /// The shortest chains of direct memberships by which what the policies want is `in` is so.
-    Permit { chains: Vec<Vec<EntityRef>> },
+    Permit { chains: Vec<Vec<EntityUid>> },
     /// Each of these sets would make it a permit, and no part of one would; the smallest come first.
     Denial {
         missing: Vec<Repair>,
@@ -70,11 +70,12 @@ fn membership_chains(
     hypothesis: &Hypothesis<'_>,
     decision: &Decision,
     meter: &Meter,
-) -> Result<Vec<Vec<EntityRef>>, DecideError> {
+) -> Result<Vec<Vec<EntityUid>>, DecideError> {
     hypothesis.analyze(meter, |analyzer| {
-        let permitting =
-            analyzer.matching_policies().filter(|policy| decision.determining().contains(&policy.info));
-        let mut chains: Vec<Vec<EntityRef>> =
+        let permitting = analyzer
+            .matching_policies()
+            .filter(|policy| decision.determining_policies().contains(&policy.info));
+        let mut chains: Vec<Vec<EntityUid>> =
             permitting.flat_map(|policy| analyzer.membership_chains(policy)).collect();
         // What is in itself needs no chain.
         chains.retain(|chain| chain.len() > 1);

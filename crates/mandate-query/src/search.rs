@@ -7,8 +7,8 @@ mod walk;
 
 use mandate_core::decide::DecideError;
 use mandate_core::decision::Decision;
-use mandate_core::request::{Part, Question, Request, RequestError};
-use mandate_core::schema::{ActionId, EntityRef};
+use mandate_core::request::{Question, Request, RequestError, RequestPart};
+use mandate_core::schema::{ActionId, EntityUid};
 use mandate_core::snapshot::Snapshot;
 use start_points::{StartPoints, start_points};
 use walk::Walk;
@@ -38,7 +38,7 @@ pub type OnPolicyError<'f> = &'f dyn Fn(&Decision);
 pub struct Cursor {
     pub phase: WalkPhase,
     /// What was looked at last.
-    pub last_entity: EntityRef,
+    pub last_entity: EntityUid,
 }
 
 /// Which part of the candidates.
@@ -53,7 +53,7 @@ pub enum WalkPhase {
 /// One page of results.
 #[derive(Debug)]
 pub struct Page {
-    pub results: Vec<EntityRef>,
+    pub results: Vec<EntityUid>,
     /// `None` if this is the last page.
     pub next: Option<Cursor>,
     /// Whether the policies said where to look; else all entities of the type are looked at.
@@ -73,14 +73,14 @@ pub enum SearchError {
 }
 
 impl Target {
-    fn searched_entity(self, request: &Request) -> &EntityRef {
+    fn searched_entity(self, request: &Request) -> &EntityUid {
         match self {
             Self::Principal => &request.principal,
             Self::Resource => &request.resource,
         }
     }
 
-    fn searched_entity_mut(self, request: &mut Request) -> &mut EntityRef {
+    fn searched_entity_mut(self, request: &mut Request) -> &mut EntityUid {
         match self {
             Self::Principal => &mut request.principal,
             Self::Resource => &mut request.resource,
@@ -90,13 +90,13 @@ impl Target {
     /// Whether there is anybody on the other side; else nothing is permitted.
     fn given_entity_exists(self, snapshot: &Snapshot, request: &Request) -> bool {
         let described = match self {
-            Self::Principal => &request.resource_described,
-            Self::Resource => &request.principal_described,
+            Self::Principal => &request.resource_properties,
+            Self::Resource => &request.principal_properties,
         };
         described.is_some() || exists(snapshot, self.given_entity(request))
     }
 
-    fn given_entity(self, request: &Request) -> &EntityRef {
+    fn given_entity(self, request: &Request) -> &EntityUid {
         match self {
             Self::Principal => &request.resource,
             Self::Resource => &request.principal,
@@ -124,13 +124,14 @@ pub fn search(
     }
     let start_points = start_points(snapshot, request, target)?;
     page.narrowed_by_policies = start_points.is_some();
-    let kind = target.searched_entity(request).kind;
-    let enumerated = snapshot.schema().kind(kind).enumerated.as_ref();
-    let all =
-        enumerated.map(|ids| StartPoints::named(ids.iter().map(|id| EntityRef { kind, id: id.clone() })));
+    let entity_type = target.searched_entity(request).entity_type;
+    let enumerated = snapshot.schema().entity_type(entity_type).enum_ids.as_ref();
+    let all = enumerated
+        .map(|ids| StartPoints::named(ids.iter().map(|id| EntityUid { entity_type, id: id.clone() })));
     let start_points = start_points.or(all);
     let mut asked = request.clone();
-    let walk = Walk::new(snapshot, kind, start_points.as_ref(), after).ok_or(SearchError::InvalidCursor)?;
+    let walk =
+        Walk::new(snapshot, entity_type, start_points.as_ref(), after).ok_or(SearchError::InvalidCursor)?;
     let (mut last, mut last_found, mut steps) = (None, None, 0);
     for step in walk {
         if let Some(at) =
@@ -171,21 +172,22 @@ pub fn permitted_actions(
     on_policy_error: OnPolicyError<'_>,
 ) -> Result<Vec<ActionId>, ActionSearchError> {
     let schema = snapshot.schema();
-    let kind = |name: &str| schema.kind_named(name).ok();
-    let (Some(principal), Some(resource)) = (kind(question.principal.kind), kind(question.resource.kind))
+    let entity_type = |name: &str| schema.resolve_entity_type(name).ok();
+    let (Some(principal), Some(resource)) =
+        (entity_type(question.principal.entity_type), entity_type(question.resource.entity_type))
     else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
     for (action, info) in schema.actions() {
-        if !info.principals.contains(&principal) || !info.resources.contains(&resource) {
+        if !info.principal_types.contains(&principal) || !info.resource_types.contains(&resource) {
             continue;
         }
         let full_name = info.uid.to_string();
         let question = Question { action: &full_name, action_properties: None, ..*question };
-        match snapshot.read(&question) {
+        match snapshot.request_from_question(&question) {
             Ok(request) if is_permitted(snapshot, &request, on_policy_error)? => found.push(action),
-            Err(error) if !matches!(error.part, Part::Context | Part::ActionProperties) => {
+            Err(error) if !matches!(error.part, RequestPart::Context | RequestPart::ActionProperties) => {
                 return Err(error.into());
             }
             // Denied, or it needs another context.
@@ -217,7 +219,7 @@ fn is_permitted(
 }
 
 /// Whether an entity is stored, or a value that the schema enumerates.
-fn exists(snapshot: &Snapshot, entity: &EntityRef) -> bool {
-    let name = entity.name();
-    snapshot.entities().get(name).is_some() || snapshot.schema().enumerates(name)
+fn exists(snapshot: &Snapshot, entity: &EntityUid) -> bool {
+    let name = entity.as_uid_ref();
+    snapshot.entities().get(name).is_some() || snapshot.schema().is_enumerated(name)
 }

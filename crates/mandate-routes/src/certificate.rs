@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mandate_core::json::listed;
+use mandate_core::json::quoted_list;
 use percent_encoding::percent_decode_str;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -41,7 +41,7 @@ impl CertificateField {
 
     /// All names, for messages.
     pub fn all_names() -> String {
-        listed(Self::ALL.map(Self::name))
+        quoted_list(Self::ALL.map(Self::name))
     }
 }
 

@@ -3,42 +3,42 @@
 use std::collections::HashMap;
 
 use super::Route;
-use mandate_core::fault::{Fault, Faults};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 
 /// The most routes that there may be: each is held against all others.
 pub(super) const MAX_ROUTES: usize = 1_000;
 
 /// Notes routes with the same id, and routes of which neither says that it goes before the other; for each
 /// route the first that it clashes with.
-pub(super) fn check_conflicts(routes: &[Route], faults: &mut Faults) {
+pub(super) fn check_conflicts(routes: &[Route], diagnostics: &mut Diagnostics) {
     let mut named: HashMap<&str, &Route> = HashMap::new();
     for (n, route) in routes.iter().enumerate() {
         if let Some(other) = named.insert(&route.id, route) {
-            faults.push_error(|| {
+            diagnostics.push_error(|| {
                 let message =
                     format!("the route `{}` is there twice, also at {}", route.id, file_and_line(other));
-                Fault::error(message).help("give one another id").at(route.place.clone())
+                Diagnostic::error(message).help("give one another id").at(route.span.clone())
             });
             continue;
         }
         let clash =
             routes.iter().take(n).find_map(|other| ambiguous_method(route, other).map(|by| (other, by)));
         if let Some((other, method)) = clash {
-            faults.push_error(|| {
+            diagnostics.push_error(|| {
                 let (id, other_id, path) = (&route.id, &other.id, &route.path);
                 let message = format!(
                     "`{id}` and `{other_id}` (at {}) match the same requests, such as {method} of `{path}`",
                     file_and_line(other)
                 );
                 let help = "make one path narrower than the other in every segment, or drop one route";
-                Fault::error(message).help(help).at(route.place.clone())
+                Diagnostic::error(message).help(help).at(route.span.clone())
             });
         }
     }
 }
 
 fn file_and_line(route: &Route) -> String {
-    format!("{}:{}", route.place.source.path, route.line())
+    format!("{}:{}", route.span.source.path, route.line())
 }
 
 /// A method for which it is open which of two routes counts.

@@ -126,7 +126,7 @@ impl Extractor {
         match self.value(found)? {
             Some(Json::String(text)) => Ok(text),
             Some(other) => {
-                Err(ExtractError(format!("{} has to be a string, found {}", self.source, other.kind())))
+                Err(ExtractError(format!("{} has to be a string, found {}", self.source, other.describe())))
             }
             None => Err(ExtractError(format!("the request has no {}", self.source))),
         }
@@ -165,7 +165,7 @@ impl Extractor {
     fn converted<'a>(&'a self, value: Json<'a>) -> Result<Json<'a>, ExtractError> {
         let Json::String(text) = &value else {
             let unknown =
-                || ExtractError(format!("{} has to be a string, found {}", self.source, value.kind()));
+                || ExtractError(format!("{} has to be a string, found {}", self.source, value.describe()));
             return if self.map.is_some() { Err(unknown()) } else { Ok(value) };
         };
         if let Some(map) = &self.map {
@@ -249,7 +249,7 @@ impl<'a> RequestValues<'a> {
             RequestBody::None => Err(ExtractError("the gateway passed no body on".to_owned())),
             RequestBody::Partial => Err(ExtractError("the gateway cut the body off".to_owned())),
             RequestBody::Complete(bytes) => {
-                let read = Json::parse_within(bytes, self.request.depth);
+                let read = Json::parse_with_max_depth(bytes, self.request.depth);
                 read.map_err(|error| ExtractError(format!("the body is not valid JSON: {error}")))
             }
         }

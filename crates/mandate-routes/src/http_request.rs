@@ -30,7 +30,7 @@ impl Default for HttpRequest<'_> {
             target: "",
             headers: Vec::new(),
             body: RequestBody::None,
-            depth: Json::DEEPEST,
+            depth: Json::MAX_DEPTH,
             extensions: Vec::new(),
             metadata: Object::default(),
             peer: None,

@@ -16,10 +16,10 @@ pub use extractor::ExtractError;
 pub use http_request::{HttpRequest, RequestBody};
 
 use extractor::{CredentialSources, Extractor, RequestValues};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use mandate_core::digest::Digest;
-use mandate_core::fault::{Fault, Faults, Place, SourceText};
 use mandate_core::json::Object;
-use mandate_core::request::{Named, Question};
+use mandate_core::request::{Question, QuestionEntity};
 use mandate_core::schema::Schema;
 use path::{PathError, PathTemplate, decode_segments};
 
@@ -38,7 +38,7 @@ pub struct Route {
     /// The path's template, as it was written.
     pub path: String,
     /// Where the route was written.
-    pub place: Place,
+    pub span: SourceSpan,
     template: PathTemplate,
     credential_sources: Arc<CredentialSources>,
     principal: EntityExtractors,
@@ -86,20 +86,21 @@ impl Routes {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn parse(files: &[Arc<SourceText>], schema: &Schema) -> Result<Self, Faults> {
-        let mut faults = Faults::default();
+    pub fn parse(files: &[Arc<SourceText>], schema: &Schema) -> Result<Self, Diagnostics> {
+        let mut diagnostics = Diagnostics::default();
         let mut routes: Vec<Route> = Vec::new();
         for file in files {
-            routes.extend(parse::parse_file(file, schema, &mut faults));
+            routes.extend(parse::parse_file(file, schema, &mut diagnostics));
         }
         if routes.len() <= check::MAX_ROUTES {
-            check::check_conflicts(&routes, &mut faults);
+            check::check_conflicts(&routes, &mut diagnostics);
         } else {
             let message =
                 format!("there are {} routes, and at most {} are taken", routes.len(), check::MAX_ROUTES);
-            faults.push(Fault::error(message).help("let one path take several: `/customers/{customer}`"));
+            diagnostics
+                .push(Diagnostic::error(message).help("let one path take several: `/customers/{customer}`"));
         }
-        faults.into_result()?;
+        diagnostics.into_result()?;
         // A narrower template has more literals than any that it narrows.
         routes.sort_by_key(|route| std::cmp::Reverse(route.template.literal_count()));
         let digest = Digest::of(files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
@@ -143,10 +144,10 @@ impl Route {
         let values = RequestValues::new(request, segments, &self.credential_sources);
         let missing = |part, missing| RouteError::MissingValue { route: self, part, missing };
         let entity = |name: &str, entity: &'a EntityExtractors| {
-            let kind =
+            let entity_type =
                 entity.entity_type.text(&values).map_err(|why| missing(format!("{name}.type"), why))?;
             let id = entity.id.text(&values).map_err(|why| missing(format!("{name}.id"), why))?;
-            Ok::<_, RouteError<'a>>((kind, id))
+            Ok::<_, RouteError<'a>>((entity_type, id))
         };
         let (principal, resource) =
             (entity("principal", &self.principal)?, entity("resource", &self.resource)?);
@@ -160,7 +161,7 @@ impl Route {
 
     /// The line on which the route was written.
     pub fn line(&self) -> usize {
-        self.place.line_column().0
+        self.span.line_column().0
     }
 
     pub fn action(&self) -> &str {
@@ -171,10 +172,18 @@ impl Route {
 impl RouteMatch<'_> {
     pub fn question(&self) -> Question<'_> {
         Question {
-            principal: Named { kind: &self.principal.0, id: &self.principal.1, properties: None },
+            principal: QuestionEntity {
+                entity_type: &self.principal.0,
+                id: &self.principal.1,
+                properties: None,
+            },
             action: &self.route.action,
             action_properties: None,
-            resource: Named { kind: &self.resource.0, id: &self.resource.1, properties: None },
+            resource: QuestionEntity {
+                entity_type: &self.resource.0,
+                id: &self.resource.1,
+                properties: None,
+            },
             context: Some(&self.context),
         }
     }

@@ -1,5 +1,5 @@
 //! Routes from TOML. Everything that is wrong is noted with its place, and a route with something wrong
-//! is left out: its faults keep all of it from being used.
+//! is left out: its diagnostics keep all of it from being used.
 
 mod extractors;
 
@@ -13,9 +13,9 @@ use super::extractor::{ClaimsSource, CredentialSources, Extractor};
 use super::path::PathTemplate;
 use super::{EntityExtractors, Route};
 use extractors::{ExpectedType, pointer};
-use mandate_core::fault::{Fault, Faults, Place, SourceText};
-use mandate_core::json::{listed, quoted};
-use mandate_core::schema::{ActionInfo, Kind, Schema};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
+use mandate_core::json::{quoted, quoted_list};
+use mandate_core::schema::{ActionDef, EntityTypeId, Schema};
 
 type Value<'i> = Spanned<DeValue<'i>>;
 
@@ -23,15 +23,19 @@ type Value<'i> = Spanned<DeValue<'i>>;
 const MAX_FILE_BYTES: usize = 512 * 1024;
 
 /// The routes of a file.
-pub(super) fn parse_file(source: &Arc<SourceText>, schema: &Schema, faults: &mut Faults) -> Vec<Route> {
-    let mut parser = RouteParser { source, schema, faults };
+pub(super) fn parse_file(
+    source: &Arc<SourceText>,
+    schema: &Schema,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Route> {
+    let mut parser = RouteParser { source, schema, diagnostics };
     if source.text.len() > MAX_FILE_BYTES {
-        parser.fault(0..0, format!("the file is longer than {MAX_FILE_BYTES} bytes"));
+        parser.report(0..0, format!("the file is longer than {MAX_FILE_BYTES} bytes"));
         return Vec::new();
     }
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     for error in &errors {
-        parser.fault(error.span().unwrap_or_default(), format!("not valid TOML: {}", error.message()));
+        parser.report(error.span().unwrap_or_default(), format!("not valid TOML: {}", error.message()));
     }
     if errors.is_empty() { parser.parse_file(table.get_ref()) } else { Vec::new() }
 }
@@ -39,7 +43,7 @@ pub(super) fn parse_file(source: &Arc<SourceText>, schema: &Schema, faults: &mut
 struct RouteParser<'r> {
     source: &'r Arc<SourceText>,
     schema: &'r Schema,
-    faults: &'r mut Faults,
+    diagnostics: &'r mut Diagnostics,
 }
 
 /// What a route's terms can refer to.
@@ -57,7 +61,7 @@ impl<'r> RouteParser<'r> {
         });
         let Some(routes) = table.get("route") else { return Vec::new() };
         let DeValue::Array(items) = routes.get_ref() else {
-            self.fault(routes.span(), "routes are written as `[[route]]`".to_owned());
+            self.report(routes.span(), "routes are written as `[[route]]`".to_owned());
             return Vec::new();
         };
         let principal = table.get("principal");
@@ -69,7 +73,7 @@ impl<'r> RouteParser<'r> {
         self.reject_unknown_keys(table, &["payload-header", "token-header", "metadata"]);
         let only = (table.len() == 1).then(|| table.iter().next()).flatten();
         let Some((key, value)) = only else {
-            self.fault(
+            self.report(
                 value.span(),
                 "claims are in one place: `payload-header`, `token-header` or `metadata`".into(),
             );
@@ -101,7 +105,7 @@ impl<'r> RouteParser<'r> {
             table,
             &["id", "method", "path", "principal", "action", "resource", "context"],
         );
-        let before = self.faults.error_count();
+        let before = self.diagnostics.error_count();
         let id = self.required(table, "id", value).and_then(|id| self.id(id));
         let methods = self.required(table, "method", value).map(|methods| self.methods(methods));
         let path = self.required(table, "path", value);
@@ -110,22 +114,22 @@ impl<'r> RouteParser<'r> {
         let principal = table.get("principal").or(principal);
         if principal.is_none() {
             let message = "`principal` is missing: in the route, or at the top of the file for all routes";
-            self.fault(value.span(), message.to_owned());
+            self.report(value.span(), message.to_owned());
         }
         let resource = self.required(table, "resource", value);
         let (template, (action, info)) = (template?, action?);
         let inputs = ExtractorInputs { template: &template, credential_sources };
-        let principal = principal.and_then(|it| self.entity(it, &info.principals, info, &inputs));
-        let resource = resource.and_then(|it| self.entity(it, &info.resources, info, &inputs));
+        let principal = principal.and_then(|it| self.entity(it, &info.principal_types, info, &inputs));
+        let resource = resource.and_then(|it| self.entity(it, &info.resource_types, info, &inputs));
         let context = self.context(table.get("context"), value, info, &inputs);
-        if self.faults.error_count() > before {
+        if self.diagnostics.error_count() > before {
             return None;
         }
         Some(Route {
             id: id?,
             methods: methods?,
             path: self.string(path?)?.to_owned(),
-            place: self.place(value.span()),
+            span: self.span(value.span()),
             credential_sources: Arc::clone(credential_sources),
             principal: principal?,
             action,
@@ -139,7 +143,7 @@ impl<'r> RouteParser<'r> {
         let text = self.string(value)?;
         let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if !fits {
-            self.fault(value.span(), "an id is made of ASCII letters, digits, `-`, `_` and `.`".to_owned());
+            self.report(value.span(), "an id is made of ASCII letters, digits, `-`, `_` and `.`".to_owned());
         }
         fits.then(|| text.to_owned())
     }
@@ -150,14 +154,14 @@ impl<'r> RouteParser<'r> {
             _ => vec![value],
         };
         if items.is_empty() {
-            self.fault(value.span(), "name at least one method".to_owned());
+            self.report(value.span(), "name at least one method".to_owned());
         }
         let mut methods = Vec::new();
         for item in items {
             let Some(method) = self.string(item) else { continue };
             if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
                 let message = format!("{} is no method: write it in capitals, as in `POST`", quoted(method));
-                self.fault(item.span(), message);
+                self.report(item.span(), message);
             }
             methods.push(method.to_owned());
         }
@@ -166,35 +170,36 @@ impl<'r> RouteParser<'r> {
 
     fn template(&mut self, value: &Value<'_>) -> Option<PathTemplate> {
         let text = self.string(value)?;
-        PathTemplate::parse(text).map_err(|message| self.fault(value.span(), message)).ok()
+        PathTemplate::parse(text).map_err(|message| self.report(value.span(), message)).ok()
     }
 
-    fn action(&mut self, value: &Value<'_>) -> Option<(String, &'r ActionInfo)> {
+    fn action(&mut self, value: &Value<'_>) -> Option<(String, &'r ActionDef)> {
         let name = self.string(value)?;
         let schema = self.schema;
-        if let Ok(action) = schema.action_named(name) {
+        if let Ok(action) = schema.resolve_action(name) {
             return Some((name.to_owned(), schema.action(action)));
         }
-        let all = listed(schema.actions().map(|(_, info)| &info.name));
-        self.fault(value.span(), format!("the schema has no action {}, only {all}", quoted(name)));
+        let all = quoted_list(schema.actions().map(|(_, info)| &info.name));
+        self.report(value.span(), format!("the schema has no action {}, only {all}", quoted(name)));
         None
     }
 
     fn entity(
         &mut self,
         value: &Value<'_>,
-        kinds: &[Kind],
-        action: &ActionInfo,
+        entity_types: &[EntityTypeId],
+        action: &ActionDef,
         around: &ExtractorInputs<'_>,
     ) -> Option<EntityExtractors> {
         let table = self.table(value)?;
         self.reject_unknown_keys(table, &["type", "id"]);
-        let kind = self.required(table, "type", value);
+        let entity_type = self.required(table, "type", value);
         let id = self.required(table, "id", value);
-        let kind = kind
-            .and_then(|kind| self.extractor(kind, &ExpectedType::EntityType(kinds, &action.name), around));
+        let entity_type = entity_type.and_then(|entity_type| {
+            self.extractor(entity_type, &ExpectedType::EntityType(entity_types, &action.name), around)
+        });
         let id = id.and_then(|id| self.extractor(id, &ExpectedType::Id, around));
-        Some(EntityExtractors { entity_type: kind?, id: id? })
+        Some(EntityExtractors { entity_type: entity_type?, id: id? })
     }
 
     /// The terms of the context: all that the action needs, and nothing that it does not know.
@@ -202,7 +207,7 @@ impl<'r> RouteParser<'r> {
         &mut self,
         value: Option<&Value<'_>>,
         route: &Value<'_>,
-        action: &ActionInfo,
+        action: &ActionDef,
         around: &ExtractorInputs<'_>,
     ) -> Vec<(String, Extractor)> {
         let empty = DeTable::new();
@@ -210,20 +215,20 @@ impl<'r> RouteParser<'r> {
         let Some(table) = table else { return Vec::new() };
         let mut extractors = Vec::new();
         for (name, value) in table {
-            match action.context.get(name.get_ref()) {
+            match action.context_type.get(name.get_ref()) {
                 Some(attribute) => {
                     let extractor = self.extractor(value, &ExpectedType::Attribute(attribute), around);
                     extractors.extend(extractor.map(|extractor| (name.get_ref().to_string(), extractor)));
                 }
-                None => self.fault(
+                None => self.report(
                     name.span(),
                     format!("the context of `{}` has no {}", action.name, quoted(name.get_ref())),
                 ),
             }
         }
-        for (name, attribute) in action.context.iter() {
+        for (name, attribute) in action.context_type.iter() {
             if attribute.required && table.get(name.as_str()).is_none() {
-                self.fault(
+                self.report(
                     route.span(),
                     format!("`{}` needs `context.{name}`, which the route does not say", action.name),
                 );
@@ -235,19 +240,19 @@ impl<'r> RouteParser<'r> {
 
 /// Steps that every part takes.
 impl RouteParser<'_> {
-    fn fault(&mut self, span: Range<usize>, message: String) {
-        self.faults.push(Fault::error(message).at(self.place(span)));
+    fn report(&mut self, span: Range<usize>, message: String) {
+        self.diagnostics.push(Diagnostic::error(message).at(self.span(span)));
     }
 
-    fn place(&self, span: Range<usize>) -> Place {
-        Place::new(self.source, span.start, span.len())
+    fn span(&self, span: Range<usize>) -> SourceSpan {
+        SourceSpan::new(self.source, span.start, span.len())
     }
 
     fn table<'v, 'i>(&mut self, value: &'v Value<'i>) -> Option<&'v DeTable<'i>> {
         match value.get_ref() {
             DeValue::Table(table) => Some(table),
             other => {
-                self.fault(value.span(), format!("has to be a table, found {}", toml_type_name(other)));
+                self.report(value.span(), format!("has to be a table, found {}", toml_type_name(other)));
                 None
             }
         }
@@ -257,7 +262,7 @@ impl RouteParser<'_> {
         match value.get_ref() {
             DeValue::String(text) => Some(text),
             other => {
-                self.fault(value.span(), format!("has to be a string, found {}", toml_type_name(other)));
+                self.report(value.span(), format!("has to be a string, found {}", toml_type_name(other)));
                 None
             }
         }
@@ -268,7 +273,7 @@ impl RouteParser<'_> {
         let text = self.string(value)?;
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if text.is_empty() || !text.bytes().all(token) {
-            self.fault(value.span(), format!("{} is no name of a header", quoted(text)));
+            self.report(value.span(), format!("{} is no name of a header", quoted(text)));
             return None;
         }
         Some(text.to_ascii_lowercase())
@@ -276,7 +281,7 @@ impl RouteParser<'_> {
 
     fn pointer(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
         let text = self.string(value)?;
-        pointer(text).map_err(|message| self.fault(value.span(), message)).ok()
+        pointer(text).map_err(|message| self.report(value.span(), message)).ok()
     }
 
     fn required<'v, 'i>(
@@ -287,7 +292,7 @@ impl RouteParser<'_> {
     ) -> Option<&'v Value<'i>> {
         let value = table.get(key);
         if value.is_none() {
-            self.fault(around.span(), format!("`{key}` is missing"));
+            self.report(around.span(), format!("`{key}` is missing"));
         }
         value
     }
@@ -295,8 +300,9 @@ impl RouteParser<'_> {
     fn reject_unknown_keys(&mut self, table: &DeTable<'_>, keys: &[&str]) {
         for (key, _) in table {
             if !keys.contains(&key.get_ref().as_ref()) {
-                let message = format!("{} means nothing here: use {}", quoted(key.get_ref()), listed(keys));
-                self.fault(key.span(), message);
+                let message =
+                    format!("{} means nothing here: use {}", quoted(key.get_ref()), quoted_list(keys));
+                self.report(key.span(), message);
             }
         }
     }

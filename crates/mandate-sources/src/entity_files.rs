@@ -9,10 +9,10 @@ use std::time::SystemTime;
 use crate::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, Listing, reject_emptied};
 use crate::progress::with_progress_log;
 use crate::source::{EntitySource, EntityUpdate, Origins, PollFor, Position};
+use mandate_core::diagnostics::{Diagnostics, SourceText};
 use mandate_core::digest::Digest;
-use mandate_core::entities::{Change, Entity, Origin, Progress, read_file};
-use mandate_core::fault::{Faults, SourceText};
-use mandate_core::schema::{Name, Schema};
+use mandate_core::entities::{Entity, EntityChanges, LoadProgress, Origin, parse_entity_file};
+use mandate_core::schema::{EntityUidRef, Schema};
 
 /// Files by their names in the folder.
 type Files = BTreeMap<String, AppliedFile>;
@@ -55,7 +55,7 @@ impl EntityFiles {
     }
 
     /// Reads the files that may differ from those in `applied`; `None` if there are none.
-    fn read(&self, applied: &Files, force: bool) -> Result<Option<FolderRead>, Faults> {
+    fn read(&self, applied: &Files, force: bool) -> Result<Option<FolderRead>, Diagnostics> {
         let unchanged = |name: &str, fingerprint: &Fingerprint| {
             let known = applied.get(name).filter(|applied| applied.fingerprint == *fingerprint);
             !force && known.is_some_and(|known| known.reliable)
@@ -74,24 +74,24 @@ struct FileChanges<'a> {
     nonempty_files: &'a BTreeSet<String>,
     /// When the files were read.
     now: SystemTime,
-    change: Change,
+    change: EntityChanges,
     after: Files,
 }
 
 impl FileChanges<'_> {
     fn remove_files(&mut self, listing: &Listing) {
         for (name, file) in self.before.iter().filter(|(name, _)| !listing.contains_key(*name)) {
-            self.change.remove.extend(file.entities.iter().map(|entity| entity.name().to_owned()));
+            self.change.removals.extend(file.entities.iter().map(|entity| entity.uid().to_owned()));
             self.after.remove(name);
         }
     }
 
-    fn read_file(
+    fn parse_entity_file(
         &mut self,
         text: &Arc<SourceText>,
         fingerprint: Fingerprint,
-        progress: &Progress,
-    ) -> Result<(), Faults> {
+        progress: &LoadProgress,
+    ) -> Result<(), Diagnostics> {
         let digest = Digest::of([text.text.as_bytes()]);
         let before = self.before.get(&text.name);
         let reliable = fingerprint.is_reliable_at(self.now);
@@ -104,14 +104,14 @@ impl FileChanges<'_> {
             reject_emptied(text)?;
         }
         let origin = before.map_or_else(|| self.origins.allocate(), |file| file.origin);
-        let incoming = read_file(text, origin, self.schema, progress)?;
+        let incoming = parse_entity_file(text, origin, self.schema, progress)?;
         let entities: Arc<[Entity]> = incoming.iter().map(|incoming| incoming.entity.clone()).collect();
         if let Some(before) = before {
-            let stay: HashSet<Name<'_>> = entities.iter().map(Entity::name).collect();
-            let gone = before.entities.iter().map(Entity::name).filter(|name| !stay.contains(name));
-            self.change.remove.extend(gone.map(Name::to_owned));
+            let stay: HashSet<EntityUidRef<'_>> = entities.iter().map(Entity::uid).collect();
+            let gone = before.entities.iter().map(Entity::uid).filter(|name| !stay.contains(name));
+            self.change.removals.extend(gone.map(EntityUidRef::to_owned));
         }
-        self.change.upsert.extend(incoming);
+        self.change.upserts.extend(incoming);
         let file = AppliedFile { fingerprint, reliable, digest, origin, entities };
         self.after.insert(text.name.clone(), file);
         Ok(())
@@ -124,7 +124,7 @@ impl EntitySource for EntityFiles {
         what: PollFor,
         schema: &Schema,
         origins: &mut Origins,
-    ) -> Result<Option<(Position, EntityUpdate)>, Faults> {
+    ) -> Result<Option<(Position, EntityUpdate)>, Diagnostics> {
         let none = Files::new();
         let (before, force) = match what {
             PollFor::Snapshot => (&none, true),
@@ -137,25 +137,25 @@ impl EntitySource for EntityFiles {
             (None, PollFor::Changes { .. }) => return Ok(None),
         };
         let nonempty_files = &self.nonempty_files;
-        let (change, after) = (Change::default(), before.clone());
+        let (change, after) = (EntityChanges::default(), before.clone());
         let mut changes = FileChanges { before, schema, origins, nonempty_files, now, change, after };
         changes.remove_files(&listing);
-        let mut faults = Faults::default();
+        let mut diagnostics = Diagnostics::default();
         with_progress_log(texts.iter().map(|text| text.text.len()).sum(), |progress| {
             for text in &texts {
                 if let Some(fingerprint) = listing.get(&text.name)
-                    && let Err(found) = changes.read_file(text, *fingerprint, progress)
+                    && let Err(found) = changes.parse_entity_file(text, *fingerprint, progress)
                 {
-                    faults.extend(found);
+                    diagnostics.extend(found);
                 }
             }
         });
-        faults.into_result()?;
+        diagnostics.into_result()?;
         let FileChanges { change, after, .. } = changes;
         self.position = self.position.next();
         self.pending = Some((self.position, after));
         let update = match what {
-            PollFor::Snapshot => EntityUpdate::Snapshot(change.upsert),
+            PollFor::Snapshot => EntityUpdate::Snapshot(change.upserts),
             PollFor::Changes { .. } => EntityUpdate::Changes(change),
         };
         Ok(Some((self.position, update)))

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 
 /// The files of a policy folder that count.
 pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema", ROUTES_FILE_NAME];
@@ -90,27 +90,27 @@ impl Folder {
     ///
     /// # Errors
     /// The folder, or one in it, cannot be read.
-    pub fn list(&self) -> Result<Listing, Faults> {
+    pub fn list(&self) -> Result<Listing, Diagnostics> {
         let mut listing = Listing::new();
         self.list_into(Path::new(""), 0, &mut listing)?;
         Ok(listing)
     }
 
-    fn list_into(&self, inside: &Path, depth: usize, listing: &mut Listing) -> Result<(), Faults> {
+    fn list_into(&self, inside: &Path, depth: usize, listing: &mut Listing) -> Result<(), Diagnostics> {
         // Joining nothing would add a slash, which the user did not write.
         let nothing = inside.as_os_str().is_empty();
         let folder = if nothing { self.root.clone() } else { self.root.join(inside) };
         if depth > MAX_FOLDER_DEPTH {
             let message = format!("`{}` is nested too deep, or a loop of symbolic links", folder.display());
-            return Err(Fault::error(message).into());
+            return Err(Diagnostic::error(message).into());
         }
         let unreadable = |error: &io::Error| {
-            let fault = Fault::error(format!("cannot read `{}`: {error}", folder.display()));
+            let diagnostic = Diagnostic::error(format!("cannot read `{}`: {error}", folder.display()));
             let is_root = depth == 0 && error.kind() == io::ErrorKind::NotFound;
-            Faults::from(if is_root {
-                fault.help("name the folder with `--policies` or `--entities`")
+            Diagnostics::from(if is_root {
+                diagnostic.help("name the folder with `--policies` or `--entities`")
             } else {
-                fault
+                diagnostic
             })
         };
         for entry in fs::read_dir(&folder).map_err(|error| unreadable(&error))? {
@@ -124,7 +124,7 @@ impl Folder {
 
     /// Lists a file, or what is in a folder. What cannot be looked at is an error: to leave it out
     /// would drop the policies in it in silence.
-    fn list_entry(&self, path: &Path, depth: usize, listing: &mut Listing) -> Result<(), Faults> {
+    fn list_entry(&self, path: &Path, depth: usize, listing: &mut Listing) -> Result<(), Diagnostics> {
         let full = self.root.join(path);
         let metadata = match fs::metadata(&full) {
             Ok(metadata) => metadata,
@@ -142,11 +142,11 @@ impl Folder {
             return Ok(());
         }
         if !metadata.is_file() {
-            return Err(Fault::error(format!("`{}` is no regular file", full.display())).into());
+            return Err(Diagnostic::error(format!("`{}` is no regular file", full.display())).into());
         }
         let name = path
             .to_str()
-            .ok_or_else(|| Fault::error(format!("the name `{}` is not UTF-8", full.display())))?;
+            .ok_or_else(|| Diagnostic::error(format!("the name `{}` is not UTF-8", full.display())))?;
         listing.insert(name.to_owned(), Fingerprint::of(&metadata));
         Ok(())
     }
@@ -163,11 +163,11 @@ impl Folder {
     pub fn read(
         &self,
         wanted: impl Fn(&str, &Fingerprint) -> bool,
-    ) -> Result<(Listing, Vec<Arc<SourceText>>), Faults> {
+    ) -> Result<(Listing, Vec<Arc<SourceText>>), Diagnostics> {
         let mut listing = self.list()?;
         for _ in 0..MAX_READ_ATTEMPTS {
             let names = listing.iter().filter(|(name, fingerprint)| wanted(name, fingerprint));
-            let texts = names.map(|(name, _)| self.read_file(name)).collect::<Vec<_>>();
+            let texts = names.map(|(name, _)| self.parse_entity_file(name)).collect::<Vec<_>>();
             let after = self.list()?;
             if after == listing {
                 return collect_results(texts).map(|texts| (listing, texts));
@@ -175,15 +175,15 @@ impl Folder {
             listing = after;
         }
         let message = format!("`{}` keeps changing while it is read", self.root.display());
-        Err(Fault::error(message).help("it is read again as soon as it comes to rest").into())
+        Err(Diagnostic::error(message).help("it is read again as soon as it comes to rest").into())
     }
 
-    fn read_file(&self, name: &str) -> Result<Arc<SourceText>, Faults> {
+    fn parse_entity_file(&self, name: &str) -> Result<Arc<SourceText>, Diagnostics> {
         let path = self.root.join(name);
         let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            Fault::error(format!("`{}` is not UTF-8: the byte at offset {at} is none", path.display()))
+            Diagnostic::error(format!("`{}` is not UTF-8: the byte at offset {at} is none", path.display()))
         })?;
         Ok(Arc::new(SourceText { path: path.to_string_lossy().into_owned(), name: name.to_owned(), text }))
     }
@@ -201,26 +201,26 @@ pub fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 
 /// Refuses a text of which nothing is left. A file that had content and has none is most likely being
 /// written in place at this moment, and what it held must not be gone meanwhile.
-pub fn reject_emptied(text: &SourceText) -> Result<(), Faults> {
+pub fn reject_emptied(text: &SourceText) -> Result<(), Diagnostics> {
     if !text.text.trim().is_empty() {
         return Ok(());
     }
     let message = format!("`{}` had content and is empty now", text.path);
-    Err(Fault::error(message).help("if nothing is to be left of it, remove the file").into())
+    Err(Diagnostic::error(message).help("if nothing is to be left of it, remove the file").into())
 }
 
-fn collect_results<T>(results: Vec<Result<T, Faults>>) -> Result<Vec<T>, Faults> {
-    let mut faults = Faults::default();
+fn collect_results<T>(results: Vec<Result<T, Diagnostics>>) -> Result<Vec<T>, Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
     let mut all = Vec::with_capacity(results.len());
     for result in results {
         match result {
             Ok(it) => all.push(it),
-            Err(found) => faults.extend(found),
+            Err(found) => diagnostics.extend(found),
         }
     }
-    faults.into_result().map(|_| all)
+    diagnostics.into_result().map(|_| all)
 }
 
-fn cannot_read(path: &Path, error: &io::Error) -> Faults {
-    Fault::error(format!("cannot read `{}`: {error}", path.display())).into()
+fn cannot_read(path: &Path, error: &io::Error) -> Diagnostics {
+    Diagnostic::error(format!("cannot read `{}`: {error}", path.display())).into()
 }

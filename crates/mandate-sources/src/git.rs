@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 
 /// The wanted files at and below a folder, at a revision; by their names inside the folder.
 ///
@@ -14,16 +14,16 @@ pub fn files_at_revision(
     folder: &Path,
     revision: &str,
     wanted: impl Fn(&Path) -> bool,
-) -> Result<Vec<Arc<SourceText>>, Faults> {
+) -> Result<Vec<Arc<SourceText>>, Diagnostics> {
     // What begins with a dash would be an option.
     if revision.starts_with('-') {
-        return Err(Fault::error(format!("`{revision}` is no revision")).into());
+        return Err(Diagnostic::error(format!("`{revision}` is no revision")).into());
     }
     // Whatever keeps git from reading the repository, it says here.
     git(folder, &["rev-parse", "--git-dir"])?;
     let commit = format!("{revision}^{{commit}}");
     let commit = git(folder, &["rev-parse", "--verify", "--quiet", &commit]).map_err(|_| {
-        Fault::error(format!("`{revision}` is neither a folder nor a revision that git knows"))
+        Diagnostic::error(format!("`{revision}` is neither a folder nor a revision that git knows"))
             .help(format!("git was asked in `{}`; a shallow clone may have to fetch it", folder.display()))
     })?;
     let commit = commit.trim();
@@ -37,10 +37,10 @@ pub fn files_at_revision(
     files.collect()
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> Result<String, Faults> {
+fn git(folder: &Path, arguments: &[&str]) -> Result<String, Diagnostics> {
     let failed = |why: &str| {
         let command = format!("git -C {} {}", folder.display(), arguments.join(" "));
-        Faults::from(Fault::error(format!("{command}: {why}")))
+        Diagnostics::from(Diagnostic::error(format!("{command}: {why}")))
     };
     let output = Command::new("git").arg("-C").arg(folder).args(arguments).output();
     let output = output.map_err(|error| failed(&error.to_string()))?;

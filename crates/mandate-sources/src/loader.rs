@@ -11,12 +11,12 @@ use super::git;
 use super::policy_files::{PolicyFiles, PolicyFolderContent, TextsByKind, is_policy_folder_file};
 use super::source::{EntitySource, EntityUpdate, Origins, PollFor};
 use mandate_core::Snapshot;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::digest::Digest;
-use mandate_core::entities::Change;
-use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_core::entities::EntityChanges;
 use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
-use mandate_core::snapshot::Terms;
+use mandate_core::snapshot::RequestConfig;
 use mandate_routes::Routes;
 
 /// The stack of a thread that loads, in bytes: Cedar's parser and validator recurse. Only what is used
@@ -28,7 +28,7 @@ pub const LOADING_STACK_BYTES: usize = 256 * 1024 * 1024;
 pub struct ContentPaths {
     pub policies: PathBuf,
     pub entities: PathBuf,
-    pub terms: Terms,
+    pub terms: RequestConfig,
 }
 
 /// Loads snapshots from folders, and knows what of them is in use.
@@ -36,7 +36,7 @@ pub struct Loader {
     policies: PolicyFiles,
     entities: Box<dyn EntitySource>,
     origins: Origins,
-    terms: Terms,
+    terms: RequestConfig,
     guardrails: Vec<Arc<SourceText>>,
 }
 
@@ -48,7 +48,7 @@ pub struct PolicyFolder {
     pub schema: Arc<SourceText>,
     pub guardrails: Vec<Arc<SourceText>>,
     pub routes: Routes,
-    pub warnings: Faults,
+    pub warnings: Diagnostics,
 }
 
 impl PolicyFolder {
@@ -56,7 +56,7 @@ impl PolicyFolder {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load(root: &Path) -> Result<Self, Faults> {
+    pub fn load(root: &Path) -> Result<Self, Diagnostics> {
         Self::of(&Self::texts(root)?, None)
     }
 
@@ -67,31 +67,32 @@ impl PolicyFolder {
     pub fn load_two_versions(
         first: &PolicyFolderState<'_>,
         second: &PolicyFolderState<'_>,
-    ) -> Result<(Self, Self, Arc<Schema>), Faults> {
+    ) -> Result<(Self, Self, Arc<Schema>), Diagnostics> {
         let (first, second) = (first.texts()?, second.texts()?);
         let second = Self::of(&second, None)?;
         let schema = Self::of(&first, None)?.policies.schema().clone();
         let first = Self::of(&first, Some(second.policies.schema())).map_err(|found| {
-            let fault =
-                Fault::error("the older policies do not fit the newer schema, so nothing can be compared");
+            let diagnostic = Diagnostic::error(
+                "the older policies do not fit the newer schema, so nothing can be compared",
+            );
             let help = "change the schema so that both fit it first, and compare in two steps";
-            let mut faults = Faults::from(fault.help(help));
-            faults.extend(found);
-            faults
+            let mut diagnostics = Diagnostics::from(diagnostic.help(help));
+            diagnostics.extend(found);
+            diagnostics
         })?;
         Ok((first, second, schema))
     }
 
-    fn texts(root: &Path) -> Result<TextsByKind, Faults> {
+    fn texts(root: &Path) -> Result<TextsByKind, Diagnostics> {
         let texts = PolicyFiles::new(root).read_if_changed(true)?;
         texts
             .map(|texts| texts.by_kind)
-            .ok_or_else(|| Fault::error(format!("cannot read `{}`", root.display())).into())
+            .ok_or_else(|| Diagnostic::error(format!("cannot read `{}`", root.display())).into())
     }
 
-    fn of(texts: &TextsByKind, schema: Option<&Arc<Schema>>) -> Result<Self, Faults> {
+    fn of(texts: &TextsByKind, schema: Option<&Arc<Schema>>) -> Result<Self, Diagnostics> {
         let (schema, mut warnings) = match schema {
-            Some(schema) => (Arc::clone(schema), Faults::default()),
+            Some(schema) => (Arc::clone(schema), Diagnostics::default()),
             None => texts.parse_schema(None)?,
         };
         let (policies, routes, more) = texts.parse(schema)?;
@@ -111,7 +112,7 @@ pub enum PolicyFolderState<'a> {
 }
 
 impl PolicyFolderState<'_> {
-    fn texts(&self) -> Result<TextsByKind, Faults> {
+    fn texts(&self) -> Result<TextsByKind, Diagnostics> {
         match self {
             Self::Current(root) => PolicyFolder::texts(root),
             Self::AtRevision(folder, revision) => {
@@ -127,7 +128,7 @@ impl PolicyFolderState<'_> {
 pub struct LoadedContent {
     pub snapshot: Snapshot,
     pub routes: Arc<Routes>,
-    pub warnings: Faults,
+    pub warnings: Diagnostics,
 }
 
 /// What a look at the entities brought.
@@ -147,7 +148,7 @@ pub enum PolicyPoll {
     /// The candidate that waits already.
     StillPending,
     /// Something that cannot be used.
-    Invalid(Faults),
+    Invalid(Diagnostics),
     /// Something that can be used, as far as it shows in itself. It may be what is in use.
     Pending(Box<PendingPolicies>),
 }
@@ -158,7 +159,7 @@ pub struct PendingPolicies {
     pub policies: Arc<Policies>,
     routes: Arc<Routes>,
     texts: PolicyFolderContent,
-    warnings: Faults,
+    warnings: Diagnostics,
 }
 
 impl PendingPolicies {
@@ -180,7 +181,7 @@ fn proof_digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
 }
 
 /// Accepted, or refused whole, with everything that is wrong.
-pub type ReloadResult = Result<Accepted, Faults>;
+pub type ReloadResult = Result<Accepted, Diagnostics>;
 
 /// A snapshot with the routes that belong to it.
 pub type Next = (Snapshot, Arc<Routes>);
@@ -190,7 +191,7 @@ pub type Next = (Snapshot, Arc<Routes>);
 pub struct Accepted {
     /// Whether it differs from what was in use before.
     pub changed: bool,
-    pub warnings: Faults,
+    pub warnings: Diagnostics,
 }
 
 impl Loader {
@@ -200,7 +201,7 @@ impl Loader {
     }
 
     /// A loader of a policy folder and of the entities of any source.
-    pub fn with_entities(policies: &Path, entities: Box<dyn EntitySource>, terms: Terms) -> Self {
+    pub fn with_entities(policies: &Path, entities: Box<dyn EntitySource>, terms: RequestConfig) -> Self {
         let policies = PolicyFiles::new(policies);
         Self { policies, entities, origins: Origins::default(), terms, guardrails: Vec::new() }
     }
@@ -209,39 +210,41 @@ impl Loader {
     ///
     /// # Errors
     /// Everything that is wrong, with policies and entities alike.
-    pub fn load(&mut self) -> Result<LoadedContent, Faults> {
+    pub fn load(&mut self) -> Result<LoadedContent, Diagnostics> {
         let (policies, routes, texts, mut warnings) = match self.load_policies() {
             Ok(loaded) => loaded,
-            Err((schema, mut faults)) => {
+            Err((schema, mut diagnostics)) => {
                 // Entities can be read without policies, so what is wrong with them shows as well.
                 let poll =
                     |schema: Arc<Schema>| self.entities.poll(PollFor::Snapshot, &schema, &mut self.origins);
                 if let Some(Err(found)) = schema.map(poll) {
-                    faults.extend(found);
+                    diagnostics.extend(found);
                 }
-                return Err(faults);
+                return Err(diagnostics);
             }
         };
-        let snapshot = self.build_snapshot(Arc::new(policies), texts).map_err(|mut faults| {
-            faults.extend(std::mem::take(&mut warnings));
-            faults
+        let snapshot = self.build_snapshot(Arc::new(policies), texts).map_err(|mut diagnostics| {
+            diagnostics.extend(std::mem::take(&mut warnings));
+            diagnostics
         })?;
         Ok(LoadedContent { snapshot, routes: Arc::new(routes), warnings })
     }
 
-    #[expect(clippy::type_complexity, reason = "the schema beside the faults is for this one caller")]
+    #[expect(clippy::type_complexity, reason = "the schema beside the diagnostics is for this one caller")]
     fn load_policies(
         &self,
-    ) -> Result<(Policies, Routes, PolicyFolderContent, Faults), (Option<Arc<Schema>>, Faults)> {
-        let texts = self.policies.read_if_changed(true).map_err(|faults| (None, faults))?;
-        let texts = texts.ok_or((None, Faults::default()))?;
-        let (schema, mut warnings) = texts.by_kind.parse_schema(None).map_err(|faults| (None, faults))?;
+    ) -> Result<(Policies, Routes, PolicyFolderContent, Diagnostics), (Option<Arc<Schema>>, Diagnostics)>
+    {
+        let texts = self.policies.read_if_changed(true).map_err(|diagnostics| (None, diagnostics))?;
+        let texts = texts.ok_or((None, Diagnostics::default()))?;
+        let (schema, mut warnings) =
+            texts.by_kind.parse_schema(None).map_err(|diagnostics| (None, diagnostics))?;
         match texts.by_kind.parse(Arc::clone(&schema)) {
             Ok((policies, routes, more)) => {
                 warnings.extend(more);
                 Ok((policies, routes, texts, warnings))
             }
-            Err(faults) => Err((Some(schema), faults)),
+            Err(diagnostics) => Err((Some(schema), diagnostics)),
         }
     }
 
@@ -250,7 +253,7 @@ impl Loader {
         &mut self,
         policies: Arc<Policies>,
         texts: PolicyFolderContent,
-    ) -> Result<Snapshot, Faults> {
+    ) -> Result<Snapshot, Diagnostics> {
         let snapshot = Snapshot::new(policies, &self.terms)?;
         let update = self.entities.poll(PollFor::Snapshot, snapshot.schema(), &mut self.origins)?;
         let Some((position, update)) = update else { return Err(no_snapshot()) };
@@ -274,7 +277,7 @@ impl Loader {
                 return PolicyPoll::StillPending;
             }
             Ok(Some(texts)) => texts,
-            Err(faults) => return PolicyPoll::Invalid(faults),
+            Err(diagnostics) => return PolicyPoll::Invalid(diagnostics),
         };
         let parsed = texts.by_kind.parse_schema(Some(current.policies().schema())).and_then(
             |(schema, mut warnings)| {
@@ -287,7 +290,7 @@ impl Loader {
             Ok((policies, routes, warnings)) => {
                 PolicyPoll::Pending(Box::new(PendingPolicies { policies, routes, texts, warnings }))
             }
-            Err(faults) => PolicyPoll::Invalid(faults),
+            Err(diagnostics) => PolicyPoll::Invalid(diagnostics),
         }
     }
 
@@ -307,7 +310,7 @@ impl Loader {
         pending: PendingPolicies,
         current: &Snapshot,
         current_routes: &Routes,
-    ) -> Result<(Option<Next>, Accepted), Faults> {
+    ) -> Result<(Option<Next>, Accepted), Diagnostics> {
         let reroutes = pending.routes.digest() != current_routes.digest();
         let changed = reroutes || !self.is_in_use(&pending, current);
         let PendingPolicies { policies, routes, texts, warnings } = pending;
@@ -346,33 +349,33 @@ impl Loader {
         current: &Snapshot,
         force: bool,
         next: &mut Option<Snapshot>,
-    ) -> Result<Option<Accepted>, Faults> {
+    ) -> Result<Option<Accepted>, Diagnostics> {
         let what = PollFor::Changes { force };
         let polled = self.entities.poll(what, current.schema(), &mut self.origins)?;
         let Some((position, update)) = polled else { return Ok(None) };
         let change = as_change(update, current);
-        let changed = !change.upsert.is_empty() || !change.remove.is_empty();
+        let changed = !change.upserts.is_empty() || !change.removals.is_empty();
         if changed {
             *next = Some(current.apply(&change)?);
         }
         self.entities.confirm(position);
-        Ok(Some(Accepted { changed, warnings: Faults::default() }))
+        Ok(Some(Accepted { changed, warnings: Diagnostics::default() }))
     }
 }
 
 /// An update as a change of a snapshot's entities.
-fn as_change(update: EntityUpdate, current: &Snapshot) -> Change {
+fn as_change(update: EntityUpdate, current: &Snapshot) -> EntityChanges {
     match update {
         // An entity that is both removed and upserted stays, as it comes.
         EntityUpdate::Snapshot(upsert) => {
-            let remove = current.entities().iter().map(|entity| entity.name().to_owned()).collect();
-            Change { upsert, remove }
+            let remove = current.entities().iter().map(|entity| entity.uid().to_owned()).collect();
+            EntityChanges { upserts: upsert, removals: remove }
         }
         EntityUpdate::Changes(change) => change,
     }
 }
 
 /// A defect of a source.
-fn no_snapshot() -> Faults {
-    Fault::error("the source of the entities gave no snapshot").into()
+fn no_snapshot() -> Diagnostics {
+    Diagnostic::error("the source of the entities gave no snapshot").into()
 }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use cedar_policy::PolicyId;
 
 use super::folder::{Folder, Listing, POLICY_EXTENSIONS, ROUTES_FILE_NAME, has_extension, reject_emptied};
-use mandate_core::fault::{Fault, Faults, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
 use mandate_routes::Routes;
@@ -41,7 +41,7 @@ pub(super) struct PolicyFolderContent {
 /// Texts by what they are.
 #[derive(Debug)]
 pub(super) struct TextsByKind {
-    pub schema: Result<Arc<SourceText>, Faults>,
+    pub schema: Result<Arc<SourceText>, Diagnostics>,
     pub policies: Vec<Arc<SourceText>>,
     pub guardrails: Vec<Arc<SourceText>>,
     pub routes: Vec<Arc<SourceText>>,
@@ -60,7 +60,7 @@ impl PolicyFiles {
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn read_if_changed(&self, force: bool) -> Result<Option<PolicyFolderContent>, Faults> {
+    pub fn read_if_changed(&self, force: bool) -> Result<Option<PolicyFolderContent>, Diagnostics> {
         if let Some((listing, true)) = self.applied.as_ref().filter(|_| !force)
             && *listing == self.folder.list()?
         {
@@ -101,11 +101,14 @@ impl TextsByKind {
     ///
     /// # Errors
     /// Everything that is wrong with the schema, and with the policies as far as that shows without.
-    pub fn parse_schema(&self, current: Option<&Arc<Schema>>) -> Result<(Arc<Schema>, Faults), Faults> {
+    pub fn parse_schema(
+        &self,
+        current: Option<&Arc<Schema>>,
+    ) -> Result<(Arc<Schema>, Diagnostics), Diagnostics> {
         let parsed = self.schema.clone().and_then(|source| Schema::parse(&source));
-        let (schema, warnings) = parsed.map_err(|mut faults| {
-            faults.extend(Policies::syntax(&self.policies));
-            faults
+        let (schema, warnings) = parsed.map_err(|mut diagnostics| {
+            diagnostics.extend(Policies::check_syntax(&self.policies));
+            diagnostics
         })?;
         match current.filter(|current| current.digest() == schema.digest()) {
             Some(current) => Ok((Arc::clone(current), warnings)),
@@ -117,34 +120,35 @@ impl TextsByKind {
     ///
     /// # Errors
     /// Everything that is wrong with either.
-    pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Routes, Faults), Faults> {
+    pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Routes, Diagnostics), Diagnostics> {
         let routes = Routes::parse(&self.routes, &schema);
         let policies = Policies::parse(&self.policies, schema)
             .and_then(|(policies, warnings)| reject_claims(&policies).map(|()| (policies, warnings)));
         match (policies, routes) {
             (Ok((policies, warnings)), Ok(routes)) => Ok((policies, routes, warnings)),
             (policies, routes) => {
-                let mut faults = policies.err().unwrap_or_default();
-                faults.extend(routes.err().unwrap_or_default());
-                Err(faults)
+                let mut diagnostics = policies.err().unwrap_or_default();
+                diagnostics.extend(routes.err().unwrap_or_default());
+                Err(diagnostics)
             }
         }
     }
 }
 
 /// A claim among the policies would grant what it was to bound.
-fn reject_claims(policies: &Policies) -> Result<(), Faults> {
-    let mut faults = Faults::default();
+fn reject_claims(policies: &Policies) -> Result<(), Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
     for info in policies.infos() {
-        let policy = policies.set().policy(&PolicyId::new(&info.id));
+        let policy = policies.cedar_policies().policy(&PolicyId::new(&info.id));
         if policy.is_some_and(|policy| policy.annotation("claim").is_some()) {
-            let fault = Fault::error(format!("`{}` is a claim, and stands among the policies", info.id));
+            let diagnostic =
+                Diagnostic::error(format!("`{}` is a claim, and stands among the policies", info.id));
             let help =
                 format!("move it to `{GUARDRAILS}/` in the folder of the policies, or remove `@claim`");
-            faults.push(fault.help(help).at(info.place.clone()));
+            diagnostics.push(diagnostic.help(help).at(info.span.clone()));
         }
     }
-    faults.into_result().map(|_| ())
+    diagnostics.into_result().map(|_| ())
 }
 
 /// Whether a file, by its name inside the policy folder, is one that the folder would pick.
@@ -153,16 +157,16 @@ pub(super) fn is_policy_folder_file(name: &Path) -> bool {
     has_extension(name, POLICY_EXTENSIONS) && !hidden && !name.starts_with(TESTS)
 }
 
-fn single_schema(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceText>, Faults> {
+fn single_schema(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceText>, Diagnostics> {
     match (schemas.pop(), schemas.pop()) {
         (Some(schema), None) => Ok(schema),
         (None, _) => {
             let message = format!("there is no schema in `{folder}`");
-            Err(Fault::error(message).help("put one there as `schema.cedarschema`").into())
+            Err(Diagnostic::error(message).help("put one there as `schema.cedarschema`").into())
         }
         (Some(one), Some(other)) => {
             let message = format!("there are several schemas: `{}` and `{}`", other.path, one.path);
-            Err(Fault::error(message)
+            Err(Diagnostic::error(message)
                 .help("keep one `.cedarschema` file; it can hold several namespaces")
                 .into())
         }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mandate_core::entities::Progress;
+use mandate_core::entities::LoadProgress;
 
 /// How often it is said.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -13,8 +13,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 const MIN_LOGGED_BYTES: usize = 16 * 1024 * 1024;
 
 /// Reads entities from texts of so many bytes, and tells how many were read meanwhile.
-pub fn with_progress_log<T>(bytes: usize, read: impl FnOnce(&Progress) -> T) -> T {
-    let progress = Progress::default();
+pub fn with_progress_log<T>(bytes: usize, read: impl FnOnce(&LoadProgress) -> T) -> T {
+    let progress = LoadProgress::default();
     if bytes < MIN_LOGGED_BYTES {
         return read(&progress);
     }
@@ -27,7 +27,7 @@ pub fn with_progress_log<T>(bytes: usize, read: impl FnOnce(&Progress) -> T) -> 
         // Without this thread nothing is told, and all is read.
         let _ = thread::Builder::new().spawn_scoped(scope, move || {
             while wait.recv_timeout(LOG_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                tracing::info!(entities = count.read(), "reading entities");
+                tracing::info!(entities = count.count(), "reading entities");
             }
         });
         // Dropped when all is read, also by a panic, so that the other thread ends.
@@ -35,6 +35,6 @@ pub fn with_progress_log<T>(bytes: usize, read: impl FnOnce(&Progress) -> T) -> 
         read(count)
     });
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(entities = progress.read(), took_ms, "entities read, checking that they hold together");
+    tracing::info!(entities = progress.count(), took_ms, "entities read, checking that they hold together");
     result
 }

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use mandate_core::entities::{Change, Incoming, Origin};
-use mandate_core::fault::Faults;
+use mandate_core::diagnostics::Diagnostics;
+use mandate_core::entities::{EntityChanges, EntityUpsert, Origin};
 use mandate_core::schema::Schema;
 
 /// A place in the order of a source's updates. Later updates have greater positions.
@@ -29,9 +29,9 @@ impl fmt::Display for Position {
 #[derive(Debug)]
 pub enum EntityUpdate {
     /// All entities of the source, in place of any that it gave before.
-    Snapshot(Vec<Incoming>),
+    Snapshot(Vec<EntityUpsert>),
     /// What changed since the last confirmed update. It may be empty.
-    Changes(Change),
+    Changes(EntityChanges),
 }
 
 /// What a poll is for.
@@ -73,7 +73,7 @@ pub trait EntitySource: Send {
         what: PollFor,
         schema: &Schema,
         origins: &mut Origins,
-    ) -> Result<Option<(Position, EntityUpdate)>, Faults>;
+    ) -> Result<Option<(Position, EntityUpdate)>, Diagnostics>;
 
     /// The update of this position is in use.
     fn confirm(&mut self, position: Position);
@@ -84,10 +84,10 @@ mod tests {
     use std::collections::VecDeque;
 
     use mandate_core::Snapshot;
-    use mandate_core::entities::{Progress, read_file};
-    use mandate_core::fault::{Faults, SourceText};
+    use mandate_core::diagnostics::{Diagnostics, SourceText};
+    use mandate_core::entities::{LoadProgress, parse_entity_file};
     use mandate_core::schema::Schema;
-    use mandate_core::snapshot::Terms;
+    use mandate_core::snapshot::RequestConfig;
 
     use super::{EntitySource, EntityUpdate, Origins, PollFor, Position};
     use crate::loader::Loader;
@@ -107,10 +107,10 @@ mod tests {
             _: PollFor,
             schema: &Schema,
             origins: &mut Origins,
-        ) -> Result<Option<(Position, EntityUpdate)>, Faults> {
+        ) -> Result<Option<(Position, EntityUpdate)>, Diagnostics> {
             let Some(text) = self.texts.front() else { return Ok(None) };
             let source = SourceText::new("texts.json", *text);
-            let entities = read_file(&source, origins.allocate(), schema, &Progress::default())?;
+            let entities = parse_entity_file(&source, origins.allocate(), schema, &LoadProgress::default())?;
             Ok(Some((self.position, EntityUpdate::Snapshot(entities))))
         }
 
@@ -124,13 +124,13 @@ mod tests {
     fn loader(folder: &std::path::Path, texts: &[&'static str]) -> Loader {
         std::fs::write(folder.join("schema.cedarschema"), SCHEMA).unwrap();
         let texts = Texts { texts: texts.iter().copied().collect(), position: Position::default() };
-        Loader::with_entities(folder, Box::new(texts), Terms::default())
+        Loader::with_entities(folder, Box::new(texts), RequestConfig::default())
     }
 
     fn people(snapshot: &Snapshot) -> Vec<String> {
         let schema = snapshot.schema();
         let mut names: Vec<String> =
-            snapshot.entities().iter().map(|entity| schema.show(entity.name())).collect();
+            snapshot.entities().iter().map(|entity| schema.uid_string(entity.uid())).collect();
         names.sort();
         names
     }
@@ -157,8 +157,8 @@ mod tests {
         for _ in 0..2 {
             let refused = loader.poll_entities(&first, false);
             assert!(refused.snapshot.is_none());
-            let faults = refused.result.unwrap().unwrap_err();
-            assert!(faults.to_string().contains("which does not exist"), "{faults}");
+            let diagnostics = refused.result.unwrap().unwrap_err();
+            assert!(diagnostics.to_string().contains("which does not exist"), "{diagnostics}");
         }
     }
 }

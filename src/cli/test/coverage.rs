@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
-use miette::{Diagnostic, LabeledSpan, SourceCode};
+use miette::{Diagnostic as MietteDiagnostic, LabeledSpan, SourceCode};
 
 use crate::cli::report::{NamedText, counted, first_line, handler};
 use mandate_analysis::coverage::{ClauseCoverage, Coverage, PolicyCoverage, Totals};
-use mandate_core::clauses::Truth;
+use mandate_core::trace::TruthValues;
 
 /// A line for each policy, the text of what is not covered, and the totals.
 pub fn render_text(coverage: &Coverage, colour: bool) -> String {
@@ -14,11 +14,11 @@ pub fn render_text(coverage: &Coverage, colour: bool) -> String {
     let mut text = String::new();
     let mut file = "";
     for policy in coverage.policies() {
-        if file != policy.place.source.path {
-            file = &policy.place.source.path;
+        if file != policy.span.source.path {
+            file = &policy.span.source.path;
             let _ = writeln!(text, "{file}");
         }
-        let open = UncoveredPolicy { policy, text: NamedText(&policy.place.source) };
+        let open = UncoveredPolicy { policy, text: NamedText(&policy.span.source) };
         let shown = !policy.is_complete() && policy.scope_matches > 0;
         if !shown || handler.render_report(&mut text, &open).is_err() {
             let _ = writeln!(text, "  {} {open}", if policy.is_complete() { '✓' } else { '⚠' });
@@ -31,7 +31,7 @@ pub fn render_text(coverage: &Coverage, colour: bool) -> String {
 fn summary_line(policy: &PolicyCoverage) -> String {
     let id = &policy.info.id;
     if policy.scope_matches == 0 {
-        return format!("{id}, line {}: no case asks about it", policy.place.line_column().0);
+        return format!("{id}, line {}: no case asks about it", policy.span.line_column().0);
     }
     let (outcomes, seen) = policy.outcomes();
     let seen =
@@ -70,14 +70,14 @@ struct UncoveredPolicy<'a> {
 
 impl UncoveredPolicy<'_> {
     fn labels(&self) -> Vec<LabeledSpan> {
-        let label = |place, text: String| {
-            let (offset, length) = first_line(place);
+        let label = |span, text: String| {
+            let (offset, length) = first_line(span);
             LabeledSpan::new(Some(text), offset, length)
         };
         let open = self.policy.clauses.iter().filter_map(|clause| Some((clause, uncovered_label(clause)?)));
-        let mut labels: Vec<_> = open.map(|(clause, never)| label(&clause.clause.place, never)).collect();
+        let mut labels: Vec<_> = open.map(|(clause, never)| label(&clause.clause.span, never)).collect();
         if labels.is_empty() {
-            labels.push(label(&self.policy.place, "never met".to_owned()));
+            labels.push(label(&self.policy.span, "never met".to_owned()));
         }
         labels
     }
@@ -86,11 +86,11 @@ impl UncoveredPolicy<'_> {
 /// What a clause never was; `None` if it was all that it can be.
 fn uncovered_label(clause: &ClauseCoverage) -> Option<String> {
     let never = match clause.unseen() {
-        Truth::NEITHER => return None,
+        TruthValues::NONE => return None,
         _ if clause.counts.total() == 0 => "never evaluated",
-        Truth { yes: true, no: true } => "never true or false",
-        Truth { yes: true, .. } => "never true",
-        Truth { no: true, .. } => "never false",
+        TruthValues { includes_true: true, includes_false: true } => "never true or false",
+        TruthValues { includes_true: true, .. } => "never true",
+        TruthValues { includes_false: true, .. } => "never false",
     };
     let failed = clause.counts.failed;
     Some(if failed == 0 { never.to_owned() } else { format!("{never}, failed {failed}") })
@@ -110,7 +110,7 @@ impl fmt::Display for UncoveredPolicy<'_> {
 
 impl std::error::Error for UncoveredPolicy<'_> {}
 
-impl Diagnostic for UncoveredPolicy<'_> {
+impl MietteDiagnostic for UncoveredPolicy<'_> {
     fn severity(&self) -> Option<miette::Severity> {
         Some(miette::Severity::Warning)
     }

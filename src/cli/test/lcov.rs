@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use mandate_analysis::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 
-/// The whole coverage; each file under the path that faults name it by.
+/// The whole coverage; each file under the path that diagnostics name it by.
 pub fn lcov(coverage: &Coverage) -> String {
     let mut files: BTreeMap<&str, Vec<&PolicyCoverage>> = BTreeMap::new();
     for policy in coverage.policies() {
-        files.entry(&policy.place.source.path).or_default().push(policy);
+        files.entry(&policy.span.source.path).or_default().push(policy);
     }
     files.into_iter().fold("TN:\n".to_owned(), |text, (path, policies)| text + &record(path, &policies))
 }
@@ -17,7 +17,7 @@ pub fn lcov(coverage: &Coverage) -> String {
 fn record(path: &str, policies: &[&PolicyCoverage]) -> String {
     let mut text = format!("SF:{path}\n");
     for policy in policies {
-        let _ = writeln!(text, "FN:{},{}", policy.place.line_column().0, policy.info.id);
+        let _ = writeln!(text, "FN:{},{}", policy.span.line_column().0, policy.info.id);
     }
     for policy in policies {
         let _ = writeln!(text, "FNDA:{},{}", policy.counts.yes, policy.info.id);
@@ -25,7 +25,7 @@ fn record(path: &str, policies: &[&PolicyCoverage]) -> String {
     found_and_hit(&mut text, "FN", policies.iter().map(|policy| policy.counts.yes));
     let clauses = || policies.iter().flat_map(|policy| &policy.clauses);
     for (block, clause) in clauses().enumerate() {
-        let line = clause.clause.place.line_column().0;
+        let line = clause.clause.span.line_column().0;
         for (branch, count) in branches(clause) {
             let taken = if clause.counts.total() == 0 { "-".to_owned() } else { count.to_string() };
             let _ = writeln!(text, "BRDA:{line},{block},{branch},{taken}");
@@ -42,7 +42,7 @@ fn record(path: &str, policies: &[&PolicyCoverage]) -> String {
 
 /// Whether it came out true is branch 0, whether false branch 1; a literal has one of them only.
 fn branches(clause: &ClauseCoverage) -> impl Iterator<Item = (usize, u64)> {
-    let can_be = [clause.clause.can_be.yes, clause.clause.can_be.no];
+    let can_be = [clause.clause.possible.includes_true, clause.clause.possible.includes_false];
     let counts = [clause.counts.yes, clause.counts.no].into_iter().enumerate();
     counts.zip(can_be).filter(|(_, can_be)| *can_be).map(|(branch, _)| branch)
 }
@@ -56,9 +56,9 @@ fn lines(policies: &[&PolicyCoverage]) -> BTreeMap<usize, u64> {
         *most = n.max(*most);
     };
     for policy in policies {
-        count(policy.place.line_column().0, policy.scope_matches);
+        count(policy.span.line_column().0, policy.scope_matches);
         for clause in &policy.clauses {
-            count(clause.clause.place.line_column().0, clause.counts.total());
+            count(clause.clause.span.line_column().0, clause.counts.total());
         }
     }
     lines

@@ -17,7 +17,7 @@ use mandate_analysis::mutation::{Mutant, MutantOutcome, MutationRun, Operator, S
 use mandate_analysis::prove::{CheckedClaim, prove};
 use mandate_analysis::suite::Case;
 use mandate_core::Snapshot;
-use mandate_core::fault::SourceText;
+use mandate_core::diagnostics::SourceText;
 use mandate_core::schema::Schema;
 
 /// Tries every mutant, and says which survive; whether none does.
@@ -27,7 +27,8 @@ pub fn run(
     guardrails: &[Arc<SourceText>],
     solver: &SolverArguments,
 ) -> Result<bool, CliError> {
-    let guardrails = Guardrails::parse(guardrails, snapshot.policies().schema()).map_err(CliError::Faults)?;
+    let guardrails =
+        Guardrails::parse(guardrails, snapshot.policies().schema()).map_err(CliError::Diagnostics)?;
     let mut solver = solver.start();
     if let Ok(solver) = &mut solver {
         let proofs = prove(snapshot.policies(), &guardrails, solver, &mut |_, _| ControlFlow::Continue(()));
@@ -136,8 +137,8 @@ fn percent(caught: usize, of: usize) -> f64 {
 
 /// The edit that nobody notices, and the request that a test should ask.
 fn describe_survivor(mutant: &Mutant, survivor: &Survivor, schema: &Schema) -> String {
-    let source = &mutant.place.source;
-    let line = mutant.place.line_column().0;
+    let source = &mutant.span.source;
+    let line = mutant.span.line_column().0;
     let what = mutant.operator.describe();
     let mut text = format!("SURVIVED {}:{line}: {}: {what}\n", source.path, mutant.policy);
     let after = mutant.mutated_text();

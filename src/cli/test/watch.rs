@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{RunArguments, run_once, sources};
 use crate::cli::report;
 use crate::error::{CliError, CommandResult};
-use mandate_core::fault::SourceText;
+use mandate_core::diagnostics::SourceText;
 use mandate_sources::folder::{ENTITY_EXTENSIONS, Folder, POLICY_EXTENSIONS};
 use mandate_sources::loader::ContentPaths;
 use mandate_sources::watch::FolderWatcher;
@@ -67,7 +67,7 @@ fn content(
 ) -> Vec<Result<Vec<Arc<SourceText>>, String>> {
     let read = |root: &PathBuf, extensions| {
         let read = Folder::new(root, extensions, &[]).read(|_, _| true);
-        read.map(|(_, texts)| texts).map_err(|faults| faults.to_string())
+        read.map(|(_, texts)| texts).map_err(|diagnostics| diagnostics.to_string())
     };
     vec![
         read(&content_paths.policies, POLICY_EXTENSIONS),

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
-use mandate_core::entities::{Change as EntityChange, Origin, Progress, read_file};
-use mandate_core::fault::SourceText;
+use mandate_core::diagnostics::SourceText;
+use mandate_core::entities::{EntityChanges as EntityChange, LoadProgress, Origin, parse_entity_file};
 use mandate_core::json::Json;
 use mandate_core::policies::Policies;
-use mandate_core::request::{Named, Question};
-use mandate_core::schema::{EntityRef, Schema};
-use mandate_core::snapshot::Terms;
+use mandate_core::request::{Question, QuestionEntity};
+use mandate_core::schema::{EntityUid, Schema};
+use mandate_core::snapshot::RequestConfig;
 use mandate_core::value::Value as Stored;
 use mandate_query::explain::{
     AttributeOwner, AttributePath, Budget, Explanation, Modification, Repair, RepairLocation, explain,
@@ -55,12 +55,12 @@ pub enum Edit {
     Set(Option<Uid>, String, Option<Value>),
 }
 
-pub fn uid(kind: &str, id: &str) -> Uid {
-    (kind.to_owned(), id.to_owned())
+pub fn uid(entity_type: &str, id: &str) -> Uid {
+    (entity_type.to_owned(), id.to_owned())
 }
 
-fn reference((kind, id): &Uid) -> Value {
-    json!({ "type": kind, "id": id })
+fn reference((entity_type, id): &Uid) -> Value {
+    json!({ "type": entity_type, "id": id })
 }
 
 fn schema() -> Arc<Schema> {
@@ -90,15 +90,15 @@ impl Small {
             json!({ "uid": reference(uid), "attrs": attrs, "parents": parents })
         });
         let file = SourceText::new("entities.json", entities.collect::<Value>().to_string());
-        let upsert = read_file(&file, Origin(0), &schema(), &Progress::default()).unwrap();
-        let empty = Snapshot::new(Arc::clone(policies), &Terms::default()).unwrap();
-        empty.apply(&EntityChange { upsert, remove: Vec::new() }).ok()
+        let upsert = parse_entity_file(&file, Origin(0), &schema(), &LoadProgress::default()).unwrap();
+        let empty = Snapshot::new(Arc::clone(policies), &RequestConfig::default()).unwrap();
+        empty.apply(&EntityChange { upserts: upsert, removals: Vec::new() }).ok()
     }
 
     /// May user `u0` read document `d0`? And, if anybody asks, why.
     pub fn ask(&self, snapshot: &Snapshot, budget: Option<&mut Budget>) -> (Decision, Option<Explanation>) {
         let context = Json::deserialize(&self.context).unwrap();
-        let named = |kind, id| Named { kind, id, properties: None };
+        let named = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
         let question = Question {
             principal: named("User", "u0"),
             action: "read",
@@ -106,7 +106,7 @@ impl Small {
             resource: named("Doc", "d0"),
             context: context.as_object(),
         };
-        let request = snapshot.read(&question).unwrap();
+        let request = snapshot.request_from_question(&question).unwrap();
         let decision = snapshot.decide(&request, &snapshot.gather(&request)).unwrap();
         let explanation = budget.map(|budget| explain(snapshot, &request, &decision, budget).unwrap());
         (decision, explanation)
@@ -239,15 +239,16 @@ impl Small {
         edits
     }
 
-    fn membership(&mut self, child: &EntityRef, parent: &EntityRef, change: &Modification) -> Vec<Edit> {
+    fn membership(&mut self, child: &EntityUid, parent: &EntityUid, change: &Modification) -> Vec<Edit> {
         let schema = schema();
         let (mut at, parent_uid) = (uid_of(child), uid_of(parent));
         if *change == Modification::Remove {
             return vec![Edit::Goes(at, parent_uid)];
         }
         let mut edits = Vec::new();
-        for kind in types_between(&schema, child.kind, parent.kind) {
-            let between = uid(&schema.kind(kind).name, &format!("between-{}", self.entities.len()));
+        for entity_type in types_between(&schema, child.entity_type, parent.entity_type) {
+            let between =
+                uid(&schema.entity_type(entity_type).name, &format!("between-{}", self.entities.len()));
             // A team of its own has to be in some company, until it is in another.
             let company = ("Company".to_owned(), "c0".to_owned());
             self.entities.insert(between.clone(), (json!({}), vec![company]));
@@ -259,8 +260,8 @@ impl Small {
     }
 }
 
-fn uid_of(entity: &EntityRef) -> Uid {
-    uid(&schema().kind(entity.kind).name, &entity.id)
+fn uid_of(entity: &EntityUid) -> Uid {
+    uid(&schema().entity_type(entity.entity_type).name, &entity.id)
 }
 
 fn at(attribute_path: &AttributePath) -> (Option<Uid>, String) {
@@ -308,8 +309,8 @@ pub fn small() -> impl Strategy<Value = Small> {
         |(policies, team, u0, u1, doc, (channel, urgent, on))| {
             let user_ref = |n: u8| reference(&uid("User", &format!("u{n}")));
             let mut entities = BTreeMap::new();
-            let mut put = |kind: &str, id: &str, attrs: Value, parents: Vec<Uid>| {
-                entities.insert(uid(kind, id), (attrs, parents))
+            let mut put = |entity_type: &str, id: &str, attrs: Value, parents: Vec<Uid>| {
+                entities.insert(uid(entity_type, id), (attrs, parents))
             };
             put("Club", "k0", json!({}), Vec::new());
             put("Club", "k1", json!({}), Vec::new());
@@ -330,15 +331,17 @@ pub fn small() -> impl Strategy<Value = Small> {
                 if let Some(boss) = boss {
                     attrs["boss"] = user_ref(boss);
                 }
-                put("User", id, attrs, groups.iter().map(|(kind, id)| uid(kind, id)).collect());
+                put("User", id, attrs, groups.iter().map(|(entity_type, id)| uid(entity_type, id)).collect());
             }
             let (owner, secret, groups, users, label) = doc;
             let mut attrs = json!({ "owner": user_ref(owner), "secret": secret });
             if let Some(label) = label {
                 attrs["label"] = json!(label);
             }
-            let parents =
-                groups.iter().map(|(kind, id)| uid(kind, id)).chain(users.iter().map(|id| uid("User", id)));
+            let parents = groups
+                .iter()
+                .map(|(entity_type, id)| uid(entity_type, id))
+                .chain(users.iter().map(|id| uid("User", id)));
             put("Doc", "d0", attrs, parents.collect());
             let mut context = json!({ "channel": channel, "urgent": urgent });
             if let Some(on) = on {

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use mandate_core::Snapshot;
-use mandate_core::entities::{Change, Entity, Incoming, Origin, Progress, describe_json, read_file};
-use mandate_core::fault::SourceText;
+use mandate_core::diagnostics::SourceText;
+use mandate_core::entities::{
+    Entity, EntityChanges, EntityUpsert, LoadProgress, Origin, parse_entity_file, parse_entity_json,
+};
 use mandate_core::json::Json;
 use mandate_core::policies::Policies;
-use mandate_core::request::{Named, Question};
+use mandate_core::request::{Question, QuestionEntity};
 use mandate_core::schema::Schema;
-use mandate_core::snapshot::Terms;
+use mandate_core::snapshot::RequestConfig;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -106,24 +108,24 @@ fn policies_in_order(texts: &[String], schema: &Arc<Schema>, seed: Option<u64>) 
 pub fn snapshot_of(world: &World) -> Snapshot {
     let schema = schema();
     let policies = policies_in_order(&world.policies, &schema, world.seed);
-    let empty = Snapshot::new(Arc::new(policies), &Terms::default()).unwrap();
+    let empty = Snapshot::new(Arc::new(policies), &RequestConfig::default()).unwrap();
     let mut entities: Vec<&Value> = world.entities.values().collect();
     shuffle(&mut entities, world.seed);
     let per_file = world.seed.map_or(100, |seed| 1 + (seed % 5) as usize);
     let files = entities.chunks(per_file).enumerate().map(|(n, chunk)| {
         let source = SourceText::new(format!("{n}.json"), json!(chunk).to_string());
-        read_file(&source, Origin(n as u32), &schema, &Progress::default()).unwrap()
+        parse_entity_file(&source, Origin(n as u32), &schema, &LoadProgress::default()).unwrap()
     });
-    empty.apply(&Change { upsert: files.flatten().collect(), remove: Vec::new() }).unwrap()
+    empty.apply(&EntityChanges { upserts: files.flatten().collect(), removals: Vec::new() }).unwrap()
 }
 
 /// A world in which entities hold together, and references in attributes may lead nowhere.
 pub fn world() -> impl Strategy<Value = World> {
-    let kinds = prop::sample::subsequence(all_names(), 6..=5 * NAMES);
-    (prop::collection::vec(policy(), 0..7), kinds).prop_flat_map(|(policies, names)| {
+    let entity_types = prop::sample::subsequence(all_names(), 6..=5 * NAMES);
+    (prop::collection::vec(policy(), 0..7), entity_types).prop_flat_map(|(policies, names)| {
         let there = names.clone();
-        let teams = names.iter().any(|(kind, _)| kind == "Team");
-        let names = names.into_iter().filter(|(kind, _)| teams || kind != "Bot");
+        let teams = names.iter().any(|(entity_type, _)| entity_type == "Team");
+        let names = names.into_iter().filter(|(entity_type, _)| teams || entity_type != "Bot");
         let entities: Vec<_> = names.map(move |name| entity(name, there.clone(), Manners::Tame)).collect();
         (Just(policies), entities).prop_map(|(policies, entities)| World {
             policies,
@@ -134,12 +136,15 @@ pub fn world() -> impl Strategy<Value = World> {
 }
 
 fn all_names() -> Vec<(String, usize)> {
-    let kinds = ["Team", "User", "Bot", "Doc", "Vault"];
-    kinds.iter().flat_map(|kind| (0..NAMES).map(move |n| ((*kind).to_owned(), n))).collect()
+    let entity_types = ["Team", "User", "Bot", "Doc", "Vault"];
+    entity_types
+        .iter()
+        .flat_map(|entity_type| (0..NAMES).map(move |n| ((*entity_type).to_owned(), n)))
+        .collect()
 }
 
-fn uid(kind: &str, n: usize) -> Value {
-    json!({ "type": kind, "id": format!("{}{n}", kind.to_lowercase()) })
+fn uid(entity_type: &str, n: usize) -> Value {
+    json!({ "type": entity_type, "id": format!("{}{n}", entity_type.to_lowercase()) })
 }
 
 /// A number that may overflow when policies multiply it.
@@ -158,18 +163,22 @@ enum Manners {
 }
 
 /// An entity with random attributes, in some of what is there.
-fn entity((kind, n): Named2, there: Vec<Named2>, manners: Manners) -> impl Strategy<Value = (Named2, Value)> {
+fn entity(
+    (entity_type, n): Named2,
+    there: Vec<Named2>,
+    manners: Manners,
+) -> impl Strategy<Value = (Named2, Value)> {
     let tame = manners == Manners::Tame;
     let parents: Vec<Named2> = there
         .into_iter()
-        .filter(|(parent, p)| match (kind.as_str(), parent.as_str()) {
+        .filter(|(parent, p)| match (entity_type.as_str(), parent.as_str()) {
             ("Team", "Team") => !tame || *p > n,
             ("User", "Vault") => !tame || *p == n,
             ("User" | "Bot" | "Doc" | "Vault", "Team") | ("Doc", "User") => true,
             _ => false,
         })
         .collect();
-    let some = if tame && kind == "Bot" { 1..=1 } else { 0..=parents.len().min(3) };
+    let some = if tame && entity_type == "Bot" { 1..=1 } else { 0..=parents.len().min(3) };
     let name = 0..NAMES;
     let attrs = (
         number(),
@@ -179,7 +188,7 @@ fn entity((kind, n): Named2, there: Vec<Named2>, manners: Manners) -> impl Strat
         prop::option::of(number()),
     );
     (prop::sample::subsequence(parents, some), attrs).prop_map(move |(parents, (long, maybe, several, one, floor))| {
-        let attrs = match kind.as_str() {
+        let attrs = match entity_type.as_str() {
             "User" => optional(
                 json!({
                     "level": long,
@@ -194,8 +203,8 @@ fn entity((kind, n): Named2, there: Vec<Named2>, manners: Manners) -> impl Strat
             "Doc" => optional(json!({ "owner": uid("User", one), "size": long }), "backup", maybe.map(|n| uid("Doc", n))),
             _ => json!({}),
         };
-        let parents: Vec<Value> = parents.iter().map(|(kind, n)| uid(kind, *n)).collect();
-        ((kind.clone(), n), json!({ "uid": uid(&kind, n), "attrs": attrs, "parents": parents }))
+        let parents: Vec<Value> = parents.iter().map(|(entity_type, n)| uid(entity_type, *n)).collect();
+        ((entity_type.clone(), n), json!({ "uid": uid(&entity_type, n), "attrs": attrs, "parents": parents }))
     })
 }
 
@@ -221,8 +230,9 @@ fn policy() -> impl Strategy<Value = String> {
 }
 
 fn shape() -> impl Strategy<Value = (String, String, String)> {
-    let named =
-        |kind: &'static str| (0..NAMES).prop_map(move |n| format!("{kind}::\"{}{n}\"", kind.to_lowercase()));
+    let named = |entity_type: &'static str| {
+        (0..NAMES).prop_map(move |n| format!("{entity_type}::\"{}{n}\"", entity_type.to_lowercase()))
+    };
     let principal = prop_oneof![
         3 => Just("principal is User".to_owned()),
         1 => Just("principal is Bot".to_owned()),
@@ -302,8 +312,8 @@ pub fn ask() -> impl Strategy<Value = Ask> {
     let doc =
         (prop::sample::select(vec!["User", "Bot"]), prop::sample::select(vec!["read", "write"]), Just("Doc"));
     let manage = (Just("User"), Just("manage"), prop::sample::select(vec!["User", "Team"]));
-    let kinds = prop_oneof![3 => doc, 1 => manage];
-    (kinds, 0..NAMES, 0..NAMES, prop::option::of(0..NAMES), proptest::bool::ANY).prop_map(
+    let entity_types = prop_oneof![3 => doc, 1 => manage];
+    (entity_types, 0..NAMES, 0..NAMES, prop::option::of(0..NAMES), proptest::bool::ANY).prop_map(
         |((principal, action, resource), p, r, on_behalf, urgent)| Ask {
             principal: (principal.to_owned(), p),
             action,
@@ -314,9 +324,9 @@ pub fn ask() -> impl Strategy<Value = Ask> {
     )
 }
 
-fn id((kind, n): &Named2) -> &'static str {
+fn id((entity_type, n): &Named2) -> &'static str {
     // Few names live as long as the tests; leaking them keeps questions free of lifetimes.
-    Box::leak(format!("{}{n}", kind.to_lowercase()).into_boxed_str())
+    Box::leak(format!("{}{n}", entity_type.to_lowercase()).into_boxed_str())
 }
 
 impl Ask {
@@ -339,7 +349,8 @@ impl Ask {
     }
 
     pub fn question<'a>(&'a self, context: &'a Json<'a>) -> Question<'a> {
-        let named = |name: &'a Named2| Named { kind: &name.0, id: id(name), properties: None };
+        let named =
+            |name: &'a Named2| QuestionEntity { entity_type: &name.0, id: id(name), properties: None };
         Question {
             principal: named(&self.principal),
             action: self.action,
@@ -379,19 +390,19 @@ pub fn change() -> impl Strategy<Value = EntityChange> {
 }
 
 impl EntityChange {
-    pub fn change(&self, snapshot: &Snapshot) -> Change {
+    pub fn change(&self, snapshot: &Snapshot) -> EntityChanges {
         let schema = snapshot.schema();
         let upsert = self.come.iter().map(|(_, json)| {
             let json: &'static Value = Box::leak(Box::new(json.clone()));
-            let entity = describe_json(&Json::deserialize(json).unwrap(), schema).unwrap();
-            Incoming { entity: Entity::pack(&entity, Origin(0), schema), place: None }
+            let entity = parse_entity_json(&Json::deserialize(json).unwrap(), schema).unwrap();
+            EntityUpsert { entity: Entity::pack(&entity, Origin(0), schema), span: None }
         });
-        let names = self.go.iter().map(|name| mandate_core::schema::EntityRef {
-            kind: schema.kind_named(&name.0).unwrap(),
+        let names = self.go.iter().map(|name| mandate_core::schema::EntityUid {
+            entity_type: schema.resolve_entity_type(&name.0).unwrap(),
             id: id(name).into(),
         });
-        let remove = names.filter(|name| snapshot.entities().get(name.name()).is_some());
-        Change { upsert: upsert.collect(), remove: remove.collect() }
+        let remove = names.filter(|name| snapshot.entities().get(name.as_uid_ref()).is_some());
+        EntityChanges { upserts: upsert.collect(), removals: remove.collect() }
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Witness;
-use mandate_core::entities::Description;
-use mandate_core::schema::{EntityRef, Extension, Kind, RecordType, Schema, Type};
+use mandate_core::entities::EntityData;
+use mandate_core::schema::{EntityTypeId, EntityUid, Extension, RecordType, Schema, Type};
 use mandate_core::value::{Record, Value};
 
 /// How to settle that an entity is in one that names another as its only member.
@@ -32,7 +32,7 @@ struct Completion<'s> {
     schema: &'s Schema,
     witness: Witness,
     /// What each entity has to be in, directly or not.
-    required_ancestors: BTreeMap<EntityRef, Vec<EntityRef>>,
+    required_ancestors: BTreeMap<EntityUid, Vec<EntityUid>>,
     created: usize,
 }
 
@@ -43,8 +43,8 @@ impl<'s> Completion<'s> {
             entities.iter().map(|(name, entity)| (name.clone(), entity.parents.clone())).collect();
         let mut completion = Self { schema, witness: witness.clone(), required_ancestors, created: 0 };
         for (name, entity) in &mut completion.witness.entities {
-            let direct = &schema.kind(name.kind).parents;
-            entity.parents.retain(|parent| direct.contains(&parent.kind));
+            let direct = &schema.entity_type(name.entity_type).parent_types;
+            entity.parents.retain(|parent| direct.contains(&parent.entity_type));
         }
         completion
     }
@@ -59,7 +59,7 @@ impl<'s> Completion<'s> {
         for (name, mut above) in required_ancestors {
             // The nearest first: what it brings along need not be added.
             above.sort_by_key(|ancestor| {
-                parent_type_path(name.kind, ancestor.kind, self.schema).map(|path| path.len())
+                parent_type_path(name.entity_type, ancestor.entity_type, self.schema).map(|path| path.len())
             });
             for ancestor in above {
                 if !self.is_in(&name, &ancestor) {
@@ -73,13 +73,13 @@ impl<'s> Completion<'s> {
     }
 
     /// Makes an entity, unless it is there or the schema has it.
-    fn ensure_entity(&mut self, name: &EntityRef, member: Option<&EntityRef>) {
-        let info = self.schema.kind(name.kind);
-        if info.enumerated.is_some() || self.witness.entities.contains_key(name) {
+    fn ensure_entity(&mut self, name: &EntityUid, member: Option<&EntityUid>) {
+        let info = self.schema.entity_type(name.entity_type);
+        if info.enum_ids.is_some() || self.witness.entities.contains_key(name) {
             return;
         }
-        let entity = Description {
-            name: name.clone(),
+        let entity = EntityData {
+            uid: name.clone(),
             attributes: Record::default(),
             tags: Record::default(),
             parents: Vec::new(),
@@ -88,16 +88,16 @@ impl<'s> Completion<'s> {
         let mut attributes = self.defaults(&info.attributes);
         if let (Some(attribute), Some(member)) = (&info.rules.only_member, member) {
             let named = Record::new([(attribute.clone(), Value::Entity(member.clone()))]);
-            attributes = attributes.overlaid(&named);
+            attributes = attributes.with_overrides(&named);
         }
         if let Some(entity) = self.witness.entities.get_mut(name) {
             entity.attributes = attributes;
         }
     }
 
-    fn new_entity(&mut self, kind: Kind, member: Option<&EntityRef>) -> EntityRef {
+    fn new_entity(&mut self, entity_type: EntityTypeId, member: Option<&EntityUid>) -> EntityUid {
         self.created += 1;
-        let name = EntityRef { kind, id: format_smolstr!("made-{}", self.created) };
+        let name = EntityUid { entity_type, id: format_smolstr!("made-{}", self.created) };
         self.ensure_entity(&name, member);
         name
     }
@@ -115,24 +115,31 @@ impl<'s> Completion<'s> {
             Type::Set(_) => Value::Set([].into()),
             Type::Record(ty) => Value::Record(self.defaults(ty)),
             Type::Extension(extension) => Value::Extension(*extension, default_literal(*extension)),
-            Type::Entity(kind) => {
-                let first = self.schema.kind(*kind).enumerated.as_ref().and_then(|ids| ids.first());
+            Type::Entity(entity_type) => {
+                let first =
+                    self.schema.entity_type(*entity_type).enum_ids.as_ref().and_then(|ids| ids.first());
                 if let Some(id) = first {
-                    return Value::Entity(EntityRef { kind: *kind, id: id.clone() });
+                    return Value::Entity(EntityUid { entity_type: *entity_type, id: id.clone() });
                 }
-                let there = self.witness.entities.keys().find(|name| name.kind == *kind).cloned();
-                Value::Entity(there.unwrap_or_else(|| self.new_entity(*kind, None)))
+                let there =
+                    self.witness.entities.keys().find(|name| name.entity_type == *entity_type).cloned();
+                Value::Entity(there.unwrap_or_else(|| self.new_entity(*entity_type, None)))
             }
         }
     }
 
     /// Puts an entity into another by as few new entities as the schema needs between them.
-    fn connect(&mut self, name: &EntityRef, ancestor: &EntityRef) {
-        let Some(path) = parent_type_path(name.kind, ancestor.kind, self.schema) else { return };
+    fn connect(&mut self, name: &EntityUid, ancestor: &EntityUid) {
+        let Some(path) = parent_type_path(name.entity_type, ancestor.entity_type, self.schema) else {
+            return;
+        };
         let mut below = name.clone();
-        for kind in path {
-            let above =
-                if kind == ancestor.kind { ancestor.clone() } else { self.new_entity(kind, Some(&below)) };
+        for entity_type in path {
+            let above = if entity_type == ancestor.entity_type {
+                ancestor.clone()
+            } else {
+                self.new_entity(entity_type, Some(&below))
+            };
             if let Some(entity) = self.witness.entities.get_mut(&below) {
                 entity.parents.push(above.clone());
                 entity.parents.sort();
@@ -141,7 +148,7 @@ impl<'s> Completion<'s> {
         }
     }
 
-    fn is_in(&self, name: &EntityRef, ancestor: &EntityRef) -> bool {
+    fn is_in(&self, name: &EntityUid, ancestor: &EntityUid) -> bool {
         let (mut open, mut seen) = (vec![name], BTreeSet::new());
         while let Some(name) = open.pop() {
             if name == ancestor {
@@ -154,16 +161,18 @@ impl<'s> Completion<'s> {
     }
 
     fn enforce_member_of_one(&mut self) {
-        let names: Vec<EntityRef> = self.witness.entities.keys().cloned().collect();
+        let names: Vec<EntityUid> = self.witness.entities.keys().cloned().collect();
         for name in names {
             let schema = self.schema;
-            for kind in &schema.kind(name.kind).rules.member_of_one {
-                let has = |entity: &Description| entity.parents.iter().any(|parent| parent.kind == *kind);
+            for entity_type in &schema.entity_type(name.entity_type).rules.member_of_one {
+                let has = |entity: &EntityData| {
+                    entity.parents.iter().any(|parent| parent.entity_type == *entity_type)
+                };
                 if self.witness.entities.get(&name).is_some_and(has) {
-                    self.keep_one(&name, *kind);
+                    self.keep_one(&name, *entity_type);
                     continue;
                 }
-                let parent = self.new_entity(*kind, Some(&name));
+                let parent = self.new_entity(*entity_type, Some(&name));
                 if let Some(entity) = self.witness.entities.get_mut(&name) {
                     entity.parents.push(parent);
                     entity.parents.sort();
@@ -173,31 +182,31 @@ impl<'s> Completion<'s> {
     }
 
     /// Keeps one parent of a kind: the one that is asked about, or else the first.
-    fn keep_one(&mut self, name: &EntityRef, kind: Kind) {
+    fn keep_one(&mut self, name: &EntityUid, entity_type: EntityTypeId) {
         let request = &self.witness.request;
         let asked = [request.principal.clone(), request.resource.clone()];
         let Some(entity) = self.witness.entities.get_mut(name) else { return };
-        let of_kind = || entity.parents.iter().filter(|parent| parent.kind == kind);
-        let kept = of_kind().find(|parent| asked.contains(parent)).or_else(|| of_kind().next()).cloned();
-        entity.parents.retain(|parent| parent.kind != kind || Some(parent) == kept.as_ref());
+        let of_type = || entity.parents.iter().filter(|parent| parent.entity_type == entity_type);
+        let kept = of_type().find(|parent| asked.contains(parent)).or_else(|| of_type().next()).cloned();
+        entity.parents.retain(|parent| parent.entity_type != entity_type || Some(parent) == kept.as_ref());
     }
 
     /// Settles who may be in an entity that names its only member.
     fn enforce_only_member(&mut self, resolution: ConflictResolution) {
         let schema = self.schema;
-        let names: Vec<EntityRef> = self.witness.entities.keys().cloned().collect();
+        let names: Vec<EntityUid> = self.witness.entities.keys().cloned().collect();
         for name in names {
-            let Some(attribute) = &schema.kind(name.kind).rules.only_member else { continue };
+            let Some(attribute) = &schema.entity_type(name.entity_type).rules.only_member else { continue };
             let entities = &mut self.witness.entities;
             let member = entities.values().find(|entity| entity.parents.contains(&name));
-            let member = member.map(|entity| entity.name.clone());
+            let member = member.map(|entity| entity.uid.clone());
             let Some(entity) = entities.get_mut(&name) else { continue };
             if let (ConflictResolution::UpdateOnlyMember, Some(member)) = (resolution, member) {
                 let named = Record::new([(attribute.clone(), Value::Entity(member))]);
-                entity.attributes = entity.attributes.overlaid(&named);
+                entity.attributes = entity.attributes.with_overrides(&named);
             }
             let Some(Value::Entity(kept)) = entity.attributes.get(attribute).cloned() else { continue };
-            for other in entities.values_mut().filter(|other| other.name != kept) {
+            for other in entities.values_mut().filter(|other| other.uid != kept) {
                 other.parents.retain(|parent| *parent != name);
             }
         }
@@ -205,15 +214,15 @@ impl<'s> Completion<'s> {
 }
 
 /// The kinds from one below another up to it, as few as there can be; direct parents only.
-fn parent_type_path(from: Kind, to: Kind, schema: &Schema) -> Option<Vec<Kind>> {
+fn parent_type_path(from: EntityTypeId, to: EntityTypeId, schema: &Schema) -> Option<Vec<EntityTypeId>> {
     let (mut paths, mut seen) = (vec![vec![from]], BTreeSet::new());
     let mut next = 0;
     while let Some(path) = paths.get(next).cloned() {
         next += 1;
-        for parent in &schema.kind(*path.last()?).parents {
-            let longer: Vec<Kind> = path.iter().copied().chain([*parent]).collect();
+        for parent in &schema.entity_type(*path.last()?).parent_types {
+            let longer: Vec<EntityTypeId> = path.iter().copied().chain([*parent]).collect();
             if *parent == to {
-                return longer.get(1..).map(<[Kind]>::to_vec);
+                return longer.get(1..).map(<[EntityTypeId]>::to_vec);
             }
             if seen.insert(*parent) {
                 paths.push(longer);

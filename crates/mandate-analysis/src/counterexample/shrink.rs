@@ -1,7 +1,7 @@
 //! A witness with everything left out that does not matter: what is left is what people have to read.
 
 use super::Witness;
-use mandate_core::schema::{EntityRef, RecordType, Schema};
+use mandate_core::schema::{EntityUid, RecordType, Schema};
 use mandate_core::value::{Record, Value};
 
 /// One thing to leave out. What is gone already it leaves as it is, so that others may come before.
@@ -35,7 +35,7 @@ fn reductions(witness: &Witness, schema: &Schema) -> Vec<Reduction> {
     let mut reductions: Vec<Reduction> = others.cloned().map(without_entity).collect();
     for (name, entity) in &witness.entities {
         reductions.extend(entity.parents.iter().map(|parent| without_parent(name.clone(), parent.clone())));
-        for change in shrunk_records(&entity.attributes, &schema.kind(name.kind).attributes) {
+        for change in shrunk_records(&entity.attributes, &schema.entity_type(name.entity_type).attributes) {
             let name = name.clone();
             reductions.push(Box::new(move |witness| {
                 if let Some(entity) = witness.entities.get_mut(&name) {
@@ -52,20 +52,22 @@ fn reductions(witness: &Witness, schema: &Schema) -> Vec<Reduction> {
             }));
         }
     }
-    for change in shrunk_records(&witness.request.context, &schema.action(witness.request.action).context) {
+    for change in
+        shrunk_records(&witness.request.context, &schema.action(witness.request.action).context_type)
+    {
         reductions.push(Box::new(move |witness| witness.request.context = change(&witness.request.context)));
     }
     reductions
 }
 
-fn without_entity(name: EntityRef) -> Reduction {
+fn without_entity(name: EntityUid) -> Reduction {
     Box::new(move |witness| {
         witness.entities.remove(&name);
         witness.entities.values_mut().for_each(|entity| entity.parents.retain(|parent| *parent != name));
     })
 }
 
-fn without_parent(name: EntityRef, parent: EntityRef) -> Reduction {
+fn without_parent(name: EntityUid, parent: EntityUid) -> Reduction {
     Box::new(move |witness| {
         if let Some(entity) = witness.entities.get_mut(&name) {
             entity.parents.retain(|it| *it != parent);
@@ -88,7 +90,7 @@ fn shrunk_records(record: &Record, ty: &RecordType) -> Vec<Shrink<Record>> {
                 let value = record.get(&name).map(&smaller);
                 value.map_or_else(
                     || record.clone(),
-                    |value| record.overlaid(&Record::new([(name.clone(), value)])),
+                    |value| record.with_overrides(&Record::new([(name.clone(), value)])),
                 )
             }));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{Effect, Policy, PrincipalConstraint, ResourceConstraint};
 use cedar_policy_symcc::{
     always_denies_asserts, equivalent_asserts, matches_disjoint_asserts, never_errors_asserts,
     never_matches_asserts,
@@ -30,7 +30,7 @@ pub fn check_with_solver(
 ) {
     let mut checker = RuleChecker { linted, policies, solver };
     for rule in Rule::SOLVER_RULES {
-        if rule == Rule::Shadowed && linted.info.forbids {
+        if rule == Rule::Shadowed && linted.info.effect == Effect::Forbid {
             results.passed.insert(rule);
             continue;
         }
@@ -106,7 +106,7 @@ impl RuleChecker<'_> {
         answer: SolverAnswer,
         environment: &RequestEnvironment,
     ) -> Result<SolverAnswer, String> {
-        if !matches!(answer, SolverAnswer::Holds) || !self.linted.info.forbids {
+        if !matches!(answer, SolverAnswer::Holds) || self.linted.info.effect == Effect::Permit {
             return Ok(answer);
         }
         let alone = compile_policy(self.linted.policy, environment, self.policies.schema())?;
@@ -184,8 +184,9 @@ fn scopes_are_disjoint(one: &Policy, other: &Policy) -> bool {
         ResourceConstraint::Eq(uid) => Some(uid),
         _ => None,
     });
-    let differ =
-        |[one, other]: [Option<EntityUid>; 2]| one.zip(other).is_some_and(|(one, other)| one != other);
+    let differ = |[one, other]: [Option<cedar_policy::EntityUid>; 2]| {
+        one.zip(other).is_some_and(|(one, other)| one != other)
+    };
     differ(principals) || differ(resources)
 }
 

@@ -4,58 +4,61 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Finding, Rule};
+use mandate_core::diagnostics::SourceText;
 use mandate_core::display;
-use mandate_core::fault::SourceText;
-use mandate_core::policies::{Candidates, Policies};
-use mandate_core::schema::{ActionId, ActionInfo, Declarations, Kind, RecordType, Schema, Type};
+use mandate_core::policies::Effect;
+use mandate_core::policies::{CandidatePolicies, Policies};
+use mandate_core::schema::{ActionDef, ActionId, Declarations, EntityTypeId, RecordType, Schema, Type};
 
 /// What the schema declares in vain.
 pub fn findings(policies: &Policies, text: &Arc<SourceText>) -> Vec<Finding> {
     let schema = policies.schema();
     let declared = Declarations::of(schema, text);
     let read = readable_types(schema);
-    let types = schema.kinds().filter(|(kind, _)| !read.contains(kind)).map(|(kind, _)| Finding {
-        rule: Rule::UnusedEntityType,
-        policy: None,
-        place: declared.kinds.get(&kind).cloned(),
-        message: format!("no decision can read a `{}`", display::kind_name(kind, schema)),
-        help: "remove it from the schema, or name it where it belongs".to_owned(),
-    });
+    let types = schema.entity_types().filter(|(entity_type, _)| !read.contains(entity_type)).map(
+        |(entity_type, _)| Finding {
+            rule: Rule::UnusedEntityType,
+            policy: None,
+            span: declared.entity_types.get(&entity_type).cloned(),
+            message: format!("no decision can read a `{}`", display::entity_type(entity_type, schema)),
+            help: "remove it from the schema, or name it where it belongs".to_owned(),
+        },
+    );
     let actions = schema.actions().filter_map(|(id, action)| {
         let (message, help) = unused(id, action, policies)?;
-        let place = declared.actions.get(&id).cloned();
-        Some(Finding { rule: Rule::UnusedAction, policy: None, place, message, help: help.to_owned() })
+        let span = declared.actions.get(&id).cloned();
+        Some(Finding { rule: Rule::UnusedAction, policy: None, span, message, help: help.to_owned() })
     });
     types.chain(actions).collect()
 }
 
 /// The types that a decision can read: those of principals, resources and contexts, and whatever is
 /// above these or in their attributes and tags.
-fn readable_types(schema: &Schema) -> BTreeSet<Kind> {
-    let mut open: Vec<Kind> = Vec::new();
+fn readable_types(schema: &Schema) -> BTreeSet<EntityTypeId> {
+    let mut open: Vec<EntityTypeId> = Vec::new();
     for (_, action) in schema.actions() {
-        open.extend(action.principals.iter().chain(&action.resources));
-        collect_record_types(&action.context, &mut open);
+        open.extend(action.principal_types.iter().chain(&action.resource_types));
+        collect_record_types(&action.context_type, &mut open);
     }
     let mut read = BTreeSet::new();
-    while let Some(kind) = open.pop() {
-        if read.insert(kind) {
-            let info = schema.kind(kind);
-            open.extend(&info.parents);
+    while let Some(entity_type) = open.pop() {
+        if read.insert(entity_type) {
+            let info = schema.entity_type(entity_type);
+            open.extend(&info.parent_types);
             collect_record_types(&info.attributes, &mut open);
-            info.tags.iter().for_each(|ty| collect_types(ty, &mut open));
+            info.tag_type.iter().for_each(|ty| collect_types(ty, &mut open));
         }
     }
     read
 }
 
-fn collect_record_types(record: &RecordType, found: &mut Vec<Kind>) {
+fn collect_record_types(record: &RecordType, found: &mut Vec<EntityTypeId>) {
     record.iter().for_each(|(_, attribute)| collect_types(&attribute.ty, found));
 }
 
-fn collect_types(ty: &Type, found: &mut Vec<Kind>) {
+fn collect_types(ty: &Type, found: &mut Vec<EntityTypeId>) {
     match ty {
-        Type::Entity(kind) => found.push(*kind),
+        Type::Entity(entity_type) => found.push(*entity_type),
         Type::Set(element) => collect_types(element, found),
         Type::Record(record) => collect_record_types(record, found),
         Type::Bool | Type::Long | Type::String | Type::Extension(_) => {}
@@ -63,21 +66,23 @@ fn collect_types(ty: &Type, found: &mut Vec<Kind>) {
 }
 
 /// What is wrong with an action that is always denied, or that nobody can ask for, and what to do.
-fn unused(id: ActionId, action: &ActionInfo, policies: &Policies) -> Option<(String, &'static str)> {
+fn unused(id: ActionId, action: &ActionDef, policies: &Policies) -> Option<(String, &'static str)> {
     let (schema, name) = (policies.schema(), &action.name);
     let pairs = action
-        .principals
+        .principal_types
         .iter()
-        .flat_map(|principal| action.resources.iter().map(move |resource| (id, *principal, *resource)));
+        .flat_map(|principal| action.resource_types.iter().map(move |resource| (id, *principal, *resource)));
     let mut environments = pairs.peekable();
     if environments.peek().is_none() {
         let mut others = schema.actions().filter(|(other, _)| *other != id);
-        let groups = others.any(|(_, other)| other.entities.iter().any(|entity| *entity.uid() == action.uid));
+        let groups =
+            others.any(|(_, other)| other.self_and_groups.iter().any(|entity| *entity.uid() == action.uid));
         let message = format!("`{name}` applies to nothing, and no action is in it");
         return (!groups).then_some((message, "say what it applies to with `appliesTo`, or remove it"));
     }
-    let mut candidates = environments.filter_map(|it| policies.candidates(it)).flat_map(Candidates::all);
-    let permitted = candidates.any(|candidate| !candidate.info.forbids);
+    let mut candidates =
+        environments.filter_map(|it| policies.candidates(it)).flat_map(CandidatePolicies::all);
+    let permitted = candidates.any(|candidate| candidate.info.effect == Effect::Permit);
     let message = format!("no permit takes `{name}`, so it is always denied");
     (!permitted).then_some((message, "write a permit for it, or remove it from the schema"))
 }

@@ -10,10 +10,10 @@ use cedar_policy_core::parser::text_to_cst::parse_policy;
 use cedar_policy_core::parser::{Node, cst};
 use smol_str::SmolStr;
 
-use mandate_core::clauses::{is_membership, same_place, span};
-use mandate_core::fault::Place;
+use mandate_core::diagnostics::SourceSpan;
 use mandate_core::policies::{Policies, PolicyInfo};
 use mandate_core::schema::Schema;
+use mandate_core::trace::{is_type_in_test, same_source_range, source_range};
 
 /// A wrong edit of one policy.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Mutant {
     /// The `@id` of the policy.
     pub policy: SmolStr,
     pub operator: Operator,
-    pub place: Place,
+    pub span: SourceSpan,
     pub replacement: String,
 }
 
@@ -52,9 +52,9 @@ impl Operator {
 impl Mutant {
     /// The text of the file with the edit.
     pub fn mutated_text(&self) -> String {
-        let text = &self.place.source.text;
-        let (before, rest) = text.split_at_checked(self.place.offset).unwrap_or((text, ""));
-        let after = rest.get(self.place.length..).unwrap_or_default();
+        let text = &self.span.source.text;
+        let (before, rest) = text.split_at_checked(self.span.offset).unwrap_or((text, ""));
+        let after = rest.get(self.span.length..).unwrap_or_default();
         format!("{before}{}{after}", self.replacement)
     }
 }
@@ -63,13 +63,13 @@ impl Mutant {
 pub fn mutants(policies: &Policies) -> Vec<Mutant> {
     let mut mutants = Vec::new();
     for info in policies.infos() {
-        let policy = policies.set().policy(&PolicyId::new(&info.id));
-        if let (Some(place), Some(policy)) = (&info.place, policy) {
-            MutantFinder { info, place, schema: policies.schema(), found: &mut mutants }.find(policy);
+        let policy = policies.cedar_policies().policy(&PolicyId::new(&info.id));
+        if let (Some(span), Some(policy)) = (&info.span, policy) {
+            MutantFinder { info, span, schema: policies.schema(), found: &mut mutants }.find(policy);
         }
     }
     mutants.sort_by(|a, b| {
-        let key = |mutant: &Mutant| (mutant.place.source.name.clone(), mutant.place.offset, mutant.operator);
+        let key = |mutant: &Mutant| (mutant.span.source.name.clone(), mutant.span.offset, mutant.operator);
         key(a).cmp(&key(b))
     });
     mutants
@@ -77,14 +77,14 @@ pub fn mutants(policies: &Policies) -> Vec<Mutant> {
 
 struct MutantFinder<'a> {
     info: &'a PolicyInfo,
-    place: &'a Place,
+    span: &'a SourceSpan,
     schema: &'a Schema,
     found: &'a mut Vec<Mutant>,
 }
 
 impl MutantFinder<'_> {
     fn find(&mut self, policy: &Policy) {
-        let whole = self.place.offset..self.place.offset + self.place.length;
+        let whole = self.span.offset..self.span.offset + self.span.length;
         self.edit(Operator::RemovePolicy, whole.clone(), String::new());
         // The policy was parsed before, so that it parses again.
         let parsed = self.text(&whole).and_then(|text| parse_policy(text).ok());
@@ -125,19 +125,19 @@ impl MutantFinder<'_> {
     /// Where a part of the policy's own text stands in its file.
     fn file_span<N>(&self, node: &Node<N>) -> Option<Range<usize>> {
         let loc = node.loc.as_ref()?;
-        Some(self.place.offset + loc.start()..self.place.offset + loc.end())
+        Some(self.span.offset + loc.start()..self.span.offset + loc.end())
     }
 
     /// An operand, which counts for nothing once `neutral` stands in its place.
     fn operand(&mut self, expr: &Expr, neutral: bool) {
         if let ExprKind::UnaryApp { op: UnaryOp::Not, arg } = expr.expr_kind()
-            && !same_place(expr, arg)
+            && !same_source_range(expr, arg)
         {
             return self.operand(arg, !neutral);
         }
         // Several `when` and `unless` together stand nowhere: their place is the whole policy's.
-        let whole = self.place.offset..self.place.offset + self.place.length;
-        if let Some(span) = span(expr).filter(|span| *span != whole) {
+        let whole = self.span.offset..self.span.offset + self.span.length;
+        if let Some(span) = source_range(expr).filter(|span| *span != whole) {
             self.edit(Operator::DropClause, span, neutral.to_string());
         }
         self.condition(expr);
@@ -145,7 +145,7 @@ impl MutantFinder<'_> {
 
     fn condition(&mut self, expr: &Expr) {
         match expr.expr_kind() {
-            ExprKind::And { left, right } if !is_membership(left, right) => {
+            ExprKind::And { left, right } if !is_type_in_test(left, right) => {
                 self.chained(left, true);
                 self.operand(right, true);
             }
@@ -158,9 +158,11 @@ impl MutantFinder<'_> {
                     self.condition(part);
                 }
             }
-            ExprKind::UnaryApp { op: UnaryOp::Not, arg } if !same_place(expr, arg) => self.condition(arg),
+            ExprKind::UnaryApp { op: UnaryOp::Not, arg } if !same_source_range(expr, arg) => {
+                self.condition(arg);
+            }
             _ => {
-                if let Some(span) = span(expr) {
+                if let Some(span) = source_range(expr) {
                     let text = self.text(&span).unwrap_or_default();
                     let negated = format!("!({text})");
                     self.edit(Operator::NegateClause, span, negated);
@@ -173,7 +175,7 @@ impl MutantFinder<'_> {
     /// The left side of a chain: `a && b` in `a && b && c` is no operand by itself.
     fn chained(&mut self, left: &Expr, neutral: bool) {
         match (left.expr_kind(), neutral) {
-            (ExprKind::And { left: first, right }, true) if !is_membership(first, right) => {
+            (ExprKind::And { left: first, right }, true) if !is_type_in_test(first, right) => {
                 self.condition(left);
             }
             (ExprKind::Or { .. }, false) => self.condition(left),
@@ -185,9 +187,10 @@ impl MutantFinder<'_> {
     fn literals(&mut self, expr: &Expr) {
         for part in expr.subexpressions() {
             let ExprKind::Lit(Literal::EntityUID(uid)) = part.expr_kind() else { continue };
-            let kind = self.schema.kind_of_full_name(&uid.entity_type().to_string());
-            let values = kind.and_then(|kind| self.schema.kind(kind).enumerated.as_ref());
-            let (Some(values), Some(span)) = (values, span(part)) else { continue };
+            let entity_type = self.schema.entity_type_by_full_name(&uid.entity_type().to_string());
+            let values =
+                entity_type.and_then(|entity_type| self.schema.entity_type(entity_type).enum_ids.as_ref());
+            let (Some(values), Some(span)) = (values, source_range(part)) else { continue };
             let id: &str = uid.eid().as_ref();
             for other in values.iter().filter(|other| *other != id) {
                 let text = format!("{}::\"{}\"", uid.entity_type(), other.escape_debug());
@@ -197,14 +200,14 @@ impl MutantFinder<'_> {
     }
 
     fn text(&self, span: &Range<usize>) -> Option<&str> {
-        self.place.source.text.get(span.clone())
+        self.span.source.text.get(span.clone())
     }
 
     fn edit(&mut self, operator: Operator, span: Range<usize>, replacement: String) {
         self.found.push(Mutant {
             policy: self.info.id.clone(),
             operator,
-            place: Place::new(&self.place.source, span.start, span.len()),
+            span: SourceSpan::new(&self.span.source, span.start, span.len()),
             replacement,
         });
     }

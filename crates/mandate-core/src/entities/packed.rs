@@ -10,69 +10,69 @@ use triomphe::ThinArc;
 
 use super::Origin;
 use crate::digest::Digest;
-use crate::schema::{EntityRef, Extension, Kind, Name, Schema};
+use crate::schema::{EntityTypeId, EntityUid, EntityUidRef, Extension, Schema};
 use crate::value::{Record, Value};
 
 /// An entity as people write it, to be packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    pub name: EntityRef,
+pub struct EntityData {
+    pub uid: EntityUid,
     pub attributes: Record,
     pub tags: Record,
     /// What it is directly in; sorted, without repetition.
-    pub parents: Vec<EntityRef>,
+    pub parents: Vec<EntityUid>,
 }
 
 /// An entity as it is stored.
 #[derive(Clone)]
-pub struct Entity(ThinArc<Head, u8>);
+pub struct Entity(ThinArc<Header, u8>);
 
 #[derive(Clone, Copy)]
-struct Head {
-    kind: Kind,
+struct Header {
+    entity_type: EntityTypeId,
     origin: Origin,
 }
 
 impl Entity {
     /// Packs an entity that was read by this schema.
-    pub fn pack(entity: &Description, origin: Origin, schema: &Schema) -> Self {
+    pub fn pack(entity: &EntityData, origin: Origin, schema: &Schema) -> Self {
         let mut packer = Packer { bytes: Vec::with_capacity(256), schema };
-        packer.text(&entity.name.id);
-        packer.number(entity.parents.len());
-        entity.parents.iter().for_each(|parent| packer.name(parent));
+        packer.text(&entity.uid.id);
+        packer.varint(entity.parents.len());
+        entity.parents.iter().for_each(|parent| packer.uid(parent));
         packer.record(&entity.attributes);
-        packer.number(entity.tags.iter().count());
+        packer.varint(entity.tags.iter().count());
         for (name, value) in entity.tags.iter() {
             packer.text(name);
             packer.value(value);
         }
-        let head = Head { kind: entity.name.kind, origin };
+        let head = Header { entity_type: entity.uid.entity_type, origin };
         Self(ThinArc::from_header_and_slice(head, &packer.bytes))
     }
 
     /// The entity as people write it.
-    pub fn describe(&self, schema: &Schema) -> Description {
-        let parents = self.parents().map(Name::to_owned).collect();
+    pub fn unpack(&self, schema: &Schema) -> EntityData {
+        let parents = self.parents().map(EntityUidRef::to_owned).collect();
         let (attributes, tags) = self.attributes_and_tags(schema);
-        Description { name: self.name().to_owned(), attributes, tags, parents }
+        EntityData { uid: self.uid().to_owned(), attributes, tags, parents }
     }
 
     pub fn attributes_and_tags(&self, schema: &Schema) -> (Record, Record) {
-        let mut rest = self.after_parents();
+        let mut rest = self.skip_to_attributes();
         let attributes = rest.record(schema);
-        let tags = (0..rest.number()).map(|_| (SmolStr::new(rest.text()), rest.value(schema)));
+        let tags = (0..rest.varint()).map(|_| (SmolStr::new(rest.text()), rest.value(schema)));
         (attributes, tags.collect())
     }
 
-    pub fn name(&self) -> Name<'_> {
-        Name { kind: self.0.header.header.kind, id: Unpacker(&self.0.slice).text() }
+    pub fn uid(&self) -> EntityUidRef<'_> {
+        EntityUidRef { entity_type: self.0.header.header.entity_type, id: Unpacker(&self.0.slice).text() }
     }
 
     /// Whether this is its name; quicker than to compare with [`Self::name`].
-    pub(super) fn is(&self, name: Name<'_>) -> bool {
+    pub(super) fn has_uid(&self, name: EntityUidRef<'_>) -> bool {
         let mut bytes = Unpacker(&self.0.slice);
-        let length = bytes.number();
-        self.0.header.header.kind == name.kind && bytes.take(length) == name.id.as_bytes()
+        let length = bytes.varint();
+        self.0.header.header.entity_type == name.entity_type && bytes.take(length) == name.id.as_bytes()
     }
 
     pub fn origin(&self) -> Origin {
@@ -81,49 +81,49 @@ impl Entity {
 
     /// Whether the two are the same entity with the same content, wherever they come from.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.0.header.header.kind == other.0.header.header.kind && self.0.slice == other.0.slice
+        self.0.header.header.entity_type == other.0.header.header.entity_type && self.0.slice == other.0.slice
     }
 
     /// What it is directly in; sorted, without repetition.
-    pub fn parents(&self) -> impl Iterator<Item = Name<'_>> {
+    pub fn parents(&self) -> impl Iterator<Item = EntityUidRef<'_>> {
         let mut bytes = Unpacker(&self.0.slice);
         bytes.text();
-        (0..bytes.number()).map(move |_| bytes.name())
+        (0..bytes.varint()).map(move |_| bytes.uid())
     }
 
     /// The entity that an attribute names, if the entity has it and it is one.
-    pub fn entity_attribute(&self, name: &str, schema: &Schema) -> Option<Name<'_>> {
+    pub fn entity_attribute(&self, name: &str, schema: &Schema) -> Option<EntityUidRef<'_>> {
         let symbol = schema.symbol(name)?;
-        let mut rest = self.after_parents();
-        for _ in 0..rest.number() {
-            if rest.number() == symbol {
-                return (rest.byte() == ENTITY).then(|| rest.name());
+        let mut rest = self.skip_to_attributes();
+        for _ in 0..rest.varint() {
+            if rest.varint() == symbol {
+                return (rest.byte() == ENTITY).then(|| rest.uid());
             }
-            rest.value_references(&mut |_| {});
+            rest.visit_value_uids(&mut |_| {});
         }
         None
     }
 
     /// Every entity that attributes and tags name, at any depth.
-    pub fn for_each_reference<'a>(&'a self, found: &mut impl FnMut(Name<'a>)) {
-        let mut rest = self.after_parents();
-        rest.record_references(found);
-        for _ in 0..rest.number() {
+    pub fn for_each_reference<'a>(&'a self, found: &mut impl FnMut(EntityUidRef<'a>)) {
+        let mut rest = self.skip_to_attributes();
+        rest.visit_record_uids(found);
+        for _ in 0..rest.varint() {
             rest.text();
-            rest.value_references(found);
+            rest.visit_value_uids(found);
         }
     }
 
     /// The digest of the content: the same on every machine that has the same schema.
     pub(super) fn digest(&self, schema: &Schema) -> Digest {
-        Digest::of([schema.kind(self.name().kind).name.as_bytes(), &self.0.slice])
+        Digest::of([schema.entity_type(self.uid().entity_type).name.as_bytes(), &self.0.slice])
     }
 
-    fn after_parents(&self) -> Unpacker<'_> {
+    fn skip_to_attributes(&self) -> Unpacker<'_> {
         let mut bytes = Unpacker(&self.0.slice);
         bytes.text();
-        for _ in 0..bytes.number() {
-            bytes.name();
+        for _ in 0..bytes.varint() {
+            bytes.uid();
         }
         bytes
     }
@@ -131,7 +131,7 @@ impl Entity {
 
 impl fmt::Debug for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entity({:?})", self.name())
+        write!(f, "Entity({:?})", self.uid())
     }
 }
 
@@ -155,7 +155,7 @@ struct Packer<'s> {
 
 impl Packer<'_> {
     /// Seven bits a byte, the lowest first; the highest bit says that more follow.
-    fn number(&mut self, mut number: usize) {
+    fn varint(&mut self, mut number: usize) {
         while number >= 0x80 {
             self.bytes.push(low_byte(number) | 0x80);
             number >>= 7;
@@ -164,12 +164,12 @@ impl Packer<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        self.number(text.len());
+        self.varint(text.len());
         self.bytes.extend(text.as_bytes());
     }
 
-    fn name(&mut self, name: &EntityRef) {
-        self.number(usize::from(name.kind.number()));
+    fn uid(&mut self, name: &EntityUid) {
+        self.varint(usize::from(name.entity_type.as_u16()));
         self.text(&name.id);
     }
 
@@ -177,9 +177,9 @@ impl Packer<'_> {
         // What was read by the schema has only names that the schema has.
         let known = |name: &SmolStr| self.schema.symbol(name);
         let members: Vec<_> = record.iter().filter_map(|(name, value)| Some((known(name)?, value))).collect();
-        self.number(members.len());
+        self.varint(members.len());
         for (symbol, value) in members {
-            self.number(symbol);
+            self.varint(symbol);
             self.value(value);
         }
     }
@@ -197,11 +197,11 @@ impl Packer<'_> {
             }
             Value::Entity(name) => {
                 self.bytes.push(ENTITY);
-                self.name(name);
+                self.uid(name);
             }
             Value::Set(items) => {
                 self.bytes.push(SET);
-                self.number(items.len());
+                self.varint(items.len());
                 items.iter().for_each(|item| self.value(item));
             }
             Value::Record(record) => {
@@ -235,7 +235,7 @@ impl<'a> Unpacker<'a> {
         self.take(1).first().copied().unwrap_or_default()
     }
 
-    fn number(&mut self) -> usize {
+    fn varint(&mut self) -> usize {
         let (mut number, mut shift) = (0, 0);
         loop {
             let byte = self.byte();
@@ -248,22 +248,22 @@ impl<'a> Unpacker<'a> {
     }
 
     fn text(&mut self) -> &'a str {
-        let length = self.number();
+        let length = self.varint();
         std::str::from_utf8(self.take(length)).unwrap_or_default()
     }
 
-    fn name(&mut self) -> Name<'a> {
-        let kind = Kind::of_number(u16::try_from(self.number()).unwrap_or_default());
-        Name { kind, id: self.text() }
+    fn uid(&mut self) -> EntityUidRef<'a> {
+        let entity_type = EntityTypeId::from_u16(u16::try_from(self.varint()).unwrap_or_default());
+        EntityUidRef { entity_type, id: self.text() }
     }
 
     fn record(&mut self, schema: &Schema) -> Record {
         let read = |bytes: &mut Self| {
-            let name = schema.symbol_name(bytes.number()).cloned().unwrap_or_default();
+            let name = schema.symbol_name(bytes.varint()).cloned().unwrap_or_default();
             (name, bytes.value(schema))
         };
         // Symbols are numbered as their names are sorted, so the record is sorted as well.
-        (0..self.number()).map(|_| read(self)).collect()
+        (0..self.varint()).map(|_| read(self)).collect()
     }
 
     fn value(&mut self, schema: &Schema) -> Value {
@@ -272,8 +272,8 @@ impl<'a> Unpacker<'a> {
             TRUE => Value::Bool(true),
             LONG => Value::Long(i64::from_le_bytes(self.take(8).try_into().unwrap_or_default())),
             STRING => Value::String(SmolStr::new(self.text())),
-            ENTITY => Value::Entity(self.name().to_owned()),
-            SET => Value::Set((0..self.number()).map(|_| self.value(schema)).collect::<Arc<[Value]>>()),
+            ENTITY => Value::Entity(self.uid().to_owned()),
+            SET => Value::Set((0..self.varint()).map(|_| self.value(schema)).collect::<Arc<[Value]>>()),
             RECORD => Value::Record(self.record(schema)),
             other => {
                 let number = usize::from(other.saturating_sub(EXTENSION));
@@ -283,23 +283,23 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    fn record_references(&mut self, found: &mut impl FnMut(Name<'a>)) {
-        for _ in 0..self.number() {
-            self.number();
-            self.value_references(found);
+    fn visit_record_uids(&mut self, found: &mut impl FnMut(EntityUidRef<'a>)) {
+        for _ in 0..self.varint() {
+            self.varint();
+            self.visit_value_uids(found);
         }
     }
 
     /// Passes over a value, and reports the entities in it.
-    fn value_references(&mut self, found: &mut impl FnMut(Name<'a>)) {
+    fn visit_value_uids(&mut self, found: &mut impl FnMut(EntityUidRef<'a>)) {
         match self.byte() {
             FALSE | TRUE => {}
             LONG => {
                 self.take(8);
             }
-            ENTITY => found(self.name()),
-            SET => (0..self.number()).for_each(|_| self.value_references(found)),
-            RECORD => self.record_references(found),
+            ENTITY => found(self.uid()),
+            SET => (0..self.varint()).for_each(|_| self.visit_value_uids(found)),
+            RECORD => self.visit_record_uids(found),
             _ => {
                 self.text();
             }

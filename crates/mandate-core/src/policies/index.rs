@@ -5,22 +5,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy::{
-    ActionConstraint, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
-};
+use cedar_policy::{ActionConstraint, EntityTypeName, Policy, PrincipalConstraint, ResourceConstraint};
 use cedar_policy_core::ast::Expr;
 use smol_str::SmolStr;
 
 use super::PolicyInfo;
-use super::prepare::prepared;
-use crate::schema::{ActionId, ActionInfo, EntityRef, Kind, Name, Schema};
+use super::compile::compile_condition;
+use crate::schema::{ActionDef, ActionId, EntityTypeId, EntityUid, EntityUidRef, Schema};
 
 /// What a request is indexed by first: its action, principal type and resource type.
-pub type Environment = (ActionId, Kind, Kind);
+pub type EnvironmentKey = (ActionId, EntityTypeId, EntityTypeId);
 
 /// A policy that is ready to be evaluated.
 #[derive(Debug)]
-pub struct Candidate {
+pub struct CompiledPolicy {
     pub info: Arc<PolicyInfo>,
     /// What is left to evaluate once the index has found the policy: its conditions together, or
     /// nothing if it has none.
@@ -29,79 +27,83 @@ pub struct Candidate {
     pub level: u32,
     /// What its scope says about the principal and the resource: it is found by one that it names, and
     /// may name the other as well.
-    pub principal: Part,
-    pub resource: Part,
+    pub principal: ScopeConstraint,
+    pub resource: ScopeConstraint,
 }
 
 /// The policies that requests of one environment can match.
 #[derive(Debug, Default)]
-pub struct Candidates {
+pub struct CandidatePolicies {
     /// How many references in a row the policies follow at most: what a slice has to hold.
     pub level: u32,
     /// Those whose scope names no entity.
-    any: Vec<Arc<Candidate>>,
-    principal: Named,
-    resource: Named,
+    unconstrained: Vec<Arc<CompiledPolicy>>,
+    principal: ScopeIndex,
+    resource: ScopeIndex,
 }
 
 /// Policies whose scope names an entity, by that entity.
 #[derive(Debug, Default)]
-struct Named {
-    is: ByName,
-    within: ByName,
+struct ScopeIndex {
+    eq: PoliciesByUid,
+    within: PoliciesByUid,
 }
 
-type ByName = HashMap<Kind, HashMap<SmolStr, Vec<Arc<Candidate>>, foldhash::fast::RandomState>>;
+type PoliciesByUid =
+    HashMap<EntityTypeId, HashMap<SmolStr, Vec<Arc<CompiledPolicy>>, foldhash::fast::RandomState>>;
 
-impl Candidates {
+impl CandidatePolicies {
     /// The policies that can match a request of this principal and resource, which are in these.
-    pub fn of<'a>(
+    pub fn matching<'a>(
         &'a self,
-        (principal, its_ancestors): (Name<'a>, &'a [Name<'a>]),
-        (resource, ancestors): (Name<'a>, &'a [Name<'a>]),
-    ) -> impl Iterator<Item = &'a Arc<Candidate>> {
-        let named = self.principal.of(principal, its_ancestors).chain(self.resource.of(resource, ancestors));
+        (principal, its_ancestors): (EntityUidRef<'a>, &'a [EntityUidRef<'a>]),
+        (resource, ancestors): (EntityUidRef<'a>, &'a [EntityUidRef<'a>]),
+    ) -> impl Iterator<Item = &'a Arc<CompiledPolicy>> {
+        let named = self
+            .principal
+            .matching(principal, its_ancestors)
+            .chain(self.resource.matching(resource, ancestors));
         let named = named.filter(move |found| {
-            found.principal.takes(principal, its_ancestors) && found.resource.takes(resource, ancestors)
+            found.principal.matches(principal, its_ancestors) && found.resource.matches(resource, ancestors)
         });
-        self.any.iter().chain(named)
+        self.unconstrained.iter().chain(named)
     }
 
     /// All of them, also those whose scope names other entities than the request's; in no order.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Candidate>> {
-        let named = [&self.principal, &self.resource].into_iter().flat_map(|it| [&it.is, &it.within]);
-        self.any.iter().chain(named.flat_map(HashMap::values).flat_map(HashMap::values).flatten())
+    pub fn all(&self) -> impl Iterator<Item = &Arc<CompiledPolicy>> {
+        let named = [&self.principal, &self.resource].into_iter().flat_map(|it| [&it.eq, &it.within]);
+        self.unconstrained.iter().chain(named.flat_map(HashMap::values).flat_map(HashMap::values).flatten())
     }
 
-    fn add(&mut self, candidate: &Arc<Candidate>, scope: &Scope) {
+    fn add(&mut self, candidate: &Arc<CompiledPolicy>, scope: &PolicyScope) {
         self.level = self.level.max(candidate.level);
         let place = match (&scope.principal, &scope.resource) {
-            (Part::Is(name), _) => put(&mut self.principal.is, name),
-            (_, Part::Is(name)) => put(&mut self.resource.is, name),
-            (Part::In(_, name), _) => put(&mut self.principal.within, name),
-            (_, Part::In(_, name)) => put(&mut self.resource.within, name),
-            _ => &mut self.any,
+            (ScopeConstraint::Eq(name), _) => bucket(&mut self.principal.eq, name),
+            (_, ScopeConstraint::Eq(name)) => bucket(&mut self.resource.eq, name),
+            (ScopeConstraint::In(_, name), _) => bucket(&mut self.principal.within, name),
+            (_, ScopeConstraint::In(_, name)) => bucket(&mut self.resource.within, name),
+            _ => &mut self.unconstrained,
         };
         place.push(Arc::clone(candidate));
     }
 }
 
-fn put<'a>(names: &'a mut ByName, name: &EntityRef) -> &'a mut Vec<Arc<Candidate>> {
-    names.entry(name.kind).or_default().entry(name.id.clone()).or_default()
+fn bucket<'a>(names: &'a mut PoliciesByUid, name: &EntityUid) -> &'a mut Vec<Arc<CompiledPolicy>> {
+    names.entry(name.entity_type).or_default().entry(name.id.clone()).or_default()
 }
 
-impl Named {
-    fn of<'a>(
+impl ScopeIndex {
+    fn matching<'a>(
         &'a self,
-        name: Name<'a>,
-        ancestors: &'a [Name<'a>],
-    ) -> impl Iterator<Item = &'a Arc<Candidate>> {
+        name: EntityUidRef<'a>,
+        ancestors: &'a [EntityUidRef<'a>],
+    ) -> impl Iterator<Item = &'a Arc<CompiledPolicy>> {
         let within = if self.within.is_empty() { &[] } else { ancestors };
-        let itself = [(&self.is, name), (&self.within, name)];
+        let itself = [(&self.eq, name), (&self.within, name)];
         let ancestors = within.iter().map(|name| (&self.within, *name));
         itself.into_iter().chain(ancestors).flat_map(|(names, name)| {
-            let of_kind = if names.is_empty() { None } else { names.get(&name.kind) };
-            of_kind.and_then(|ids| ids.get(name.id)).into_iter().flatten()
+            let of_type = if names.is_empty() { None } else { names.get(&name.entity_type) };
+            of_type.and_then(|ids| ids.get(name.id)).into_iter().flatten()
         })
     }
 }
@@ -110,23 +112,23 @@ impl Named {
 pub fn index<'p>(
     policies: impl Iterator<Item = (&'p Policy, Arc<PolicyInfo>, u32)>,
     schema: &Schema,
-) -> HashMap<Environment, Candidates, foldhash::fast::RandomState> {
-    let mut index: HashMap<Environment, Candidates, _> = HashMap::default();
+) -> HashMap<EnvironmentKey, CandidatePolicies, foldhash::fast::RandomState> {
+    let mut index: HashMap<EnvironmentKey, CandidatePolicies, _> = HashMap::default();
     for (action, info) in schema.actions() {
-        for principal in &info.principals {
-            for resource in &info.resources {
-                index.insert((action, *principal, *resource), Candidates::default());
+        for principal in &info.principal_types {
+            for resource in &info.resource_types {
+                index.insert((action, *principal, *resource), CandidatePolicies::default());
             }
         }
     }
     for (policy, info, level) in policies {
-        let scope = Scope::of(policy, schema);
+        let scope = PolicyScope::from_policy(policy, schema);
         let condition = if scope.is_exact() {
-            policy.as_ref().non_scope_constraints().map(prepared)
+            policy.as_ref().non_scope_constraints().map(compile_condition)
         } else {
-            Some(prepared(&policy.as_ref().condition()))
+            Some(compile_condition(&policy.as_ref().condition()))
         };
-        let candidate = Arc::new(Candidate {
+        let candidate = Arc::new(CompiledPolicy {
             info,
             condition,
             level,
@@ -134,7 +136,7 @@ pub fn index<'p>(
             resource: scope.resource.clone(),
         });
         for ((action, principal, resource), candidates) in &mut index {
-            if scope.fits(schema.action(*action), *principal, *resource, schema) {
+            if scope.can_match(schema.action(*action), *principal, *resource, schema) {
                 candidates.add(&candidate, &scope);
             }
         }
@@ -145,117 +147,130 @@ pub fn index<'p>(
     index
 }
 
-impl Candidates {
+impl CandidatePolicies {
     /// The same order in every run.
     fn sort(&mut self) {
         let names = [&mut self.principal, &mut self.resource];
         let lists =
-            names.into_iter().flat_map(|named| named.is.values_mut().chain(named.within.values_mut()));
-        for list in lists.flat_map(HashMap::values_mut).chain([&mut self.any]) {
+            names.into_iter().flat_map(|named| named.eq.values_mut().chain(named.within.values_mut()));
+        for list in lists.flat_map(HashMap::values_mut).chain([&mut self.unconstrained]) {
             list.sort_by(|a, b| a.info.id.cmp(&b.info.id));
         }
     }
 }
 
 /// What a policy's scope says, in the schema's terms.
-struct Scope {
+struct PolicyScope {
     action: ActionConstraint,
-    principal: Part,
-    resource: Part,
+    principal: ScopeConstraint,
+    resource: ScopeConstraint,
 }
 
 /// What a scope says about the principal or the resource.
 #[derive(Debug, Clone)]
-pub enum Part {
+pub enum ScopeConstraint {
     Any,
-    OfType(Kind),
-    Is(EntityRef),
+    Is(EntityTypeId),
+    Eq(EntityUid),
     /// In an entity, and of a type where the scope says so.
-    In(Option<Kind>, EntityRef),
+    In(Option<EntityTypeId>, EntityUid),
     /// Of a type that the schema does not have, which no validated policy should name: it rules out
     /// nothing here, and is left to the evaluation.
-    Unclear,
+    UnknownType,
 }
 
-impl Scope {
-    fn of(policy: &Policy, schema: &Schema) -> Self {
-        let (ty, is, within) = (Part::of_type, Part::is, Part::within);
+impl PolicyScope {
+    fn from_policy(policy: &Policy, schema: &Schema) -> Self {
+        let (from_is, from_eq, from_in) =
+            (ScopeConstraint::from_is, ScopeConstraint::from_eq, ScopeConstraint::from_in);
         let principal = match policy.principal_constraint() {
-            PrincipalConstraint::Any => Part::Any,
-            PrincipalConstraint::Is(name) => ty(&name, schema),
-            PrincipalConstraint::Eq(uid) => is(&uid, schema),
-            PrincipalConstraint::In(uid) => within(None, &uid, schema),
-            PrincipalConstraint::IsIn(name, uid) => within(Some(&name), &uid, schema),
+            PrincipalConstraint::Any => ScopeConstraint::Any,
+            PrincipalConstraint::Is(name) => from_is(&name, schema),
+            PrincipalConstraint::Eq(uid) => from_eq(&uid, schema),
+            PrincipalConstraint::In(uid) => from_in(None, &uid, schema),
+            PrincipalConstraint::IsIn(name, uid) => from_in(Some(&name), &uid, schema),
         };
         let resource = match policy.resource_constraint() {
-            ResourceConstraint::Any => Part::Any,
-            ResourceConstraint::Is(name) => ty(&name, schema),
-            ResourceConstraint::Eq(uid) => is(&uid, schema),
-            ResourceConstraint::In(uid) => within(None, &uid, schema),
-            ResourceConstraint::IsIn(name, uid) => within(Some(&name), &uid, schema),
+            ResourceConstraint::Any => ScopeConstraint::Any,
+            ResourceConstraint::Is(name) => from_is(&name, schema),
+            ResourceConstraint::Eq(uid) => from_eq(&uid, schema),
+            ResourceConstraint::In(uid) => from_in(None, &uid, schema),
+            ResourceConstraint::IsIn(name, uid) => from_in(Some(&name), &uid, schema),
         };
         Self { action: policy.action_constraint(), principal, resource }
     }
 
     /// Whether the index finds the policy for exactly the requests that its scope takes.
     fn is_exact(&self) -> bool {
-        let clear = |part: &Part| !matches!(part, Part::Unclear);
+        let clear = |constraint: &ScopeConstraint| !matches!(constraint, ScopeConstraint::UnknownType);
         clear(&self.principal) && clear(&self.resource)
     }
 
-    fn fits(&self, action: &ActionInfo, principal: Kind, resource: Kind, schema: &Schema) -> bool {
-        let is_or_in = |uid: &EntityUid| action.entities.iter().any(|entity| entity.uid() == uid.as_ref());
+    fn can_match(
+        &self,
+        action: &ActionDef,
+        principal: EntityTypeId,
+        resource: EntityTypeId,
+        schema: &Schema,
+    ) -> bool {
+        let is_or_in = |uid: &cedar_policy::EntityUid| {
+            action.self_and_groups.iter().any(|entity| entity.uid() == uid.as_ref())
+        };
         let action_fits = match &self.action {
             ActionConstraint::Any => true,
             ActionConstraint::Eq(uid) => *uid.as_ref() == action.uid,
             ActionConstraint::In(uids) => uids.iter().any(is_or_in),
         };
-        action_fits && self.principal.fits(principal, schema) && self.resource.fits(resource, schema)
+        action_fits
+            && self.principal.can_match_type(principal, schema)
+            && self.resource.can_match_type(resource, schema)
     }
 }
 
-fn kind(name: &EntityTypeName, schema: &Schema) -> Option<Kind> {
-    schema.kind_of_full_name(&name.to_string())
+fn entity_type(name: &EntityTypeName, schema: &Schema) -> Option<EntityTypeId> {
+    schema.entity_type_by_full_name(&name.to_string())
 }
 
-fn entity(uid: &EntityUid, schema: &Schema) -> Option<EntityRef> {
+fn entity(uid: &cedar_policy::EntityUid, schema: &Schema) -> Option<EntityUid> {
     let id: &str = uid.id().as_ref();
-    Some(EntityRef { kind: kind(uid.type_name(), schema)?, id: id.into() })
+    Some(EntityUid { entity_type: entity_type(uid.type_name(), schema)?, id: id.into() })
 }
 
-impl Part {
-    fn of_type(name: &EntityTypeName, schema: &Schema) -> Self {
-        kind(name, schema).map_or(Self::Unclear, Self::OfType)
+impl ScopeConstraint {
+    fn from_is(name: &EntityTypeName, schema: &Schema) -> Self {
+        entity_type(name, schema).map_or(Self::UnknownType, Self::Is)
     }
 
-    fn is(uid: &EntityUid, schema: &Schema) -> Self {
-        entity(uid, schema).map_or(Self::Unclear, Self::Is)
+    fn from_eq(uid: &cedar_policy::EntityUid, schema: &Schema) -> Self {
+        entity(uid, schema).map_or(Self::UnknownType, Self::Eq)
     }
 
-    fn within(name: Option<&EntityTypeName>, uid: &EntityUid, schema: &Schema) -> Self {
-        let of_type = name.map(|name| kind(name, schema));
+    fn from_in(name: Option<&EntityTypeName>, uid: &cedar_policy::EntityUid, schema: &Schema) -> Self {
+        let of_type = name.map(|name| entity_type(name, schema));
         match (of_type, entity(uid, schema)) {
             (None, Some(entity)) => Self::In(None, entity),
-            (Some(Some(kind)), Some(entity)) => Self::In(Some(kind), entity),
-            _ => Self::Unclear,
+            (Some(Some(entity_type)), Some(entity)) => Self::In(Some(entity_type), entity),
+            _ => Self::UnknownType,
         }
     }
 
     /// Whether an entity that fits is the one that is named, or in it.
-    pub fn takes(&self, name: Name<'_>, ancestors: &[Name<'_>]) -> bool {
+    pub fn matches(&self, name: EntityUidRef<'_>, ancestors: &[EntityUidRef<'_>]) -> bool {
         match self {
-            Self::Any | Self::OfType(_) | Self::Unclear => true,
-            Self::Is(entity) => entity.name() == name,
-            Self::In(_, entity) => entity.name() == name || ancestors.contains(&entity.name()),
+            Self::Any | Self::Is(_) | Self::UnknownType => true,
+            Self::Eq(entity) => entity.as_uid_ref() == name,
+            Self::In(_, entity) => entity.as_uid_ref() == name || ancestors.contains(&entity.as_uid_ref()),
         }
     }
 
-    fn fits(&self, kind: Kind, schema: &Schema) -> bool {
+    fn can_match_type(&self, entity_type: EntityTypeId, schema: &Schema) -> bool {
         match self {
-            Self::Any | Self::Unclear => true,
-            Self::OfType(of) => *of == kind,
-            Self::Is(entity) => entity.kind == kind,
-            Self::In(of, entity) => of.is_none_or(|of| of == kind) && schema.can_be_in(kind, entity.kind),
+            Self::Any | Self::UnknownType => true,
+            Self::Is(of) => *of == entity_type,
+            Self::Eq(entity) => entity.entity_type == entity_type,
+            Self::In(of, entity) => {
+                of.is_none_or(|of| of == entity_type) && schema.can_be_in(entity_type, entity.entity_type)
+            }
         }
     }
 }

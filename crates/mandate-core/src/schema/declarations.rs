@@ -8,14 +8,14 @@ use cedar_policy_core::parser::Loc;
 use cedar_policy_core::validator::RawName;
 use cedar_policy_core::validator::json_schema::Fragment;
 
-use super::{ActionId, Kind, Schema};
-use crate::fault::{Place, SourceText};
+use super::{ActionId, EntityTypeId, Schema};
+use crate::diagnostics::{SourceSpan, SourceText};
 
 /// The places of a schema's declarations; one may declare several types or actions.
 #[derive(Debug, Default)]
 pub struct Declarations {
-    pub kinds: BTreeMap<Kind, Place>,
-    pub actions: BTreeMap<ActionId, Place>,
+    pub entity_types: BTreeMap<EntityTypeId, SourceSpan>,
+    pub actions: BTreeMap<ActionId, SourceSpan>,
 }
 
 impl Declarations {
@@ -27,18 +27,18 @@ impl Declarations {
         let Ok((fragment, _)) = Fragment::<RawName>::from_cedarschema_str(&source.text, extensions) else {
             return found;
         };
-        let place = |loc: &Loc| Place::new(source, loc.start(), loc.end() - loc.start());
+        let span = |loc: &Loc| SourceSpan::new(source, loc.start(), loc.end() - loc.start());
         for (namespace, content) in &fragment.0 {
             let namespace = namespace.as_ref().map_or_else(String::new, |name| format!("{name}::"));
             for (name, declared) in &content.entity_types {
-                let kind = schema.kind_of_full_name(&format!("{namespace}{name}"));
-                found.kinds.extend(kind.zip(declared.loc.as_ref().map(place)));
+                let entity_type = schema.entity_type_by_full_name(&format!("{namespace}{name}"));
+                found.entity_types.extend(entity_type.zip(declared.loc.as_ref().map(span)));
             }
             for (id, declared) in &content.actions {
                 let named = schema.actions().find(|(_, action)| {
                     action.name == *id && action.uid.entity_type().to_string() == format!("{namespace}Action")
                 });
-                found.actions.extend(named.map(|(id, _)| id).zip(declared.loc.as_ref().map(place)));
+                found.actions.extend(named.map(|(id, _)| id).zip(declared.loc.as_ref().map(span)));
             }
         }
         found

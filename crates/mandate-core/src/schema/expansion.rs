@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::fault::{Fault, Faults, SourceText};
-use crate::findings;
+use crate::cedar_diagnostics;
+use crate::diagnostics::{Diagnostic, Diagnostics, SourceText};
 
 /// How many types one common type may stand for.
-const LARGEST: usize = 10_000;
+const MAX_EXPANDED_TYPES: usize = 10_000;
 /// How many common types may be made of one another in a row.
-const DEEPEST: usize = 48;
+const MAX_TYPE_NESTING: usize = 48;
 
 /// Refuses a schema whose common types expand too far. One that does not parse is not looked at.
-pub fn check(source: &Arc<SourceText>) -> Result<(), Faults> {
+pub fn check(source: &Arc<SourceText>) -> Result<(), Diagnostics> {
     let (fragment, _) = cedar_policy::SchemaFragment::from_cedarschema_str(&source.text)
-        .map_err(|error| findings::errors(&error, source))?;
+        .map_err(|error| cedar_diagnostics::errors(&error, source))?;
     let Ok(json) = fragment.to_json_value() else { return Ok(()) };
     let mut types: HashMap<String, &Value> = HashMap::new();
     for (namespace, content) in json.as_object().into_iter().flatten() {
@@ -26,14 +26,14 @@ pub fn check(source: &Arc<SourceText>) -> Result<(), Faults> {
             types.insert(name, ty);
         }
     }
-    let mut sizes = Sizes { types: &types, known: HashMap::new(), open: HashSet::new() };
+    let mut sizes = Sizes { types: &types, known: HashMap::new(), in_progress: HashSet::new() };
     let mut names: Vec<&String> = types.keys().collect();
     names.sort();
     for name in names {
-        if sizes.of_name(name) > LARGEST {
+        if sizes.size_of_name(name) > MAX_EXPANDED_TYPES {
             let message =
                 format!("the type `{name}` stands for too many types, or is made of too many in a row");
-            return Err(Fault::error(message).help("use an entity, or fewer types in types").into());
+            return Err(Diagnostic::error(message).help("use an entity, or fewer types in types").into());
         }
     }
     Ok(())
@@ -42,43 +42,43 @@ pub fn check(source: &Arc<SourceText>) -> Result<(), Faults> {
 struct Sizes<'a> {
     types: &'a HashMap<String, &'a Value>,
     known: HashMap<&'a str, usize>,
-    open: HashSet<&'a str>,
+    in_progress: HashSet<&'a str>,
 }
 
 impl<'a> Sizes<'a> {
-    fn of_name(&mut self, name: &str) -> usize {
+    fn size_of_name(&mut self, name: &str) -> usize {
         let Some((name, ty)) = self.types.get_key_value(name) else { return 1 };
         if let Some(size) = self.known.get(name.as_str()) {
             return *size;
         }
         // A type that is made of itself is Cedar's to refuse.
-        if self.open.len() >= DEEPEST {
+        if self.in_progress.len() >= MAX_TYPE_NESTING {
             return usize::MAX;
         }
-        if !self.open.insert(name) {
+        if !self.in_progress.insert(name) {
             return 1;
         }
         let namespace = name.rsplit_once("::").map_or("", |(namespace, _)| namespace);
-        let size = self.of_type(ty, namespace);
-        self.open.remove(name.as_str());
+        let size = self.size_of_type(ty, namespace);
+        self.in_progress.remove(name.as_str());
         self.known.insert(name, size);
         size
     }
 
     /// The size of what stands in a type: every text may be the name of another.
-    fn of_type(&mut self, ty: &'a Value, namespace: &str) -> usize {
+    fn size_of_type(&mut self, ty: &'a Value, namespace: &str) -> usize {
         match ty {
             Value::String(name) => {
                 let full = format!("{namespace}::{name}");
                 let known = self.types.contains_key(&full);
-                if known { self.of_name(&full) } else { self.of_name(name) }
+                if known { self.size_of_name(&full) } else { self.size_of_name(name) }
             }
             Value::Array(items) => {
-                items.iter().fold(1, |size, item| size.saturating_add(self.of_type(item, namespace)))
+                items.iter().fold(1, |size, item| size.saturating_add(self.size_of_type(item, namespace)))
             }
-            Value::Object(members) => {
-                members.values().fold(1, |size, member| size.saturating_add(self.of_type(member, namespace)))
-            }
+            Value::Object(members) => members
+                .values()
+                .fold(1, |size, member| size.saturating_add(self.size_of_type(member, namespace))),
             Value::Null | Value::Bool(_) | Value::Number(_) => 1,
         }
     }

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Eid, EntityType as CedarType, EntityUID};
+use cedar_policy_core::ast::{Eid, EntityType as CedarType, EntityUID as CedarEntityUid};
 use serde::Deserialize;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::{
-    ActionId, ActionInfo, Attribute, Extension, Kind, KindInfo, Named, Names, RecordType, Rules, Schema,
-    Type, expansion,
+    ActionDef, ActionId, Attribute, EntityTypeDef, EntityTypeId, Extension, NameEntry, NameIndex, RecordType,
+    Rules, Schema, Type, expansion,
 };
-use crate::depth;
+use crate::cedar_diagnostics;
+use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use crate::digest::Digest;
-use crate::fault::{Fault, Faults, Place, SourceText};
-use crate::findings;
+use crate::text_limits;
 
 type Fragment = BTreeMap<String, Namespace>;
 
@@ -78,48 +78,49 @@ struct ResolvedType {
 struct ResolvedAttribute {
     #[serde(flatten)]
     ty: ResolvedType,
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     required: bool,
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
-pub(super) fn parse(source: &Arc<SourceText>) -> Result<(Schema, Faults), Faults> {
-    depth::of_schema(source).into_result()?;
+pub(super) fn parse(source: &Arc<SourceText>) -> Result<(Schema, Diagnostics), Diagnostics> {
+    text_limits::check_schema(source).into_result()?;
     expansion::check(source)?;
     let (cedar, warnings) = cedar_policy::Schema::from_cedarschema_str(&source.text)
-        .map_err(|error| findings::errors(&error, source))?;
-    let mut faults = Faults::default();
+        .map_err(|error| cedar_diagnostics::errors(&error, source))?;
+    let mut diagnostics = Diagnostics::default();
     for warning in warnings {
-        faults.push(findings::warning(&warning, source));
+        diagnostics.push(cedar_diagnostics::warning(&warning, source));
     }
     let (json, _) = cedar_policy::schema_str_to_json_with_resolved_types(&source.text)
-        .map_err(|error| findings::errors(&error, source))?;
-    let fragment: Fragment = serde_json::from_value(json).map_err(|error| unreadable(&error, source))?;
-    let mut reader = Reader { source, fragment: &fragment, kinds: kind_index(&fragment)?, faults };
-    let kinds = reader.kinds_of();
-    let actions = reader.actions_of(&cedar);
-    let faults = reader.faults.into_result()?;
+        .map_err(|error| cedar_diagnostics::errors(&error, source))?;
+    let fragment: Fragment = serde_json::from_value(json).map_err(|error| unusable_schema(&error, source))?;
+    let mut reader =
+        Reader { source, fragment: &fragment, entity_types: entity_type_index(&fragment)?, diagnostics };
+    let entity_types = reader.entity_type_defs();
+    let actions = reader.action_defs(&cedar);
+    let diagnostics = reader.diagnostics.into_result()?;
     let schema = Schema {
         digest: Digest::of([source.text.as_bytes()]),
-        kind_names: short_and_full(
-            (0..).map(Kind).zip(kinds.iter().map(|k| (k.name.clone(), last_part(&k.name)))),
+        entity_type_names: index_names(
+            (0..).map(EntityTypeId).zip(entity_types.iter().map(|k| (k.name.clone(), short_name(&k.name)))),
         ),
-        action_names: short_and_full(
+        action_names: index_names(
             (0..).map(ActionId).zip(actions.iter().map(|a| (a.uid.to_string().into(), a.name.clone()))),
         ),
-        symbols: symbols(&kinds),
+        symbols: symbols(&entity_types),
         cedar,
-        kinds,
+        entity_types,
         actions,
     };
-    Ok((schema, faults))
+    Ok((schema, diagnostics))
 }
 
 /// The names of all attributes of entities, at any depth, sorted.
-fn symbols(kinds: &[KindInfo]) -> Vec<SmolStr> {
+fn symbols(entity_types: &[EntityTypeDef]) -> Vec<SmolStr> {
     fn of_type(ty: &Type, found: &mut BTreeSet<SmolStr>) {
         match ty {
             Type::Set(element) => of_type(element, found),
@@ -134,26 +135,29 @@ fn symbols(kinds: &[KindInfo]) -> Vec<SmolStr> {
         }
     }
     let mut found = BTreeSet::new();
-    for kind in kinds {
-        of_record(&kind.attributes, &mut found);
-        kind.tags.iter().for_each(|ty| of_type(ty, &mut found));
+    for entity_type in entity_types {
+        of_record(&entity_type.attributes, &mut found);
+        entity_type.tag_type.iter().for_each(|ty| of_type(ty, &mut found));
     }
     found.into_iter().collect()
 }
 
-fn unreadable(error: &dyn std::fmt::Display, source: &Arc<SourceText>) -> Faults {
-    Fault::error(format!("cannot use this schema: {error}")).at(Place::new(source, 0, 0)).into()
+fn unusable_schema(error: &dyn std::fmt::Display, source: &Arc<SourceText>) -> Diagnostics {
+    Diagnostic::error(format!("cannot use this schema: {error}")).at(SourceSpan::new(source, 0, 0)).into()
 }
 
-fn kind_index(fragment: &Fragment) -> Result<HashMap<String, Kind>, Faults> {
+fn entity_type_index(fragment: &Fragment) -> Result<HashMap<String, EntityTypeId>, Diagnostics> {
     let names = fragment.iter().flat_map(|(namespace, content)| {
         content.entity_types.keys().map(move |name| qualified(namespace, name))
     });
-    let index: HashMap<String, Kind> = (0..).map(Kind).zip(names).map(|(kind, name)| (name, kind)).collect();
+    let index: HashMap<String, EntityTypeId> =
+        (0..).map(EntityTypeId).zip(names).map(|(entity_type, name)| (name, entity_type)).collect();
     let types: usize = fragment.values().map(|content| content.entity_types.len()).sum();
     let actions: usize = fragment.values().map(|content| content.actions.len()).sum();
     if types.max(actions) > usize::from(u16::MAX) {
-        return Err(Fault::error(format!("too many entity types or actions: at most {}", u16::MAX)).into());
+        return Err(
+            Diagnostic::error(format!("too many entity types or actions: at most {}", u16::MAX)).into()
+        );
     }
     Ok(index)
 }
@@ -161,80 +165,80 @@ fn kind_index(fragment: &Fragment) -> Result<HashMap<String, Kind>, Faults> {
 struct Reader<'a> {
     source: &'a Arc<SourceText>,
     fragment: &'a Fragment,
-    kinds: HashMap<String, Kind>,
-    faults: Faults,
+    entity_types: HashMap<String, EntityTypeId>,
+    diagnostics: Diagnostics,
 }
 
 impl<'a> Reader<'a> {
-    fn kinds_of(&mut self) -> Vec<KindInfo> {
+    fn entity_type_defs(&mut self) -> Vec<EntityTypeDef> {
         let fragment: &'a Fragment = self.fragment;
         let types =
             fragment.iter().flat_map(|(ns, content)| content.entity_types.iter().map(move |t| (ns, t)));
-        types.filter_map(|(namespace, (name, ty))| self.kind_of(namespace, name, ty)).collect()
+        types.filter_map(|(namespace, (name, ty))| self.entity_type_def(namespace, name, ty)).collect()
     }
 
-    fn kind_of(&mut self, namespace: &str, name: &str, ty: &EntityType) -> Option<KindInfo> {
+    fn entity_type_def(&mut self, namespace: &str, name: &str, ty: &EntityType) -> Option<EntityTypeDef> {
         let name = qualified(namespace, name);
         let attributes = ty.shape.as_ref().map_or(Some(RecordType::default()), |shape| self.record(shape))?;
         let tags = match &ty.tags {
             Some(tags) => Some(self.ty(tags)?),
             None => None,
         };
-        Some(KindInfo {
-            ty: self.checked(CedarType::from_normalized_str(&name))?,
-            parents: ty.member_of_types.iter().filter_map(|parent| self.kind(parent)).collect(),
+        Some(EntityTypeDef {
+            cedar_type: self.ok_or_report(CedarType::from_normalized_str(&name))?,
+            parent_types: ty.member_of_types.iter().filter_map(|parent| self.entity_type(parent)).collect(),
             rules: self.rules(&name, namespace, ty, &attributes),
             attributes,
-            tags,
-            enumerated: ty.r#enum.clone(),
-            mark: Digest::of([name.as_bytes()]).as_bytes().first().copied().unwrap_or_default(),
+            tag_type: tags,
+            enum_ids: ty.r#enum.clone(),
+            name_hash: Digest::of([name.as_bytes()]).as_bytes().first().copied().unwrap_or_default(),
             name: name.into(),
         })
     }
 
-    fn actions_of(&mut self, cedar: &cedar_policy::Schema) -> Vec<ActionInfo> {
+    fn action_defs(&mut self, cedar: &cedar_policy::Schema) -> Vec<ActionDef> {
         let entities = cedar.action_entities();
-        let Some(entities) = self.checked(entities) else { return Vec::new() };
+        let Some(entities) = self.ok_or_report(entities) else { return Vec::new() };
         let fragment: &'a Fragment = self.fragment;
         let actions = fragment.iter().flat_map(|(ns, content)| content.actions.iter().map(move |a| (ns, a)));
         actions
-            .filter_map(|(namespace, (id, action))| self.action_of(namespace, id, action, &entities))
+            .filter_map(|(namespace, (id, action))| self.action_def(namespace, id, action, &entities))
             .collect()
     }
 
-    fn action_of(
+    fn action_def(
         &mut self,
         namespace: &str,
         id: &str,
         action: &Action,
         entities: &cedar_policy::Entities,
-    ) -> Option<ActionInfo> {
+    ) -> Option<ActionDef> {
         let uid = self.action_uid(namespace, id)?;
         let applies = action.applies_to.as_ref();
         let context = applies.and_then(|applies| applies.context.as_ref());
-        let types = |names: Option<&Vec<String>>| -> Vec<Kind> {
-            names.into_iter().flatten().filter_map(|name| self.kinds.get(name).copied()).collect()
+        let types = |names: Option<&Vec<String>>| -> Vec<EntityTypeId> {
+            names.into_iter().flatten().filter_map(|name| self.entity_types.get(name).copied()).collect()
         };
         let (principals, resources) =
             (types(applies.map(|a| &a.principal_types)), types(applies.map(|a| &a.resource_types)));
-        let groups = self.groups_of(namespace, action);
-        Some(ActionInfo {
+        let groups = self.action_groups(namespace, action);
+        Some(ActionDef {
             name: id.into(),
-            context: context.map_or(Some(RecordType::default()), |context| self.record(context))?,
-            entities: groups
+            context_type: context.map_or(Some(RecordType::default()), |context| self.record(context))?,
+            self_and_groups: groups
                 .iter()
                 .chain([&uid])
                 .filter_map(|uid| entities.get(&uid.clone().into()))
                 .map(|entity| Arc::new(entity.as_ref().clone()))
                 .collect(),
-            principals,
-            resources,
+            principal_types: principals,
+            resource_types: resources,
             uid,
         })
     }
 
     /// The groups that an action is in, directly or not.
-    fn groups_of(&mut self, namespace: &str, action: &Action) -> Vec<EntityUID> {
+    fn action_groups(&mut self, namespace: &str, action: &Action) -> Vec<CedarEntityUid> {
         let fragment: &'a Fragment = self.fragment;
         let parents = |namespace: &str, action: &Action| -> Vec<(String, String)> {
             let namespace_of = |parent: &ActionName| {
@@ -255,17 +259,17 @@ impl<'a> Reader<'a> {
         found.into_iter().filter_map(|(namespace, id)| self.action_uid(&namespace, &id)).collect()
     }
 
-    fn action_uid(&mut self, namespace: &str, id: &str) -> Option<EntityUID> {
-        let ty = self.checked(CedarType::from_normalized_str(&qualified(namespace, "Action")))?;
-        Some(EntityUID::from_components(ty, Eid::new(id), None))
+    fn action_uid(&mut self, namespace: &str, id: &str) -> Option<CedarEntityUid> {
+        let ty = self.ok_or_report(CedarType::from_normalized_str(&qualified(namespace, "Action")))?;
+        Some(CedarEntityUid::from_components(ty, Eid::new(id), None))
     }
 
-    fn kind(&mut self, name: &str) -> Option<Kind> {
-        let kind = self.kinds.get(name).copied();
-        if kind.is_none() {
-            self.fault(format!("unknown entity type `{name}`"), name);
+    fn entity_type(&mut self, name: &str) -> Option<EntityTypeId> {
+        let entity_type = self.entity_types.get(name).copied();
+        if entity_type.is_none() {
+            self.report(format!("unknown entity type `{name}`"), name);
         }
-        kind
+        entity_type
     }
 
     fn record(&mut self, ty: &ResolvedType) -> Option<RecordType> {
@@ -273,7 +277,7 @@ impl<'a> Reader<'a> {
         if let Type::Record(record) = read {
             return Some(record);
         }
-        self.fault("a shape and a context have to be records".to_owned(), &ty.r#type);
+        self.report("a shape and a context have to be records".to_owned(), &ty.r#type);
         None
     }
 
@@ -282,7 +286,7 @@ impl<'a> Reader<'a> {
         match (ty.r#type.as_str(), &ty.element) {
             ("Record", _) => self.attributes(&ty.attributes),
             ("Set", Some(element)) => Some(Type::Set(Box::new(self.ty(element)?))),
-            ("Entity", _) => self.kind(name).map(Type::Entity),
+            ("Entity", _) => self.entity_type(name).map(Type::Entity),
             ("Extension", _) => self.named_type(name),
             (common, _) => self.named_type(common),
         }
@@ -312,85 +316,96 @@ impl<'a> Reader<'a> {
             "datetime" => Some(Type::Extension(Extension::DateTime)),
             "duration" => Some(Type::Extension(Extension::Duration)),
             _ => {
-                self.fault(format!("unknown type `{name}`"), short);
+                self.report(format!("unknown type `{name}`"), short);
                 None
             }
         }
     }
 
-    fn rules(&mut self, kind: &str, namespace: &str, ty: &EntityType, attributes: &RecordType) -> Rules {
+    fn rules(
+        &mut self,
+        entity_type: &str,
+        namespace: &str,
+        ty: &EntityType,
+        attributes: &RecordType,
+    ) -> Rules {
         let mut rules = Rules::default();
         for (key, value) in &ty.annotations {
             let value = value.as_deref().unwrap_or_default();
             match key.as_str() {
                 "member_of_one" => rules.member_of_one = self.member_of_one(namespace, ty, value),
-                "only_member" => rules.only_member = self.only_member(kind, attributes, value),
+                "only_member" => rules.only_member = self.only_member(entity_type, attributes, value),
                 "doc" => {}
-                _ => self.faults.push(
-                    Fault::error(format!("the annotation `@{key}` on `{kind}` means nothing here"))
-                        .help("the rules are `@member_of_one` and `@only_member`; `@doc` is for readers")
-                        .at(find(self.source, &format!("@{key}"))),
+                _ => self.diagnostics.push(
+                    Diagnostic::error(format!(
+                        "the annotation `@{key}` on `{entity_type}` means nothing here"
+                    ))
+                    .help("the rules are `@member_of_one` and `@only_member`; `@doc` is for readers")
+                    .at(find_span(self.source, &format!("@{key}"))),
                 ),
             }
         }
         rules
     }
 
-    fn member_of_one(&mut self, namespace: &str, ty: &EntityType, value: &str) -> Vec<Kind> {
-        let mut kinds = Vec::new();
+    fn member_of_one(&mut self, namespace: &str, ty: &EntityType, value: &str) -> Vec<EntityTypeId> {
+        let mut entity_types = Vec::new();
         for name in value.split(',').map(str::trim) {
             let parent = ty
                 .member_of_types
                 .iter()
                 .find(|parent| **parent == name || **parent == qualified(namespace, name));
-            match parent.and_then(|parent| self.kinds.get(parent)) {
-                Some(kind) => kinds.push(*kind),
+            match parent.and_then(|parent| self.entity_types.get(parent)) {
+                Some(entity_type) => entity_types.push(*entity_type),
                 None => self
-                    .fault(format!("`@member_of_one` names `{name}`, which is no parent type here"), value),
+                    .report(format!("`@member_of_one` names `{name}`, which is no parent type here"), value),
             }
         }
-        kinds
+        entity_types
     }
 
-    fn only_member(&mut self, kind: &str, attributes: &RecordType, value: &str) -> Option<SmolStr> {
+    fn only_member(&mut self, entity_type: &str, attributes: &RecordType, value: &str) -> Option<SmolStr> {
         let attribute = attributes.get(value);
         let fits =
             attribute.is_some_and(|attribute| attribute.required && matches!(attribute.ty, Type::Entity(_)));
         if !fits {
-            self.fault(format!("`@only_member` on `{kind}` has to name a required attribute that holds an entity, `{value}` is none"), value);
+            self.report(format!("`@only_member` on `{entity_type}` has to name a required attribute that holds an entity, `{value}` is none"), value);
         }
         fits.then(|| value.into())
     }
 
-    fn fault(&mut self, message: String, near: &str) {
-        self.faults.push(Fault::error(message).at(find(self.source, near)));
+    fn report(&mut self, message: String, near: &str) {
+        self.diagnostics.push(Diagnostic::error(message).at(find_span(self.source, near)));
     }
 
-    fn checked<T, E: std::fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.faults.extend(unreadable(&error, self.source))).ok()
+    fn ok_or_report<T, E: std::fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.diagnostics.extend(unusable_schema(&error, self.source))).ok()
     }
 }
 
 /// Where a text stands first; Cedar's resolved form carries no positions.
-fn find(source: &Arc<SourceText>, needle: &str) -> Option<Place> {
-    source.text.find(needle).map(|offset| Place::new(source, offset, needle.len()))
+fn find_span(source: &Arc<SourceText>, needle: &str) -> Option<SourceSpan> {
+    source.text.find(needle).map(|offset| SourceSpan::new(source, offset, needle.len()))
 }
 
 fn qualified(namespace: &str, name: &str) -> String {
     if namespace.is_empty() { name.to_owned() } else { format!("{namespace}::{name}") }
 }
 
-fn last_part(name: &str) -> SmolStr {
+fn short_name(name: &str) -> SmolStr {
     format_smolstr!("{}", name.rsplit("::").next().unwrap_or(name))
 }
 
-fn short_and_full<T: Copy>(names: impl Iterator<Item = (T, (SmolStr, SmolStr))>) -> Names<T> {
+fn index_names<T: Copy>(names: impl Iterator<Item = (T, (SmolStr, SmolStr))>) -> NameIndex<T> {
     let names: Vec<_> = names.collect();
-    let mut index: Names<T> = Names::default();
+    let mut index: NameIndex<T> = NameIndex::default();
     for (it, (_, short)) in &names {
-        index.entry(short.clone()).and_modify(|named| *named = Named::Several).or_insert(Named::One(*it));
+        index
+            .entry(short.clone())
+            .and_modify(|named| *named = NameEntry::Ambiguous)
+            .or_insert(NameEntry::Unique(*it));
     }
     // A full name always means itself, also where it equals another's short one.
-    index.extend(names.into_iter().map(|(it, (full, _))| (full, Named::One(it))));
+    index.extend(names.into_iter().map(|(it, (full, _))| (full, NameEntry::Unique(it))));
     index
 }

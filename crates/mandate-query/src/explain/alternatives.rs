@@ -9,8 +9,8 @@ use super::budget::Meter;
 use super::hierarchy::shortest_chain;
 use super::hypothesis::Hypothesis;
 use super::repair::Repair;
-use mandate_core::policies::{Candidate, Part};
-use mandate_core::schema::EntityRef;
+use mandate_core::policies::{CompiledPolicy, ScopeConstraint};
+use mandate_core::schema::EntityUid;
 use mandate_core::slice::Slice;
 
 /// What an expression comes to, and what would make it something else.
@@ -85,31 +85,36 @@ impl Alternatives {
 
 impl<'a> ConditionAnalyzer<'a> {
     /// What a policy's scope says about principal and resource, and whether it takes them.
-    pub fn scope_constraints<'p>(&self, policy: &'p Candidate) -> [(&'p Part, bool); 2] {
+    pub fn scope_constraints<'p>(&self, policy: &'p CompiledPolicy) -> [(&'p ScopeConstraint, bool); 2] {
         let request = &self.hypothesis.request;
-        [(&policy.principal, &request.principal), (&policy.resource, &request.resource)]
-            .map(|(part, entity)| (part, part.takes(entity.name(), self.slice.above(entity.name()))))
+        [(&policy.principal, &request.principal), (&policy.resource, &request.resource)].map(
+            |(part, entity)| {
+                (part, part.matches(entity.as_uid_ref(), self.slice.ancestors_of(entity.as_uid_ref())))
+            },
+        )
     }
 
     /// The policies whose scope takes the request.
-    pub fn matching_policies(&self) -> impl Iterator<Item = &'a Arc<Candidate>> {
+    pub fn matching_policies(&self) -> impl Iterator<Item = &'a Arc<CompiledPolicy>> {
         let [principal, resource] = [&self.hypothesis.request.principal, &self.hypothesis.request.resource];
-        let with_above = |entity: &'a EntityRef| (entity.name(), self.slice.above(entity.name()));
-        self.hypothesis.candidates.of(with_above(principal), with_above(resource))
+        let with_above =
+            |entity: &'a EntityUid| (entity.as_uid_ref(), self.slice.ancestors_of(entity.as_uid_ref()));
+        self.hypothesis.candidates.matching(with_above(principal), with_above(resource))
     }
 
     /// The chains behind each `in` of a policy that is true.
-    pub fn membership_chains(&self, policy: &Candidate) -> Vec<Vec<EntityRef>> {
-        let cost = u32::try_from(self.slice.stamps().len()).unwrap_or(u32::MAX);
-        let chain = |from: &EntityRef, to: &[EntityRef]| {
+    pub fn membership_chains(&self, policy: &CompiledPolicy) -> Vec<Vec<EntityUid>> {
+        let cost = u32::try_from(self.slice.versions().len()).unwrap_or(u32::MAX);
+        let chain = |from: &EntityUid, to: &[EntityUid]| {
             let affordable = self.meter.spend(cost);
-            affordable
-                .then(|| shortest_chain(&self.hypothesis.entities, from.name(), to, &Repair::default()))?
+            affordable.then(|| {
+                shortest_chain(&self.hypothesis.entities, from.as_uid_ref(), to, &Repair::default())
+            })?
         };
         let request = &self.hypothesis.request;
         let scope = [(&request.principal, &policy.principal), (&request.resource, &policy.resource)];
         let in_scope = scope.into_iter().filter_map(|(entity, part)| match part {
-            Part::In(_, of) => chain(entity, std::slice::from_ref(of)),
+            ScopeConstraint::In(_, of) => chain(entity, std::slice::from_ref(of)),
             _ => None,
         });
         let parts = policy.condition.iter().flat_map(Expr::subexpressions);
@@ -123,7 +128,7 @@ impl<'a> ConditionAnalyzer<'a> {
     }
 
     /// Whether a policy is met, and what would make it so or not.
-    pub fn policy_alternatives(&self, policy: &Candidate) -> Alternatives {
+    pub fn policy_alternatives(&self, policy: &CompiledPolicy) -> Alternatives {
         let request = &self.hypothesis.request;
         let principal = self.scope_alternatives(&request.principal, &policy.principal);
         let scope = principal.and(&self.scope_alternatives(&request.resource, &policy.resource), self.meter);
@@ -134,10 +139,10 @@ impl<'a> ConditionAnalyzer<'a> {
     }
 
     /// What a scope says about the principal or the resource.
-    fn scope_alternatives(&self, entity: &EntityRef, part: &Part) -> Alternatives {
-        let takes = part.takes(entity.name(), self.slice.above(entity.name()));
+    fn scope_alternatives(&self, entity: &EntityUid, part: &ScopeConstraint) -> Alternatives {
+        let takes = part.matches(entity.as_uid_ref(), self.slice.ancestors_of(entity.as_uid_ref()));
         match part {
-            Part::In(_, of) => Alternatives::new(Some(takes), |wanted| {
+            ScopeConstraint::In(_, of) => Alternatives::new(Some(takes), |wanted| {
                 self.membership_repairs(entity, std::slice::from_ref(of), wanted)
             }),
             _ => Alternatives::constant(Some(takes)),

@@ -8,7 +8,7 @@ use super::alternatives::ConditionAnalyzer;
 use super::hierarchy::{membership_cuts, with_ancestors};
 use super::repair::{AttributeOwner, AttributePath, Modification, Repair, RepairLocation};
 use mandate_core::cedar;
-use mandate_core::schema::{EntityRef, Schema, Type};
+use mandate_core::schema::{EntityUid, Schema, Type};
 use mandate_core::value::Value;
 
 impl ConditionAnalyzer<'_> {
@@ -117,11 +117,12 @@ impl ConditionAnalyzer<'_> {
     }
 
     /// The ways in which an entity comes to be in one of these, or in none.
-    pub fn membership_repairs(&self, entity: &EntityRef, of: &[EntityRef], wanted: bool) -> Vec<Repair> {
+    pub fn membership_repairs(&self, entity: &EntityUid, of: &[EntityUid], wanted: bool) -> Vec<Repair> {
         if !wanted {
-            return membership_cuts(&self.hypothesis.entities, entity.name(), of, self.meter);
+            return membership_cuts(&self.hypothesis.entities, entity.as_uid_ref(), of, self.meter);
         }
-        let possible = of.iter().filter(|of| self.hypothesis.schema().can_be_in(entity.kind, of.kind));
+        let possible =
+            of.iter().filter(|of| self.hypothesis.schema().can_be_in(entity.entity_type, of.entity_type));
         let open =
             self.hypothesis.parents_reserved_for(entity).filter(|open| self.hypothesis.is_in(open, of));
         possible
@@ -133,8 +134,8 @@ impl ConditionAnalyzer<'_> {
     }
 
     /// The ways in which a reference, or a set of them, names an entity or one that it is in.
-    fn naming_repairs(&self, attribute_path: &AttributePath, entity: &EntityRef) -> Vec<Repair> {
-        let all = with_ancestors(&self.hypothesis.entities, entity.name());
+    fn naming_repairs(&self, attribute_path: &AttributePath, entity: &EntityUid) -> Vec<Repair> {
+        let all = with_ancestors(&self.hypothesis.entities, entity.as_uid_ref());
         if !self.meter.spend(u32::try_from(all.len()).unwrap_or(u32::MAX)) {
             return Vec::new();
         }
@@ -197,9 +198,10 @@ impl ConditionAnalyzer<'_> {
         let few: Vec<Value> =
             match self.hypothesis.attribute_definition(attribute_path).map(|attribute| &attribute.ty) {
                 Some(Type::Bool) => vec![Value::Bool(false), Value::Bool(true)],
-                Some(Type::Entity(kind)) => {
-                    let ids = self.hypothesis.schema().kind(*kind).enumerated.iter().flatten();
-                    ids.map(|id| Value::Entity(EntityRef { kind: *kind, id: id.clone() })).collect()
+                Some(Type::Entity(entity_type)) => {
+                    let ids = self.hypothesis.schema().entity_type(*entity_type).enum_ids.iter().flatten();
+                    ids.map(|id| Value::Entity(EntityUid { entity_type: *entity_type, id: id.clone() }))
+                        .collect()
                 }
                 _ => Vec::new(),
             };
@@ -241,11 +243,11 @@ impl ConditionAnalyzer<'_> {
     }
 
     fn value(&self, expr: &Expr) -> Option<Value> {
-        cedar::read(&(self.evaluate)(expr)?, self.hypothesis.schema())
+        cedar::from_cedar_value(&(self.evaluate)(expr)?, self.hypothesis.schema())
     }
 
     /// The entity, or the set of entities, that an expression comes to.
-    pub fn entities(&self, expr: &Expr) -> Option<Vec<EntityRef>> {
+    pub fn entities(&self, expr: &Expr) -> Option<Vec<EntityUid>> {
         let entity = |value: &Value| match value {
             Value::Entity(entity) => Some(entity.clone()),
             _ => None,
@@ -256,9 +258,9 @@ impl ConditionAnalyzer<'_> {
         }
     }
 
-    pub fn entity(&self, expr: &Expr) -> Option<EntityRef> {
+    pub fn entity(&self, expr: &Expr) -> Option<EntityUid> {
         match (self.evaluate)(expr)?.value {
-            ValueKind::Lit(Literal::EntityUID(uid)) => cedar::name(&uid, self.hypothesis.schema()),
+            ValueKind::Lit(Literal::EntityUID(uid)) => cedar::entity_uid(&uid, self.hypothesis.schema()),
             _ => None,
         }
     }
@@ -298,9 +300,10 @@ fn value_has_type(value: &Value, ty: &Type, schema: &Schema) -> bool {
         (Value::Bool(_), Type::Bool) | (Value::Long(_), Type::Long) | (Value::String(_), Type::String) => {
             true
         }
-        (Value::Entity(entity), Type::Entity(kind)) => {
-            entity.kind == *kind
-                && (schema.kind(*kind).enumerated.is_none() || schema.enumerates(entity.name()))
+        (Value::Entity(entity), Type::Entity(entity_type)) => {
+            entity.entity_type == *entity_type
+                && (schema.entity_type(*entity_type).enum_ids.is_none()
+                    || schema.is_enumerated(entity.as_uid_ref()))
         }
         (Value::Set(items), Type::Set(element)) => {
             items.iter().all(|item| value_has_type(item, element, schema))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::repair::{Modification, RepairLocation};
-use mandate_core::schema::{Attribute, EntityRef, Extension, RecordType, Schema, Type};
+use mandate_core::schema::{Attribute, EntityUid, Extension, RecordType, Schema, Type};
 use mandate_core::value::{Record, Value};
 
 /// A fact that no value of the type can make true, or that is true already.
@@ -81,12 +81,12 @@ fn nth_example(ty: &Type, n: usize, schema: &Schema) -> Option<Value> {
         Type::Bool => Some(Value::Bool(n == 1)),
         Type::Long => i64::try_from(n).ok().map(Value::Long),
         Type::String => Some(Value::String(format_smolstr!("value-{n}"))),
-        Type::Entity(kind) => {
+        Type::Entity(entity_type) => {
             // An attribute may name an entity that is not there: it grants nothing.
             let made_up = || Some(format_smolstr!("value-{n}"));
-            let enumerated = schema.kind(*kind).enumerated.as_ref();
+            let enumerated = schema.entity_type(*entity_type).enum_ids.as_ref();
             let id = enumerated.map_or_else(made_up, |ids| ids.get(n).cloned())?;
-            Some(Value::Entity(EntityRef { kind: *kind, id }))
+            Some(Value::Entity(EntityUid { entity_type: *entity_type, id }))
         }
         Type::Set(_) => (n == 0).then(|| Value::Set(Arc::default())),
         Type::Record(record) => {

@@ -5,38 +5,39 @@ use std::collections::{HashMap, VecDeque};
 use super::budget::Meter;
 use super::repair::{Modification, Repair, RepairLocation};
 use mandate_core::entities::Entities;
-use mandate_core::schema::{EntityRef, Kind, Name, Schema};
-use mandate_core::seen::Seen;
+use mandate_core::schema::{EntityTypeId, EntityUid, EntityUidRef, Schema};
+use mandate_core::small_set::SmallSet;
 
 /// The shortest chain of direct memberships from one entity to another of these, both ends included.
 /// An entity that is one of them itself is a chain of one.
 pub fn shortest_chain(
     entities: &Entities,
-    from: Name<'_>,
-    to: &[EntityRef],
+    from: EntityUidRef<'_>,
+    to: &[EntityUid],
     without: &Repair,
-) -> Option<Vec<EntityRef>> {
-    let cut = |child: Name<'_>, parent: Name<'_>| {
+) -> Option<Vec<EntityUid>> {
+    let cut = |child: EntityUidRef<'_>, parent: EntityUidRef<'_>| {
         let edge = RepairLocation::Membership(child.to_owned(), parent.to_owned());
         !without.is_empty() && without.includes(&Repair::single(edge, Modification::Remove))
     };
     shortest_path(
         from,
-        |at| to.iter().any(|to| to.name() == at),
+        |at| to.iter().any(|to| to.as_uid_ref() == at),
         |at| {
             let parents = entities.get(at).into_iter().flat_map(|stored| stored.entity.parents());
             parents.filter(|parent| !cut(at, *parent)).collect()
         },
     )
-    .map(|chain| chain.into_iter().map(Name::to_owned).collect())
+    .map(|chain| chain.into_iter().map(EntityUidRef::to_owned).collect())
 }
 
 /// The types between two, on the shortest way by which the schema lets the one be in the other.
-pub fn types_between(schema: &Schema, from: Kind, to: Kind) -> Vec<Kind> {
-    let parents = |kind: Kind| schema.kind(kind).parents.clone();
+pub fn types_between(schema: &Schema, from: EntityTypeId, to: EntityTypeId) -> Vec<EntityTypeId> {
+    let parents = |entity_type: EntityTypeId| schema.entity_type(entity_type).parent_types.clone();
     // A kind can be in itself: the way leaves it first.
-    let alternatives =
-        parents(from).into_iter().filter_map(|first| shortest_path(first, |kind| kind == to, parents));
+    let alternatives = parents(from)
+        .into_iter()
+        .filter_map(|first| shortest_path(first, |entity_type| entity_type == to, parents));
     let mut way = alternatives.min_by_key(Vec::len).unwrap_or_default();
     way.pop();
     way
@@ -68,18 +69,23 @@ fn shortest_path<T: Copy + Eq + std::hash::Hash>(
 }
 
 /// An entity and all that it is in.
-pub fn with_ancestors(entities: &Entities, entity: Name<'_>) -> Vec<EntityRef> {
-    let (mut all, mut seen, mut next) = (vec![entity.to_owned()], Seen::default(), 0);
+pub fn with_ancestors(entities: &Entities, entity: EntityUidRef<'_>) -> Vec<EntityUid> {
+    let (mut all, mut seen, mut next) = (vec![entity.to_owned()], SmallSet::default(), 0);
     while let Some(at) = all.get(next).cloned() {
         next += 1;
-        let parents = entities.get(at.name()).into_iter().flat_map(|stored| stored.entity.parents());
-        all.extend(parents.map(Name::to_owned).filter(|parent| seen.insert(parent.clone())));
+        let parents = entities.get(at.as_uid_ref()).into_iter().flat_map(|stored| stored.entity.parents());
+        all.extend(parents.map(EntityUidRef::to_owned).filter(|parent| seen.insert(parent.clone())));
     }
     all
 }
 
 /// The ways to take an entity out of all of these, each by dropping direct memberships.
-pub fn membership_cuts(entities: &Entities, from: Name<'_>, of: &[EntityRef], meter: &Meter) -> Vec<Repair> {
+pub fn membership_cuts(
+    entities: &Entities,
+    from: EntityUidRef<'_>,
+    of: &[EntityUid],
+    meter: &Meter,
+) -> Vec<Repair> {
     let (mut cuts, mut open) = (Vec::new(), vec![Repair::default()]);
     let cost = u32::try_from(with_ancestors(entities, from).len()).unwrap_or(u32::MAX);
     while let Some(without) = open.pop() {

@@ -8,22 +8,22 @@ use super::budget::Meter;
 use super::edit::{edit_record, modified_value};
 use super::hierarchy::shortest_chain;
 use super::repair::{AttributeOwner, AttributePath, Modification, Repair, RepairLocation};
-use mandate_core::decide::{DecideError, decide, reading};
+use mandate_core::decide::{DecideError, decide, with_evaluator};
 use mandate_core::decision::Decision;
-use mandate_core::entities::{Description, Entities, Entity, Origin};
-use mandate_core::policies::{Candidates, Policies};
+use mandate_core::entities::{Entities, Entity, EntityData, Origin};
+use mandate_core::policies::{CandidatePolicies, Policies};
 use mandate_core::request::Request;
-use mandate_core::schema::{Attribute, EntityRef, Name, RecordType, Schema, Type};
+use mandate_core::schema::{Attribute, EntityUid, EntityUidRef, RecordType, Schema, Type};
 use mandate_core::slice::{Slice, gather};
 use mandate_core::value::{Record, Value};
 
 pub struct Hypothesis<'a> {
     policies: &'a Policies,
-    pub candidates: &'a Candidates,
+    pub candidates: &'a CandidatePolicies,
     pub entities: Entities,
     pub request: Request,
     /// Entities that take only one member, each after that one; only where somebody looked for them.
-    parents_reserved_for: Vec<(EntityRef, EntityRef)>,
+    parents_reserved_for: Vec<(EntityUid, EntityUid)>,
 }
 
 impl<'a> Hypothesis<'a> {
@@ -39,19 +39,20 @@ impl<'a> Hypothesis<'a> {
     #[must_use]
     pub fn with_reserved_parents(mut self) -> Self {
         let schema = self.schema();
-        let about: Vec<EntityRef> = self.slice().loaded.iter().map(|loaded| loaded.name.to_owned()).collect();
+        let about: Vec<EntityUid> =
+            self.slice().entities.iter().map(|loaded| loaded.uid.to_owned()).collect();
         let parents_reserved_for = self.entities.iter().filter_map(|entity| {
-            let rule = schema.kind(entity.name().kind).rules.only_member.as_ref()?;
+            let rule = schema.entity_type(entity.uid().entity_type).rules.only_member.as_ref()?;
             let named = entity.entity_attribute(rule, schema)?;
-            let about = about.iter().find(|about| about.name() == named)?;
-            Some((about.clone(), entity.name().to_owned()))
+            let about = about.iter().find(|about| about.as_uid_ref() == named)?;
+            Some((about.clone(), entity.uid().to_owned()))
         });
         self.parents_reserved_for = parents_reserved_for.collect();
         self
     }
 
     /// The entities that take this one as their only member.
-    pub fn parents_reserved_for(&self, member: &EntityRef) -> impl Iterator<Item = &EntityRef> {
+    pub fn parents_reserved_for(&self, member: &EntityUid) -> impl Iterator<Item = &EntityUid> {
         self.parents_reserved_for.iter().filter(move |(only, _)| only == member).map(|(_, entity)| entity)
     }
 
@@ -73,7 +74,7 @@ impl<'a> Hypothesis<'a> {
         read: impl FnOnce(&ConditionAnalyzer<'_>) -> T,
     ) -> Result<T, DecideError> {
         let slice = self.slice();
-        reading(self.schema(), &self.request, &slice, |evaluate| {
+        with_evaluator(self.schema(), &self.request, &slice, |evaluate| {
             read(&ConditionAnalyzer { hypothesis: self, slice: &slice, evaluate, meter })
         })
     }
@@ -84,8 +85,8 @@ impl<'a> Hypothesis<'a> {
         decide(self.policies, &self.request, &self.slice())
     }
 
-    pub fn is_in(&self, entity: &EntityRef, of: &[EntityRef]) -> bool {
-        shortest_chain(&self.entities, entity.name(), of, &Repair::default()).is_some()
+    pub fn is_in(&self, entity: &EntityUid, of: &[EntityUid]) -> bool {
+        shortest_chain(&self.entities, entity.as_uid_ref(), of, &Repair::default()).is_some()
     }
 
     /// The definition of what stands at a spot.
@@ -101,8 +102,8 @@ impl<'a> Hypothesis<'a> {
 
     fn record_type(&self, owner: &AttributeOwner) -> &'a RecordType {
         match owner {
-            AttributeOwner::Context => &self.schema().action(self.request.action).context,
-            AttributeOwner::Entity(entity) => &self.schema().kind(entity.kind).attributes,
+            AttributeOwner::Context => &self.schema().action(self.request.action).context_type,
+            AttributeOwner::Entity(entity) => &self.schema().entity_type(entity.entity_type).attributes,
         }
     }
 
@@ -138,13 +139,13 @@ impl<'a> Hypothesis<'a> {
                 }
             }
         }
-        let described = |entity: &EntityRef, before: Option<Record>| {
+        let described = |entity: &EntityUid, before: Option<Record>| {
             before.map(|before| changed.get(entity).map_or(before, |draft| draft.attributes.clone()))
         };
-        request.principal_described = described(&request.principal, request.principal_described.take());
-        request.resource_described = described(&request.resource, request.resource_described.take());
-        let pack = |draft: &Description| Entity::pack(draft, Origin::default(), schema);
-        let entities = self.entities.supposing(changed.values().map(pack));
+        request.principal_properties = described(&request.principal, request.principal_properties.take());
+        request.resource_properties = described(&request.resource, request.resource_properties.take());
+        let pack = |draft: &EntityData| Entity::pack(draft, Origin::default(), schema);
+        let entities = self.entities.with_unchecked(changed.values().map(pack));
         let hypothesis =
             Self { entities, request, parents_reserved_for: self.parents_reserved_for.clone(), ..*self };
         repair
@@ -157,39 +158,47 @@ impl<'a> Hypothesis<'a> {
     /// exist: to say that it should, is no single fact.
     fn description_mut<'d>(
         &self,
-        entity: &EntityRef,
-        changed: &'d mut BTreeMap<EntityRef, Description>,
-    ) -> Option<&'d mut Description> {
+        entity: &EntityUid,
+        changed: &'d mut BTreeMap<EntityUid, EntityData>,
+    ) -> Option<&'d mut EntityData> {
         if !changed.contains_key(entity) {
             let request = &self.request;
             let asked = [
-                (&request.principal, &request.principal_described),
-                (&request.resource, &request.resource_described),
+                (&request.principal, &request.principal_properties),
+                (&request.resource, &request.resource_properties),
             ];
             let described: Vec<&Record> = asked
                 .into_iter()
                 .filter(|(asked, _)| *asked == entity)
                 .filter_map(|(_, it)| it.as_ref())
                 .collect();
-            let stored = self.entities.get(entity.name()).map(|stored| stored.entity.describe(self.schema()));
-            let nothing = || Description {
-                name: entity.clone(),
+            let stored =
+                self.entities.get(entity.as_uid_ref()).map(|stored| stored.entity.unpack(self.schema()));
+            let nothing = || EntityData {
+                uid: entity.clone(),
                 attributes: Record::default(),
                 tags: Record::default(),
                 parents: Vec::new(),
             };
             let mut draft = stored.or_else(|| (!described.is_empty()).then(nothing))?;
-            draft.attributes = described.into_iter().fold(draft.attributes, |all, it| all.overlaid(it));
+            draft.attributes = described.into_iter().fold(draft.attributes, |all, it| all.with_overrides(it));
             changed.insert(entity.clone(), draft);
         }
         changed.get_mut(entity)
     }
 
     /// A membership that comes or goes. Of a type that allows one parent, the new one is instead.
-    fn set_membership(&self, child: &mut Description, parent: &EntityRef, modification: &Modification) {
-        let only_one = self.schema().kind(child.name.kind).rules.member_of_one.contains(&parent.kind);
+    fn set_membership(&self, child: &mut EntityData, parent: &EntityUid, modification: &Modification) {
+        let only_one = self
+            .schema()
+            .entity_type(child.uid.entity_type)
+            .rules
+            .member_of_one
+            .contains(&parent.entity_type);
         let comes = *modification == Modification::Add;
-        child.parents.retain(|it| it != parent && !(comes && only_one && it.kind == parent.kind));
+        child
+            .parents
+            .retain(|it| it != parent && !(comes && only_one && it.entity_type == parent.entity_type));
         if comes {
             child.parents.push(parent.clone());
             child.parents.sort();
@@ -207,15 +216,15 @@ impl<'a> Hypothesis<'a> {
         let schema = self.schema();
         match (location, modification) {
             (RepairLocation::Membership(child, parent), Modification::Add) => {
-                schema.can_be_in(child.kind, parent.kind)
+                schema.can_be_in(child.entity_type, parent.entity_type)
                     && self.allows_member(parent, child)
                     && !self.is_in(parent, std::slice::from_ref(child))
             }
             (RepairLocation::Membership(child, parent), _) => {
-                !schema.kind(child.kind).rules.member_of_one.contains(&parent.kind)
+                !schema.entity_type(child.entity_type).rules.member_of_one.contains(&parent.entity_type)
             }
             (RepairLocation::Value(AttributePath { owner: AttributeOwner::Entity(entity), path }), _) => {
-                let rule = schema.kind(entity.kind).rules.only_member.as_ref();
+                let rule = schema.entity_type(entity.entity_type).rules.only_member.as_ref();
                 let rules = path.first().is_some_and(|name| path.len() == 1 && Some(name) == rule);
                 !rules || !before.has_named_member(entity)
             }
@@ -224,22 +233,22 @@ impl<'a> Hypothesis<'a> {
     }
 
     /// Whether `@only_member` lets an entity be in another, directly or below the one that is named.
-    fn allows_member(&self, parent: &EntityRef, child: &EntityRef) -> bool {
+    fn allows_member(&self, parent: &EntityUid, child: &EntityUid) -> bool {
         let schema = self.schema();
         self.named_only_member(parent).is_none_or(|named| {
-            let mut above = schema.kind(child.kind).parents.iter();
-            named == *child || above.any(|kind| schema.can_be_in(*kind, named.kind))
+            let mut above = schema.entity_type(child.entity_type).parent_types.iter();
+            named == *child || above.any(|entity_type| schema.can_be_in(*entity_type, named.entity_type))
         })
     }
 
-    fn has_named_member(&self, parent: &EntityRef) -> bool {
-        let member = self.named_only_member(parent).and_then(|named| self.entities.get(named.name()));
-        member.is_some_and(|member| member.entity.parents().any(|it| it == parent.name()))
+    fn has_named_member(&self, parent: &EntityUid) -> bool {
+        let member = self.named_only_member(parent).and_then(|named| self.entities.get(named.as_uid_ref()));
+        member.is_some_and(|member| member.entity.parents().any(|it| it == parent.as_uid_ref()))
     }
 
-    fn named_only_member(&self, parent: &EntityRef) -> Option<EntityRef> {
-        let rule = self.schema().kind(parent.kind).rules.only_member.as_ref()?;
-        let stored = self.entities.get(parent.name())?;
-        stored.entity.entity_attribute(rule, self.schema()).map(Name::to_owned)
+    fn named_only_member(&self, parent: &EntityUid) -> Option<EntityUid> {
+        let rule = self.schema().entity_type(parent.entity_type).rules.only_member.as_ref()?;
+        let stored = self.entities.get(parent.as_uid_ref())?;
+        stored.entity.entity_attribute(rule, self.schema()).map(EntityUidRef::to_owned)
     }
 }

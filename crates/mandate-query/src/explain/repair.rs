@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use mandate_core::schema::EntityRef;
+use mandate_core::schema::EntityUid;
 use mandate_core::value::Value;
 
 /// Whose values a fact is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttributeOwner {
     Context,
-    Entity(EntityRef),
+    Entity(EntityUid),
 }
 
 /// A value's place: an attribute, or a member of a record in one.
@@ -26,7 +26,7 @@ pub struct AttributePath {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RepairLocation {
     /// Whether the first is in the second.
-    Membership(EntityRef, EntityRef),
+    Membership(EntityUid, EntityUid),
     Value(AttributePath),
     /// Whether a set has an element.
     Element(AttributePath, Value),

@@ -11,7 +11,8 @@ use super::budget::{MAX_MODIFICATIONS, MAX_REPAIRS, Meter};
 use super::hypothesis::Hypothesis;
 use super::repair::Repair;
 use mandate_core::decide::DecideError;
-use mandate_core::policies::{Candidate, Part};
+use mandate_core::policies::Effect;
+use mandate_core::policies::{CompiledPolicy, ScopeConstraint};
 
 /// How many changes may lead to a set: a fact that was found first can have to be another, as two
 /// policies want different numbers in one place, and that could go on without end.
@@ -59,10 +60,11 @@ pub fn find_repairs(hypothesis: &Hypothesis<'_>, meter: &Meter) -> Result<Vec<Re
 fn satisfiable_permits<'a>(
     hypothesis: &Hypothesis<'a>,
     analyzer: &ConditionAnalyzer<'_>,
-) -> Vec<&'a Candidate> {
+) -> Vec<&'a CompiledPolicy> {
     // Who asks, and on what, is no fact that could be another.
-    let open = |(part, takes): (&Part, bool)| takes || matches!(part, Part::In(..));
-    let all = hypothesis.candidates.all().map(Arc::as_ref).filter(|policy| !policy.info.forbids);
+    let open = |(part, takes): (&ScopeConstraint, bool)| takes || matches!(part, ScopeConstraint::In(..));
+    let all =
+        hypothesis.candidates.all().map(Arc::as_ref).filter(|policy| policy.info.effect == Effect::Permit);
     let all = all.map(|policy| (policy, analyzer.scope_constraints(policy)));
     let mut permits: Vec<_> = all.filter(|(_, scope)| scope.iter().copied().all(open)).collect();
     permits.sort_by_key(|(policy, scope)| (scope.iter().any(|(_, takes)| !takes), &policy.info.id));
@@ -72,13 +74,13 @@ fn satisfiable_permits<'a>(
 /// About what a decision costs, in steps.
 fn decision_cost(analyzer: &ConditionAnalyzer<'_>) -> u32 {
     let operators =
-        |policy: &Candidate| policy.condition.as_ref().map_or(0, |it| it.subexpressions().count());
+        |policy: &CompiledPolicy| policy.condition.as_ref().map_or(0, |it| it.subexpressions().count());
     let policies = analyzer.matching_policies().map(|policy| 1 + operators(policy) / 8).sum::<usize>();
-    u32::try_from(16 + policies + analyzer.slice.stamps().len()).unwrap_or(u32::MAX)
+    u32::try_from(16 + policies + analyzer.slice.versions().len()).unwrap_or(u32::MAX)
 }
 
 /// Sets that are to be tried, by how many changes led to them, each with the permits that it is to meet.
-type RepairQueue<'a> = BTreeMap<(usize, Repair), Vec<&'a Candidate>>;
+type RepairQueue<'a> = BTreeMap<(usize, Repair), Vec<&'a CompiledPolicy>>;
 
 struct RepairSearch<'a> {
     hypothesis: &'a Hypothesis<'a>,
@@ -149,7 +151,7 @@ impl RepairSearch<'_> {
         &mut self,
         changes: usize,
         repair: &Repair,
-        permits: &[&'p Candidate],
+        permits: &[&'p CompiledPolicy],
         open: &mut RepairQueue<'p>,
     ) -> Result<(), DecideError> {
         for (permit, alternative) in self.next_repairs(repair, permits)? {
@@ -174,16 +176,16 @@ impl RepairSearch<'_> {
     fn next_repairs<'p>(
         &self,
         repair: &Repair,
-        permits: &[&'p Candidate],
-    ) -> Result<Vec<(&'p Candidate, Repair)>, DecideError> {
+        permits: &[&'p CompiledPolicy],
+    ) -> Result<Vec<(&'p CompiledPolicy, Repair)>, DecideError> {
         let hypothesis = self.hypothesis.with_repair(repair, 0).filter(|_| self.meter.spend(self.cost));
         let Some(hypothesis) = hypothesis else { return Ok(Vec::new()) };
         let read = |analyzer: &ConditionAnalyzer<'_>| {
-            let forbids = analyzer.matching_policies().filter(|policy| policy.info.forbids);
+            let forbids = analyzer.matching_policies().filter(|policy| policy.info.effect == Effect::Forbid);
             let unmet = forbids.fold(vec![Repair::default()], |alternatives, forbid| {
                 self.meter.combine(&alternatives, &analyzer.policy_alternatives(forbid).to_false)
             });
-            let met = |permit: &Candidate| {
+            let met = |permit: &CompiledPolicy| {
                 self.meter.combine(&analyzer.policy_alternatives(permit).to_true, &unmet)
             };
             let permits = permits.iter().filter(|_| !unmet.is_empty());

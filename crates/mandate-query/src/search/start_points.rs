@@ -3,28 +3,31 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy_core::ast::{BinaryOp, EntityUID, Expr, ExprKind, Literal, Value, ValueKind, Var};
+use cedar_policy_core::ast::{
+    BinaryOp, EntityUID as CedarEntityUid, Expr, ExprKind, Literal, Value, ValueKind, Var,
+};
 
 use super::Target;
-use mandate_core::decide::{DecideError, reading};
-use mandate_core::policies::{Candidate, Part};
+use mandate_core::decide::{DecideError, with_evaluator};
+use mandate_core::policies::Effect;
+use mandate_core::policies::{CompiledPolicy, ScopeConstraint};
 use mandate_core::request::Request;
-use mandate_core::schema::{EntityRef, Name, Schema};
+use mandate_core::schema::{EntityUid, EntityUidRef, Schema};
 use mandate_core::snapshot::Snapshot;
 
 /// Whoever is looked for is one of these, or in one of those.
 #[derive(Debug, Default)]
 pub struct StartPoints {
-    pub named: BTreeSet<EntityRef>,
-    pub within: BTreeSet<EntityRef>,
+    pub named: BTreeSet<EntityUid>,
+    pub within: BTreeSet<EntityUid>,
 }
 
 impl StartPoints {
-    pub fn named(names: impl Iterator<Item = EntityRef>) -> Self {
+    pub fn named(names: impl Iterator<Item = EntityUid>) -> Self {
         Self { named: names.collect(), within: BTreeSet::new() }
     }
 
-    fn within(names: impl Iterator<Item = EntityRef>) -> Self {
+    fn within(names: impl Iterator<Item = EntityUid>) -> Self {
         Self { named: BTreeSet::new(), within: names.collect() }
     }
 
@@ -51,17 +54,17 @@ pub fn start_points(
 ) -> Result<Option<StartPoints>, DecideError> {
     let policies = snapshot.policies().candidates(request.environment()).ok_or(DecideError::Environment)?;
     let slice = snapshot.gather(request);
-    let given = target.given_entity(request).name();
-    let admits_given = |candidate: &Candidate| {
+    let given = target.given_entity(request).as_uid_ref();
+    let admits_given = |candidate: &CompiledPolicy| {
         let part = match target {
             Target::Principal => &candidate.resource,
             Target::Resource => &candidate.principal,
         };
-        part.takes(given, slice.above(given))
+        part.matches(given, slice.ancestors_of(given))
     };
-    reading(snapshot.schema(), request, &slice, |evaluate| {
+    with_evaluator(snapshot.schema(), request, &slice, |evaluate| {
         let finder = StartPointFinder { snapshot, target, evaluate };
-        let permits = policies.all().filter(|it| !it.info.forbids && admits_given(it));
+        let permits = policies.all().filter(|it| it.info.effect == Effect::Permit && admits_given(it));
         permits
             .map(|permit| finder.for_permit(permit))
             .try_fold(StartPoints::default(), |all, of_one| of_one.map(|of_one| all.union(of_one)))
@@ -77,15 +80,15 @@ struct StartPointFinder<'a> {
 
 impl StartPointFinder<'_> {
     /// Any one of what has to be so is enough to look at: the one that leads to the fewest.
-    fn for_permit(&self, permit: &Candidate) -> Option<StartPoints> {
+    fn for_permit(&self, permit: &CompiledPolicy) -> Option<StartPoints> {
         let part = match self.target {
             Target::Principal => &permit.principal,
             Target::Resource => &permit.resource,
         };
         let scope = match part {
-            Part::Is(name) => Some(StartPoints::named([name.clone()].into_iter())),
-            Part::In(_, name) => Some(StartPoints::within([name.clone()].into_iter())),
-            Part::Any | Part::OfType(_) | Part::Unclear => None,
+            ScopeConstraint::Eq(name) => Some(StartPoints::named([name.clone()].into_iter())),
+            ScopeConstraint::In(_, name) => Some(StartPoints::within([name.clone()].into_iter())),
+            ScopeConstraint::Any | ScopeConstraint::Is(_) | ScopeConstraint::UnknownType => None,
         };
         narrower(scope, permit.condition.as_ref().and_then(|condition| self.for_expression(condition)))
     }
@@ -125,10 +128,10 @@ impl StartPointFinder<'_> {
             }
             BinaryOp::In if target_left => Some(StartPoints::within(self.evaluate_entities(right)?)),
             BinaryOp::In if target_right => {
-                let of: Vec<EntityRef> = self.evaluate_entities(left)?.collect();
+                let of: Vec<EntityUid> = self.evaluate_entities(left)?.collect();
                 let entities = self.snapshot.entities();
-                let above = of.iter().flat_map(|name| super::walk::ancestors(entities, name.name()));
-                let above: Vec<EntityRef> = above.map(Name::to_owned).collect();
+                let above = of.iter().flat_map(|name| super::walk::ancestors(entities, name.as_uid_ref()));
+                let above: Vec<EntityUid> = above.map(EntityUidRef::to_owned).collect();
                 Some(StartPoints::named(of.into_iter().chain(above)))
             }
             _ => None,
@@ -137,7 +140,7 @@ impl StartPointFinder<'_> {
 
     /// The entities that an expression comes to, one or a set of them. What cannot be read fails the
     /// policy, so nobody is found by it.
-    fn evaluate_entities(&self, expr: &Expr) -> Option<impl Iterator<Item = EntityRef> + use<>> {
+    fn evaluate_entities(&self, expr: &Expr) -> Option<impl Iterator<Item = EntityUid> + use<>> {
         if self.mentions_target(expr) {
             return None;
         }
@@ -174,7 +177,7 @@ fn is_true(value: &Value) -> bool {
     matches!(value.value, ValueKind::Lit(Literal::Bool(true)))
 }
 
-fn for_each_entity(value: &Value, found: &mut impl FnMut(&EntityUID)) {
+fn for_each_entity(value: &Value, found: &mut impl FnMut(&CedarEntityUid)) {
     match &value.value {
         ValueKind::Lit(Literal::EntityUID(uid)) => found(uid),
         ValueKind::Set(set) => {
@@ -188,8 +191,8 @@ fn for_each_entity(value: &Value, found: &mut impl FnMut(&EntityUID)) {
     }
 }
 
-fn entity(uid: &EntityUID, schema: &Schema) -> Option<EntityRef> {
-    let kind = schema.kind_of_full_name(&uid.entity_type().to_string())?;
+fn entity(uid: &CedarEntityUid, schema: &Schema) -> Option<EntityUid> {
+    let entity_type = schema.entity_type_by_full_name(&uid.entity_type().to_string())?;
     let id: &str = uid.eid().as_ref();
-    Some(EntityRef { kind, id: id.into() })
+    Some(EntityUid { entity_type, id: id.into() })
 }

@@ -8,8 +8,8 @@ use toml::de::{DeTable, DeValue};
 use super::super::certificate::CertificateField;
 use super::super::extractor::{Extractor, Pattern, Pointer, TextType, ValueSource, WhenAbsent};
 use super::{ExtractorInputs, RouteParser, Value, toml_type_name};
-use mandate_core::json::{Json, listed, quoted};
-use mandate_core::schema::{Attribute, Kind, Type};
+use mandate_core::json::{Json, quoted, quoted_list};
+use mandate_core::schema::{Attribute, EntityTypeId, Type};
 use mandate_core::value::ValueReader;
 
 const SOURCES: &[&str] = &["path", "header", "claim", "certificate", "extension", "body"];
@@ -17,7 +17,7 @@ const SOURCES: &[&str] = &["path", "header", "claim", "certificate", "extension"
 /// What a term has to give.
 pub(super) enum ExpectedType<'s> {
     /// The name of one of these entity types, to which the action applies.
-    EntityType(&'s [Kind], &'s str),
+    EntityType(&'s [EntityTypeId], &'s str),
     Id,
     /// A value of the context.
     Attribute(&'s Attribute),
@@ -69,13 +69,13 @@ impl RouteParser<'_> {
     ) -> Option<ValueSource> {
         let mut given = SOURCES.iter().filter_map(|name| table.get(*name).map(|value| (*name, value)));
         let (Some((name, from)), None) = (given.next(), given.next()) else {
-            self.fault(value.span(), format!("say where the value is, by one of {}", listed(SOURCES)));
+            self.report(value.span(), format!("say where the value is, by one of {}", quoted_list(SOURCES)));
             return None;
         };
         let text = self.string(from)?;
         let found = match name {
             "path" => inputs.template.parameter_index(text).map(ValueSource::Path).ok_or_else(|| {
-                let all = listed(inputs.template.parameters());
+                let all = quoted_list(inputs.template.parameters());
                 let all = if all.is_empty() { "none".to_owned() } else { all };
                 format!("the path has no parameter {}: it has {all}", quoted(text))
             }),
@@ -90,7 +90,7 @@ impl RouteParser<'_> {
             "extension" => Ok(ValueSource::Extension(text.to_owned())),
             _ => pointer(text).map(ValueSource::Body),
         };
-        found.map_err(|message| self.fault(from.span(), message)).ok()
+        found.map_err(|message| self.report(from.span(), message)).ok()
     }
 
     fn pattern(&mut self, value: &Value<'_>) -> Option<Pattern> {
@@ -98,7 +98,7 @@ impl RouteParser<'_> {
         if let [before, after] = text.split("{}").collect::<Vec<_>>().as_slice() {
             return Some(Pattern { before: (*before).to_owned(), after: (*after).to_owned() });
         }
-        self.fault(value.span(), "a pattern has one `{}`, where the value stands".to_owned());
+        self.report(value.span(), "a pattern has one `{}`, where the value stands".to_owned());
         None
     }
 
@@ -109,7 +109,7 @@ impl RouteParser<'_> {
     ) -> Option<BTreeMap<String, Json<'static>>> {
         let table = self.table(value)?;
         if table.is_empty() {
-            self.fault(value.span(), "a map has at least one entry".to_owned());
+            self.report(value.span(), "a map has at least one entry".to_owned());
         }
         let mut map = BTreeMap::new();
         for (key, value) in table {
@@ -124,7 +124,10 @@ impl RouteParser<'_> {
             Some(value) => match value.get_ref() {
                 DeValue::Boolean(optional) => *optional,
                 other => {
-                    self.fault(value.span(), format!("has to be a boolean, found {}", toml_type_name(other)));
+                    self.report(
+                        value.span(),
+                        format!("has to be a boolean, found {}", toml_type_name(other)),
+                    );
                     return None;
                 }
             },
@@ -133,7 +136,7 @@ impl RouteParser<'_> {
         let may_be_absent = matches!(expected, ExpectedType::Attribute(attribute) if !attribute.required);
         match (table.get("default"), table.get("optional")) {
             (Some(default), _) if optional => {
-                self.fault(
+                self.report(
                     default.span(),
                     "what has a default is there always, so it is not optional".to_owned(),
                 );
@@ -141,7 +144,7 @@ impl RouteParser<'_> {
             }
             (Some(default), _) => self.constant(default, expected).map(WhenAbsent::Default),
             (None, Some(value)) if optional && !may_be_absent => {
-                self.fault(value.span(), "this has to be there, so it cannot be optional".to_owned());
+                self.report(value.span(), "this has to be there, so it cannot be optional".to_owned());
                 None
             }
             (None, _) => Some(if optional { WhenAbsent::Omit } else { WhenAbsent::Deny }),
@@ -151,37 +154,39 @@ impl RouteParser<'_> {
     /// A constant that is what is wanted.
     fn constant(&mut self, value: &Value<'_>, expected: &ExpectedType<'_>) -> Option<Json<'static>> {
         let json = json(value.get_ref()).or_else(|| {
-            self.fault(
+            self.report(
                 value.span(),
                 format!("{} is no value that can stand here", toml_type_name(value.get_ref())),
             );
             None
         })?;
-        self.check_type(&json, expected).map_err(|message| self.fault(value.span(), message)).ok()?;
+        self.check_type(&json, expected).map_err(|message| self.report(value.span(), message)).ok()?;
         Some(json)
     }
 
     fn check_type(&self, json: &Json<'_>, expected: &ExpectedType<'_>) -> Result<(), String> {
         match (expected, json) {
             (ExpectedType::Attribute(attribute), json) => {
-                let mut reader = ValueReader::of_caller(self.schema, usize::MAX);
+                let mut reader = ValueReader::for_request(self.schema, usize::MAX);
                 reader.value(json, &attribute.ty);
-                reader.misfits.into_iter().next().map_or(Ok(()), |misfit| Err(misfit.message))
+                reader.mismatches.into_iter().next().map_or(Ok(()), |mismatch| Err(mismatch.message))
             }
             (_, Json::String(text)) if text.is_empty() => Err("it is empty".to_owned()),
             (ExpectedType::Id, Json::String(_)) => Ok(()),
-            (ExpectedType::EntityType(kinds, action), Json::String(name)) => {
+            (ExpectedType::EntityType(entity_types, action), Json::String(name)) => {
                 let found = self
                     .schema
-                    .kind_named(name)
+                    .resolve_entity_type(name)
                     .map_err(|_| format!("the schema has no entity type {}", quoted(name)))?;
-                if kinds.contains(&found) {
+                if entity_types.contains(&found) {
                     return Ok(());
                 }
-                let all = listed(kinds.iter().map(|kind| &self.schema.kind(*kind).name));
+                let all = quoted_list(
+                    entity_types.iter().map(|entity_type| &self.schema.entity_type(*entity_type).name),
+                );
                 Err(format!("`{action}` does not apply to {} here, only to {all}", quoted(name)))
             }
-            (_, other) => Err(format!("has to be a string, found {}", other.kind())),
+            (_, other) => Err(format!("has to be a string, found {}", other.describe())),
         }
     }
 
@@ -191,7 +196,7 @@ impl RouteParser<'_> {
         let many = matches!(attribute.ty, Type::Set(_) | Type::Record(_));
         let one = !matches!(source, ValueSource::Claim(_) | ValueSource::Body(_));
         if many && one {
-            self.fault(value.span(), format!("a {source} gives one text, and this has to be an array or an object: take it from a claim or the body"));
+            self.report(value.span(), format!("a {source} gives one text, and this has to be an array or an object: take it from a claim or the body"));
         }
         !(many && one)
     }

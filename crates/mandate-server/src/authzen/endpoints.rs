@@ -42,7 +42,7 @@ pub struct ApiLimits {
 
 impl ApiLimits {
     /// The most levels that can be allowed.
-    pub const MAX_JSON_DEPTH: usize = Json::DEEPEST;
+    pub const MAX_JSON_DEPTH: usize = Json::MAX_DEPTH;
 }
 
 impl Default for ApiLimits {
@@ -293,16 +293,17 @@ fn parse_json(body: &[u8], depth: usize) -> Result<Json<'_>, ApiError> {
     if body.is_empty() {
         return Err(ApiError::bad_request("the body is empty: it has to be a JSON object"));
     }
-    Json::parse_within(body, depth)
+    Json::parse_with_max_depth(body, depth)
         .map_err(|error| ApiError::bad_request(format!("the body is not valid JSON: {error}")))
 }
 
 fn expect_object<'j>(json: &'j Json<'j>) -> Result<&'j Object<'j>, ApiError> {
     match json {
         Json::Object(object) => Ok(object),
-        other => {
-            Err(ApiError::bad_request(format!("the body has to be a JSON object, found {}", other.kind())))
-        }
+        other => Err(ApiError::bad_request(format!(
+            "the body has to be a JSON object, found {}",
+            other.describe()
+        ))),
     }
 }
 

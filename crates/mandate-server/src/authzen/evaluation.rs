@@ -38,7 +38,7 @@ pub fn batch(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result
         Some(other) => {
             return Err(ApiError::bad_request(format!(
                 "evaluations: has to be an array, found {}",
-                other.kind()
+                other.describe()
             )));
         }
     };
@@ -125,7 +125,7 @@ fn evaluate_item(
     let Json::Object(object) = item else {
         return Err(ApiError::bad_request(format!(
             "an evaluation has to be an object, found {}",
-            item.kind()
+            item.describe()
         )));
     };
     let explain = Options::explain(object)?.unwrap_or(explain);
@@ -213,7 +213,7 @@ impl Options {
             Some(Json::Bool(explain)) => Ok(Some(*explain)),
             Some(other) => Err(ApiError::bad_request(format!(
                 "options.explain: has to be a boolean, found {}",
-                other.kind()
+                other.describe()
             ))),
         }
     }

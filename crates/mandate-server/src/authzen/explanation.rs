@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::wire::serialize_policy_ids;
 use mandate_core::decision::Decision;
 use mandate_core::policies::PolicyInfo;
-use mandate_core::schema::{EntityRef, Schema};
+use mandate_core::schema::{EntityUid, Schema};
 use mandate_core::value::Value;
 use mandate_query::explain::{
     AttributeOwner, AttributePath, Explanation, Modification, Repair, RepairLocation, types_between,
@@ -73,7 +73,7 @@ impl<'d> ExplanationJson<'d> {
     pub fn new(decision: &'d Decision, explanation: &Explanation, schema: &Schema) -> Self {
         let detail = match explanation {
             Explanation::Permit { chains } => {
-                let chain = |chain: &Vec<EntityRef>| chain.iter().map(|it| name(it, schema)).collect();
+                let chain = |chain: &Vec<EntityUid>| chain.iter().map(|it| name(it, schema)).collect();
                 ExplanationDetail::Permit { chains: chains.iter().map(chain).collect() }
             }
             Explanation::Denial { missing, complete } => {
@@ -86,7 +86,7 @@ impl<'d> ExplanationJson<'d> {
                 ExplanationDetail::Denial { missing: missing.iter().map(set).collect(), complete: *complete }
             }
         };
-        Self { outcome: decision.outcome.name(), policies: decision.explaining(), detail }
+        Self { outcome: decision.outcome.as_str(), policies: decision.reported_policies(), detail }
     }
 }
 
@@ -97,8 +97,9 @@ fn fact(location: &RepairLocation, modification: &Modification, schema: &Schema)
             if *modification == Modification::Remove {
                 return Fact::NotMember { entity: entity_name, of: of_name };
             }
-            let through = types_between(schema, entity.kind, of.kind).into_iter();
-            let through = through.map(|kind| schema.kind(kind).name.to_string()).collect();
+            let through = types_between(schema, entity.entity_type, of.entity_type).into_iter();
+            let through =
+                through.map(|entity_type| schema.entity_type(entity_type).name.to_string()).collect();
             Fact::Member { entity: entity_name, of: of_name, through }
         }
         RepairLocation::Value(attribute_path) => {
@@ -135,8 +136,11 @@ fn required_value(modification: &Modification, schema: &Schema) -> RequiredValue
     }
 }
 
-fn name(entity: &EntityRef, schema: &Schema) -> EntityReference {
-    EntityReference { r#type: schema.kind(entity.kind).name.to_string(), id: entity.id.to_string() }
+fn name(entity: &EntityUid, schema: &Schema) -> EntityReference {
+    EntityReference {
+        r#type: schema.entity_type(entity.entity_type).name.to_string(),
+        id: entity.id.to_string(),
+    }
 }
 
 /// A value as a caller may write it.
@@ -145,9 +149,11 @@ fn value(of: &Value, schema: &Schema) -> serde_json::Value {
         Value::Bool(bool) => (*bool).into(),
         Value::Long(long) => (*long).into(),
         Value::String(text) | Value::Extension(_, text) => text.as_str().into(),
-        Value::Entity(entity) if schema.kind(entity.kind).enumerated.is_some() => entity.id.as_str().into(),
+        Value::Entity(entity) if schema.entity_type(entity.entity_type).enum_ids.is_some() => {
+            entity.id.as_str().into()
+        }
         Value::Entity(entity) => {
-            serde_json::json!({ "type": schema.kind(entity.kind).name.as_str(), "id": entity.id.as_str() })
+            serde_json::json!({ "type": schema.entity_type(entity.entity_type).name.as_str(), "id": entity.id.as_str() })
         }
         Value::Set(items) => items.iter().map(|item| value(item, schema)).collect(),
         Value::Record(record) => {

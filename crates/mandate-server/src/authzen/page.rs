@@ -23,7 +23,7 @@ pub struct PageRequest<'j> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PageEnd {
     pub named: bool,
-    pub kind: String,
+    pub entity_type: String,
     pub id: String,
 }
 
@@ -60,7 +60,7 @@ impl<'j> PageRequest<'j> {
             Some(other) => {
                 return Err(ApiError::bad_request(format!(
                     "page.token: has to be a string, found {}",
-                    other.kind()
+                    other.describe()
                 )));
             }
         };

@@ -12,8 +12,8 @@ use super::page::{PageEnd, PageRequest, PageToken};
 use super::wire::{RequestFields, SearchKind};
 use mandate_core::digest::Digest;
 use mandate_core::json::{Json, Object};
-use mandate_core::request::{Named, Part, Question, RequestError};
-use mandate_core::schema::{EntityRef, Schema, Unresolved};
+use mandate_core::request::{Question, QuestionEntity, RequestError, RequestPart};
+use mandate_core::schema::{EntityUid, Schema, Unresolved};
 use mandate_pdp::PdpError;
 use mandate_query::search::{Cursor, PageLimits, SearchError, Target, WalkPhase};
 
@@ -45,7 +45,7 @@ pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Ve
     let limit = page_request.page_size(token.as_ref());
     let names = actions.into_iter().map(|action| {
         let info = schema.action(action);
-        let unique = schema.action_named(&info.name).is_ok();
+        let unique = schema.resolve_action(&info.name).is_ok();
         if unique { info.name.clone() } else { SmolStr::new(info.uid.to_string()) }
     });
     // They come in the schema's order, and those of the pages before were the first.
@@ -56,7 +56,7 @@ pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Ve
     }
     let found: Vec<SmolStr> = names.by_ref().take(limit).collect();
     let last = found.last().filter(|_| names.peek().is_some());
-    let next = last.map(|last| PageEnd { named: true, kind: String::new(), id: last.to_string() });
+    let next = last.map(|last| PageEnd { named: true, entity_type: String::new(), id: last.to_string() });
     let next_token = next.map(|place| PageToken::new(&digest, view.revision(), limit, place).encode());
     let results = found.into_iter().map(|name| SearchResult::Action { name }).collect();
     to_json_bytes(&SearchResponse { page: NextPage { next_token: next_token.unwrap_or_default() }, results })
@@ -67,10 +67,14 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
     let search_kind = if target == Target::Principal { SearchKind::Subject } else { SearchKind::Resource };
     let question =
         RequestFields::from_object(object).search_question(search_kind).map_err(ApiError::bad_request)?;
-    let kind = if target == Target::Principal { question.principal.kind } else { question.resource.kind };
+    let entity_type = if target == Target::Principal {
+        question.principal.entity_type
+    } else {
+        question.resource.entity_type
+    };
     let view = api.pdp.view();
     let schema = view.snapshot().schema();
-    let request = match view.snapshot().read(&question) {
+    let request = match view.snapshot().request_from_question(&question) {
         Ok(request) => request,
         Err(error) if names_what_schema_lacks(&error, &question, schema) => {
             // Such a search has one page only.
@@ -105,7 +109,7 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
         .next
         .map(|at| PageToken::new(&digest, view.revision(), limit, to_page_end(&at, schema)).encode());
     let results =
-        page.results.into_iter().map(|EntityRef { id, .. }| SearchResult::Entity { r#type: kind, id });
+        page.results.into_iter().map(|EntityUid { id, .. }| SearchResult::Entity { r#type: entity_type, id });
     to_json_bytes(&SearchResponse {
         page: NextPage { next_token: next.unwrap_or_default() },
         results: results.collect(),
@@ -114,9 +118,11 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
 
 /// The digest of a search for actions: the same however its JSON was written.
 fn action_search_digest(question: &Question<'_>, schema: &Schema) -> Digest {
-    let entity = |named: &Named<'_>| {
-        let kind = schema.kind_named(named.kind).map_or(named.kind, |kind| schema.kind(kind).name.as_str());
-        format!("{kind:?} {:?} {:?}", named.id, named.properties.map(canonical_text))
+    let entity = |named: &QuestionEntity<'_>| {
+        let entity_type = schema
+            .resolve_entity_type(named.entity_type)
+            .map_or(named.entity_type, |entity_type| schema.entity_type(entity_type).name.as_str());
+        format!("{entity_type:?} {:?} {:?}", named.id, named.properties.map(canonical_text))
     };
     let (principal, resource) = (entity(&question.principal), entity(&question.resource));
     let context = format!("{:?}", question.context.map(canonical_text));
@@ -138,21 +144,21 @@ fn canonical_text(object: &Object<'_>) -> String {
 
 fn to_cursor(place: &PageEnd, schema: &Schema) -> Option<Cursor> {
     let phase = if place.named { WalkPhase::Named } else { WalkPhase::Descendants };
-    let kind = schema.kind_of_full_name(&place.kind)?;
-    Some(Cursor { phase, last_entity: EntityRef { kind, id: SmolStr::new(&place.id) } })
+    let entity_type = schema.entity_type_by_full_name(&place.entity_type)?;
+    Some(Cursor { phase, last_entity: EntityUid { entity_type, id: SmolStr::new(&place.id) } })
 }
 
 fn to_page_end(cursor: &Cursor, schema: &Schema) -> PageEnd {
-    let kind = schema.kind(cursor.last_entity.kind).name.to_string();
-    PageEnd { named: cursor.phase == WalkPhase::Named, kind, id: cursor.last_entity.id.to_string() }
+    let entity_type = schema.entity_type(cursor.last_entity.entity_type).name.to_string();
+    PageEnd { named: cursor.phase == WalkPhase::Named, entity_type, id: cursor.last_entity.id.to_string() }
 }
 
 /// Whether a search finds nothing because it is about what the schema does not have.
 fn names_what_schema_lacks(error: &RequestError, question: &Question<'_>, schema: &Schema) -> bool {
     let ambiguous = match error.part {
-        Part::PrincipalType => schema.kind_named(question.principal.kind).err(),
-        Part::ResourceType => schema.kind_named(question.resource.kind).err(),
-        Part::Action => schema.action_named(question.action).err(),
+        RequestPart::PrincipalType => schema.resolve_entity_type(question.principal.entity_type).err(),
+        RequestPart::ResourceType => schema.resolve_entity_type(question.resource.entity_type).err(),
+        RequestPart::Action => schema.resolve_action(question.action).err(),
         _ => return false,
     };
     ambiguous != Some(Unresolved::Ambiguous)

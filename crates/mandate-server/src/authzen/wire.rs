@@ -10,9 +10,9 @@ use super::explanation::ExplanationJson;
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object};
 use mandate_core::policies::PolicyInfo;
-use mandate_core::request::{Named, Part, Question, RequestError};
+use mandate_core::request::{Question, QuestionEntity, RequestError, RequestPart};
 use mandate_core::schema::Schema;
-use mandate_core::value::MOST_MEMBERS;
+use mandate_core::value::MAX_VALUES;
 use mandate_pdp::DecisionId;
 use mandate_query::explain::Explanation;
 
@@ -101,14 +101,18 @@ pub enum SearchKind {
 }
 
 /// The type of what is looked for; its id and its properties do not matter.
-fn entity_type_only<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String> {
-    Ok(Named { kind: required_string(required_object(json, part)?, part, "type")?, id: "", properties: None })
+fn entity_type_only<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<QuestionEntity<'j>, String> {
+    Ok(QuestionEntity {
+        entity_type: required_string(required_object(json, part)?, part, "type")?,
+        id: "",
+        properties: None,
+    })
 }
 
-fn entity_fields<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<Named<'j>, String> {
+fn entity_fields<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<QuestionEntity<'j>, String> {
     let object = required_object(json, part)?;
-    Ok(Named {
-        kind: required_string(object, part, "type")?,
+    Ok(QuestionEntity {
+        entity_type: required_string(object, part, "type")?,
         id: required_string(object, part, "id")?,
         properties: properties(object, part)?,
     })
@@ -130,18 +134,18 @@ fn required_object<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<&'j Obj
 pub fn optional_object<'j>(json: Option<&'j Json<'j>>, path: &str) -> Result<Option<&'j Object<'j>>, String> {
     match json {
         None => Ok(None),
-        Some(Json::Object(object)) if object.len() > MOST_MEMBERS => {
-            Err(format!("{path}: has {} members, at most {MOST_MEMBERS} are read", object.len()))
+        Some(Json::Object(object)) if object.len() > MAX_VALUES => {
+            Err(format!("{path}: has {} members, at most {MAX_VALUES} are read", object.len()))
         }
         Some(Json::Object(object)) => Ok(Some(object)),
-        Some(other) => Err(format!("{path}: has to be an object, found {}", other.kind())),
+        Some(other) => Err(format!("{path}: has to be an object, found {}", other.describe())),
     }
 }
 
 fn required_string<'j>(object: &'j Object<'j>, part: &str, key: &str) -> Result<&'j str, String> {
     match object.get(key) {
         Some(Json::String(text)) => Ok(text),
-        Some(other) => Err(format!("{part}.{key}: has to be a string, found {}", other.kind())),
+        Some(other) => Err(format!("{part}.{key}: has to be a string, found {}", other.describe())),
         None => Err(format!("{part}.{key}: missing: it has to be a string")),
     }
 }
@@ -149,15 +153,15 @@ fn required_string<'j>(object: &'j Object<'j>, part: &str, key: &str) -> Result<
 /// A request error in AuthZEN's terms.
 pub fn request_error_message(error: &RequestError) -> String {
     let part = match error.part {
-        Part::PrincipalType => "subject.type",
-        Part::PrincipalId => "subject.id",
-        Part::PrincipalProperties => "subject.properties",
-        Part::Action => "action.name",
-        Part::ActionProperties => "action.properties",
-        Part::ResourceType => "resource.type",
-        Part::ResourceId => "resource.id",
-        Part::ResourceProperties => "resource.properties",
-        Part::Context => "context",
+        RequestPart::PrincipalType => "subject.type",
+        RequestPart::PrincipalId => "subject.id",
+        RequestPart::PrincipalProperties => "subject.properties",
+        RequestPart::Action => "action.name",
+        RequestPart::ActionProperties => "action.properties",
+        RequestPart::ResourceType => "resource.type",
+        RequestPart::ResourceId => "resource.id",
+        RequestPart::ResourceProperties => "resource.properties",
+        RequestPart::Context => "context",
     };
     format!("{part}{}: {}", error.path, error.message)
 }
@@ -265,8 +269,8 @@ impl<'d> EvaluationResponse<'d> {
 fn admin_reason(decision: &Decision) -> AdminReason<'_> {
     let errors = decision.errors.iter().map(|error| format!("{}: {}", error.policy.id, error.message));
     AdminReason {
-        outcome: decision.outcome.name(),
-        policies: decision.explaining(),
+        outcome: decision.outcome.as_str(),
+        policies: decision.reported_policies(),
         errors: errors.collect(),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use smol_str::SmolStr;
 
 use mandate_core::decision::Decision;
-use mandate_core::json::legible;
+use mandate_core::json::escape_and_truncate;
 use mandate_pdp::{DecisionContext, DecisionId, Pdp, PdpError, View};
 use mandate_routes::{HttpRequest, RouteError};
 
@@ -86,14 +86,18 @@ pub fn check(
 
 impl GatewayDecision {
     fn from_decision(view: &View<'_>, id: DecisionId, route: Option<String>, decision: &Decision) -> Self {
-        let policies = decision.explaining().iter().take(MAX_POLICIES).map(|policy| policy.id.clone());
+        let policies = decision.reported_policies().iter().take(MAX_POLICIES).map(|policy| policy.id.clone());
         let permitted = decision.is_permit();
         Self {
             permitted,
             route,
             policies: policies.collect(),
-            reason: if permitted { String::new() } else { legible(&decision.reason(), MAX_REASON_CHARS) },
-            ..Self::deny(view, id, decision.outcome.name(), String::new())
+            reason: if permitted {
+                String::new()
+            } else {
+                escape_and_truncate(&decision.reason(), MAX_REASON_CHARS)
+            },
+            ..Self::deny(view, id, decision.outcome.as_str(), String::new())
         }
     }
 

@@ -55,7 +55,7 @@ impl Authorization for ExtAuthz {
 
 impl ExtAuthz {
     pub fn new(pdp: Pdp) -> Self {
-        Self { pdp, depth: Json::DEEPEST }
+        Self { pdp, depth: Json::MAX_DEPTH }
     }
 
     /// Answers about one request.
@@ -119,7 +119,7 @@ fn to_http_request(attributes: &AttributeContext) -> HttpRequest<'_> {
         target: http.map_or("", |http| http.path.as_str()),
         body: http.map_or(RequestBody::None, |http| body(&http.body, &http.raw_body, &headers)),
         headers,
-        depth: Json::DEEPEST,
+        depth: Json::MAX_DEPTH,
         extensions: attributes
             .context_extensions
             .iter()
@@ -168,7 +168,7 @@ fn json(value: &Value) -> Json<'_> {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(bool)) => Json::Bool(*bool),
-        Some(Kind::NumberValue(number)) => exact_integer(*number).map_or(Json::Number, Json::Long),
+        Some(Kind::NumberValue(number)) => exact_integer(*number).map_or(Json::OtherNumber, Json::Long),
         Some(Kind::StringValue(text)) => Json::String(Cow::Borrowed(text)),
         Some(Kind::ListValue(items)) => Json::Array(items.values.iter().map(json).collect()),
         Some(Kind::StructValue(fields)) => Json::Object(object(fields)),

@@ -168,7 +168,7 @@ fn read_files(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
     let mut texts = Vec::new();
     let mut errors = Vec::new();
     for path in paths {
-        match read_file(path) {
+        match parse_entity_file(path) {
             Ok(text) => texts.push(text),
             Err(error) => errors.push(format!("cannot read `{}`: {error}", path.display())),
         }
@@ -176,7 +176,7 @@ fn read_files(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
     if errors.is_empty() { Ok(texts) } else { Err(errors.join("; ")) }
 }
 
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+fn parse_entity_file(path: &Path) -> std::io::Result<Vec<u8>> {
     // A pipe would be waited for.
     if !fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other("it is no file"));

@@ -3,26 +3,26 @@
 
 use std::sync::Arc;
 
-use super::fault::{Fault, Faults, Place, SourceText};
+use super::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 
 /// How deep brackets may nest.
-const DEEPEST: usize = 48;
+const MAX_NESTING: usize = 48;
 /// How many operators, clauses and brackets one policy may have; a chain of them nests as deep as it
 /// is long.
-const MOST_STEPS: usize = 2_000;
+const MAX_OPERATORS: usize = 2_000;
 /// How many dots in a row; what the validator does with `has a.b.c` grows with their cube.
-const LONGEST_CHAIN: usize = 16;
+const MAX_ATTRIBUTE_CHAIN: usize = 16;
 /// How many `if`s one policy may have; what the validator does with nested ones doubles with each.
-const MOST_IFS: usize = 12;
+const MAX_IFS: usize = 12;
 
 /// What is too deep or too long in a policy file.
-pub fn of_policies(source: &Arc<SourceText>) -> Faults {
-    Scan::new(source, "([{", ")]}").run()
+pub fn check_policies(source: &Arc<SourceText>) -> Diagnostics {
+    Scanner::new(source, "([{", ")]}").run()
 }
 
 /// What is too deep in a schema; there, angle brackets nest as well.
-pub fn of_schema(source: &Arc<SourceText>) -> Faults {
-    Scan::new(source, "([{<", ")]}>").run()
+pub fn check_schema(source: &Arc<SourceText>) -> Diagnostics {
+    Scanner::new(source, "([{<", ")]}>").run()
 }
 
 /// The comments of a Cedar text, from their slashes to the end of the line, with their offsets.
@@ -32,8 +32,8 @@ pub fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
         loop {
             at += text.get(at..)?.find(['"', '/'])?;
             let (start, rest) = (at, text.get(at..)?);
-            let comment = comment(rest);
-            at += if rest.starts_with('"') { string(rest) } else { comment.max(1) };
+            let comment = comment_length(rest);
+            at += if rest.starts_with('"') { string_length(rest) } else { comment.max(1) };
             if comment > 0 {
                 return text.get(start..at).map(|comment| (start, comment));
             }
@@ -41,7 +41,7 @@ pub fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-struct Scan<'a> {
+struct Scanner<'a> {
     source: &'a Arc<SourceText>,
     open: &'static str,
     close: &'static str,
@@ -49,29 +49,38 @@ struct Scan<'a> {
     steps: usize,
     ifs: usize,
     chain: usize,
-    faults: Faults,
+    diagnostics: Diagnostics,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> Scanner<'a> {
     fn new(source: &'a Arc<SourceText>, open: &'static str, close: &'static str) -> Self {
-        Self { source, open, close, depth: 0, steps: 0, ifs: 0, chain: 0, faults: Faults::default() }
+        Self {
+            source,
+            open,
+            close,
+            depth: 0,
+            steps: 0,
+            ifs: 0,
+            chain: 0,
+            diagnostics: Diagnostics::default(),
+        }
     }
 
-    fn run(mut self) -> Faults {
+    fn run(mut self) -> Diagnostics {
         let text = &self.source.text;
         let (mut at, mut before) = (0, ' ');
         while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
             let rest = text.get(at..).unwrap_or_default();
             let length = match c {
-                '"' => string(rest),
-                '/' if rest.starts_with("//") => comment(rest),
+                '"' => string_length(rest),
+                '/' if rest.starts_with("//") => comment_length(rest),
                 c if c.is_alphabetic() || c == '_' => self.word(at, rest),
-                c => self.sign(at, c, before),
+                c => self.punctuation(at, c, before),
             };
             at += length.max(c.len_utf8());
             before = c;
         }
-        self.faults
+        self.diagnostics
     }
 
     /// A name or a keyword.
@@ -80,36 +89,36 @@ impl<'a> Scan<'a> {
         match rest.get(..length).unwrap_or_default() {
             "if" => {
                 self.ifs += 1;
-                if self.ifs == MOST_IFS + 1 {
-                    self.fault(at, format!("a policy with more than {MOST_IFS} `if`s is not read"));
+                if self.ifs == MAX_IFS + 1 {
+                    self.report(at, format!("a policy with more than {MAX_IFS} `if`s is not read"));
                 }
-                self.step(at);
+                self.count_operator(at);
             }
-            "has" | "in" | "is" | "like" | "when" | "unless" | "then" | "else" => self.step(at),
+            "has" | "in" | "is" | "like" | "when" | "unless" | "then" | "else" => self.count_operator(at),
             _ => {}
         }
         length
     }
 
-    fn sign(&mut self, at: usize, c: char, before: char) -> usize {
+    fn punctuation(&mut self, at: usize, c: char, before: char) -> usize {
         const OPERATORS: &str = "+-*&|!=<>";
         if self.open.contains(c) {
             self.depth += 1;
-            if self.depth == DEEPEST + 1 {
-                self.fault(at, format!("nested more than {DEEPEST} deep"));
+            if self.depth == MAX_NESTING + 1 {
+                self.report(at, format!("nested more than {MAX_NESTING} deep"));
             }
-            self.step(at);
+            self.count_operator(at);
         } else if self.close.contains(c) {
             self.depth = self.depth.saturating_sub(1);
         } else if c == ';' {
             (self.steps, self.ifs, self.chain) = (0, 0, 0);
         } else if c == '.' {
             self.chain += 1;
-            if self.chain == LONGEST_CHAIN + 1 {
-                self.fault(at, format!("more than {LONGEST_CHAIN} attributes in a row"));
+            if self.chain == MAX_ATTRIBUTE_CHAIN + 1 {
+                self.report(at, format!("more than {MAX_ATTRIBUTE_CHAIN} attributes in a row"));
             }
         } else if OPERATORS.contains(c) && !OPERATORS.contains(before) {
-            self.step(at);
+            self.count_operator(at);
         } else if c == ',' {
             self.chain = 0;
         }
@@ -117,30 +126,32 @@ impl<'a> Scan<'a> {
     }
 
     /// One more level in the tree that Cedar makes of the policy. A schema has no policies to count by.
-    fn step(&mut self, at: usize) {
+    fn count_operator(&mut self, at: usize) {
         self.chain = 0;
         self.steps += 1;
-        if self.steps == MOST_STEPS + 1 && !self.open.contains('<') {
-            self.fault(
+        if self.steps == MAX_OPERATORS + 1 && !self.open.contains('<') {
+            self.report(
                 at,
-                format!("a policy with more than {MOST_STEPS} operators, clauses and brackets is not read"),
+                format!(
+                    "a policy with more than {MAX_OPERATORS} operators, clauses and brackets is not read"
+                ),
             );
         }
     }
 
-    fn fault(&mut self, at: usize, message: String) {
-        let fault = Fault::error(message).help("split the policy, or write it with less nesting");
-        self.faults.push(fault.at(Place::new(self.source, at, 1)));
+    fn report(&mut self, at: usize, message: String) {
+        let diagnostic = Diagnostic::error(message).help("split the policy, or write it with less nesting");
+        self.diagnostics.push(diagnostic.at(SourceSpan::new(self.source, at, 1)));
     }
 }
 
 /// The length of the comment that a text begins with, if it does. Cedar ends one at either character.
-fn comment(rest: &str) -> usize {
+fn comment_length(rest: &str) -> usize {
     if rest.starts_with("//") { rest.find(['\n', '\r']).unwrap_or(rest.len()) } else { 0 }
 }
 
 /// The length of a string with its quotes, or of the rest if it does not close.
-fn string(rest: &str) -> usize {
+fn string_length(rest: &str) -> usize {
     let mut escaped = false;
     for (at, c) in rest.char_indices().skip(1) {
         match c {
@@ -158,8 +169,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, fine: bool) {
-        let faults = of_policies(&SourceText::new("p.cedar", text));
-        assert_eq!(faults.is_empty(), fine, "{faults}");
+        let diagnostics = check_policies(&SourceText::new("p.cedar", text));
+        assert_eq!(diagnostics.is_empty(), fine, "{diagnostics}");
     }
 
     #[test]
@@ -167,8 +178,8 @@ mod tests {
         let nested = |n| {
             format!("permit (principal, action, resource) when {{ {}true{} }};", "(".repeat(n), ")".repeat(n))
         };
-        check(&nested(DEEPEST - 1), true);
-        check(&nested(DEEPEST), false);
+        check(&nested(MAX_NESTING - 1), true);
+        check(&nested(MAX_NESTING), false);
         check(
             &format!(
                 "@id(\"{}\\\"((\") // {}\npermit (principal, action, resource);",
@@ -189,13 +200,13 @@ mod tests {
             |condition: &str| format!("permit (principal, action, resource) when {{ {condition} }};\n");
         check(&policy(&format!("principal{} == 1", "[\"a\"]".repeat(5_000))), false);
         check(&policy("true").replace("};", &"} when { true ".repeat(5_000)), false);
-        check(&policy(&format!("principal has a{}", ".a".repeat(LONGEST_CHAIN))), true);
-        check(&policy(&format!("principal has a{}", ".a".repeat(LONGEST_CHAIN + 1))), false);
+        check(&policy(&format!("principal has a{}", ".a".repeat(MAX_ATTRIBUTE_CHAIN))), true);
+        check(&policy(&format!("principal has a{}", ".a".repeat(MAX_ATTRIBUTE_CHAIN + 1))), false);
         check(&policy(&"principal.a.b == resource.c.d && ".repeat(100).replace("&& \n", "")), true);
         let ifs = |n| {
             format!("permit (principal, action, resource) when {{ {}true }};\n", "if true then ".repeat(n))
         };
-        check(&ifs(MOST_IFS).repeat(10), true);
-        check(&ifs(MOST_IFS + 1), false);
+        check(&ifs(MAX_IFS).repeat(10), true);
+        check(&ifs(MAX_IFS + 1), false);
     }
 }

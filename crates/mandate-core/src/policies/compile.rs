@@ -3,20 +3,20 @@
 
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind};
 
-use crate::expression::with_parts;
+use crate::expression::map_subexpressions;
 
 /// Membership in a literal set of at most so many becomes comparisons; more are quicker found in it.
-const FEW: usize = 4;
+const MAX_LITERALS: usize = 4;
 
 /// A condition without source locations, which Cedar would pass on from every step to the next, and
 /// without literal sets that would be built for every request.
-pub fn prepared(expr: &Expr) -> Expr {
+pub fn compile_condition(expr: &Expr) -> Expr {
     match expr.expr_kind() {
         ExprKind::BinaryApp { op: BinaryOp::Contains, arg1, arg2 } => match few_literals(arg1) {
-            Some(literals) if is_path(arg2) => one_of(literals, &prepared(arg2)),
-            _ => Expr::contains(prepared(arg1), prepared(arg2)),
+            Some(literals) if is_path(arg2) => one_of(literals, &compile_condition(arg2)),
+            _ => Expr::contains(compile_condition(arg1), compile_condition(arg2)),
         },
-        _ => with_parts(expr, prepared),
+        _ => map_subexpressions(expr, compile_condition),
     }
 }
 
@@ -24,7 +24,7 @@ pub fn prepared(expr: &Expr) -> Expr {
 fn few_literals(set: &Expr) -> Option<&[Expr]> {
     let ExprKind::Set(items) = set.expr_kind() else { return None };
     let literal = |item: &Expr| matches!(item.expr_kind(), ExprKind::Lit(_));
-    ((1..=FEW).contains(&items.len()) && items.iter().all(literal)).then_some(items)
+    ((1..=MAX_LITERALS).contains(&items.len()) && items.iter().all(literal)).then_some(items)
 }
 
 /// A variable or something in it: cheap enough to be looked up for each comparison. Of anything else,
@@ -39,7 +39,7 @@ fn is_path(expr: &Expr) -> bool {
 
 /// `[a, b].contains(x)` as `x == a || x == b`: literals cannot fail, and `x` fails in both or in none.
 fn one_of(literals: &[Expr], member: &Expr) -> Expr {
-    let is = literals.iter().map(|literal| Expr::is_eq(member.clone(), prepared(literal)));
+    let is = literals.iter().map(|literal| Expr::is_eq(member.clone(), compile_condition(literal)));
     is.reduce(Expr::or).unwrap_or_else(|| Expr::val(false))
 }
 
@@ -49,8 +49,11 @@ mod tests {
 
     #[track_caller]
     fn check(written: &str, evaluated: &str) {
-        let prepared = prepared(&written.parse().expect("an expression"));
-        assert!(prepared.eq_shape(&evaluated.parse().expect("an expression")), "{prepared}");
+        let compile_condition = compile_condition(&written.parse().expect("an expression"));
+        assert!(
+            compile_condition.eq_shape(&evaluated.parse().expect("an expression")),
+            "{compile_condition}"
+        );
     }
 
     #[test]

@@ -5,26 +5,26 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 #[derive(Debug)]
-pub struct Seen<T> {
+pub struct SmallSet<T> {
     few: Vec<T>,
     many: HashSet<T>,
 }
 
-impl<T> Default for Seen<T> {
+impl<T> Default for SmallSet<T> {
     fn default() -> Self {
         Self { few: Vec::new(), many: HashSet::new() }
     }
 }
 
-impl<T: Eq + Hash> Seen<T> {
-    const FEW: usize = 16;
+impl<T: Eq + Hash> SmallSet<T> {
+    const MAX_LINEAR: usize = 16;
 
     /// Whether this is the first time.
     pub fn insert(&mut self, member: T) -> bool {
         if self.few.contains(&member) {
             return false;
         }
-        if self.few.len() < Self::FEW {
+        if self.few.len() < Self::MAX_LINEAR {
             self.few.push(member);
             return true;
         }
@@ -34,11 +34,11 @@ impl<T: Eq + Hash> Seen<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Seen;
+    use super::SmallSet;
 
     #[test]
     fn few_and_many_are_told_apart() {
-        let mut seen = Seen::default();
+        let mut seen = SmallSet::default();
         assert!((0..100).all(|n| seen.insert(n)));
         assert!((0..100).all(|n| !seen.insert(n)));
     }

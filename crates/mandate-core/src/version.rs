@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The version of one entity, of one set of policies, or of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Stamp(u64);
+pub struct Version(u64);
 
-impl Stamp {
+impl Version {
     /// What stands for an entity that does not exist.
     pub const ABSENT: Self = Self(0);
 
     /// The number that the stamp is.
-    pub fn number(self) -> u64 {
+    pub fn as_u64(self) -> u64 {
         self.0
     }
 
     /// A stamp that nothing had before.
-    pub fn fresh() -> Self {
+    pub fn new_unique() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A text that faults point into.
+/// A text that diagnostics point into.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SourceText {
     /// Where the user finds it: a path as the user would write it.
@@ -25,7 +25,7 @@ impl SourceText {
 
 /// A range of bytes in a source text.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct SourceSpan {
     pub source: Arc<SourceText>,
     /// The first byte's offset.
     pub offset: usize,
@@ -33,7 +33,7 @@ pub struct Place {
     pub length: usize,
 }
 
-impl Place {
+impl SourceSpan {
     /// A place, held inside its text and on character boundaries.
     pub fn new(source: &Arc<SourceText>, offset: usize, length: usize) -> Self {
         let text = &source.text;
@@ -43,7 +43,7 @@ impl Place {
     }
 
     /// Its bytes.
-    pub fn span(&self) -> Range<usize> {
+    pub fn byte_range(&self) -> Range<usize> {
         self.offset..self.offset + self.length
     }
 
@@ -65,18 +65,18 @@ pub enum Severity {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone)]
-pub struct Fault {
+pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong: lower case, no full stop.
     pub message: String,
     /// What to do about it, where that is not obvious.
     pub help: Option<String>,
-    pub place: Option<Place>,
+    pub span: Option<SourceSpan>,
 }
 
-impl Fault {
+impl Diagnostic {
     pub fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), help: None, place: None }
+        Self { severity: Severity::Error, message: message.into(), help: None, span: None }
     }
 
     pub fn warning(message: impl Into<String>) -> Self {
@@ -90,17 +90,17 @@ impl Fault {
     }
 
     #[must_use]
-    pub fn at(mut self, place: impl Into<Option<Place>>) -> Self {
-        self.place = place.into();
+    pub fn at(mut self, span: impl Into<Option<SourceSpan>>) -> Self {
+        self.span = span.into();
         self
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            let (line, column) = place.line_column();
-            write!(f, "{}:{line}:{column}: ", place.source.path)?;
+        if let Some(span) = &self.span {
+            let (line, column) = span.line_column();
+            write!(f, "{}:{line}:{column}: ", span.source.path)?;
         }
         f.write_str(&self.message)?;
         self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
@@ -109,30 +109,30 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong with a candidate. Holds at least one error when it stands in an `Err`.
 ///
-/// Keeps the first [`Faults::KEPT`] and counts the rest, so that a million broken records cannot
+/// Keeps the first [`Diagnostics::MAX_KEPT`] and counts the rest, so that a million broken records cannot
 /// fill the memory.
 #[derive(Debug, Clone, Default)]
-pub struct Faults {
-    kept: Vec<Fault>,
+pub struct Diagnostics {
+    kept: Vec<Diagnostic>,
     found: usize,
     errors: usize,
 }
 
-impl Faults {
-    /// How many faults are kept.
-    pub const KEPT: usize = 200;
+impl Diagnostics {
+    /// How many diagnostics are kept.
+    pub const MAX_KEPT: usize = 200;
 
-    pub fn push(&mut self, fault: Fault) {
+    pub fn push(&mut self, diagnostic: Diagnostic) {
         self.found += 1;
-        self.errors += usize::from(fault.severity == Severity::Error);
-        if self.kept.len() < Self::KEPT {
-            self.kept.push(fault);
+        self.errors += usize::from(diagnostic.severity == Severity::Error);
+        if self.kept.len() < Self::MAX_KEPT {
+            self.kept.push(diagnostic);
         }
     }
 
     /// Pushes an error that is worded only if it is kept: there may be as many as entities.
-    pub fn push_error(&mut self, word: impl FnOnce() -> Fault) {
-        if self.kept.len() < Self::KEPT {
+    pub fn push_error(&mut self, word: impl FnOnce() -> Diagnostic) {
+        if self.kept.len() < Self::MAX_KEPT {
             self.push(word());
         } else {
             self.found += 1;
@@ -141,16 +141,16 @@ impl Faults {
     }
 
     pub fn extend(&mut self, other: Self) {
-        let room = Self::KEPT.saturating_sub(self.kept.len());
+        let room = Self::MAX_KEPT.saturating_sub(self.kept.len());
         self.kept.extend(other.kept.into_iter().take(room));
         self.found += other.found;
         self.errors += other.errors;
     }
 
-    /// Ok, unless one of the faults is an error.
+    /// Ok, unless one of the diagnostics is an error.
     ///
     /// # Errors
-    /// All faults, warnings included, when at least one is an error.
+    /// All diagnostics, warnings included, when at least one is an error.
     pub fn into_result(self) -> Result<Self, Self> {
         if self.has_errors() { Err(self) } else { Ok(self) }
     }
@@ -159,11 +159,11 @@ impl Faults {
         self.errors > 0
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.kept.iter()
     }
 
-    /// How many faults were found, kept or not.
+    /// How many diagnostics were found, kept or not.
     pub fn len(&self) -> usize {
         self.found
     }
@@ -172,29 +172,29 @@ impl Faults {
         self.found == 0
     }
 
-    /// How many of the faults are errors.
+    /// How many of the diagnostics are errors.
     pub fn error_count(&self) -> usize {
         self.errors
     }
 
-    /// How many faults were found but not kept.
+    /// How many diagnostics were found but not kept.
     pub fn omitted(&self) -> usize {
         self.found - self.kept.len()
     }
 }
 
-impl From<Fault> for Faults {
-    fn from(fault: Fault) -> Self {
-        let mut faults = Self::default();
-        faults.push(fault);
-        faults
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        let mut diagnostics = Self::default();
+        diagnostics.push(diagnostic);
+        diagnostics
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, fault) in self.kept.iter().enumerate() {
-            write!(f, "{}{fault}", if n == 0 { "" } else { "\n" })?;
+        for (n, diagnostic) in self.kept.iter().enumerate() {
+            write!(f, "{}{diagnostic}", if n == 0 { "" } else { "\n" })?;
         }
         match self.omitted() {
             0 => Ok(()),
@@ -203,4 +203,4 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for Diagnostics {}

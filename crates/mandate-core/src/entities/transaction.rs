@@ -1,0 +1,171 @@
+//! A change in the making: the next version of the entities, and what has to be checked before it
+//! stands.
+
+use std::collections::{HashMap, HashSet};
+
+use super::trie::TrieEdit;
+use super::{Entities, Entity, EntityChanges, EntityUpsert, StoredEntity, member_index};
+use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan};
+use crate::parallel::map_chunks;
+use crate::schema::{EntityUid, EntityUidRef, Schema};
+use crate::version::Version;
+
+pub(super) struct Transaction<'a> {
+    pub before: &'a Entities,
+    pub schema: &'a Schema,
+    pub after: Entities,
+    /// What comes and differs from before, in the order in which it came.
+    pub changed: Vec<&'a EntityUpsert>,
+    /// What was replaced or removed.
+    pub replaced_or_removed: Vec<&'a Entity>,
+    /// What was removed; sorted.
+    pub removed: Vec<EntityUidRef<'a>>,
+    pub diagnostics: Diagnostics,
+}
+
+/// The hashes of what comes.
+struct UidHashes<'a> {
+    /// In the order in which it came.
+    hashes: Vec<u32>,
+    /// By hash.
+    by_hash: Vec<(u32, &'a EntityUpsert)>,
+    /// What came again under a name that had come before, by its address.
+    duplicates: HashSet<*const EntityUpsert>,
+}
+
+impl<'a> Transaction<'a> {
+    pub fn stage(before: &'a Entities, change: &'a EntityChanges, schema: &'a Schema) -> Self {
+        let mut transaction = Self {
+            before,
+            schema,
+            after: before.clone(),
+            changed: Vec::new(),
+            replaced_or_removed: Vec::new(),
+            removed: Vec::new(),
+            diagnostics: Diagnostics::default(),
+        };
+        let hashes = transaction.hash_uids(change);
+        let mut edits = transaction.stage_upserts(change, &hashes);
+        transaction.stage_removals(change, &hashes, &mut edits);
+        transaction.after.index = before.index.with_edits(edits);
+        transaction.after.members = before.members.with_edits(transaction.edge_edits());
+        transaction
+    }
+
+    /// What comes, by hash. Of those with the same name only the first is left; the others are diagnostics.
+    fn hash_uids(&mut self, change: &'a EntityChanges) -> UidHashes<'a> {
+        let uid_hash = |upsert: &EntityUpsert| self.before.uid_hash(upsert.entity.uid());
+        let parts = map_chunks(&change.upserts, |part| part.iter().map(uid_hash).collect::<Vec<u32>>());
+        let hashes: Vec<u32> = parts.into_iter().flatten().collect();
+        let mut by_hash: Vec<(u32, &EntityUpsert)> = hashes.iter().copied().zip(&change.upserts).collect();
+        by_hash.sort_by_key(|(uid_hash, _)| *uid_hash);
+        let mut duplicates = HashSet::new();
+        for same in by_hash.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
+            let mut first: HashMap<EntityUidRef<'_>, &EntityUpsert> = HashMap::new();
+            for (_, upsert) in same {
+                let before = first.get(&upsert.entity.uid()).copied();
+                if let Some(before) = before {
+                    duplicates.insert(std::ptr::from_ref(*upsert));
+                    self.report_duplicate(upsert, before.span.as_ref());
+                } else {
+                    first.insert(upsert.entity.uid(), upsert);
+                }
+            }
+        }
+        UidHashes { hashes, by_hash, duplicates }
+    }
+
+    fn report_duplicate(&mut self, upsert: &EntityUpsert, first: Option<&SourceSpan>) {
+        let schema = self.schema;
+        self.diagnostics.push_error(|| {
+            let elsewhere = first.map_or_else(
+                || "also in another file".to_owned(),
+                |first| format!("first at {}:{}", first.source.path, first.line_column().0),
+            );
+            let message =
+                format!("`{}` is defined twice, {elsewhere}", schema.uid_string(upsert.entity.uid()));
+            Diagnostic::error(message).at(upsert.span.clone())
+        });
+    }
+
+    /// In the order of the files, where people look for what is wrong, and where memory is read one
+    /// after the other.
+    fn stage_upserts(&mut self, change: &'a EntityChanges, hashes: &UidHashes<'a>) -> Vec<TrieEdit<'a>> {
+        let going: HashSet<EntityUidRef<'_>> = change.removals.iter().map(EntityUid::as_uid_ref).collect();
+        let mut edits = Vec::with_capacity(change.upserts.len());
+        for (uid_hash, upsert) in hashes.hashes.iter().zip(&change.upserts) {
+            if hashes.duplicates.contains(&std::ptr::from_ref(upsert)) {
+                continue;
+            }
+            let entity = &upsert.entity;
+            let old = self.before.index.get(*uid_hash, entity.uid());
+            let moved = old.is_some_and(|old| old.entity.origin() != entity.origin());
+            if moved && !going.contains(&entity.uid()) {
+                self.report_duplicate(upsert, None);
+                continue;
+            }
+            let same = old.filter(|old| old.entity.same_content(entity));
+            let version = same.map_or_else(Version::new_unique, |old| old.version);
+            if same.is_none() {
+                self.replaced_or_removed.extend(old.map(|old| &old.entity));
+                self.changed.push(upsert);
+            }
+            if same.is_none() || moved {
+                edits.push(TrieEdit::Upsert(StoredEntity::new(entity.clone(), *uid_hash, version)));
+            }
+        }
+        edits
+    }
+
+    fn stage_removals(
+        &mut self,
+        change: &'a EntityChanges,
+        hashes: &UidHashes<'a>,
+        edits: &mut Vec<TrieEdit<'a>>,
+    ) {
+        let before = self.before;
+        let mut uids: Vec<EntityUidRef<'_>> = change.removals.iter().map(EntityUid::as_uid_ref).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        for uid in uids {
+            let uid_hash = before.uid_hash(uid);
+            let Some(old) = before.index.get(uid_hash, uid) else {
+                let schema = self.schema;
+                self.diagnostics.push_error(|| {
+                    Diagnostic::error(format!(
+                        "`{}` cannot be removed: it is not there",
+                        schema.uid_string(uid)
+                    ))
+                });
+                continue;
+            };
+            let from = hashes.by_hash.partition_point(|(other, _)| *other < uid_hash);
+            let same_hash = hashes.by_hash.iter().skip(from).take_while(|(other, _)| *other == uid_hash);
+            if same_hash.map(|(_, upsert)| upsert.entity.uid()).all(|other| other != uid) {
+                edits.push(TrieEdit::Remove(uid_hash, uid));
+                self.replaced_or_removed.push(&old.entity);
+                self.removed.push(uid);
+            }
+        }
+    }
+
+    /// What the change does to who is in what.
+    fn edge_edits(&self) -> Vec<member_index::EdgeEdit> {
+        let schema = self.schema;
+        let edits = |entity: &Entity, comes| {
+            member_index::EdgeEdit::for_entity(entity, comes, schema).collect::<Vec<_>>()
+        };
+        let left = map_chunks(&self.replaced_or_removed, |part| {
+            part.iter().flat_map(|it| edits(it, false)).collect::<Vec<_>>()
+        });
+        let came = map_chunks(&self.changed, |part| {
+            part.iter().flat_map(|it| edits(&it.entity, true)).collect::<Vec<_>>()
+        });
+        left.into_iter().chain(came).flatten().collect()
+    }
+
+    /// Whether an entity is no longer, or not yet, what it was before.
+    pub fn was_changed(&self, uid: EntityUidRef<'_>) -> bool {
+        self.before.get(uid).map(|stored| stored.version) != self.after.get(uid).map(|stored| stored.version)
+    }
+}
