@@ -416,8 +416,8 @@ fn revisions_that_cannot_be_read() {
         &["`nobody` is neither a folder nor a revision"],
     );
     check_refused(&compare(&content, &["nobody"]), &["`nobody` is neither a folder nor a revision"]);
-    check_refused(&compare(&content, &["--against=--help"]), &["`--help` is no revision"]);
-    check_refused(&compare(&content, &["--", "-x"]), &["`-x` is no revision"]);
+    check_refused(&compare(&content, &["--against=--help"]), &["`--help` is not a revision"]);
+    check_refused(&compare(&content, &["--", "-x"]), &["`-x` is not a revision"]);
     check_refused(
         &compare(&content, &["HEAD:policies"]),
         &["`HEAD:policies` is neither a folder nor a revision"],

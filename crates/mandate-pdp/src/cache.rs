@@ -1,6 +1,6 @@
-//! The memory of decisions. A decision is a function of the policies, the request and the entities
-//! that were gathered for it, and all of these are compared in full before it is given again. There
-//! is no invalidation, because there is nothing to invalidate: what changed has another stamp.
+//! The decision cache. A decision is a function of the policies, the request and the entities that were
+//! gathered for it. All of these are compared before a cached decision is used, so nothing has to be
+//! invalidated: content that changed has another version.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,23 +11,23 @@ use mandate_core::decision::Decision;
 use mandate_core::request::Request;
 use mandate_core::version::Version;
 
-/// Decisions by their requests, the least useful dropped first.
+/// Decisions by request. When it is full, entries that are used least are dropped.
 pub struct Cache(moka::sync::Cache<Request, Arc<CacheEntry>, RandomState>);
 
-/// A decision, and what it was made from besides the request.
+/// A decision, and the versions of what it was made from besides the request.
 pub struct CacheEntry {
     decision: Arc<Decision>,
     policies: Version,
     entities: Box<[Version]>,
-    /// The snapshot in which this was last seen to hold. As long as that one is in use, nothing has
-    /// to be gathered to know that it still does.
+    /// The version of the last snapshot for which the entry was found valid. As long as that snapshot is in
+    /// use, the entry is valid without gathering anything.
     last_valid_in: AtomicU64,
 }
 
-/// What one entry may take, in bytes, so that a number of entries is a bound of memory.
+/// The bytes that one unit of capacity stands for, so that the number of entries bounds the memory.
 const ENTRY_BYTES: usize = 1024;
 
-/// The longest entry that is remembered, in bytes: longer ones hardly come twice.
+/// The largest entry that is cached, in bytes. Larger requests hardly ever repeat.
 const MAX_ENTRY_BYTES: usize = 16 * ENTRY_BYTES;
 
 impl CacheEntry {
@@ -40,12 +40,13 @@ impl CacheEntry {
         }
     }
 
-    /// The decision, if it was seen to hold in this snapshot.
+    /// The decision, if the entry is known to be valid for this snapshot.
     pub fn if_valid_in(&self, snapshot: Version) -> Option<&Arc<Decision>> {
         (self.last_valid_in.load(Ordering::Relaxed) == snapshot.as_u64()).then_some(&self.decision)
     }
 
-    /// The decision, if it was made from these policies and entities; it is seen to hold from now on.
+    /// The decision, if it was made from these versions. From then on the entry is known to be valid for the
+    /// snapshot.
     pub fn revalidate(
         &self,
         snapshot: Version,
@@ -61,7 +62,7 @@ impl CacheEntry {
 }
 
 impl Cache {
-    /// A cache of so many entries of at most [`ENTRY_BYTES`] bytes; a longer one takes the place of several.
+    /// A cache of `entries` entries of up to [`ENTRY_BYTES`] each. A larger entry counts as several.
     pub fn new(entries: u64) -> Self {
         let weigher = |request: &Request, entry: &Arc<CacheEntry>| {
             u32::try_from(1 + size(request, entry) / ENTRY_BYTES).unwrap_or(u32::MAX)
@@ -80,9 +81,9 @@ impl Cache {
         }
     }
 
-    /// How many decisions are held.
+    /// The number of cached decisions.
     pub fn len(&self) -> u64 {
-        // What was inserted a moment ago is counted only by this.
+        // moka counts recent insertions only when its pending tasks have run.
         self.0.run_pending_tasks();
         self.0.entry_count()
     }

@@ -9,7 +9,8 @@ use mandate_routes::Routes;
 use mandate_sources::loader::LoadedContent;
 use smol_str::SmolStr;
 
-/// The name of a generation's content: the same wherever the same policies, schema, routes and entities are.
+/// Names the content of a generation. Equal policies, schema, routes and entities have the same revision on
+/// every machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Revision(SmolStr);
 
@@ -25,8 +26,8 @@ impl fmt::Display for Revision {
     }
 }
 
-/// Everything that an answer depends on, at one moment. A request is never routed by one generation and
-/// decided by another.
+/// Everything that an answer depends on, as one immutable value. A request is routed and decided by the same
+/// generation.
 #[derive(Debug, Clone)]
 pub struct Generation {
     snapshot: Snapshot,

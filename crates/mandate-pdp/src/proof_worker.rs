@@ -1,5 +1,5 @@
-//! The gate before new policies: what is claimed of them is proven first, on a thread of its own, so
-//! that neither a request nor a revoked consent waits for a proof. How it is proven is not known here.
+//! Proves the guardrails of new policies on a thread of its own, so that neither a request nor an entity
+//! change waits for a proof. How a proof is made is up to the [`Prover`], which the binary supplies.
 
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -13,19 +13,19 @@ use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
 use mandate_sources::loader::LOADING_STACK_BYTES;
 
-/// How much a proof gives way to requests, the most there is: on a core that they use up it gets about a
-/// sixtieth. With more, one request in a hundred would wait for it.
+/// The niceness of the proof thread, the lowest priority there is: on a core that requests use up it gets
+/// about 1/60 of the time. At a higher priority the slowest 1 % of requests would wait for it.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 19;
 
-/// What a claim that is not proven does to new policies.
+/// What happens to new policies when a guardrail is not proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuardrailMode {
     /// They are refused.
     Enforce,
-    /// They come into use; operators are told.
+    /// They come into use, with a warning.
     Warn,
-    /// Nothing, and nothing is proven.
+    /// They come into use. Nothing is proven.
     Off,
 }
 
@@ -39,47 +39,47 @@ impl GuardrailMode {
     }
 }
 
-/// The gate: its mode, and what proves, or why nothing can be proven.
+/// The guardrail mode, and the prover, or the reason why there is none.
 pub struct ProofConfig {
     pub mode: GuardrailMode,
     pub prover: Result<Prover, String>,
 }
 
-/// Proves what is claimed of policies. It asks now and then whether to go on.
+/// Proves the guardrails of a job. It calls the second argument regularly and stops when that breaks.
 pub type Prover = Box<dyn FnMut(&ProofJob, &dyn Fn() -> ControlFlow<()>) -> ProofOutcome + Send>;
 
-/// Policies, and the texts of the claims about them.
+/// Policies to prove, and the texts of their guardrails.
 #[derive(Debug, Clone)]
 pub struct ProofJob {
     pub policies: Arc<Policies>,
     pub guardrails: Vec<Arc<SourceText>>,
 }
 
-/// What came of proving: everything that is not proven as an error, and each claim for `/status`.
+/// The result of a proof: an error for each claim that is not proven, and all claims for `/status`.
 #[derive(Debug, Clone)]
 pub struct ProofOutcome {
     pub result: Result<(), Diagnostics>,
-    /// Whether proving again would come to the same.
+    /// Whether the same proof would end the same way again. False where the solver gave up or failed.
     pub is_conclusive: bool,
     pub claims: serde_json::Value,
 }
 
-/// Findings about certain policies.
+/// A proof that has ended.
 #[derive(Debug, Clone)]
 pub struct CompletedProof {
     pub outcome: ProofOutcome,
-    /// The digest of the policies that it is about.
+    /// The digest of the policies that were proven.
     pub policies: String,
     pub took: Duration,
 }
 
 impl ProofConfig {
-    /// A gate that lets everything pass.
+    /// Guardrails are off.
     pub fn disabled() -> Self {
         Self { mode: GuardrailMode::Off, prover: Err("guardrails are off".to_owned()) }
     }
 
-    /// Proves at once; `None` if nothing can be proven here, or nothing is to be.
+    /// Proves on the calling thread; `None` if guardrails are off or there is no prover.
     pub fn prove_now(&mut self, job: &ProofJob) -> Option<CompletedProof> {
         let prover = self.prover.as_mut().ok().filter(|_| self.mode != GuardrailMode::Off)?;
         Some(run_proof(prover, job, &|| ControlFlow::Continue(())))
@@ -88,7 +88,7 @@ impl ProofConfig {
 
 fn run_proof(prover: &mut Prover, job: &ProofJob, go_on: &dyn Fn() -> ControlFlow<()>) -> CompletedProof {
     let started = Instant::now();
-    // A defect in a proof is no proof, and must not end the proving.
+    // A panic in a proof means "not proven", and must not end the thread.
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| prover(job, go_on)));
     let outcome = outcome.unwrap_or_else(|_| ProofOutcome {
         result: Err(
@@ -100,10 +100,10 @@ fn run_proof(prover: &mut Prover, job: &ProofJob, go_on: &dyn Fn() -> ControlFlo
     CompletedProof { outcome, policies: job.policies.digest().to_string(), took: started.elapsed() }
 }
 
-/// Proves on a thread of its own; only the newest question is ever answered.
+/// The proof thread. Only the newest job is ever answered.
 pub(crate) struct ProofWorker {
     pub mode: GuardrailMode,
-    /// Why nothing is proven.
+    /// Why there is no prover.
     pub unavailable_reason: Option<String>,
     jobs: Option<Sender<(u64, ProofJob)>>,
     completed: Receiver<(u64, CompletedProof)>,
@@ -132,25 +132,25 @@ impl ProofWorker {
         Ok(worker)
     }
 
-    /// Asks for a verdict, which comes with a wake; false if there will be none. Whatever was asked
-    /// before is forgotten.
+    /// Submits a job in place of any before. When it is done, the reload thread is triggered. Returns false
+    /// if there is no prover.
     pub fn submit(&self, job: ProofJob) -> bool {
         let number = self.cancel();
         self.jobs.as_ref().is_some_and(|jobs| jobs.send((number, job)).is_ok())
     }
 
-    /// Wants no verdict on what was asked before.
+    /// Cancels the job that was submitted last, and returns the number of the next.
     pub fn cancel(&self) -> u64 {
         self.newest.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// The verdict on what was asked last, once.
+    /// The proof of the job that was submitted last, if it has ended; only once.
     pub fn take_completed(&self) -> Option<CompletedProof> {
         let newest = self.newest.load(Ordering::Acquire);
         self.completed.try_iter().filter(|(number, _)| *number == newest).map(|(_, proof)| proof).last()
     }
 
-    /// Whether new policies have to wait for a verdict.
+    /// Whether new policies have to wait for their proof.
     pub fn enforces(&self) -> bool {
         self.mode == GuardrailMode::Enforce && self.jobs.is_some()
     }
@@ -179,7 +179,7 @@ fn run_jobs(
 
 /// Lowers the priority of this thread, and of the solver that it starts, below that of any request.
 fn yield_to_requests() {
-    // Elsewhere the priority is the whole process's.
+    // On other systems the priority belongs to the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::debug!(%error, "proofs run at the priority of requests");

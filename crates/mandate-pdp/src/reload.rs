@@ -16,22 +16,22 @@ use crate::report::InitialLoadReport;
 use crate::track::TrackName;
 use crate::trigger::{ReloadTrigger, Requested};
 
-/// After a hint, how long there has to be quiet before the look: one save is several events.
+/// How long no event may arrive before a poll: saving one file causes several events.
 const DEBOUNCE: Duration = Duration::from_millis(10);
 
-/// How long hints that never end can put off the look.
+/// How long a stream of events can delay a poll.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// How long files that are being written can put off the look, whatever they do.
+/// How long files that are still being written can delay a poll.
 const MAX_WRITE_WAIT: Duration = Duration::from_millis(1_200);
 
-/// How often to see whether the folders are still the ones that are watched.
+/// How often to check whether the paths still lead to the folders that are watched.
 const WATCH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How soon a refused change is looked at again; doubled each time, up to the poll interval.
+/// How soon a refused change is tried again; doubled each time, up to the poll interval.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Instead of a poll interval, where there is to be none.
+/// The poll interval that stands for "never".
 const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The running reload thread. It is told to stop when this is dropped, and not waited for: it may be
@@ -66,7 +66,7 @@ impl Reloader {
         let worker = ProofWorker::start(proof_config, trigger.clone())?;
         let policies = PolicyLifecycle::start(worker, &publisher, first.proof.as_ref(), &loader);
         let watch = watch(&roots, trigger.clone());
-        // Whatever changed between loading and watching.
+        // Content may have changed between loading and watching.
         trigger.request_poll();
         let poll_interval = if poll_interval.is_zero() { NEVER } else { poll_interval };
         let last_poll = Instant::now();
@@ -109,7 +109,7 @@ struct ContentReloader {
     policies: PolicyLifecycle,
     watch: Option<FolderWatcher>,
     poll_interval: Duration,
-    /// When to look again at what is refused.
+    /// After which time refused content is tried again.
     retry_interval: Duration,
     refused: bool,
     last_poll: Instant,
@@ -136,7 +136,7 @@ impl ContentReloader {
         }
     }
 
-    /// One save is several events; and a file that is being written is waited for.
+    /// Waits until no more events arrive and no file is being written, but not forever.
     fn wait_for_quiet(&self, woken: &Receiver<()>) {
         let started = Instant::now();
         while woken.recv_timeout(DEBOUNCE).is_ok() && started.elapsed() < MAX_DEBOUNCE {}
@@ -147,14 +147,14 @@ impl ContentReloader {
         }
     }
 
-    /// Watches what the paths lead to now; true if that is not what they led to before.
+    /// Watches the folders that the paths lead to now. Returns whether these are other folders than before.
     fn refresh_watches(&mut self) -> bool {
         let refreshed = self.watch.as_mut().is_some_and(FolderWatcher::rewatch);
         self.publisher.reporter().watched(self.watch.as_ref().is_some_and(FolderWatcher::watches_all_roots));
         refreshed
     }
 
-    /// A defect in a look must not end the looking.
+    /// A panic in one poll must not end the thread.
     fn poll_catching_panics(&mut self, force: bool) {
         if std::panic::catch_unwind(AssertUnwindSafe(|| self.poll(force))).is_err() {
             let diagnostic = Diagnostic::error("a defect of this program kept the change from being read");
@@ -168,7 +168,7 @@ impl ContentReloader {
         }
     }
 
-    /// Looks at both tracks: entities first, so that no policy holds up a revoked consent.
+    /// Polls both tracks: entities first, so that no policy edit delays a revoked consent.
     fn poll(&mut self, force: bool) {
         let started = Instant::now();
         let current = self.publisher.current();
@@ -181,12 +181,12 @@ impl ContentReloader {
         let policies = self.policies.poll(&mut self.loader, &mut self.publisher, force);
         let current = self.publisher.current();
         let new_schema = current.snapshot().schema().digest() != before.snapshot().schema().digest();
-        // A new schema read the entities too, and took them.
+        // With a new schema the entities were read again and accepted, too.
         let accepted = Accepted { changed: true, ..Accepted::default() };
         let entities = if new_schema { Some(Ok(accepted)) } else { entities.result };
         let entities_refused =
             self.publisher.reporter().reload(TrackName::Entities, entities.as_ref(), entities_took);
-        // Of what is being proven, nothing can be said yet.
+        // While policies are being proven, nothing is known about them.
         let policies_refused = !self.policies.is_proving()
             && self.publisher.reporter().reload(TrackName::Policies, policies.as_ref(), started.elapsed());
         let refused = [entities_refused, policies_refused];

@@ -1,5 +1,5 @@
-//! What operators see: the content in use, and what became of each change. Honest about a refused
-//! candidate: it names what is newest beside what is in use.
+//! The data of `/status`: the content in use, and the result of the last change of each track. Where the
+//! newest content is refused, both it and the content in use are named.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,10 +13,10 @@ use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity};
 pub struct Status {
     pub version: &'static str,
     pub revision: String,
-    /// When the content in use came into use.
+    /// Since when the revision is in use.
     pub since: String,
     pub started: String,
-    /// Whether file events come for both folders; if not, changes are seen by polling.
+    /// Whether file events arrive for both folders. If not, changes are found by polling.
     pub watched: bool,
     pub schema: SchemaStatus,
     pub policies: ContentStatus,
@@ -24,7 +24,7 @@ pub struct Status {
     pub guardrails: GuardrailStatus,
 }
 
-/// The schema in use. It changes with the policies, in whose folder it is.
+/// The schema in use. It is reloaded with the policies, because it is in their folder.
 #[derive(Debug, Serialize)]
 pub struct SchemaStatus {
     pub digest: String,
@@ -34,7 +34,7 @@ pub struct SchemaStatus {
     pub source: Option<String>,
 }
 
-/// One kind of content: what is in use, and what became of the last change.
+/// The content of a track that is in use, and the result of its last change.
 #[derive(Debug, Serialize)]
 pub struct ContentStatus {
     pub digest: String,
@@ -48,25 +48,25 @@ pub struct ContentStatus {
 /// The last change of a track.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReloadStatus {
-    /// When it was tried first.
+    /// When the change was first tried.
     pub at: String,
-    /// `accepted`, or `refused`: then the content before it is in use.
+    /// `accepted`, or `refused`, in which case the previous content stays in use.
     pub outcome: &'static str,
     pub took_ms: u64,
-    /// How many errors and warnings there are; the lists may hold fewer.
+    /// The number of errors. The lists may hold fewer.
     pub error_count: usize,
     pub errors: Vec<Report>,
     pub warnings: Vec<Report>,
 }
 
-/// Whether what is claimed of the policies in use is proven.
+/// The guardrails of the policies in use.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct GuardrailStatus {
-    /// What a broken claim does to new policies: `enforce`, `warn` or `off`.
+    /// `enforce`, `warn` or `off`.
     pub mode: &'static str,
-    /// Of the policies in use.
+    /// Whether the policies in use are proven.
     pub state: GuardrailState,
-    /// Why nothing is proven.
+    /// Why nothing can be proven.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Whether a proof is running.
@@ -74,7 +74,7 @@ pub struct GuardrailStatus {
     /// The proof of the policies in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofStatus>,
-    /// The proof that the newest policies did not pass.
+    /// The proof because of which the newest policies are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<ProofStatus>,
 }
@@ -86,11 +86,11 @@ pub enum GuardrailState {
     Unproven,
     Proven,
     Broken,
-    /// The solver did not know, or failed.
+    /// The solver gave up or failed.
     Unknown,
 }
 
-/// A proof of all claims.
+/// The result of proving all claims.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProofStatus {
     pub at: String,
@@ -102,13 +102,13 @@ pub struct ProofStatus {
 }
 
 impl GuardrailStatus {
-    /// A verdict on the policies in use.
+    /// The policies in use were proven, or their proof failed.
     pub(crate) fn record_in_use(&mut self, state: GuardrailState, proof: &CompletedProof) {
         let proof = Some(ProofStatus::of(proof));
         (self.state, self.proof, self.refused, self.proving) = (state, proof, None, false);
     }
 
-    /// A verdict that kept policies from coming into use.
+    /// New policies were refused because of their proof.
     pub(crate) fn record_refused(&mut self, proof: &CompletedProof) {
         self.proving = false;
         self.refused.get_or_insert_with(|| ProofStatus::of(proof));
@@ -126,7 +126,7 @@ impl ProofStatus {
     }
 }
 
-/// A fault, as data.
+/// A diagnostic as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub message: String,
@@ -171,7 +171,7 @@ impl ReloadStatus {
         self.outcome == "refused"
     }
 
-    /// Whether another attempt came to the same.
+    /// Whether another attempt had the same result.
     pub fn same_as(&self, other: &Self) -> bool {
         self.outcome == other.outcome && self.errors == other.errors && self.error_count == other.error_count
     }

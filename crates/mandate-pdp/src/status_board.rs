@@ -1,4 +1,4 @@
-//! Where the reload thread writes down what happened, and `/status` reads it.
+//! The state behind `/status`: the reload thread writes it, requests for `/status` read it without a lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,7 +38,7 @@ impl Tracks {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Track {
     pub source: Option<String>,
-    /// The last change that was accepted, with its warnings.
+    /// The last accepted change, with its warnings.
     pub accepted: Option<ReloadStatus>,
     pub last: Option<ReloadStatus>,
 }
@@ -64,7 +64,7 @@ impl StatusBoard {
         self.tracks.store(Arc::new(tracks));
     }
 
-    /// Changes what is known of the guardrails; only the writer does.
+    /// Updates the guardrail status. Only the reload thread calls this, so no update is lost.
     pub fn guardrails(&self, change: impl FnOnce(&mut GuardrailStatus)) {
         let mut guardrails = GuardrailStatus::clone(&self.guardrails.load());
         change(&mut guardrails);
@@ -103,14 +103,14 @@ impl StatusBoard {
         }
     }
 
-    /// Notes whether file events come, and says so when that ends.
+    /// Records whether file events arrive, and logs a warning when they stop.
     pub fn watched(&self, watched: bool) {
         if self.watched.swap(watched, Ordering::Relaxed) && !watched {
-            tracing::warn!("a folder cannot be watched: changes in it are seen by polling only");
+            tracing::warn!("a folder cannot be watched: changes in it are found by polling only");
         }
     }
 
-    /// Whether a warning that callers can cause may be logged now: at most one a second.
+    /// Whether a warning that callers can provoke may be logged now: at most one a second.
     pub fn may_log_warning(&self) -> bool {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let last = self.last_warning.swap(now, Ordering::Relaxed);

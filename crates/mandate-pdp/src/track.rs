@@ -1,4 +1,4 @@
-//! Policies and entities change independently of each other: each is a track.
+//! A track is content that is reloaded independently of other content.
 
 /// What is reloaded by itself: policies with their schema and routes, or entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

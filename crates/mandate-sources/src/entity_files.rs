@@ -1,5 +1,5 @@
 //! The entity folder: files in Cedar's JSON entity format, and NDJSON with one entity a line.
-//! A file that changed is read again by itself, and becomes a change of just its entities.
+//! A file that changed is read again by itself, and only its entities change.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -14,13 +14,13 @@ use mandate_core::digest::Digest;
 use mandate_core::entities::{Entity, EntityChanges, LoadProgress, Origin, parse_entity_file};
 use mandate_core::schema::{EntityUidRef, Schema};
 
-/// Files by their names in the folder.
+/// Files by their paths in the folder.
 type Files = BTreeMap<String, AppliedFile>;
 
 /// The listing of a folder, and the texts that were read.
 type FolderRead = (Listing, Vec<Arc<SourceText>>);
 
-/// The entity folder, and what of it is in use.
+/// The entity folder, and which of its content is in use.
 pub(crate) struct EntityFiles {
     folder: Folder,
     applied: Files,
@@ -35,7 +35,7 @@ pub(crate) struct EntityFiles {
 #[derive(Clone)]
 struct AppliedFile {
     fingerprint: Fingerprint,
-    /// Whether it was read so late that a later change must show in the fingerprint.
+    /// Whether any later change must show in the fingerprint.
     reliable: bool,
     digest: Digest,
     origin: Origin,
@@ -66,7 +66,7 @@ impl EntityFiles {
     }
 }
 
-/// A change in the making, from the files in use to those that were read.
+/// Builds the change from the files in use to those that were read.
 struct FileChanges<'a> {
     before: &'a Files,
     schema: &'a Schema,

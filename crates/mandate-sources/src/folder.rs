@@ -1,7 +1,7 @@
-//! A folder of text files: which there are, and whether they changed since they were last read.
+//! A folder of text files: lists them, and reads those that may have changed.
 //!
-//! What counts is content. Metadata only tells which files need not be read again, and is believed
-//! only when it is older than the clock tick in which a file could have changed unseen.
+//! Content decides what changed. Metadata only tells which files need not be read again, and only if the
+//! last change is older than one tick of the file system's clock.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,23 +13,23 @@ use std::time::{Duration, SystemTime};
 
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 
-/// The files of a policy folder that count.
+/// The extensions of the files that are read from a policy folder.
 pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema", ROUTES_FILE_NAME];
-/// Files of routes: `routes.toml`, or any name before it, as in `oem.routes.toml`.
+/// Route files: `routes.toml`, or `NAME.routes.toml`.
 pub const ROUTES_FILE_NAME: &str = "routes.toml";
-/// The files of an entity folder that count.
+/// The extensions of the files that are read from an entity folder.
 pub const ENTITY_EXTENSIONS: &[&str] = &["json", "ndjson"];
 
-/// How deep folders may nest; also what ends a loop of symbolic links.
+/// How deep folders may nest. This also ends loops of symbolic links.
 const MAX_FOLDER_DEPTH: usize = 16;
 
-/// A change within this time of an earlier one may leave the metadata as it was.
+/// Two changes within this time may leave the same metadata.
 const TIMESTAMP_GRANULARITY: Duration = Duration::from_millis(50);
 
-/// How often a folder that changes while it is read is read again before giving up for now.
+/// How often a folder is read again if it changes while it is read.
 const MAX_READ_ATTEMPTS: usize = 5;
 
-/// What metadata says about a file's content.
+/// The metadata that changes when a file's content changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     device: u64,
@@ -50,8 +50,8 @@ impl Fingerprint {
         }
     }
 
-    /// Whether the file, read at `now`, last changed so long before that a change after the reading
-    /// must show. If not, it has to be read again, though its metadata stay the same.
+    /// Whether the file, read at `now`, had last changed long enough before that any later change must change
+    /// the metadata. If not, the file has to be read again even if its metadata stays the same.
     pub fn is_reliable_at(&self, now: SystemTime) -> bool {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanoseconds) = self.changed;
@@ -62,22 +62,22 @@ impl Fingerprint {
     }
 }
 
-/// The files of a folder at one moment, by their name inside it.
+/// The files of a folder at one moment, by their path inside it.
 pub type Listing = BTreeMap<String, Fingerprint>;
 
-/// A folder, and which of its files count.
+/// A folder, and which of its files are included.
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,
-    /// The extensions of the files that count.
+    /// The extensions of the included files.
     extensions: &'static [&'static str],
-    /// Folders directly inside that do not count.
+    /// Folders directly inside that are excluded.
     excluded: &'static [&'static str],
 }
 
 impl Folder {
-    /// A folder of the files with these extensions, at any depth, but not in the folders `excluded`.
-    /// Names that begin with a dot never count: they are editors' and Kubernetes' own.
+    /// A folder of the files with these extensions, at any depth, but not in the folders `excluded`. Names
+    /// that begin with a dot are never included: editors and Kubernetes use them for their own files.
     pub fn new(root: &Path, extensions: &'static [&'static str], excluded: &'static [&'static str]) -> Self {
         Self { root: root.to_owned(), extensions, excluded }
     }
@@ -86,10 +86,10 @@ impl Folder {
         &self.root
     }
 
-    /// All files that count.
+    /// Lists all included files.
     ///
     /// # Errors
-    /// The folder, or one in it, cannot be read.
+    /// The folder, or a folder in it, cannot be read.
     pub fn list(&self) -> Result<Listing, Diagnostics> {
         let mut listing = Listing::new();
         self.list_into(Path::new(""), 0, &mut listing)?;
@@ -97,7 +97,7 @@ impl Folder {
     }
 
     fn list_into(&self, inside: &Path, depth: usize, listing: &mut Listing) -> Result<(), Diagnostics> {
-        // Joining nothing would add a slash, which the user did not write.
+        // Joining an empty path would add a slash that the user did not write.
         let nothing = inside.as_os_str().is_empty();
         let folder = if nothing { self.root.clone() } else { self.root.join(inside) };
         if depth > MAX_FOLDER_DEPTH {
@@ -122,13 +122,13 @@ impl Folder {
         Ok(())
     }
 
-    /// Lists a file, or what is in a folder. What cannot be looked at is an error: to leave it out
-    /// would drop the policies in it in silence.
+    /// Lists a file, or the content of a folder. One that cannot be read is an error: to leave it out would
+    /// silently drop its policies.
     fn list_entry(&self, path: &Path, depth: usize, listing: &mut Listing) -> Result<(), Diagnostics> {
         let full = self.root.join(path);
         let metadata = match fs::metadata(&full) {
             Ok(metadata) => metadata,
-            // What is gone by now, such as an editor's temporary file, was never there.
+            // A file that is gone by now, such as an editor's temporary file, is not an error.
             Err(_) if fs::symlink_metadata(&full).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => {
                 return Ok(());
             }
@@ -142,7 +142,7 @@ impl Folder {
             return Ok(());
         }
         if !metadata.is_file() {
-            return Err(Diagnostic::error(format!("`{}` is no regular file", full.display())).into());
+            return Err(Diagnostic::error(format!("`{}` is not a regular file", full.display())).into());
         }
         let name = path
             .to_str()
@@ -155,11 +155,11 @@ impl Folder {
         has_extension(path, self.extensions)
     }
 
-    /// Lists the folder and reads the files that `wanted` picks from the listing, such that none of
-    /// them changed meanwhile and all belong to one listing.
+    /// Lists the folder and reads the files that `wanted` selects. The listing before and after reading is
+    /// the same, so files of two states of the folder are never mixed.
     ///
     /// # Errors
-    /// A file cannot be read or is not UTF-8, or the folder does not come to rest.
+    /// A file cannot be read or is not UTF-8, or the folder keeps changing.
     pub fn read(
         &self,
         wanted: impl Fn(&str, &Fingerprint) -> bool,
@@ -175,7 +175,7 @@ impl Folder {
             listing = after;
         }
         let message = format!("`{}` keeps changing while it is read", self.root.display());
-        Err(Diagnostic::error(message).help("it is read again as soon as it comes to rest").into())
+        Err(Diagnostic::error(message).help("it is read again as soon as it stops changing").into())
     }
 
     fn parse_entity_file(&self, name: &str) -> Result<Arc<SourceText>, Diagnostics> {
@@ -183,13 +183,14 @@ impl Folder {
         let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            Diagnostic::error(format!("`{}` is not UTF-8: the byte at offset {at} is none", path.display()))
+            Diagnostic::error(format!("`{}` is not valid UTF-8 at byte offset {at}", path.display()))
         })?;
         Ok(Arc::new(SourceText { path: path.to_string_lossy().into_owned(), name: name.to_owned(), text }))
     }
 }
 
-/// Whether a path ends in one of these extensions. A file may also have one of several words for its name.
+/// Whether a path ends in one of these extensions. An extension with a dot in it, such as `routes.toml`, may
+/// also be the whole file name.
 pub fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return false };
     extensions.iter().any(|extension| match name.strip_suffix(extension) {
@@ -199,14 +200,14 @@ pub fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     })
 }
 
-/// Refuses a text of which nothing is left. A file that had content and has none is most likely being
-/// written in place at this moment, and what it held must not be gone meanwhile.
+/// Refuses a text that has become empty. Such a file is most likely being written in place at this moment,
+/// and its content must not disappear meanwhile.
 pub fn reject_emptied(text: &SourceText) -> Result<(), Diagnostics> {
     if !text.text.trim().is_empty() {
         return Ok(());
     }
     let message = format!("`{}` had content and is empty now", text.path);
-    Err(Diagnostic::error(message).help("if nothing is to be left of it, remove the file").into())
+    Err(Diagnostic::error(message).help("to remove its content, remove the file").into())
 }
 
 fn collect_results<T>(results: Vec<Result<T, Diagnostics>>) -> Result<Vec<T>, Diagnostics> {

@@ -1,4 +1,4 @@
-//! A folder's files as they were at a revision, asked of git.
+//! Reads a folder as it was at a git revision, by the program `git`.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,25 +6,25 @@ use std::sync::Arc;
 
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 
-/// The wanted files at and below a folder, at a revision; by their names inside the folder.
+/// The files in a folder at a revision that `wanted` selects by their paths inside the folder.
 ///
 /// # Errors
-/// The folder is in no repository, or git knows no such revision.
+/// The folder is not in a repository, or git does not know the revision.
 pub fn files_at_revision(
     folder: &Path,
     revision: &str,
     wanted: impl Fn(&Path) -> bool,
 ) -> Result<Vec<Arc<SourceText>>, Diagnostics> {
-    // What begins with a dash would be an option.
+    // A leading dash would make it an option.
     if revision.starts_with('-') {
-        return Err(Diagnostic::error(format!("`{revision}` is no revision")).into());
+        return Err(Diagnostic::error(format!("`{revision}` is not a revision")).into());
     }
-    // Whatever keeps git from reading the repository, it says here.
+    // If git cannot read the repository, it says why here.
     git(folder, &["rev-parse", "--git-dir"])?;
     let commit = format!("{revision}^{{commit}}");
     let commit = git(folder, &["rev-parse", "--verify", "--quiet", &commit]).map_err(|_| {
         Diagnostic::error(format!("`{revision}` is neither a folder nor a revision that git knows"))
-            .help(format!("git was asked in `{}`; a shallow clone may have to fetch it", folder.display()))
+            .help(format!("searched in `{}`; a shallow clone may have to fetch it", folder.display()))
     })?;
     let commit = commit.trim();
     let names = git(folder, &["ls-tree", "-r", "-z", "--name-only", commit, "--", "."])?;

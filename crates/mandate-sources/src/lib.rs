@@ -1,4 +1,5 @@
-//! Where content comes from: folders of files, read whole and steadily, and hints that they changed.
+//! Where policies and entities come from: folders, git revisions, and file events that tell when to read
+//! again. Start at [`loader`], which makes snapshots; [`source`] is what a source of entities has to give.
 //! Nothing here decides or serves.
 
 pub mod folder;

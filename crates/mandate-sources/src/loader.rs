@@ -1,7 +1,7 @@
-//! From folders to snapshots: the first one, and each next one from what changed.
+//! Makes snapshots of what the sources give: the first one at the start, and a new one for each change.
 //!
-//! Policies and entities are two tracks. A broken policy file does not hold up a revoked consent,
-//! nor the other way round; only a new schema takes both along, because it says how to read entities.
+//! Policies and entities are loaded independently of each other, so a broken policy file does not delay a
+//! revoked consent. Only a new schema replaces both at once, because entities are read by it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use mandate_core::schema::Schema;
 use mandate_core::snapshot::RequestConfig;
 use mandate_routes::Routes;
 
-/// The stack of a thread that loads, in bytes: Cedar's parser and validator recurse. Only what is used
-/// of it takes memory.
+/// The stack size of a thread that loads content, in bytes: Cedar's parser and validator recurse. Memory is
+/// only taken for the part that is used.
 pub const LOADING_STACK_BYTES: usize = 256 * 1024 * 1024;
 
-/// Where a snapshot's content is, and the terms of reading questions.
+/// The folders of the content, and the settings for parsing requests.
 #[derive(Debug, Clone)]
 pub struct ContentPaths {
     pub policies: PathBuf,
@@ -31,7 +31,7 @@ pub struct ContentPaths {
     pub terms: RequestConfig,
 }
 
-/// Loads snapshots from folders, and knows what of them is in use.
+/// Loads snapshots, and remembers which content is in use.
 pub struct Loader {
     policies: PolicyFiles,
     entities: Box<dyn EntitySource>,
@@ -40,7 +40,7 @@ pub struct Loader {
     guardrails: Vec<Arc<SourceText>>,
 }
 
-/// Policies without entities, with the texts of the guardrails that stand beside them.
+/// The content of a policy folder, without entities.
 #[derive(Debug)]
 pub struct PolicyFolder {
     pub policies: Arc<Policies>,
@@ -60,10 +60,10 @@ impl PolicyFolder {
         Self::of(&Self::texts(root)?, None)
     }
 
-    /// Loads two states of a policy folder, both by the schema of the second; with the schema of the first.
+    /// Loads two states of a policy folder, both by the schema of the second, and the schema of the first.
     ///
     /// # Errors
-    /// Everything that is wrong with either, or with the first by the second's schema.
+    /// All diagnostics of either, including those of the first by the second's schema.
     pub fn load_two_versions(
         first: &PolicyFolderState<'_>,
         second: &PolicyFolderState<'_>,
@@ -105,9 +105,9 @@ impl PolicyFolder {
 /// A state of a policy folder.
 #[derive(Debug)]
 pub enum PolicyFolderState<'a> {
-    /// A folder as it is.
+    /// The folder as it is now.
     Current(&'a Path),
-    /// A folder as it was at a revision of git.
+    /// The folder as it was at a git revision.
     AtRevision(&'a Path, &'a str),
 }
 
@@ -123,7 +123,7 @@ impl PolicyFolderState<'_> {
     }
 }
 
-/// Everything that was loaded at a start.
+/// The content that was loaded at the start.
 #[derive(Debug)]
 pub struct LoadedContent {
     pub snapshot: Snapshot,
@@ -131,29 +131,29 @@ pub struct LoadedContent {
     pub warnings: Diagnostics,
 }
 
-/// What a look at the entities brought.
+/// The result of polling the entities.
 #[derive(Debug, Default)]
 pub struct EntityPoll {
     /// The next snapshot, if there is one.
     pub snapshot: Option<Snapshot>,
-    /// What became of a change; `None` if the folder certainly holds what is in use.
+    /// Whether a change was accepted; `None` if nothing changed.
     pub result: Option<ReloadResult>,
 }
 
-/// What a look at the policies saw in their folder.
+/// The result of polling the policies.
 #[derive(Debug)]
 pub enum PolicyPoll {
-    /// What is in use.
+    /// The folder holds what is in use.
     Unchanged,
-    /// The candidate that waits already.
+    /// The folder holds the pending policies.
     StillPending,
-    /// Something that cannot be used.
+    /// The folder holds something that cannot be used.
     Invalid(Diagnostics),
-    /// Something that can be used, as far as it shows in itself. It may be what is in use.
+    /// The folder holds valid policies that may differ from those in use.
     Pending(Box<PendingPolicies>),
 }
 
-/// Content of the policy folder that was checked by itself and is not in use.
+/// Valid content of the policy folder that is not in use yet.
 #[derive(Debug)]
 pub struct PendingPolicies {
     pub policies: Arc<Policies>,
@@ -163,33 +163,33 @@ pub struct PendingPolicies {
 }
 
 impl PendingPolicies {
-    /// The claims that stand beside the policies.
+    /// The texts of the guardrails.
     pub fn guardrails(&self) -> &[Arc<SourceText>] {
         &self.texts.by_kind.guardrails
     }
 
-    /// The same for the same policies, schema and claims: all that is proven.
+    /// Identifies everything that a proof depends on: policies, schema and guardrails.
     pub fn digest(&self) -> Digest {
         proof_digest(&self.policies, &self.texts.by_kind.guardrails)
     }
 }
 
-/// The digest of policies with their schema and the claims about them.
+/// The digest of policies, their schema and their guardrails.
 fn proof_digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
     let claims = Digest::of(guardrails.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
     Digest::of([policies.digest(), policies.schema().digest(), &claims].map(Digest::as_bytes))
 }
 
-/// Accepted, or refused whole, with everything that is wrong.
+/// A change was accepted, or refused as a whole with all its diagnostics.
 pub type ReloadResult = Result<Accepted, Diagnostics>;
 
-/// A snapshot with the routes that belong to it.
+/// The next snapshot, with the routes that belong to it.
 pub type Next = (Snapshot, Arc<Routes>);
 
-/// Content that is in use now.
+/// An accepted change.
 #[derive(Debug, Default)]
 pub struct Accepted {
-    /// Whether it differs from what was in use before.
+    /// Whether the content differs from what was in use before.
     pub changed: bool,
     pub warnings: Diagnostics,
 }
@@ -200,21 +200,21 @@ impl Loader {
         Self::with_entities(&content_paths.policies, entities, content_paths.terms.clone())
     }
 
-    /// A loader of a policy folder and of the entities of any source.
+    /// A loader of a policy folder, with entities from any source.
     pub fn with_entities(policies: &Path, entities: Box<dyn EntitySource>, terms: RequestConfig) -> Self {
         let policies = PolicyFiles::new(policies);
         Self { policies, entities, origins: Origins::default(), terms, guardrails: Vec::new() }
     }
 
-    /// Loads everything. Warnings come beside the snapshot.
+    /// Loads everything.
     ///
     /// # Errors
-    /// Everything that is wrong, with policies and entities alike.
+    /// All diagnostics of policies and entities.
     pub fn load(&mut self) -> Result<LoadedContent, Diagnostics> {
         let (policies, routes, texts, mut warnings) = match self.load_policies() {
             Ok(loaded) => loaded,
             Err((schema, mut diagnostics)) => {
-                // Entities can be read without policies, so what is wrong with them shows as well.
+                // Entities can be read without policies, so their errors are reported, too.
                 let poll =
                     |schema: Arc<Schema>| self.entities.poll(PollFor::Snapshot, &schema, &mut self.origins);
                 if let Some(Err(found)) = schema.map(poll) {
@@ -248,7 +248,7 @@ impl Loader {
         }
     }
 
-    /// A snapshot of policies with a schema of their own: all entities are read by it.
+    /// Builds a snapshot for a new schema: all entities are read by it.
     fn build_snapshot(
         &mut self,
         policies: Arc<Policies>,
@@ -263,8 +263,8 @@ impl Loader {
         Ok(snapshot)
     }
 
-    /// Looks for a change of policies, schema or guardrails, where one candidate may be waiting. With
-    /// `force`, every file is read again, whatever its metadata say.
+    /// Looks for a change of policies, schema, guardrails or routes. `pending` is what was found before and
+    /// is still being proven. With `force` every file is read, even if its metadata did not change.
     pub fn poll_policies(
         &self,
         current: &Snapshot,
@@ -294,17 +294,17 @@ impl Loader {
         }
     }
 
-    /// Whether a candidate has the policies and the claims that are in use. Its routes may be others:
-    /// nothing is proven of them.
+    /// Whether the policies and guardrails are those in use. The routes may differ: no proof depends on
+    /// them.
     pub fn is_in_use(&self, pending: &PendingPolicies, current: &Snapshot) -> bool {
         proof_digest(current.policies(), &self.guardrails) == pending.digest()
     }
 
-    /// Takes a candidate, and gives the next snapshot and routes if it makes others. A new schema takes the
-    /// entities along.
+    /// Accepts pending policies. Returns the next snapshot and routes if they differ from the current ones. If
+    /// the schema is new, all entities are read again.
     ///
     /// # Errors
-    /// The entities do not fit a new schema.
+    /// The entities do not fit the new schema.
     pub fn accept(
         &mut self,
         pending: PendingPolicies,
@@ -332,12 +332,12 @@ impl Loader {
         self.policies.mark_applied(texts);
     }
 
-    /// The claims that stand beside the policies in use.
+    /// The guardrails of the policies in use.
     pub fn guardrails(&self) -> &[Arc<SourceText>] {
         &self.guardrails
     }
 
-    /// Looks for a change of entities, by the schema in use.
+    /// Looks for a change of entities. They are read by the schema in use.
     pub fn poll_entities(&mut self, current: &Snapshot, force: bool) -> EntityPoll {
         let mut poll = EntityPoll::default();
         poll.result = self.apply_entity_changes(current, force, &mut poll.snapshot).transpose();
@@ -366,7 +366,7 @@ impl Loader {
 /// An update as a change of a snapshot's entities.
 fn as_change(update: EntityUpdate, current: &Snapshot) -> EntityChanges {
     match update {
-        // An entity that is both removed and upserted stays, as it comes.
+        // An entity that is both removed and upserted ends up as upserted.
         EntityUpdate::Snapshot(upsert) => {
             let remove = current.entities().iter().map(|entity| entity.uid().to_owned()).collect();
             EntityChanges { upserts: upsert, removals: remove }
@@ -375,7 +375,7 @@ fn as_change(update: EntityUpdate, current: &Snapshot) -> EntityChanges {
     }
 }
 
-/// A defect of a source.
+/// A source broke its contract: [`PollFor::Snapshot`] always gets a snapshot.
 fn no_snapshot() -> Diagnostics {
     Diagnostic::error("the source of the entities gave no snapshot").into()
 }

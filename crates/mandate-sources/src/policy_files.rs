@@ -1,6 +1,6 @@
 //! The policy folder: one schema (`*.cedarschema`), any number of policy files (`*.cedar`), and routes
-//! (`routes.toml`, `*.routes.toml`). Policy files in
-//! `guardrails/` are claims about the policies and never loaded as policies; `tests/` stands beside.
+//! (`routes.toml`, `*.routes.toml`). Files in `guardrails/` hold claims about the policies and are never loaded
+//! as policies. Files in `tests/` are not read here.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,18 +15,18 @@ use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
 use mandate_routes::Routes;
 
-/// The folder of claims, in the policy folder.
+/// The subfolder of the guardrails.
 const GUARDRAILS: &str = "guardrails";
 
-/// The folder of test suites, in the policy folder.
+/// The subfolder of the test suites.
 const TESTS: &str = "tests";
 
-/// The policy folder, and what of it is in use.
+/// The policy folder, and which of its content is in use.
 pub(super) struct PolicyFiles {
     folder: Folder,
-    /// The listing in use, and whether it was read so late that a later change must show in it.
+    /// The listing in use, and whether any later change must show in it.
     applied: Option<(Listing, bool)>,
-    /// The files that hold anything.
+    /// The files that are not empty.
     nonempty_files: BTreeSet<String>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct PolicyFolderContent {
     reliable: bool,
 }
 
-/// Texts by what they are.
+/// The texts of a policy folder by their kind.
 #[derive(Debug)]
 pub(super) struct TextsByKind {
     pub schema: Result<Arc<SourceText>, Diagnostics>,
@@ -56,7 +56,7 @@ impl PolicyFiles {
         }
     }
 
-    /// Reads the folder, unless it is certainly what is in use already.
+    /// Reads the folder; `None` if it certainly holds what is in use.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -76,7 +76,7 @@ impl PolicyFiles {
         Ok(Some(PolicyFolderContent { by_kind, listing, reliable }))
     }
 
-    /// Remembers that this content is in use.
+    /// Records that this content is in use.
     pub fn mark_applied(&mut self, texts: PolicyFolderContent) {
         let TextsByKind { schema, policies, guardrails, routes } = &texts.by_kind;
         let all = schema.iter().chain(policies).chain(guardrails).chain(routes);
@@ -87,7 +87,7 @@ impl PolicyFiles {
 }
 
 impl TextsByKind {
-    /// Sorts the texts of a policy folder by what they are.
+    /// Sorts texts by their names.
     pub fn of(texts: Vec<Arc<SourceText>>, folder: &str) -> Self {
         let (routes, texts): (Vec<_>, Vec<_>) =
             texts.into_iter().partition(|text| has_extension(Path::new(&text.name), &[ROUTES_FILE_NAME]));
@@ -97,10 +97,10 @@ impl TextsByKind {
         Self { schema: single_schema(schemas, folder), policies, guardrails, routes }
     }
 
-    /// Parses the schema, or takes the one in use if it is the same.
+    /// Parses the schema. If it equals the current one, that is returned.
     ///
     /// # Errors
-    /// Everything that is wrong with the schema, and with the policies as far as that shows without.
+    /// All diagnostics of the schema, and the syntax errors of the policies.
     pub fn parse_schema(
         &self,
         current: Option<&Arc<Schema>>,
@@ -116,10 +116,10 @@ impl TextsByKind {
         }
     }
 
-    /// Parses policies and routes by a schema.
+    /// Parses policies and routes by the schema.
     ///
     /// # Errors
-    /// Everything that is wrong with either.
+    /// All diagnostics of both.
     pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Routes, Diagnostics), Diagnostics> {
         let routes = Routes::parse(&self.routes, &schema);
         let policies = Policies::parse(&self.policies, schema)
@@ -135,14 +135,13 @@ impl TextsByKind {
     }
 }
 
-/// A claim among the policies would grant what it was to bound.
+/// Refuses claims among the policies: there, a ceiling would grant what it is meant to bound.
 fn reject_claims(policies: &Policies) -> Result<(), Diagnostics> {
     let mut diagnostics = Diagnostics::default();
     for info in policies.infos() {
         let policy = policies.cedar_policies().policy(&PolicyId::new(&info.id));
         if policy.is_some_and(|policy| policy.annotation("claim").is_some()) {
-            let diagnostic =
-                Diagnostic::error(format!("`{}` is a claim, and stands among the policies", info.id));
+            let diagnostic = Diagnostic::error(format!("`{}` is a claim among the policies", info.id));
             let help =
                 format!("move it to `{GUARDRAILS}/` in the folder of the policies, or remove `@claim`");
             diagnostics.push(diagnostic.help(help).at(info.span.clone()));
@@ -151,7 +150,7 @@ fn reject_claims(policies: &Policies) -> Result<(), Diagnostics> {
     diagnostics.into_result().map(|_| ())
 }
 
-/// Whether a file, by its name inside the policy folder, is one that the folder would pick.
+/// Whether a file, by its path inside the policy folder, belongs to its content.
 pub(super) fn is_policy_folder_file(name: &Path) -> bool {
     let hidden = name.iter().any(|part| part.as_encoded_bytes().first() == Some(&b'.'));
     has_extension(name, POLICY_EXTENSIONS) && !hidden && !name.starts_with(TESTS)
@@ -174,7 +173,7 @@ fn single_schema(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<
 }
 
 impl PolicyFolderContent {
-    /// Whether these are the same texts.
+    /// Whether both have the same texts.
     pub fn same_as(&self, other: &Self) -> bool {
         let (one, other) = (&self.by_kind, &other.by_kind);
         one.schema.as_ref().ok() == other.schema.as_ref().ok()

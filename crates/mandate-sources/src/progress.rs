@@ -1,4 +1,4 @@
-//! Says in the log how far a long load has come. A short one says nothing.
+//! Logs the progress of long loads. Short loads log nothing.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use mandate_core::entities::LoadProgress;
 
-/// How often it is said.
+/// The interval between two log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Below so many bytes, a load is over before there is anything to say.
+/// Loads of fewer bytes log nothing.
 const MIN_LOGGED_BYTES: usize = 16 * 1024 * 1024;
 
-/// Reads entities from texts of so many bytes, and tells how many were read meanwhile.
+/// Calls `read` for texts of `bytes` bytes in all, and logs its progress meanwhile.
 pub fn with_progress_log<T>(bytes: usize, read: impl FnOnce(&LoadProgress) -> T) -> T {
     let progress = LoadProgress::default();
     if bytes < MIN_LOGGED_BYTES {
@@ -24,17 +24,17 @@ pub fn with_progress_log<T>(bytes: usize, read: impl FnOnce(&LoadProgress) -> T)
     let (done, wait) = channel::<()>();
     let count = &progress;
     let result = thread::scope(|scope| {
-        // Without this thread nothing is told, and all is read.
+        // If the thread cannot be started, nothing is logged.
         let _ = thread::Builder::new().spawn_scoped(scope, move || {
             while wait.recv_timeout(LOG_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 tracing::info!(entities = count.count(), "reading entities");
             }
         });
-        // Dropped when all is read, also by a panic, so that the other thread ends.
+        // Dropped at the end of `read`, even if it panics, so that the thread ends.
         let _done = done;
         read(count)
     });
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(entities = progress.count(), took_ms, "entities read, checking that they hold together");
+    tracing::info!(entities = progress.count(), took_ms, "entities read, checking their relations");
     result
 }

@@ -1,5 +1,5 @@
-//! Hints that folders may have changed: file events, where the file system has them.
-//! A hint says nothing about what changed; it only says when to look.
+//! File events for folders, where the file system sends them. An event only tells when to read again; what
+//! changed is found by reading.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::folder::{ENTITY_EXTENSIONS, POLICY_EXTENSIONS, has_extension};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// For how long a file that is being written in place holds up the look at its folder.
+/// How long a file that is being written in place delays reading its folder.
 const MAX_OPEN_WRITE_AGE: Duration = Duration::from_secs(1);
 
 /// Watches folders until it is dropped.
@@ -20,8 +20,8 @@ pub struct FolderWatcher {
     open_writes: OpenWrites,
 }
 
-/// The files that were written to and are not closed yet, and since when. A file in the middle of
-/// being written may well parse, and what it does not hold yet must not be gone meanwhile.
+/// The files that were written to and are not closed yet, and since when. A half-written file may well parse,
+/// and the part that is not written yet must not disappear meanwhile.
 #[derive(Clone, Default)]
 struct OpenWrites(Arc<Mutex<HashMap<PathBuf, Instant>>>);
 
@@ -52,18 +52,18 @@ impl OpenWrites {
 
 struct WatchedRoot {
     path: PathBuf,
-    /// What the path led to when it was watched. A mount or a rename can put something else there.
+    /// Device and inode of the folder when it was watched. A mount or a rename can put another folder there.
     watched: Option<PathIdentity>,
 }
 
 type PathIdentity = (u64, u64);
 
 impl FolderWatcher {
-    /// Watches the folders and everything in them, and calls `hint` when something may have changed.
-    /// Folders that cannot be watched now are tried again by [`FolderWatcher::refresh`].
+    /// Watches the folders and everything in them, and calls `hint` when something may have changed. Folders
+    /// that cannot be watched now are tried again by [`FolderWatcher::rewatch`].
     ///
     /// # Errors
-    /// The system gives no watcher at all.
+    /// The system provides no file events.
     pub fn new(roots: &[PathBuf], hint: impl Fn() + Send + 'static) -> Result<Self, notify::Error> {
         let open_writes = OpenWrites::default();
         let noted = open_writes.clone();
@@ -71,7 +71,7 @@ impl FolderWatcher {
             if let Ok(event) = &event {
                 noted.record(event);
             }
-            // An error, such as an overflow, may hide a change.
+            // An error, such as a queue overflow, may hide a change.
             if event.map_or(true, |event| event.need_rescan() || changes_content(event.kind)) {
                 hint();
             }
@@ -83,8 +83,8 @@ impl FolderWatcher {
         Ok(watch)
     }
 
-    /// Watches again what a path leads to, where that is no longer what it led to before; true if
-    /// there is such a path.
+    /// Watches the folders that the paths lead to now, where these are other folders than before. Returns
+    /// whether there is such a path.
     pub fn rewatch(&mut self) -> bool {
         let mut refreshed = false;
         for root in &mut self.roots {
@@ -93,7 +93,7 @@ impl FolderWatcher {
                 continue;
             }
             if root.watched.is_some() {
-                // Fails where the old folder is gone, and its watch with it.
+                // Fails if the old folder is gone: then its watch is gone, too.
                 let _ = self.watcher.unwatch(&root.path);
             }
             let watched = now.filter(|_| self.watcher.watch(&root.path, RecursiveMode::Recursive).is_ok());
@@ -103,18 +103,18 @@ impl FolderWatcher {
         refreshed
     }
 
-    /// Whether a file is in the middle of being written, as far as events tell. Ends by itself.
+    /// Whether a file is being written, as far as events tell. A write counts for `MAX_OPEN_WRITE_AGE` at most.
     pub fn has_unfinished_writes(&self) -> bool {
         self.open_writes.has_open_files()
     }
 
-    /// Whether every path is watched.
+    /// Whether all paths are watched.
     pub fn watches_all_roots(&self) -> bool {
         self.roots.iter().all(|root| root.watched.is_some())
     }
 }
 
-/// Whether a file that is being written is worth waiting for: an editor's own files never are.
+/// Whether a file belongs to the content. Hidden files, such as those of editors, never do.
 fn is_content_file(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().first() == Some(&b'.'));
     !hidden && (has_extension(path, POLICY_EXTENSIONS) || has_extension(path, ENTITY_EXTENSIONS))
@@ -126,7 +126,7 @@ fn path_identity(path: &Path) -> Option<PathIdentity> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Reading a file is an event too, and looking must not cause the next look.
+/// Whether an event can mean a change. Reading a file is an event, too, and must not cause the next poll.
 fn changes_content(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
