@@ -19,7 +19,7 @@ use h2::client::SendRequest;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use crate::load::Round;
+use crate::round::Round;
 use crate::world::Question;
 
 /// A check as bytes, and whether it has to be OK; `None` if any answer will do.

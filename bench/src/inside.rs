@@ -13,7 +13,7 @@ use mandate::authz::snapshot::Terms;
 use mandate::authz::value::{Record, Value};
 use mandate::source::loader::{Loader, Locations};
 
-use crate::world::{self, Question};
+use crate::world::{self, Question, mix};
 
 /// Loads a snapshot as the sidecar does, on a thread whose stack suffices.
 ///
@@ -93,6 +93,15 @@ pub fn one_change(snapshot: &Snapshot, customer: u64, delegated: bool) -> io::Re
     Ok(Change { upsert: vec![Incoming { entity, place: None }], remove: Vec::new() })
 }
 
+/// Changes that grant and take away the same consents in turn, of so many customers drawn among all.
+///
+/// # Errors
+/// A customer has no such consent.
+pub fn changes(snapshot: &Snapshot, customers: u64, count: u64) -> io::Result<Vec<Change>> {
+    let pair = |n| [true, false].map(|delegated| one_change(snapshot, mix(n) % customers, delegated));
+    (0..count).flat_map(pair).collect()
+}
+
 /// The median time of one run of `work`, of so many runs, in nanoseconds.
 pub fn median_nanos(runs: u32, mut work: impl FnMut(u32)) -> f64 {
     let times: Vec<f64> = (0..runs)
@@ -102,7 +111,7 @@ pub fn median_nanos(runs: u32, mut work: impl FnMut(u32)) -> f64 {
             nanos(begun.elapsed())
         })
         .collect();
-    crate::bars::median(&times)
+    crate::numbers::median(&times)
 }
 
 fn nanos(time: Duration) -> f64 {

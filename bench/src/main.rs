@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use mandate_bench::bars::number;
-use mandate_bench::http::Setup;
+use mandate_bench::numbers::number;
+use mandate_bench::setup::Setup;
+use mandate_bench::shot::questions;
 use mandate_bench::world::{self, World};
 use mandate_bench::{grpc, limit, load, peers, plot, process, suite};
 
@@ -119,7 +120,7 @@ fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
         }
         Verb::Load { port, customers, seconds } => {
             process::pin(process::LOAD_CORE)?;
-            let shots = mandate_bench::http::questions(customers);
+            let shots = questions(customers);
             let round = load::run(port, &shots, 16, Duration::from_secs(seconds))?;
             let (rate, p99) = (number(round.rate()), number(round.micros(0.99)));
             let (wrong, failed) = (round.wrong, round.failed);

@@ -11,6 +11,9 @@ const PROVIDERS: u64 = 20;
 const RESELLERS: u64 = 200;
 const OEMS: u64 = 20;
 
+/// Customers of the small world.
+pub const FEW: u64 = 1_000;
+
 /// A world: its customers differ, the partners are always the same.
 #[derive(Debug, Clone, Copy)]
 pub struct World {
