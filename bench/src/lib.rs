@@ -1,6 +1,8 @@
 //! What the benchmarks share: a world of any size, questions about it whose answers are known, and
 //! servers to ask. Nothing here is part of the sidecar.
 
+pub mod compare;
+pub mod gateway;
 pub mod grpc;
 pub mod inside;
 pub mod limit;

@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use crate::gateway::GatewayRequest;
 use crate::grpc::{self, Check};
 use crate::numbers::{float, median, number, ratio};
 use crate::results::{Bound, CHECKED, Results};
@@ -15,7 +16,9 @@ pub fn over_grpc(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let limit = setup.grpc_limit()?;
     let hits = setup.mandate("grpc", &policies, &entities, &[])?;
     let misses = setup.mandate("grpc uncached", &policies, &entities, &["--cache-entries", "0"])?;
-    let checks: Rc<[Check]> = World { customers: FEW }.questions(2_000, mix).iter().map(Check::of).collect();
+    let questions = World { customers: FEW }.questions(2_000, mix);
+    let checks: Rc<[Check]> =
+        questions.iter().map(GatewayRequest::one_route).map(|request| Check::of(&request)).collect();
     let any: Rc<[Check]> = checks.iter().map(Check::any_answer).collect();
     let servers = [(&limit, &any), (&hits, &checks), (&misses, &checks)];
     let mut rates = [Vec::new(), Vec::new(), Vec::new()];
