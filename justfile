@@ -47,6 +47,11 @@ bench-compare OLD *ARGS:
     cargo build --locked --profile dist -p mandate-bench
     target/dist/mandate-bench compare {{OLD}} {{ARGS}}
 
+# Instructions of single operations beside their budgets; needs valgrind. `--write` writes the budgets.
+instructions *ARGS:
+    cargo build --locked --release --workspace
+    target/release/mandate-bench instructions {{ARGS}}
+
 # Other servers that are installed, with the same questions.
 bench-peers *ARGS:
     cargo build --locked --profile dist

@@ -6,10 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use mandate::authz::Snapshot;
-use mandate::authz::request::Request;
-use mandate::pdp::Pdp;
-use mandate_bench::inside;
+use mandate_bench::inside::{self, Pdp, Request, Snapshot};
 use mandate_bench::world::{self, Question, World, mix};
 
 fn main() -> io::Result<()> {

@@ -1,18 +1,25 @@
-//! The engine without any HTTP: the same worlds and questions, in this process.
+//! The engine without any HTTP: the same worlds and questions, in this process. Whatever these benchmarks
+//! use of the library `mandate` comes from here.
 
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mandate::authz::Snapshot;
-use mandate::authz::entities::{Change, Description, Entity, Incoming};
-use mandate::authz::json::Json;
-use mandate::authz::request::{Named, Request};
+pub use mandate::authz::Snapshot;
+pub use mandate::authz::entities::Change;
+use mandate::authz::entities::{Description, Entity, Incoming};
+pub use mandate::authz::json::Json;
+use mandate::authz::request::Named;
+pub use mandate::authz::request::{Question as Words, Request};
+pub use mandate::authz::routes::HttpRequest;
 use mandate::authz::schema::EntityRef;
 use mandate::authz::snapshot::Terms;
 use mandate::authz::value::{Record, Value};
+pub use mandate::pdp::Pdp;
 use mandate::source::loader::{Loader, Locations};
+pub use mandate::transport::http::wire::Parts;
 
+use crate::gateway::GatewayRequest;
 use crate::world::{self, Question, mix};
 
 /// Loads a snapshot as the sidecar does, on a thread whose stack suffices.
@@ -29,30 +36,45 @@ pub fn load(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
     loaded.map(|(snapshot, _)| snapshot)
 }
 
+/// The context of a question, as JSON.
+pub fn context(question: &Question) -> String {
+    format!(r#"{{"channel":"{}"}}"#, question.channel)
+}
+
+/// A question in the words that a transport passes on.
+pub fn words<'a>(question: &'a Question, context: &'a Json<'a>) -> Words<'a> {
+    let named = |kind, id| Named { kind, id, properties: None };
+    Words {
+        principal: named(question.principal.0, question.principal.1.as_str()),
+        action: question.action,
+        action_properties: None,
+        resource: named("Customer", &question.customer),
+        context: context.as_object(),
+    }
+}
+
 /// Asks as a transport would, from the words of the question; the answer has to be right.
 ///
 /// # Errors
 /// The answer is wrong, or there is none.
 pub fn ask<T>(
     question: &Question,
-    decide: impl FnOnce(&mandate::authz::request::Question<'_>) -> io::Result<(bool, T)>,
+    decide: impl FnOnce(&Words<'_>) -> io::Result<(bool, T)>,
 ) -> io::Result<T> {
-    let context = format!(r#"{{"channel":"{}"}}"#, question.channel);
+    let context = context(question);
     let context = Json::parse(context.as_bytes()).map_err(io::Error::other)?;
-    let named = |kind, id| Named { kind, id, properties: None };
-    let (kind, id) = (question.principal.0, question.principal.1.as_str());
-    let (permitted, result) = decide(&mandate::authz::request::Question {
-        principal: named(kind, id),
-        action: question.action,
-        action_properties: None,
-        resource: named("Customer", &question.customer),
-        context: context.as_object(),
-    })?;
+    let (permitted, result) = decide(&words(question, &context))?;
     if permitted == question.permitted {
         Ok(result)
     } else {
         Err(io::Error::other(format!("wrong answer: {question:?}")))
     }
+}
+
+/// The question as an HTTP request that a gateway asks about.
+pub fn http_request(request: &GatewayRequest) -> HttpRequest<'_> {
+    let headers = request.headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    HttpRequest { method: request.method, target: &request.path, headers, ..HttpRequest::default() }
 }
 
 /// The questions as requests of a snapshot.

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod gateway;
 pub mod grpc;
 pub mod inside;
+pub mod instructions;
 pub mod limit;
 pub mod load;
 pub mod numbers;

@@ -10,7 +10,7 @@ use mandate_bench::numbers::number;
 use mandate_bench::setup::Setup;
 use mandate_bench::shot::questions;
 use mandate_bench::world::{self, World};
-use mandate_bench::{compare, grpc, limit, load, peers, plot, process, suite};
+use mandate_bench::{compare, grpc, instructions, limit, load, peers, plot, process, suite};
 
 #[derive(Parser)]
 #[command(about)]
@@ -69,6 +69,11 @@ enum Verb {
     },
     /// Compare two binaries of Mandate with each other and with the limit
     Compare(compare::Arguments),
+    /// Count the instructions of single operations, and compare them with their budgets; needs valgrind
+    Instructions(instructions::Arguments),
+    /// Do one of these operations many times, in a folder that `instructions` prepared
+    #[command(hide = true)]
+    Operation { name: String },
     /// Compare over HTTP, and print the table
     Http {
         /// A short run, to see that everything works; its numbers say nothing
@@ -132,6 +137,8 @@ fn run(verb: Verb) -> Result<Vec<String>, Error> {
             print(&peers::run(&setup(folder.path(), mandate, quick), &say)?);
         }
         Verb::Compare(arguments) => return compare(&arguments),
+        Verb::Instructions(arguments) => return instructions(&arguments),
+        Verb::Operation { name } => print(&instructions::operation(&name)?.to_string()),
     }
     Ok(Vec::new())
 }
@@ -156,6 +163,15 @@ fn compare(arguments: &compare::Arguments) -> Result<Vec<String>, Error> {
         compare::Format::Json => print(&(serde_json::to_string_pretty(&comparison)? + "\n")),
     }
     Ok(comparison.failures(arguments.least))
+}
+
+fn instructions(arguments: &instructions::Arguments) -> Result<Vec<String>, Error> {
+    let counts = instructions::run(arguments, &progress)?;
+    print(&counts.table());
+    for hint in counts.hints() {
+        say(&hint);
+    }
+    Ok(counts.failures())
 }
 
 fn http(quick: bool, mandate: PathBuf, write: bool, only: &str) -> Result<(), Error> {
