@@ -41,6 +41,17 @@ bench-http *ARGS:
     cargo build --locked --profile dist -p mandate-bench
     target/dist/mandate-bench http {{ARGS}}
 
+# Another binary beside this one and the limit: `just bench-compare OLD`, or `just bench-compare OLD NEW`.
+bench-compare OLD *ARGS:
+    cargo build --locked --profile dist
+    cargo build --locked --profile dist -p mandate-bench
+    target/dist/mandate-bench compare {{OLD}} {{ARGS}}
+
+# Instructions of single operations beside their budgets; needs valgrind. `--write` writes the budgets.
+instructions *ARGS:
+    cargo build --locked --release --workspace
+    target/release/mandate-bench instructions {{ARGS}}
+
 # Other servers that are installed, with the same questions.
 bench-peers *ARGS:
     cargo build --locked --profile dist

@@ -6,11 +6,8 @@ use std::io;
 use std::path::PathBuf;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use mandate_bench::inside;
+use mandate_bench::inside::{self, Request, Snapshot};
 use mandate_bench::world::{self, Question, World, mix};
-use mandate_core::Snapshot;
-use mandate_core::request::Request;
-use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 
 fn main() -> io::Result<()> {
     let mut criterion = Criterion::default().configure_from_args().sample_size(30);
@@ -65,16 +62,9 @@ fn by_policies(criterion: &mut Criterion, count: u64, snapshot: &Snapshot) -> io
     criterion.bench_function(&format!("decide/policies/{count}"), |bencher| {
         bencher.iter(|| next.next().map(|request| inside::decide(snapshot, request)));
     });
-    let (pdp, _publisher) = Pdp::new(snapshot.clone(), PdpConfig::cached(100_000));
-    let remembered = |question: &Question| {
-        inside::ask(question, |words| {
-            let decision = pdp
-                .view()
-                .decide(words, &DecisionContext::new(Transport::InProcess))
-                .map_err(io::Error::other)?;
-            Ok((decision.is_permit(), ()))
-        })
-    };
+    let pdp = inside::pdp(snapshot.clone());
+    let remembered =
+        |question: &Question| inside::ask(question, |words| Ok((inside::permits(&pdp, words)?, ())));
     questions.iter().try_for_each(remembered)?;
     let mut next = questions.iter().cycle();
     criterion.bench_function(&format!("hit, from the words/policies/{count}"), |bencher| {

@@ -19,8 +19,8 @@ use h2::client::SendRequest;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use crate::load::Round;
-use crate::world::Question;
+use crate::gateway::GatewayRequest;
+use crate::round::Round;
 
 /// A check as bytes, and whether it has to be OK; `None` if any answer will do.
 #[derive(Debug, Clone)]
@@ -30,29 +30,21 @@ pub struct Check {
 }
 
 impl Check {
-    pub fn of(question: &Question) -> Self {
-        let headers = [
-            (":method", "POST"),
-            ("x-partner-kind", question.principal.0),
-            ("x-partner", &question.principal.1),
-            ("x-channel", question.channel),
-        ];
-        let request = attribute_context::HttpRequest {
-            method: "POST".to_owned(),
-            path: format!("/v1/customers/{}/deviceBatches", question.customer),
-            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-            ..Default::default()
-        };
-        let request = attribute_context::Request { http: Some(request), time: None };
+    pub fn of(request: &GatewayRequest) -> Self {
+        let headers = request.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let (method, path) = (request.method.to_owned(), request.path.clone());
+        let http =
+            attribute_context::HttpRequest { method, path, headers: headers.collect(), ..Default::default() };
+        let described = attribute_context::Request { http: Some(http), time: None };
         let attributes = envoy_types::pb::envoy::service::auth::v3::AttributeContext {
-            request: Some(request),
+            request: Some(described),
             ..Default::default()
         };
         let message = CheckRequest { attributes: Some(attributes) }.encode_to_vec();
         // gRPC's frame: not compressed, then the length.
         let length = u32::try_from(message.len()).unwrap_or_default().to_be_bytes();
         let bytes = [&[0][..], &length, &message].concat().into();
-        Self { bytes, expected: Some(question.permitted) }
+        Self { bytes, expected: Some(request.permitted) }
     }
 
     #[must_use]

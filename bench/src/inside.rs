@@ -1,37 +1,64 @@
-//! The engine without any HTTP: the same worlds and questions, in this process.
+//! The engine without any HTTP: the same worlds and questions, in this process. Whatever these benchmarks
+//! use of the crates comes from here.
 
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mandate_core::Snapshot;
-use mandate_core::entities::{Entity, EntityChanges, EntityData, EntityUpsert};
-use mandate_core::json::Json;
-use mandate_core::request::{QuestionEntity, Request};
+pub use mandate_core::Snapshot;
+pub use mandate_core::entities::EntityChanges;
+use mandate_core::entities::{Entity, EntityData, EntityUpsert};
+pub use mandate_core::json::Json;
+use mandate_core::request::QuestionEntity;
+pub use mandate_core::request::{Question as Words, Request};
 use mandate_core::schema::EntityUid;
 use mandate_core::snapshot::RequestConfig;
 use mandate_core::value::{Record, Value};
-use mandate_sources::loader::{ContentPaths, Loader};
+use mandate_pdp::PdpConfig;
+pub use mandate_pdp::{DecisionContext, Generation, Pdp, Transport};
+pub use mandate_routes::HttpRequest;
+pub use mandate_server::authzen::wire::RequestFields;
+use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, Loader};
 
-use crate::world::{self, Question};
+use crate::gateway::GatewayRequest;
+use crate::world::{self, Question, mix};
 
 /// Loads a snapshot as the sidecar does, on a thread whose stack suffices.
 ///
 /// # Errors
 /// Something is wrong with the content.
 pub fn load(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
-    let content_paths = ContentPaths {
-        policies: policies.to_owned(),
-        entities: entities.to_owned(),
-        terms: RequestConfig::default(),
-    };
-    let load = move || {
-        Loader::new(&content_paths).load().map_err(|diagnostics| io::Error::other(diagnostics.to_string()))
-    };
-    let thread =
-        std::thread::Builder::new().stack_size(mandate_sources::loader::LOADING_STACK_BYTES).spawn(load)?;
+    Ok(load_generation(policies, entities)?.snapshot().clone())
+}
+
+/// Loads a snapshot with its routes, as [`load`] does.
+///
+/// # Errors
+/// Something is wrong with the content.
+pub fn load_generation(policies: &Path, entities: &Path) -> io::Result<Generation> {
+    let (policies, entities) = (policies.to_owned(), entities.to_owned());
+    let paths = ContentPaths { policies, entities, terms: RequestConfig::default() };
+    let load = move || Loader::new(&paths).load().map_err(|faults| io::Error::other(faults.to_string()));
+    let thread = std::thread::Builder::new().stack_size(LOADING_STACK_BYTES).spawn(load)?;
     let loaded = thread.join().map_err(|_| io::Error::other("loading panicked"))?;
-    loaded.map(|loaded| loaded.snapshot)
+    loaded.map(Generation::from)
+}
+
+/// The context of a question, as JSON.
+pub fn context(question: &Question) -> String {
+    format!(r#"{{"channel":"{}"}}"#, question.channel)
+}
+
+/// A question in the words that a transport passes on.
+pub fn words<'a>(question: &'a Question, context: &'a Json<'a>) -> Words<'a> {
+    let named = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
+    Words {
+        principal: named(question.principal.0, question.principal.1.as_str()),
+        action: question.action,
+        action_properties: None,
+        resource: named("Customer", &question.customer),
+        context: context.as_object(),
+    }
 }
 
 /// Asks as a transport would, from the words of the question; the answer has to be right.
@@ -40,24 +67,36 @@ pub fn load(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
 /// The answer is wrong, or there is none.
 pub fn ask<T>(
     question: &Question,
-    decide: impl FnOnce(&mandate_core::request::Question<'_>) -> io::Result<(bool, T)>,
+    decide: impl FnOnce(&Words<'_>) -> io::Result<(bool, T)>,
 ) -> io::Result<T> {
-    let context = format!(r#"{{"channel":"{}"}}"#, question.channel);
+    let context = context(question);
     let context = Json::parse(context.as_bytes()).map_err(io::Error::other)?;
-    let named = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
-    let (entity_type, id) = (question.principal.0, question.principal.1.as_str());
-    let (permitted, result) = decide(&mandate_core::request::Question {
-        principal: named(entity_type, id),
-        action: question.action,
-        action_properties: None,
-        resource: named("Customer", &question.customer),
-        context: context.as_object(),
-    })?;
+    let (permitted, result) = decide(&words(question, &context))?;
     if permitted == question.permitted {
         Ok(result)
     } else {
         Err(io::Error::other(format!("wrong answer: {question:?}")))
     }
+}
+
+/// A decision point with room for all questions in its cache.
+pub fn pdp(generation: impl Into<Generation>) -> Pdp {
+    Pdp::new(generation, PdpConfig::cached(100_000)).0
+}
+
+/// Asks as a transport would, with a context of its own.
+///
+/// # Errors
+/// There is no answer.
+pub fn permits(pdp: &Pdp, words: &Words<'_>) -> io::Result<bool> {
+    let context = DecisionContext::new(Transport::InProcess);
+    pdp.view().decide(words, &context).map(|decision| decision.is_permit()).map_err(io::Error::other)
+}
+
+/// The question as an HTTP request that a gateway asks about.
+pub fn http_request(request: &GatewayRequest) -> HttpRequest<'_> {
+    let headers = request.headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    HttpRequest { method: request.method, target: &request.path, headers, ..HttpRequest::default() }
 }
 
 /// The questions as requests of a snapshot.
@@ -88,14 +127,23 @@ pub fn one_change(snapshot: &Snapshot, customer: u64, delegated: bool) -> io::Re
     let schema = snapshot.schema();
     let missing = || io::Error::other("no such consent");
     let entity_type = schema.resolve_entity_type("CspConsent").map_err(|_| missing())?;
-    let name = EntityUid { entity_type, id: format!("c-{}", world::customer(customer)).into() };
-    let stored = snapshot.entities().get(name.as_uid_ref()).ok_or_else(missing)?;
+    let uid = EntityUid { entity_type, id: format!("c-{}", world::customer(customer)).into() };
+    let stored = snapshot.entities().get(uid.as_uid_ref()).ok_or_else(missing)?;
     let before = stored.entity.unpack(schema);
     let attributes = before
         .attributes
         .with_overrides(&Record::new([("delegatedAdministration".into(), Value::Bool(delegated))]));
     let entity = Entity::pack(&EntityData { attributes, ..before }, stored.entity.origin(), schema);
     Ok(EntityChanges { upserts: vec![EntityUpsert { entity, span: None }], removals: Vec::new() })
+}
+
+/// Changes that grant and take away the same consents in turn, of so many customers drawn among all.
+///
+/// # Errors
+/// A customer has no such consent.
+pub fn changes(snapshot: &Snapshot, customers: u64, count: u64) -> io::Result<Vec<EntityChanges>> {
+    let pair = |n| [true, false].map(|delegated| one_change(snapshot, mix(n) % customers, delegated));
+    (0..count).flat_map(pair).collect()
 }
 
 /// The median time of one run of `work`, of so many runs, in nanoseconds.
@@ -107,7 +155,7 @@ pub fn median_nanos(runs: u32, mut work: impl FnMut(u32)) -> f64 {
             nanos(begun.elapsed())
         })
         .collect();
-    crate::bars::median(&times)
+    crate::numbers::median(&times)
 }
 
 fn nanos(time: Duration) -> f64 {

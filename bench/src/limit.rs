@@ -31,9 +31,17 @@ pub struct Context {
     pub channel: String,
 }
 
+/// Several questions in one request.
+#[derive(Debug, Deserialize)]
+pub struct Evaluations {
+    pub evaluations: Vec<Evaluation>,
+}
+
 /// Serves until the process is ended.
 pub async fn serve(address: &str) -> std::io::Result<()> {
-    let app = axum::Router::new().route("/access/v1/evaluation", post(answer));
+    let app = axum::Router::new()
+        .route("/access/v1/evaluation", post(answer))
+        .route("/access/v1/evaluations", post(answer_all));
     let listener = tokio::net::TcpListener::bind(address).await?;
     axum::serve(
         axum::serve::ListenerExt::tap_io(listener, |stream| {
@@ -47,4 +55,12 @@ pub async fn serve(address: &str) -> std::io::Result<()> {
 async fn answer(Json(evaluation): Json<Evaluation>) -> impl IntoResponse {
     std::hint::black_box(evaluation);
     ([("content-type", "application/json")], r#"{"decision":true}"#)
+}
+
+/// The same constant for each question.
+async fn answer_all(Json(Evaluations { evaluations }): Json<Evaluations>) -> impl IntoResponse {
+    let count = evaluations.len();
+    std::hint::black_box(evaluations);
+    let decisions = vec![r#"{"decision":true}"#; count].join(",");
+    ([("content-type", "application/json")], format!(r#"{{"evaluations":[{decisions}]}}"#))
 }

@@ -5,104 +5,11 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::world::Question;
-
-/// A request as bytes, and what the answer has to begin with; empty if any answer will do.
-#[derive(Debug, Clone)]
-pub struct Shot {
-    pub bytes: Vec<u8>,
-    pub expected: &'static [u8],
-    /// Whether that may stand anywhere in the answer.
-    pub anywhere: bool,
-}
-
-impl Shot {
-    /// A POST of a body.
-    pub fn post(path: &str, body: &str, expected: &'static [u8]) -> Self {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        Self { bytes: (head + body).into_bytes(), expected, anywhere: false }
-    }
-
-    /// The same, with what is expected anywhere in the answer.
-    #[must_use]
-    pub fn anywhere(self) -> Self {
-        Self { anywhere: true, ..self }
-    }
-
-    fn is_answered_by(&self, body: &[u8]) -> bool {
-        if !self.anywhere {
-            return body.starts_with(self.expected);
-        }
-        body.windows(self.expected.len()).any(|part| part == self.expected)
-    }
-
-    /// A question for an `AuthZEN` server, and its answer.
-    pub fn evaluation(question: &Question) -> Self {
-        let expected: &[u8] =
-            if question.permitted { br#"{"decision":true"# } else { br#"{"decision":false"# };
-        Self::post("/access/v1/evaluation", &question.body(), expected)
-    }
-}
-
-/// What a round of load brought.
-#[derive(Debug)]
-pub struct Round {
-    pub requests: u64,
-    pub elapsed: Duration,
-    /// Answers that were not the expected ones.
-    pub wrong: u64,
-    /// Requests that got no answer, or none with status 200.
-    pub failed: u64,
-    /// In nanoseconds.
-    pub latencies: Histogram<u32>,
-}
-
-impl Round {
-    /// A round in which nothing happened yet.
-    pub fn empty() -> Self {
-        Self { requests: 0, elapsed: Duration::ZERO, wrong: 0, failed: 0, latencies: histogram() }
-    }
-
-    /// Counts an answer.
-    pub fn answered(&mut self, after: Duration, right: bool) {
-        self.requests += 1;
-        self.wrong += u64::from(!right);
-        self.latencies.saturating_record(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    /// Adds what another connection brought.
-    ///
-    /// # Errors
-    /// The other's latencies do not fit in.
-    pub fn add(&mut self, other: &Self) -> io::Result<()> {
-        self.requests += other.requests;
-        self.wrong += other.wrong;
-        self.failed += other.failed;
-        self.latencies.add(&other.latencies).map_err(io::Error::other)
-    }
-
-    /// Requests a second.
-    pub fn rate(&self) -> f64 {
-        self.requests_f64() / self.elapsed.as_secs_f64()
-    }
-
-    pub fn requests_f64(&self) -> f64 {
-        crate::http::float(self.requests)
-    }
-
-    /// A quantile of the latency, in microseconds.
-    pub fn micros(&self, quantile: f64) -> f64 {
-        let nanos = self.latencies.value_at_quantile(quantile);
-        Duration::from_nanos(nanos).as_secs_f64() * 1e6
-    }
-}
+use crate::round::Round;
+use crate::shot::Shot;
 
 /// Loads a server for a while, over so many connections, from the calling thread.
 ///
@@ -141,12 +48,6 @@ pub fn one(port: u16, request: &[u8]) -> io::Result<Vec<u8>> {
         let body = ask(&mut stream, request, &mut buffer).await?;
         Ok(buffer.split_off(body))
     })
-}
-
-/// From 1 µs to 60 s, to three digits.
-fn histogram() -> Histogram<u32> {
-    Histogram::new_with_bounds(1_000, 60_000_000_000, 3)
-        .unwrap_or_else(|_| unreachable!("the bounds are valid"))
 }
 
 async fn worker(mut stream: TcpStream, shots: Rc<[Shot]>, first: usize, end: Instant) -> Round {

@@ -1,14 +1,16 @@
 //! `mandate-bench`: worlds to measure in, the limit, and the comparison over HTTP.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use mandate_bench::bars::number;
-use mandate_bench::http::Setup;
+use mandate_bench::numbers::number;
+use mandate_bench::setup::Setup;
+use mandate_bench::shot::questions;
 use mandate_bench::world::{self, World};
-use mandate_bench::{grpc, limit, load, peers, plot, process, suite};
+use mandate_bench::{compare, grpc, instructions, limit, load, peers, plot, process, suite};
 
 #[derive(Parser)]
 #[command(about)]
@@ -65,6 +67,13 @@ enum Verb {
         #[arg(long, default_value = "target/dist/mandate")]
         mandate: PathBuf,
     },
+    /// Compare two binaries of Mandate with each other and with the limit
+    Compare(compare::Arguments),
+    /// Count the instructions of single operations, and compare them with their budgets; needs valgrind
+    Instructions(instructions::Arguments),
+    /// Do one of these operations many times, in a folder that `instructions` prepared
+    #[command(hide = true)]
+    Operation { name: String },
     /// Compare over HTTP, and print the table
     Http {
         /// A short run, to see that everything works; its numbers say nothing
@@ -97,7 +106,13 @@ fn setup(folder: &Path, mandate: PathBuf, quick: bool) -> Setup {
 
 fn main() -> ExitCode {
     match run(Args::parse().verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
+        Ok(failures) => {
+            for failure in failures {
+                say(&format!("error: {failure}"));
+            }
+            ExitCode::FAILURE
+        }
         Err(error) => {
             say(&format!("error: {error}"));
             ExitCode::FAILURE
@@ -105,41 +120,64 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
+type Error = Box<dyn std::error::Error>;
+
+/// Runs a verb, and returns the measurements that do not suffice.
+fn run(verb: Verb) -> Result<Vec<String>, Error> {
     match verb {
-        Verb::World { folder, customers } => Ok(World { customers }.write(&folder)?),
-        Verb::Policies { folder, more, pack } => Ok(world::write_policies(&pack, &folder, more)?),
-        Verb::Limit { listen } => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            Ok(runtime.block_on(limit::serve(&listen))?)
-        }
-        Verb::Grpc { listen } => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            Ok(runtime.block_on(grpc::serve(&listen))?)
-        }
-        Verb::Load { port, customers, seconds } => {
-            process::pin(process::LOAD_CORE)?;
-            let shots = mandate_bench::http::questions(customers);
-            let round = load::run(port, &shots, 16, Duration::from_secs(seconds))?;
-            let (rate, p99) = (number(round.rate()), number(round.micros(0.99)));
-            let (wrong, failed) = (round.wrong, round.failed);
-            print(&format!("{rate} requests/s, p99 {p99} µs, {wrong} wrong, {failed} failed\n"));
-            Ok(())
-        }
-        Verb::Plot { folder } => Ok(plot::from_results(&folder)?),
-        Verb::Http { quick, mandate, write, only } => http(quick, mandate, write, &only),
+        Verb::World { folder, customers } => World { customers }.write(&folder)?,
+        Verb::Policies { folder, more, pack } => world::write_policies(&pack, &folder, more)?,
+        Verb::Limit { listen } => runtime()?.block_on(limit::serve(&listen))?,
+        Verb::Grpc { listen } => runtime()?.block_on(grpc::serve(&listen))?,
+        Verb::Load { port, customers, seconds } => load(port, customers, seconds)?,
+        Verb::Plot { folder } => plot::from_results(&folder)?,
+        Verb::Http { quick, mandate, write, only } => http(quick, mandate, write, &only)?,
         Verb::Peers { quick, mandate } => {
             let folder = tempfile::tempdir()?;
             print(&peers::run(&setup(folder.path(), mandate, quick), &say)?);
-            Ok(())
         }
+        Verb::Compare(arguments) => return compare(&arguments),
+        Verb::Instructions(arguments) => return instructions(&arguments),
+        Verb::Operation { name } => print(&instructions::operation(&name)?.to_string()),
     }
+    Ok(Vec::new())
 }
 
-fn http(quick: bool, mandate: PathBuf, write: bool, only: &str) -> Result<(), Box<dyn std::error::Error>> {
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn load(port: u16, customers: u64, seconds: u64) -> io::Result<()> {
+    process::pin(process::LOAD_CORE)?;
+    let round = load::run(port, &questions(customers), 16, Duration::from_secs(seconds))?;
+    let (rate, p99) = (number(round.rate()), number(round.micros(0.99)));
+    let (wrong, failed) = (round.wrong, round.failed);
+    print(&format!("{rate} requests/s, p99 {p99} µs, {wrong} wrong, {failed} failed\n"));
+    Ok(())
+}
+
+fn compare(arguments: &compare::Arguments) -> Result<Vec<String>, Error> {
+    let comparison = compare::run(arguments, &progress)?;
+    match arguments.format {
+        compare::Format::Table => print(&comparison.table()),
+        compare::Format::Json => print(&(serde_json::to_string_pretty(&comparison)? + "\n")),
+    }
+    Ok(comparison.failures(arguments.least))
+}
+
+fn instructions(arguments: &instructions::Arguments) -> Result<Vec<String>, Error> {
+    let counts = instructions::run(arguments, &progress)?;
+    print(&counts.table());
+    for hint in counts.hints() {
+        say(&hint);
+    }
+    Ok(counts.failures())
+}
+
+fn http(quick: bool, mandate: PathBuf, write: bool, only: &str) -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     let setup = setup(folder.path(), mandate, quick);
-    let mut results = suite::run(&setup, only, &|what| say(&format!("… {what}")))?;
+    let mut results = suite::run(&setup, only, &progress)?;
     results.describe_machine(&setup.mandate);
     print(&results.tables());
     if write {
@@ -153,7 +191,11 @@ fn print(text: &str) {
     print!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "progress, for whoever waits")]
+fn progress(what: &str) {
+    say(&format!("… {what}"));
+}
+
+#[expect(clippy::print_stderr, reason = "progress and errors")]
 fn say(text: &str) {
     eprintln!("{text}");
 }

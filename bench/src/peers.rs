@@ -10,8 +10,10 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use crate::http::{Setup, Target, for_the_limit, questions};
-use crate::load::Shot;
+use crate::numbers::{median, number, ratio};
+use crate::results::Samples;
+use crate::setup::{Setup, Target};
+use crate::shot::{Expected, Shot, for_the_limit, questions};
 use crate::world::{self, Question, World, mix};
 
 /// Another server.
@@ -67,15 +69,15 @@ pub fn run(setup: &Setup, say: &dyn Fn(&str)) -> io::Result<String> {
     setup.measure(&targets, 16).map(|samples| table(&samples))
 }
 
-fn table(samples: &crate::http::Samples) -> String {
+fn table(samples: &Samples) -> String {
     let rates = |name: &str| samples.get(name).map(|of| of.iter().map(|s| s.rate).collect::<Vec<_>>());
     let limit = rates("limit").unwrap_or_default();
     let mut text = "| server | requests/s | of the limit | wrong or failed |\n|---|---|---|---|\n".to_owned();
     for (name, of) in samples {
         let rates = rates(name).unwrap_or_default();
         let bad: u64 = of.iter().map(|sample| sample.wrong + sample.failed).sum();
-        let (rate, ratio) = (crate::bars::median(&rates), crate::bars::ratio(&rates, &limit));
-        let cells = [name.clone(), crate::bars::number(rate), format!("{ratio:.3}"), bad.to_string()];
+        let (rate, ratio) = (median(&rates), ratio(&rates, &limit));
+        let cells = [name.clone(), number(rate), format!("{ratio:.3}"), bad.to_string()];
         text.extend(["| ", &cells.join(" | "), " |\n"]);
     }
     text
@@ -111,7 +113,7 @@ fn ask_opa(question: &Question) -> Shot {
     let Question { principal: (kind, id), customer, channel, permitted, .. } = question;
     let input = json!({ "input": { "kind": kind, "partner": id, "customer": customer, "channel": channel } });
     let expected: &[u8] = if *permitted { br#"{"result":true"# } else { br#"{"result":false"# };
-    Shot::post("/v1/data/mandate/allow", &input.to_string(), expected)
+    Shot::post("/v1/data/mandate/allow", &input.to_string(), Expected::Start(expected))
 }
 
 /// Cerbos has no data of its own: the rights come with the question.
@@ -149,5 +151,5 @@ fn ask_cerbos(question: &Question) -> Shot {
         "resources": [{ "actions": [action], "resource": { "kind": "customer", "id": customer, "attr": attributes } }],
     });
     let expected: &[u8] = if *permitted { b"EFFECT_ALLOW" } else { b"EFFECT_DENY" };
-    Shot::post("/api/check/resources", &body.to_string(), expected).anywhere()
+    Shot::post("/api/check/resources", &body.to_string(), Expected::Anywhere(expected))
 }

@@ -8,9 +8,8 @@ use std::path::Path;
 use plotters::prelude::*;
 use serde::Deserialize;
 
-use crate::bars::number;
-use crate::http::float;
-use crate::report::Point;
+use crate::numbers::{float, number};
+use crate::results::Point;
 
 /// What the plots show of the results.
 #[derive(Deserialize)]

@@ -6,37 +6,11 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use serde::{Deserialize, Serialize};
-
-use crate::bars::{Bar, median, number};
-use crate::http::{Sample, Samples};
+use crate::numbers::{median, number};
 use crate::plot;
-
-/// Everything that one run measured.
-#[derive(Debug, Default, Serialize)]
-pub struct Results {
-    pub machine: BTreeMap<&'static str, String>,
-    pub bars: Vec<Bar>,
-    /// By number of connections.
-    pub samples: BTreeMap<usize, Samples>,
-    pub by_policies: Vec<Point>,
-    pub by_customers: Vec<Point>,
-}
-
-/// Requests a second at one size.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Point {
-    pub of: u64,
-    pub limit: f64,
-    pub hits: f64,
-    pub uncached: f64,
-}
+use crate::results::{Results, Sample};
 
 impl Results {
-    pub fn samples(&mut self, connections: usize, samples: Samples) {
-        self.samples.insert(connections, samples);
-    }
-
     /// What it was measured on, and with.
     pub fn describe_machine(&mut self, mandate: &Path) {
         let read = |path| fs::read_to_string(path).unwrap_or_default();

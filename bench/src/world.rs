@@ -11,6 +11,9 @@ const PROVIDERS: u64 = 20;
 const RESELLERS: u64 = 200;
 const OEMS: u64 = 20;
 
+/// Customers of the small world.
+pub const FEW: u64 = 1_000;
+
 /// A world: its customers differ, the partners are always the same.
 #[derive(Debug, Clone, Copy)]
 pub struct World {
@@ -95,6 +98,14 @@ impl World {
 /// Writes the pack's schema and policies, and so many policies more whose scopes name entities that no
 /// question is about.
 pub fn write_policies(pack: &Path, folder: &Path, more: u64) -> io::Result<()> {
+    copy_pack(pack, folder)?;
+    fs::write(folder.join("routes.toml"), ROUTES)?;
+    let policies: String = (0..more).map(other_policy).collect();
+    fs::write(folder.join("others.cedar"), policies)
+}
+
+/// Copies the pack's schema, policies and routes, without its tests and guardrails.
+pub fn copy_pack(pack: &Path, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     for entry in fs::read_dir(pack)? {
         let path = entry?.path();
@@ -102,9 +113,7 @@ pub fn write_policies(pack: &Path, folder: &Path, more: u64) -> io::Result<()> {
             fs::copy(&path, folder.join(name))?;
         }
     }
-    fs::write(folder.join("routes.toml"), ROUTES)?;
-    let policies: String = (0..more).map(other_policy).collect();
-    fs::write(folder.join("others.cedar"), policies)
+    Ok(())
 }
 
 /// One path for all channels, so that questions over gRPC are those over HTTP.

@@ -1,19 +1,19 @@
-//! The comparison over HTTP: servers pinned to one core, the load to the other, all of them up and
-//! loaded in turn, round by round.
+//! What a comparison works with: a folder, servers that are pinned to one core, and the load on the other.
+//! All servers are up, and loaded in turn, round by round.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
-use crate::load::{self, Shot};
+use crate::load;
 use crate::process::{self, LOAD_CORE, SERVER_CORE, Server};
-use crate::world::{self, World, mix};
+use crate::results::{Sample, Samples};
+use crate::round::Round;
+use crate::shot::Shot;
+use crate::world::{self, World};
 
 /// Where things are, and how long to measure.
 #[derive(Debug, Clone)]
@@ -31,21 +31,6 @@ pub struct Setup {
     pub policies: u64,
 }
 
-/// What one server did in one round.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Sample {
-    pub rate: f64,
-    pub p50_micros: f64,
-    pub p99_micros: f64,
-    /// Processor time of the server for each request.
-    pub cpu_micros: f64,
-    pub wrong: u64,
-    pub failed: u64,
-}
-
-/// Samples of each server, round by round.
-pub type Samples = BTreeMap<String, Vec<Sample>>;
-
 /// A server, and what to ask it.
 pub struct Target {
     pub name: String,
@@ -57,6 +42,24 @@ impl Target {
     pub fn new(name: &str, server: Server, shots: &Rc<[Shot]>) -> Self {
         Self { name: name.to_owned(), server, shots: Rc::clone(shots) }
     }
+
+    /// Loads the server once.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub fn once(&self, connections: usize, length: Duration) -> io::Result<Sample> {
+        sample(&self.server, |port| load::run(port, &self.shots, connections, length))
+    }
+}
+
+/// Loads a server once by any protocol.
+///
+/// # Errors
+/// The server cannot be reached.
+pub fn sample(server: &Server, load: impl FnOnce(u16) -> io::Result<Round>) -> io::Result<Sample> {
+    let before = server.cpu();
+    let round = load(server.port)?;
+    Ok(Sample::of(&round, server.cpu().saturating_sub(before)))
 }
 
 impl Setup {
@@ -95,9 +98,23 @@ impl Setup {
         entities: &Path,
         options: &[&str],
     ) -> io::Result<Server> {
+        self.sidecar(&self.mandate, name, [policies, entities], options)
+    }
+
+    /// Starts a sidecar from any binary, on policies and entities.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn sidecar(
+        &self,
+        binary: &Path,
+        name: &str,
+        [policies, entities]: [&Path; 2],
+        options: &[&str],
+    ) -> io::Result<Server> {
         process::pin(SERVER_CORE)?;
         let port = process::free_port()?;
-        let mut command = Command::new(&self.mandate);
+        let mut command = Command::new(binary);
         command.args(["serve", "--admin-listen", "127.0.0.1:0", "--listen", &format!("127.0.0.1:{port}")]);
         command.arg("--policies").arg(policies).arg("--entities").arg(entities).args(options);
         if !options.contains(&"--guardrails") {
@@ -111,10 +128,7 @@ impl Setup {
     /// # Errors
     /// It does not start.
     pub fn limit(&self) -> io::Result<Server> {
-        process::pin(SERVER_CORE)?;
-        let port = process::free_port()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        self.start(command.args(["limit", "--listen", &format!("127.0.0.1:{port}")]), "limit", port)
+        self.own_verb("limit", "limit")
     }
 
     /// Starts the limit over gRPC on the same core.
@@ -122,11 +136,15 @@ impl Setup {
     /// # Errors
     /// It does not start.
     pub fn grpc_limit(&self) -> io::Result<Server> {
+        self.own_verb("grpc", "grpc limit")
+    }
+
+    /// Starts a server that is a verb of this program.
+    fn own_verb(&self, verb: &str, name: &str) -> io::Result<Server> {
         process::pin(SERVER_CORE)?;
         let port = process::free_port()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["grpc", "--listen", &format!("127.0.0.1:{port}")]);
-        self.start(&mut command, "grpc limit", port)
+        self.start(command.args([verb, "--listen", &format!("127.0.0.1:{port}")]), name, port)
     }
 
     /// Starts any other server on the same core.
@@ -158,33 +176,15 @@ impl Setup {
     pub fn measure(&self, targets: &[Target], connections: usize) -> io::Result<Samples> {
         let mut samples = Samples::new();
         for target in targets {
-            self.once(target, connections, self.round / 2)?;
+            target.once(connections, self.round / 2)?;
         }
         for _ in 0..self.rounds {
             for target in targets {
-                let sample = self.once(target, connections, self.round)?;
+                let sample = target.once(connections, self.round)?;
                 samples.entry(target.name.clone()).or_default().push(sample);
             }
         }
         Ok(samples)
-    }
-
-    /// Loads one target once.
-    ///
-    /// # Errors
-    /// The server cannot be reached.
-    pub fn once(&self, target: &Target, connections: usize, length: Duration) -> io::Result<Sample> {
-        let before = target.server.cpu();
-        let round = load::run(target.server.port, &target.shots, connections, length)?;
-        let cpu = target.server.cpu().saturating_sub(before);
-        Ok(Sample {
-            rate: round.rate(),
-            p50_micros: round.micros(0.5),
-            p99_micros: round.micros(0.99),
-            cpu_micros: cpu.as_secs_f64() * 1e6 / round.requests_f64().max(1.0),
-            wrong: round.wrong,
-            failed: round.failed,
-        })
     }
 
     /// Measures a target quiet and, in every other round, while something else goes on: it is done
@@ -198,23 +198,14 @@ impl Setup {
         work: impl Fn(u64) -> io::Result<()> + Sync,
         every: Duration,
     ) -> io::Result<(Vec<Sample>, Vec<Sample>)> {
-        self.once(target, 16, self.round)?;
+        target.once(16, self.round)?;
         let (mut quiet, mut busy, mut step) = (Vec::new(), Vec::new(), 0);
         for _ in 0..self.rounds {
-            quiet.push(self.once(target, 16, self.round)?);
+            quiet.push(target.once(16, self.round)?);
             let stop = AtomicBool::new(false);
             let (sample, worked) = std::thread::scope(|scope| {
-                let worker = scope.spawn(|| -> io::Result<u64> {
-                    let mut step = step;
-                    while !stop.load(Ordering::Relaxed) {
-                        let begun = std::time::Instant::now();
-                        work(step)?;
-                        step += 1;
-                        std::thread::sleep(every.saturating_sub(begun.elapsed()));
-                    }
-                    Ok(step)
-                });
-                let sample = self.once(target, 16, self.round.max(every * 3));
+                let worker = scope.spawn(|| repeat(&work, every, step, &stop));
+                let sample = target.once(16, self.round.max(every * 3));
                 stop.store(true, Ordering::Relaxed);
                 (sample, worker.join())
             });
@@ -225,23 +216,18 @@ impl Setup {
     }
 }
 
-/// The 2,000 questions of the mix: about customers all over the world.
-pub fn questions(customers: u64) -> Rc<[Shot]> {
-    World { customers }.questions(2_000, mix).iter().map(Shot::evaluation).collect()
-}
-
-/// Questions about customers drawn anew each time, far more than are remembered.
-pub fn random_questions(customers: u64, count: u64) -> Rc<[Shot]> {
-    World { customers }.questions(count, |n| mix(n ^ 0xABCD_EF01)).iter().map(Shot::evaluation).collect()
-}
-
-/// The questions for the limit, which always answers the same.
-pub fn for_the_limit(shots: &Rc<[Shot]>) -> Rc<[Shot]> {
-    shots.iter().map(|shot| Shot { expected: b"", ..shot.clone() }).collect()
-}
-
-/// A count as a number to divide by; counts here are far below what loses precision.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-pub fn float(count: u64) -> f64 {
-    count as f64
+/// Does the next steps of some work until it has to stop; the step that comes then.
+fn repeat(
+    work: &(impl Fn(u64) -> io::Result<()> + Sync),
+    every: Duration,
+    mut step: u64,
+    stop: &AtomicBool,
+) -> io::Result<u64> {
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        work(step)?;
+        step += 1;
+        std::thread::sleep(every.saturating_sub(begun.elapsed()));
+    }
+    Ok(step)
 }

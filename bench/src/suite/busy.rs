@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::bars::{Bound, ratio};
-use crate::http::{Sample, Setup, Target, questions};
+use crate::numbers::ratio;
 use crate::process;
-use crate::report::Results;
-use crate::suite::{CHECKED, FEW, p99s, rates};
-use crate::world::{self, World};
+use crate::results::{Bound, CHECKED, Results, bad, p99s, rates};
+use crate::setup::{Setup, Target};
+use crate::shot::questions;
+use crate::world::{self, FEW, World};
 
 /// A thousand changed entities a second: a hundred consents of customers that are asked about, ten
 /// times a second.
@@ -19,17 +19,9 @@ use crate::world::{self, World};
 /// The server does not start, or a file cannot be written.
 pub fn changes(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let entities = setup.folder.join("entities-changing");
-    World { customers: FEW }.write(&entities)?;
-    // A hundred of the world's customers move to a file of their own, which then changes.
-    let file = entities.join("customers.ndjson");
-    let text = fs::read_to_string(&file)?;
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let (moved, stay) = lines.split_at(300.min(lines.len()));
-    fs::write(&file, stay.concat())?;
-    let changing = entities.join("changing.ndjson");
-    fs::write(&changing, moved.concat())?;
+    let changing = world_in_two_files(&entities)?;
     let server = setup.mandate("changing", &setup.policies(0)?, &entities, &[])?;
-    let target = Target { name: "changing".to_owned(), server, shots: questions(FEW) };
+    let target = Target::new("changing", server, &questions(FEW));
     let work = |step: u64| {
         let text: String = (0..100).map(|n| world::lines_of(n, step.is_multiple_of(2))).collect();
         let written = changing.with_extension("new");
@@ -37,20 +29,24 @@ pub fn changes(setup: &Setup, results: &mut Results) -> io::Result<()> {
         fs::rename(written, &changing)
     };
     let (quiet, busy) = setup.measure_while(&target, work, Duration::from_millis(100))?;
+    let what = "while 1,000 entities a second change";
     let note = "100 consents in one file, 10 times a second; of its own quiet throughput; 16 connections";
-    results.bar(
-        "while 1,000 entities a second change",
-        ratio(&rates(&busy), &rates(&quiet)),
-        "",
-        Bound::AtLeast(0.85),
-        note,
-    );
-    results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), CHECKED);
+    results.bar(what, ratio(&rates(&busy), &rates(&quiet)), "", Bound::AtLeast(0.85), note);
+    results.bar("wrong or failed meanwhile", bad(&busy), "", Bound::AtMost(0.0), CHECKED);
     Ok(())
 }
 
-fn wrong(samples: &[Sample]) -> f64 {
-    samples.iter().map(|sample| crate::http::float(sample.wrong + sample.failed)).sum()
+/// Writes the small world; a hundred of its customers are in a file of their own, whose path is returned.
+fn world_in_two_files(entities: &Path) -> io::Result<PathBuf> {
+    World { customers: FEW }.write(entities)?;
+    let file = entities.join("customers.ndjson");
+    let text = fs::read_to_string(&file)?;
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let (moved, stay) = lines.split_at(300.min(lines.len()));
+    fs::write(&file, stay.concat())?;
+    let changing = entities.join("changing.ndjson");
+    fs::write(&changing, moved.concat())?;
+    Ok(changing)
 }
 
 /// Another version of the policies every second.
@@ -96,7 +92,7 @@ fn while_policies_change(
     let options = ["--guardrails", guardrails];
     let name = format!("guardrails {guardrails}");
     let server = setup.mandate(&name, policies, &setup.entities(FEW)?, &options)?;
-    let target = Target { name, server, shots: questions(FEW) };
+    let target = Target::new(&name, server, &questions(FEW));
     let work = |step: u64| {
         let written = policies.join("others.new");
         fs::write(&written, format!("// version {step}\n"))?;
@@ -105,6 +101,6 @@ fn while_policies_change(
     let (quiet, busy) = setup.measure_while(&target, work, Duration::from_secs(1))?;
     results.bar(what, ratio(&rates(&busy), &rates(&quiet)), "", Bound::AtLeast(0.85), note);
     results.bar("p99 meanwhile, of quiet", ratio(&p99s(&busy), &p99s(&quiet)), " ×", Bound::AtMost(2.0), "");
-    results.bar("wrong or failed meanwhile", wrong(&busy), "", Bound::AtMost(0.0), CHECKED);
+    results.bar("wrong or failed meanwhile", bad(&busy), "", Bound::AtMost(0.0), CHECKED);
     Ok(())
 }
