@@ -299,7 +299,10 @@ fn what_the_solver_does_not_know() {
     assert_eq!(places(&found)[..3], expected);
     assert_eq!(found.len(), 6);
     for finding in found {
-        assert!(finding["message"].as_str().unwrap().starts_with("nobody knows whether `"), "{finding}");
+        assert!(
+            finding["message"].as_str().unwrap().starts_with("could not determine whether `"),
+            "{finding}"
+        );
     }
 }
 
@@ -315,7 +318,7 @@ fn findings_as_data() {
         "line": 3,
         "column": 1,
         "message": "`x` has no `@reason`",
-        "help": "say in a sentence what it takes, or why not: gateways show it to whoever is denied",
+        "help": "write in one sentence what the policy requires: gateways show it when they deny a request",
     }]);
     assert_eq!(Value::from(findings(&output)), expected);
 
