@@ -209,7 +209,7 @@ fn never_errors() {
     let output = prove(&content, &[]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
-    assert!(shown.contains("On this request a policy fails, partner-views-customer ("), "{shown}");
+    assert!(shown.contains("On this request a policy errors: partner-views-customer ("), "{shown}");
     assert!(shown.contains("overflow"), "{shown}");
 }
 
@@ -227,7 +227,7 @@ fn guardrails_never_fail() {
     let output = prove(&content, &[]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
-    assert!(shown.contains("On this request a policy fails, suspended-partners-do-nothing ("), "{shown}");
+    assert!(shown.contains("On this request a policy errors: suspended-partners-do-nothing ("), "{shown}");
 }
 
 /// An attribute that is read with others, all at once, may matter though nobody names it.
@@ -241,7 +241,7 @@ fn independence_of_what_is_read_as_a_whole() {
         prove(&edited(&[&[(*file, *from, to.as_str())], policies].concat()), &["--format", "json"])
     };
     let nested = claim(&schema("{ channel: Channel, consent: { delegatedAdministration: Bool } }"), &[]);
-    assert!(text(&nested.stderr).contains("which stands in a record"), "{nested:?}");
+    assert!(text(&nested.stderr).contains("which is also a field of a record"), "{nested:?}");
     if solver() {
         let whole = "  principal.active && context == context &&\n";
         let own = schema("{ channel: Channel, delegatedAdministration: Bool }");
@@ -273,11 +273,14 @@ fn broken_guardrails_are_explained() {
     );
     check_refused(
         "@id(\"x\") @claim(\"always\") @because(\"y\") permit (principal, action, resource);",
-        &["`x` claims `always`", "`never`, `ceiling`, `floor`, `independent`"],
+        &[
+            "`always` is not a valid `@claim` for `x`",
+            "expected one of `never`, `ceiling`, `floor`, `independent`",
+        ],
     );
     check_refused(
         "@id(\"x\") @claim(\"never\") @because(\"y\") permit (principal, action, resource);",
-        &["the claim `x` is `never`, so it is written as a `forbid`"],
+        &["the claim `x` is `never`, so it has to be a `forbid`"],
     );
     check_refused(
         "@id(\"x\") @claim(\"independent\") @because(\"y\") permit (principal, action, resource);",
@@ -285,11 +288,11 @@ fn broken_guardrails_are_explained() {
     );
     check_refused(
         "@id(\"x\") @claim(\"independent\") @attribute(\"roles\") @because(\"y\") permit (principal, action, resource);",
-        &["not always a boolean"],
+        &["which is not a required `Bool` everywhere"],
     );
     check_refused(
         "@id(\"x\") @claim(\"independent\") @attribute(\"nothing\") @because(\"y\") permit (principal, action, resource);",
-        &["which nothing in the schema has"],
+        &["which is no attribute in the schema"],
     );
     check_refused(
         "@id(\"never-errors\") @claim(\"never\") @because(\"y\") forbid (principal, action, resource);",
@@ -364,11 +367,11 @@ fn no_proof_rests_on_what_may_fail() {
         schema,
         policies,
         floor,
-        &[("never-errors", "broken", "U::u"), ("floor", "unknown", "`f` may fail")],
+        &[("never-errors", "broken", "U::u"), ("floor", "unknown", "`f` may error")],
     );
     let permit = "@id(\"p\") permit(principal, action, resource) when { principal.n == 9223372036854775807 || principal.n < 2 };";
     let ceiling = "@id(\"ceiling\") @claim(\"ceiling\") @because(\"x\") permit(principal, action, resource) when { principal.n + 1 < 6 };";
-    check_claims(schema, permit, ceiling, &[("ceiling", "unknown", "`ceiling` may fail")]);
+    check_claims(schema, permit, ceiling, &[("ceiling", "unknown", "`ceiling` may error")]);
     let never = "@id(\"never\") @claim(\"never\") @because(\"x\") forbid(principal, action, resource) when { principal.n < 0 };";
     let fails =
         "@id(\"p\") permit(principal, action, resource) when { principal.n > 0 && principal.n + 1 > 1 };";

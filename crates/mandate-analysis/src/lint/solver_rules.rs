@@ -11,6 +11,7 @@ use cedar_policy_symcc::{
 
 use super::finding::{Finding, RuleResults, quoted_list};
 use super::rule::{Rule, SolverRule};
+use crate::error::AnalysisError;
 use crate::solver::{Solver, SolverAnswer};
 use crate::symbolic::{RequestEnvironment, compile, compile_policy, policies_in};
 use mandate_core::policies::{Policies, PolicyInfo};
@@ -28,7 +29,7 @@ enum RuleAnswer {
     Broken,
     Kept,
     /// The solver does not know, and why.
-    Unknown(String),
+    Unknown(AnalysisError),
 }
 
 /// Checks one policy against the rules, up to the first that it breaks: that one explains the others.
@@ -78,7 +79,11 @@ impl RuleChecker<'_> {
         answer
     }
 
-    fn ask(&mut self, rule: SolverRule, environment: &RequestEnvironment) -> Result<SolverAnswer, String> {
+    fn ask(
+        &mut self,
+        rule: SolverRule,
+        environment: &RequestEnvironment,
+    ) -> Result<SolverAnswer, AnalysisError> {
         let (policy, schema) = (self.checked.policy, self.policies.schema());
         let all = self.possibly_overlapping(environment);
         let others = all.iter().filter(|other| other.id() != policy.id()).cloned();
@@ -116,7 +121,7 @@ impl RuleChecker<'_> {
         &mut self,
         answer: SolverAnswer,
         environment: &RequestEnvironment,
-    ) -> Result<SolverAnswer, String> {
+    ) -> Result<SolverAnswer, AnalysisError> {
         if !matches!(answer, SolverAnswer::Holds) || self.checked.policy.effect() == Effect::Permit {
             return Ok(answer);
         }
@@ -199,7 +204,7 @@ fn scopes_are_disjoint(one: &Policy, other: &Policy) -> bool {
     differ(principals) || differ(resources)
 }
 
-fn undecided_finding(rule: SolverRule, info: &PolicyInfo, why: &str) -> Finding {
+fn undecided_finding(rule: SolverRule, info: &PolicyInfo, why: &AnalysisError) -> Finding {
     let whether = match rule {
         SolverRule::NeverMatches => "ever matches",
         SolverRule::Shadowed => "ever permits",
