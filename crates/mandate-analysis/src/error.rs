@@ -1,5 +1,5 @@
 //! The errors of this crate. What is wrong in a file of the user (policies, guardrails, suites) is reported
-//! as `Diagnostics` with a place in the text instead; here is what has no place, or gets one later.
+//! as `Diagnostics` with a span instead; the errors here have no span of their own.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,13 +64,13 @@ pub enum AnalysisError {
     UnreadableExample,
     /// A defect of this program: a policy that was made here does not parse.
     #[error(transparent)]
-    Parse(#[from] ParseErrors),
+    Parse(#[from] Box<ParseErrors>),
     /// A defect of this program: a policy that was made here is a template.
     #[error(transparent)]
-    Template(#[from] UnexpectedSlotError),
+    Template(#[from] Box<UnexpectedSlotError>),
     /// A defect of this program: two policies have the same id.
     #[error(transparent)]
-    PolicySet(#[from] PolicySetError),
+    PolicySet(#[from] Box<PolicySetError>),
     /// A defect of this program: policies that were loaded before do not load again.
     #[error(transparent)]
     Load(#[from] Diagnostics),
@@ -102,6 +102,12 @@ pub enum CaseError {
     Changes(#[from] Diagnostics),
     #[error(transparent)]
     Decide(#[from] DecideError),
+}
+
+impl CaseError {
+    pub(crate) fn entity(error: &dyn std::fmt::Display) -> Self {
+        Self::Entity(error.to_string())
+    }
 }
 
 fn join(errors: &[AnalysisError]) -> String {

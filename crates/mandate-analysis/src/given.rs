@@ -140,5 +140,5 @@ impl GivenEdits<'_> {
 }
 
 fn uid(text: &str, schema: &Schema) -> Result<EntityUid, CaseError> {
-    display::parse_uid(text, schema).map_err(|error| CaseError::Entity(error.to_string()))
+    display::parse_uid(text, schema).map_err(|error| CaseError::entity(&error))
 }

@@ -234,8 +234,7 @@ impl Case {
 }
 
 fn question_entity(text: &str) -> Result<QuestionEntity<'_>, CaseError> {
-    let (entity_type, id) =
-        display::parse_type_and_id(text).map_err(|error| CaseError::Entity(error.to_string()))?;
+    let (entity_type, id) = display::parse_type_and_id(text).map_err(|error| CaseError::entity(&error))?;
     Ok(QuestionEntity { entity_type, id, properties: None })
 }
 

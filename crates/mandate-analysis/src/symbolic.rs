@@ -53,7 +53,7 @@ pub fn compile(
     environment: &RequestEnvironment,
     schema: &Schema,
 ) -> Result<CompiledPolicySet, AnalysisError> {
-    let set = PolicySet::from_policies(policies.iter().cloned())?;
+    let set = PolicySet::from_policies(policies.iter().cloned()).map_err(Box::new)?;
     CompiledPolicySet::compile(&set, &environment.cedar, schema.cedar()).map_err(|error| {
         let alone = policies.iter().filter_map(|policy| compile_policy(policy, environment, schema).err());
         let alone: Vec<AnalysisError> = alone.collect();
@@ -98,7 +98,7 @@ pub fn with_effect_and_conditions(
         policy.resource_constraint(),
         conditions,
     );
-    Ok(Policy::from(variant?))
+    Ok(Policy::from(variant.map_err(Box::new)?))
 }
 
 /// A policy's conditions, joined into one expression.
@@ -123,7 +123,7 @@ pub fn reads_attribute(expr: &Expr, attribute: &str) -> bool {
 /// Whether the context is read as a whole, so that any of its attributes may matter.
 pub fn reads_whole_context(expr: &Expr) -> bool {
     let is_context = |part: &Expr| matches!(part.expr_kind(), ExprKind::Var(Var::Context));
-    // Reading an attribute counts the context once below `GetAttr`; any further use reads it as a whole.
+    // `context.x` and `context has x` contain the context once each. A further one is read as a whole.
     let read = |part: &&Expr| match part.expr_kind() {
         ExprKind::GetAttr { expr, .. }
         | ExprKind::HasAttr { expr, .. }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 /// A lint rule, by where it finds something. Findings at the same place are listed in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// In what a policy does; only the solver can tell.
+    /// In what a policy does. Only the solver can tell, except where the scope matches no environment.
     Solver(SolverRule),
     /// In a policy's text.
     Annotation(AnnotationRule),

@@ -297,7 +297,7 @@ fn claimed_requests(kind: &ClaimKind, written: &Policy) -> Result<Policy, Analys
 
 /// A policy that forbids every request that `written` does not match.
 fn forbid_everything_else(written: &Policy) -> Result<Policy, AnalysisError> {
-    let everything: Policy = "forbid (principal, action, resource);".parse()?;
+    let everything: Policy = "forbid (principal, action, resource);".parse().map_err(Box::new)?;
     // The control character keeps the id apart from the ids of all other policies.
     let id = PolicyId::new(format!("{}\u{1f}fence", written.id()));
     with_effect_and_conditions(
