@@ -1,5 +1,5 @@
-//! Guardrails: each of the pack's claims holds, and each earns its place: the policies are broken once
-//! for every claim, and the counterexample is replayed by the engine.
+//! `prove`: each of the pack's claims is proven, and each is broken once by an edit of the policies, with a
+//! counterexample that the engine replays. What `serve` does with guardrails is tested in `gate.rs`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -34,7 +34,7 @@ fn claim(result: &Value, id: &str) -> Value {
 /// The pack with its policies edited.
 fn edited(edits: &[(&str, &str, &str)]) -> Content {
     let content = Content::of_pack();
-    // Routes would have to say what a changed schema asks for.
+    // The pack's routes would not fit a changed schema.
     std::fs::remove_file(content.path("policies/routes.toml")).unwrap();
     for (file, from, to) in edits {
         content.edit(&format!("policies/{file}"), from, to);
@@ -42,8 +42,8 @@ fn edited(edits: &[(&str, &str, &str)]) -> Content {
     content
 }
 
-/// Breaks a claim; its counterexample is decided the wrong way with these policies, and the right way
-/// with the pack's own.
+/// The edits break the claim. As a test case, its counterexample fails with the edited policies and passes
+/// with the pack's.
 #[track_caller]
 fn check(id: &str, edits: &[(&str, &str, &str)]) {
     if !solver() {
@@ -171,7 +171,7 @@ fn resellers_end_nothing() {
     check("resellers-end-nothing", &[(CONSENT, from, to)]);
 }
 
-/// Registering could only depend on delegated administration if a request said something of it.
+/// The schema is edited too: without the attribute in the context, no policy can depend on it.
 #[test]
 fn registering_needs_no_delegated_administration() {
     if !solver() {
@@ -213,7 +213,7 @@ fn never_errors() {
     assert!(shown.contains("overflow"), "{shown}");
 }
 
-/// Guardrails fail as well, and one that fails would claim less than it says.
+/// Guardrails can error too, and one that errors covers less than it says.
 #[test]
 fn guardrails_never_fail() {
     if !solver() {
@@ -230,7 +230,7 @@ fn guardrails_never_fail() {
     assert!(shown.contains("On this request a policy errors: suspended-partners-do-nothing ("), "{shown}");
 }
 
-/// An attribute that is read with others, all at once, may matter though nobody names it.
+/// A policy that reads the whole record or context may depend on an attribute that it does not name.
 #[test]
 fn independence_of_what_is_read_as_a_whole() {
     let schema = |context: &str| {
@@ -252,7 +252,7 @@ fn independence_of_what_is_read_as_a_whole() {
     }
 }
 
-/// A guardrail that is wrong, and what is said of it.
+/// This guardrail is refused with these messages.
 #[track_caller]
 fn check_refused(guardrail: &str, says: &[&str]) {
     let content = Content::of_pack();
@@ -308,7 +308,7 @@ fn broken_guardrails_are_explained() {
     );
 }
 
-/// A claim that no request could break says nothing, which is not the same as holding.
+/// A claim that no request can break says nothing, so it is not proven.
 #[test]
 fn empty_claims_are_not_proven() {
     if !solver() {
@@ -336,7 +336,7 @@ fn a_solver_that_is_not_there() {
     assert!(said.contains("there is no solver `/no/such/solver`: install cvc5"), "{said}");
 }
 
-/// A small world of its own: a schema, policies and claims, and what is said of each claim.
+/// Proves claims on a schema and policies other than the pack's, and checks the result of each.
 #[track_caller]
 fn check_claims(schema: &str, policies: &str, claims: &str, results: &[(&str, &str, &str)]) {
     if !solver() {
@@ -356,7 +356,7 @@ fn check_claims(schema: &str, policies: &str, claims: &str, results: &[(&str, &s
     }
 }
 
-/// A forbid that fails denies, and a claim that fails claims less than it says.
+/// A forbid that errors denies, and a claim that errors covers less than it says.
 #[test]
 fn no_proof_rests_on_what_may_fail() {
     let schema = "entity U = { n: Long }; entity D; action a appliesTo { principal: U, resource: D };";
@@ -378,7 +378,7 @@ fn no_proof_rests_on_what_may_fail() {
     check_claims(schema, fails, never, &[("never-errors", "broken", "overflow"), ("never", "proven", "")]);
 }
 
-/// Patterns with several wildcards, dates, and lines in the sentence of a claim.
+/// Patterns with several wildcards, dates, and a `@because` of several lines.
 #[test]
 fn values_of_every_kind() {
     let schema =
@@ -395,7 +395,7 @@ fn values_of_every_kind() {
     );
 }
 
-/// An independence that no request is about, and one with the name of a policy.
+/// An `independent` claim that no request matches, and one with the id of a policy.
 #[test]
 fn independence_has_to_be_about_something() {
     let schema =
@@ -414,7 +414,7 @@ fn independence_has_to_be_about_something() {
     check_claims(schema, &same, claims, &[("p", "proven", "")]);
 }
 
-/// Actions of one name in two namespaces are named in full, so that the case can be asked.
+/// Actions with the same name in two namespaces are written in full, so that the test case is valid.
 #[test]
 fn actions_of_one_name() {
     if !solver() {
@@ -441,7 +441,7 @@ fn actions_of_one_name() {
     assert!(text(&output.stdout).contains("+ permit by p"), "{output:?}\n{}", text(&suite.stdout));
 }
 
-/// A claim among the policies would grant what it was to bound.
+/// A claim among the policies would permit what it is meant to limit.
 #[test]
 fn claims_are_no_policies() {
     let content = Content::of_pack();
@@ -454,7 +454,7 @@ fn claims_are_no_policies() {
     assert!(said.contains("`c` is a claim, and stands among the policies"), "{said}");
 }
 
-/// The configuration file says where the solver is, to every verb that needs it.
+/// Every command that needs the solver reads its path from the configuration file.
 #[test]
 fn the_configuration_file_names_the_solver() {
     let content = Content::of_pack();
@@ -483,10 +483,10 @@ fn with_solver(script: &str) -> Output {
     prove(&content, &["--solver", path.to_str().unwrap(), "--solver-limit", "100ms", "--format", "json"])
 }
 
-/// In doubt, nothing is proven: a solver that does not know, that ends, or that says anything else.
+/// In doubt, nothing is proven: the solver does not know, ends, or writes an invalid answer.
 #[test]
 fn what_the_solver_does_not_know_is_not_proven() {
-    // What it is asked first is whether it is a solver.
+    // The first two questions check that the program is a solver.
     let answers = |answer: &str| {
         format!(
             "[ -e \"$0.dead\" ] && exit 3; n=0

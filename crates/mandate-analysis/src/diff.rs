@@ -84,8 +84,8 @@ impl PolicyPair {
         environment_labels(&self.old_schema).into_iter().filter(|name| !left.contains(name)).collect()
     }
 
-    /// The actions whose groups differ between the schemas. The older policies are validated against the newer
-    /// schema, so they would match requests that they did not match before.
+    /// The actions whose groups differ between the schemas. The older policies are validated against the
+    /// newer schema, so they would match requests that they did not match before.
     fn actions_with_changed_groups(&self) -> BTreeSet<ActionId> {
         let groups = |action: &ActionDef| -> BTreeSet<String> {
             action.self_and_groups.iter().map(|entity| entity.uid().to_string()).collect()

@@ -1,5 +1,5 @@
-//! Formats policy files with Cedar's own formatter, and checks that policies and comments stay the same. Files
-//! are read and written in `src/cli/fmt.rs`.
+//! Formats policy files with Cedar's own formatter, and checks that policies and comments stay the same.
+//! Files are read and written in `src/cli/fmt.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -20,7 +20,8 @@ pub(crate) struct Replay<'a> {
     claim: &'a Claim,
     /// The policies, without entities.
     policies: Snapshot,
-    /// For `never-errors`, the policy that might error; else the requests that the claim is about, as a permit.
+    /// For `never-errors`, the policy that may error; else the requests that the claim is about, as a
+    /// permit.
     about: Arc<Policies>,
 }
 

@@ -1,5 +1,5 @@
-//! The result of a proof: proven, broken with a counterexample, or unknown, and its description for people. As
-//! JSON it is in `proof_report`; how it is found is in `prover`.
+//! The result of a proof: proven, broken with a counterexample, or unknown, and its description for people.
+//! As JSON it is in `proof_report`; how it is found is in `prover`.
 
 use std::sync::Arc;
 use std::time::Duration;
