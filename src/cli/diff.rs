@@ -78,7 +78,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
             .map_err(CliError::Diagnostics)?;
     let pair = PolicyPair { old: old.policies, new: new.policies, old_schema };
     let mut solver = solver.start()?;
-    let differences = pair.compare(&mut solver).map_err(CliError::message)?;
+    let differences = pair.compare(&mut solver).map_err(|error| CliError::message(error.to_string()))?;
     let result = DiffReport {
         schema: pair.new.schema(),
         gone: pair.removed_environments(),

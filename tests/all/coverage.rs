@@ -1,4 +1,4 @@
-//! `test --coverage`: which clauses a run of cases decided; `test --watch`.
+//! `test --coverage`: the outcomes of policies and clauses in a run of cases; `test --watch`.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
@@ -12,8 +12,8 @@ action view appliesTo { principal: User, resource: Doc, context: { a: Bool, b: B
 const ENTITIES: &str = r#"[{ "uid": { "type": "User", "id": "u" }, "attrs": {}, "parents": [] },
 { "uid": { "type": "Doc", "id": "d" }, "attrs": {}, "parents": [] }]"#;
 
-/// A policy with these conditions, and a case for each of these contexts: the names of what is true
-/// or 1 in it. All cases expect a denial.
+/// A policy with these conditions, and a case for each of these contexts: the attributes named in it are true
+/// or 1. All cases expect a denial.
 fn tiny(conditions: &str, contexts: &[&str]) -> Content {
     Content::of(&[
         ("policies/schema.cedarschema", SCHEMA),
@@ -48,8 +48,8 @@ fn lcov(content: &Content) -> String {
     content.read("lcov.info")
 }
 
-/// The clauses of the conditions, in the order of the text, came out true and false so often: `2/1`;
-/// `-` for one that was never evaluated, and one number for a literal.
+/// How often each clause, in the order of the text, was true and false: `2/1`; `-` if it was never evaluated,
+/// and one number for a literal.
 #[track_caller]
 fn check(conditions: &str, contexts: &[&str], expected: &str) {
     let lcov = lcov(&tiny(conditions, contexts));
@@ -112,7 +112,7 @@ fn literals_have_one_outcome() {
     check("when { context.a || false }", &["a", ""], "1/1 1");
 }
 
-/// What people see, line by line without the pictures.
+/// The text output contains these parts.
 #[track_caller]
 fn check_text(conditions: &str, contexts: &[&str], expected: &[&str]) {
     let output = tiny(conditions, contexts).mandate("test", &["--coverage"]);
@@ -142,7 +142,7 @@ fn the_text_marks_what_is_open() {
     check_text(other, &["a", ""], &["✓ p: met 1", "⚠ q, line 4: no case asks about it", "75.0 %"]);
 }
 
-/// Cases that cannot be asked, and principals that do not exist, reach no policy.
+/// A question about a principal that does not exist reaches no policy.
 #[test]
 fn nobody_unknown_covers_anything() {
     let content = tiny("when { context.a }", &["a"]);
@@ -185,7 +185,7 @@ fn the_pack_is_covered() {
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
 }
 
-/// A process that watches, ended when dropped, and what it has said so far.
+/// A process with `--watch`, which ends when dropped, and its output so far.
 struct Watching {
     process: Child,
     said: Arc<Mutex<String>>,
@@ -210,7 +210,7 @@ impl Watching {
         Self { process, said }
     }
 
-    /// Waits until this was said, and that it watches again, and forgets all that was said so far.
+    /// Waits until the output has this text and the process watches again, then clears the output.
     #[track_caller]
     fn says(&self, what: &str) {
         until(what, || {

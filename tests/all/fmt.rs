@@ -1,4 +1,4 @@
-//! `fmt`: policy files in standard form, and nothing lost on the way.
+//! `fmt`: policy files are formatted, and no policy and no comment is lost.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -6,7 +6,7 @@ use std::process::Output;
 
 use crate::support::Content;
 
-/// Runs `mandate fmt` on a file with this text; its end, what it printed, and the text afterwards.
+/// Runs `mandate fmt` on a file with this text: the exit code, the output, and the text afterwards.
 fn run(text: &str, args: &[&str]) -> (Option<i32>, String, String) {
     let content = Content::of_pack();
     content.write("a.cedar", text);
@@ -19,7 +19,7 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Formats to this, which is formatted already.
+/// The text is formatted to this, and formatting it again changes nothing.
 #[track_caller]
 fn check(text: &str, formatted: &str) {
     let (code, printed, after) = run(text, &[]);
@@ -28,7 +28,7 @@ fn check(text: &str, formatted: &str) {
     assert_eq!((code, again.as_str()), (Some(0), formatted), "{printed}");
 }
 
-/// Is refused for this reason, and stays as it is.
+/// The file is refused with this message and does not change.
 #[track_caller]
 fn check_refused(text: &str, says: &str) {
     let (code, printed, after) = run(text, &[]);

@@ -1,4 +1,4 @@
-//! The gate before new policies: what breaks a claim never serves, and nobody waits for a proof.
+//! `serve --guardrails`: policies that break a claim never serve, and requests do not wait for a proof.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use crate::support::{Content, Sidecar, question, register, solver, until};
 
 const REGISTRATION: &str = "policies/registration.cedar";
 
-/// Breaks `no-consent-no-registration`.
+/// Without this condition, the policies break `no-consent-no-registration`.
 const NEEDED: &str = "  resource in principal &&\n  (";
 
 fn relecloud() -> Value {
@@ -26,13 +26,13 @@ fn outcome(sidecar: &Sidecar) -> Value {
     sidecar.status()["policies"]["last_reload"]["outcome"].clone()
 }
 
-/// What a start that fails says.
+/// Starts a process that is expected to fail, and waits for its output.
 fn start(content: &Content, args: &[&str]) -> Output {
     let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     content.command("serve").args(ports).args(args).output().unwrap()
 }
 
-/// A solver that waits as long as a file is there.
+/// A solver that waits while a file exists.
 fn held_solver(content: &Content) -> String {
     let path = content.path("solver");
     let hold = content.path("hold");
@@ -127,7 +127,7 @@ fn an_edit_that_keeps_every_promise_serves() {
     assert_eq!(status["guardrails"]["proof"]["policies"], status["policies"]["digest"]);
 }
 
-/// A claim more is an edit like any other.
+/// A new claim is an edit like any other.
 #[test]
 fn guardrails_are_edited_like_policies() {
     let Some((content, sidecar)) = guarded() else { return };
@@ -166,7 +166,7 @@ fn a_proof_holds_up_no_revoked_consent() {
     assert_eq!(sidecar.status()["guardrails"]["proving"], false);
 }
 
-/// What was refused before stays so in the status, until there is a verdict on what came after.
+/// The status shows the last refused edit until the result for the next edit is known.
 #[test]
 fn nothing_is_said_before_the_verdict() {
     let Some((content, sidecar)) = guarded() else { return };
@@ -183,7 +183,7 @@ fn nothing_is_said_before_the_verdict() {
     until("the next serves", || outcome(&sidecar) == "accepted");
 }
 
-/// An edit that was refused before takes the place of a better one that waits for its proof.
+/// An edit that was refused before replaces a valid one that waits for its proof.
 #[test]
 fn what_comes_back_refused_stays_refused() {
     let Some((content, sidecar)) = guarded() else { return };
@@ -212,7 +212,7 @@ fn what_comes_back_refused_stays_refused() {
     assert_ne!(sidecar.revision(), before, "the entities changed");
 }
 
-/// Promises do not go away by a folder that is missing.
+/// A missing folder does not remove the guardrails.
 #[test]
 fn guardrails_are_not_lost_in_silence() {
     let Some((content, sidecar)) = guarded() else { return };
@@ -227,7 +227,7 @@ fn guardrails_are_not_lost_in_silence() {
     assert_eq!(claims, 1, "but policies still must not fail");
 }
 
-/// What a solver did not know it is asked again.
+/// If the solver failed, the same edit is proven again.
 #[test]
 fn a_solver_that_failed_is_tried_again() {
     let Some((content, sidecar)) = guarded() else { return };
@@ -241,7 +241,7 @@ fn a_solver_that_failed_is_tried_again() {
     until("the edit serves", || outcome(&sidecar) == "accepted");
 }
 
-/// Only the newest edit counts, whatever is being proven when it comes.
+/// Only the newest edit counts, even while another is being proven.
 #[test]
 fn a_newer_edit_takes_the_place_of_one_that_waits() {
     let Some((content, sidecar)) = guarded() else { return };
@@ -298,7 +298,7 @@ fn without_a_solver_guardrails_warn() {
     assert!(said.contains("guardrails cannot be enforced: there is no solver"), "{said}");
 }
 
-/// What `serve` does when it is told nothing of guardrails.
+/// The default of `--guardrails`.
 #[test]
 fn the_default_is_to_enforce_what_can_be_proven() {
     #[track_caller]
@@ -306,7 +306,7 @@ fn the_default_is_to_enforce_what_can_be_proven() {
         let content = Content::of_pack();
         let mut command = content.command("serve");
         command.env_remove("CVC5").args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        // Where there is no folder to look in, there is no solver.
+        // Without a folder on `PATH` there is no solver.
         match solver {
             Some(solver) => command.args(["--solver", solver]),
             None => command.env("PATH", "/no/such/folder"),
@@ -328,7 +328,7 @@ fn the_default_is_to_enforce_what_can_be_proven() {
     }
 }
 
-/// Who names a solver wants proofs, and is not to go without by a mistake.
+/// If a solver is configured, its absence is an error: the user wants proofs.
 #[test]
 fn a_solver_that_was_named_has_to_be_there() {
     for args in [["--solver", "/no/such/solver"], ["--solver-limit", "0s"]] {

@@ -15,7 +15,7 @@ entity Folder;
 action read, write appliesTo { principal: User, resource: Doc };
 ";
 
-/// What keeps every rule: both actions are permitted on a condition.
+/// Policies without findings: both actions are permitted under a condition.
 const BASE: &str = "\
 @id(\"reads\") @reason(\"r\") permit (principal, action == Action::\"read\", resource) when { principal.active };
 @id(\"writes\") @reason(\"r\") permit (principal, action == Action::\"write\", resource) when { principal.active };
@@ -64,7 +64,7 @@ fn check(policies: &str, schema: &str, expected: &[&str]) {
     }
 }
 
-/// Finds exactly this besides the base, with a solver: policies from line 3 on.
+/// These policies, from line 3 on after the base, have exactly these findings, with a solver.
 #[track_caller]
 fn check_more(more: &str, expected: &[&str]) {
     check(&format!("{BASE}{more}"), SCHEMA, expected);
@@ -92,12 +92,12 @@ fn policies_that_never_match() {
     for effect in ["permit", "forbid"] {
         check_more(&format!("@id(\"x\") @reason(\"r\") {effect} {impossible}"), &["never-matches a.cedar:3"]);
     }
-    // One that fails denies, so it has an effect.
+    // A forbid that errors denies, so it has an effect.
     check_more(
         "@id(\"x\") @reason(\"r\") forbid (principal, action, resource) when { principal.age + 1 > 9223372036854775807 };",
         &[],
     );
-    // Nor does it match what another action takes.
+    // No action applies to this type of principal.
     let unfit = "@id(\"x\") @reason(\"r\") permit (principal is Doc, action, resource) when { true };";
     check_more(unfit, &["never-matches a.cedar:3"]);
     check_written(unfit, &["never-matches a.cedar:3"]);
@@ -112,12 +112,12 @@ fn redundant_policies() {
     let nothing =
         "@id(\"x\") @reason(\"r\") forbid (principal, action, resource) unless { principal.active };";
     check_more(nothing, &["redundant a.cedar:3"]);
-    // What matters in one environment is not redundant.
+    // A policy that changes decisions in one environment is not redundant.
     let matters = "@id(\"x\") @reason(\"r\") permit (principal, action, resource) when { principal == resource.owner && (principal.active || action == Action::\"write\") };";
     check_more(matters, &[]);
 }
 
-/// What the scopes keep apart says nothing of each other; what they do not, does.
+/// Policies with disjoint scopes do not make each other redundant; others can.
 #[test]
 fn redundant_policies_by_their_scopes() {
     let of = |id: &str, principal: &str| {
@@ -131,7 +131,7 @@ fn redundant_policies_by_their_scopes() {
     check_more(&(of("x", "a") + all), &["redundant a.cedar:3"]);
 }
 
-/// Whoever removes both of two equal policies changes a decision, so each names the other.
+/// Removing both of two equal policies changes decisions, so each finding names the other policy.
 #[test]
 fn redundant_policies_name_each_other() {
     if !solver() {
@@ -191,7 +191,7 @@ fn what_there_is_no_need_to_accept() {
     let allows = |rules: &str| policy.replace("RULE", rules);
     check_more(&allows("redundant"), &["unneeded-allow a.cedar:3"]);
     check_more(&allows("shadowed,never-matches"), &["unneeded-allow a.cedar:3"; 2]);
-    // What nobody looked at may be needed.
+    // A rule that was not checked may need its `@allow`.
     check_written(&allows("redundant"), &[]);
     check_written(&allows("missing-id"), &["unneeded-allow a.cedar:3"]);
     for unknown in ["", "all", "redundant;", "unused-action", "unneeded-allow"] {
@@ -199,7 +199,7 @@ fn what_there_is_no_need_to_accept() {
     }
 }
 
-/// A schema beside the base's policies, and what of it is not used; no solver is needed.
+/// The base's policies with a larger schema have these findings; no solver is needed.
 #[track_caller]
 fn check_schema(more: &str, expected: &[&str]) {
     check_with(&["--solver", "/no/such"], BASE, &format!("{SCHEMA}{more}"), expected);
@@ -210,7 +210,7 @@ fn unused_entity_types() {
     check_schema("entity Spare;", &["unused-entity-type s.cedarschema:5"]);
     check_schema("entity Spare, Other;", &["unused-entity-type s.cedarschema:5"; 2]);
     check_schema("\n@doc(\"x\")\nentity Kind enum [\"a\"];", &["unused-entity-type s.cedarschema:7"]);
-    // What only an unused type has is not used either, nor what is only below a used one.
+    // A type that only an unused type refers to is unused, and so is one that is only a child of a used type.
     check_schema(
         "entity A = { b: B };\nentity B in [Folder];",
         &["unused-entity-type s.cedarschema:5", "unused-entity-type s.cedarschema:6"],
@@ -239,11 +239,11 @@ fn unused_actions() {
         "namespace N {\naction view appliesTo { principal: [User], resource: [Doc] };\n}",
         &["unused-action s.cedarschema:6"],
     );
-    // A group is there for its members.
+    // An action group is used if it has members.
     check_schema("action all;", &["unused-action s.cedarschema:5"]);
     let grouped = SCHEMA.replace("action read, write", "action all;\naction read, write in all");
     check_with(&["--solver", "/no/such"], BASE, &grouped, &[]);
-    // A forbid alone permits nothing.
+    // With only a forbid, an action is always denied.
     let forbid = "@id(\"x\") @reason(\"r\") forbid (principal, action == Action::\"share\", resource);";
     check_with(
         &["--solver", "/no/such"],
@@ -284,7 +284,7 @@ fn without_a_solver() {
     assert!(shown.ends_with("0 errors, 1 warning\n"), "{shown}");
 }
 
-/// A program in place of the solver, that knows nothing.
+/// The solver is a program that always answers `unknown`.
 #[test]
 fn what_the_solver_does_not_know() {
     let content = content(BASE, SCHEMA);
@@ -299,7 +299,10 @@ fn what_the_solver_does_not_know() {
     assert_eq!(places(&found)[..3], expected);
     assert_eq!(found.len(), 6);
     for finding in found {
-        assert!(finding["message"].as_str().unwrap().starts_with("nobody knows whether `"), "{finding}");
+        assert!(
+            finding["message"].as_str().unwrap().starts_with("could not determine whether `"),
+            "{finding}"
+        );
     }
 }
 
@@ -315,7 +318,7 @@ fn findings_as_data() {
         "line": 3,
         "column": 1,
         "message": "`x` has no `@reason`",
-        "help": "say in a sentence what it takes, or why not: gateways show it to whoever is denied",
+        "help": "write in one sentence what the policy requires: gateways show it when they deny a request",
     }]);
     assert_eq!(Value::from(findings(&output)), expected);
 
@@ -329,7 +332,7 @@ fn findings_as_data() {
     assert!(shown.contains("0 errors, 1 warning\n::warning file="), "{shown}");
 }
 
-/// What cannot be loaded cannot be linted; guardrails are read as `prove` reads them.
+/// Policies that do not load are not linted; guardrails are checked as in `prove`.
 #[test]
 fn broken_content() {
     let broken = content("permit (principal, action, resource) when { principal.nothing };", SCHEMA);

@@ -1,4 +1,4 @@
-//! Mutants: each wrong edit is noticed by a case or a claim, proven to change nothing, or shown.
+//! `test --mutate`: each mutant fails a case, breaks a claim, is proven equivalent, or is shown as survivor.
 
 use std::process::Output;
 
@@ -21,7 +21,7 @@ when { principal.admin && principal.level == Level::\"high\" }
 unless { !resource.public };
 ";
 
-/// Ada is an admin of the high level, Bob is none, Cy is one of the low level.
+/// Ada is an admin of level high, Bob is not an admin, Cy is an admin of level low.
 const ENTITIES: &str = r#"[
     {"uid": {"type": "User", "id": "ada"}, "attrs": {"admin": true, "level": {"__entity": {"type": "Level", "id": "high"}}}, "parents": []},
     {"uid": {"type": "User", "id": "bob"}, "attrs": {"admin": false, "level": {"__entity": {"type": "Level", "id": "high"}}}, "parents": []},
@@ -61,7 +61,7 @@ fn mutate(content: &Content, args: &[&str]) -> (Output, String) {
     (output, shown)
 }
 
-/// The lines of what survives.
+/// The survivors, as line, policy and operator.
 fn survivors(shown: &str) -> Vec<String> {
     let lines = shown.lines().filter_map(|line| line.strip_prefix("SURVIVED "));
     lines.map(|line| line.rsplit_once("view.cedar:").unwrap().1.to_owned()).collect()
@@ -86,7 +86,7 @@ fn a_suite_that_says_everything() {
     }
 }
 
-/// Each case that is taken away lets those mutants live that only it noticed.
+/// Without a case, the mutants that only this case notices survive.
 #[test]
 fn a_case_that_is_missing() {
     let without = |user: &str, doc: &str| -> Vec<_> {
@@ -102,7 +102,7 @@ fn a_case_that_is_missing() {
     check(POLICY, &without("ada", "closed"), &["8: view: drop a clause"]);
 }
 
-/// What changes no decision for any request is not counted, and does not have to be noticed.
+/// A mutant that changes no decision is not counted.
 #[test]
 fn what_changes_nothing() {
     let twice =
@@ -152,7 +152,7 @@ unless { !resource.public };";
     check(policy, &cases, &["2: view: drop a clause", "4: view: drop a clause"]);
 }
 
-/// What breaks a claim before anything is mutated notices nothing.
+/// If a claim is broken before the mutation, it cannot show which mutants break it.
 #[test]
 fn claims_have_to_hold_first() {
     if !solver() {

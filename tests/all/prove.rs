@@ -1,5 +1,5 @@
-//! Guardrails: each of the pack's claims holds, and each earns its place: the policies are broken once
-//! for every claim, and the counterexample is replayed by the engine.
+//! `prove`: each of the pack's claims is proven, and each is broken once by an edit of the policies, with a
+//! counterexample that the engine replays. What `serve` does with guardrails is tested in `gate.rs`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -34,7 +34,7 @@ fn claim(result: &Value, id: &str) -> Value {
 /// The pack with its policies edited.
 fn edited(edits: &[(&str, &str, &str)]) -> Content {
     let content = Content::of_pack();
-    // Routes would have to say what a changed schema asks for.
+    // The pack's routes would not fit a changed schema.
     std::fs::remove_file(content.path("policies/routes.toml")).unwrap();
     for (file, from, to) in edits {
         content.edit(&format!("policies/{file}"), from, to);
@@ -42,8 +42,8 @@ fn edited(edits: &[(&str, &str, &str)]) -> Content {
     content
 }
 
-/// Breaks a claim; its counterexample is decided the wrong way with these policies, and the right way
-/// with the pack's own.
+/// The edits break the claim. As a test case, its counterexample fails with the edited policies and passes
+/// with the pack's.
 #[track_caller]
 fn check(id: &str, edits: &[(&str, &str, &str)]) {
     if !solver() {
@@ -171,7 +171,7 @@ fn resellers_end_nothing() {
     check("resellers-end-nothing", &[(CONSENT, from, to)]);
 }
 
-/// Registering could only depend on delegated administration if a request said something of it.
+/// The schema is edited too: without the attribute in the context, no policy can depend on it.
 #[test]
 fn registering_needs_no_delegated_administration() {
     if !solver() {
@@ -209,11 +209,11 @@ fn never_errors() {
     let output = prove(&content, &[]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
-    assert!(shown.contains("On this request a policy fails, partner-views-customer ("), "{shown}");
+    assert!(shown.contains("On this request a policy errors: partner-views-customer ("), "{shown}");
     assert!(shown.contains("overflow"), "{shown}");
 }
 
-/// Guardrails fail as well, and one that fails would claim less than it says.
+/// Guardrails can error too, and one that errors covers less than it says.
 #[test]
 fn guardrails_never_fail() {
     if !solver() {
@@ -227,10 +227,10 @@ fn guardrails_never_fail() {
     let output = prove(&content, &[]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
-    assert!(shown.contains("On this request a policy fails, suspended-partners-do-nothing ("), "{shown}");
+    assert!(shown.contains("On this request a policy errors: suspended-partners-do-nothing ("), "{shown}");
 }
 
-/// An attribute that is read with others, all at once, may matter though nobody names it.
+/// A policy that reads the whole record or context may depend on an attribute that it does not name.
 #[test]
 fn independence_of_what_is_read_as_a_whole() {
     let schema = |context: &str| {
@@ -241,7 +241,7 @@ fn independence_of_what_is_read_as_a_whole() {
         prove(&edited(&[&[(*file, *from, to.as_str())], policies].concat()), &["--format", "json"])
     };
     let nested = claim(&schema("{ channel: Channel, consent: { delegatedAdministration: Bool } }"), &[]);
-    assert!(text(&nested.stderr).contains("which stands in a record"), "{nested:?}");
+    assert!(text(&nested.stderr).contains("which is also a field of a record"), "{nested:?}");
     if solver() {
         let whole = "  principal.active && context == context &&\n";
         let own = schema("{ channel: Channel, delegatedAdministration: Bool }");
@@ -252,7 +252,7 @@ fn independence_of_what_is_read_as_a_whole() {
     }
 }
 
-/// A guardrail that is wrong, and what is said of it.
+/// This guardrail is refused with these messages.
 #[track_caller]
 fn check_refused(guardrail: &str, says: &[&str]) {
     let content = Content::of_pack();
@@ -273,11 +273,14 @@ fn broken_guardrails_are_explained() {
     );
     check_refused(
         "@id(\"x\") @claim(\"always\") @because(\"y\") permit (principal, action, resource);",
-        &["`x` claims `always`", "`never`, `ceiling`, `floor`, `independent`"],
+        &[
+            "`always` is not a valid `@claim` for `x`",
+            "expected one of `never`, `ceiling`, `floor`, `independent`",
+        ],
     );
     check_refused(
         "@id(\"x\") @claim(\"never\") @because(\"y\") permit (principal, action, resource);",
-        &["the claim `x` is `never`, so it is written as a `forbid`"],
+        &["the claim `x` is `never`, so it has to be a `forbid`"],
     );
     check_refused(
         "@id(\"x\") @claim(\"independent\") @because(\"y\") permit (principal, action, resource);",
@@ -285,11 +288,11 @@ fn broken_guardrails_are_explained() {
     );
     check_refused(
         "@id(\"x\") @claim(\"independent\") @attribute(\"roles\") @because(\"y\") permit (principal, action, resource);",
-        &["not always a boolean"],
+        &["which is not a required `Bool` everywhere"],
     );
     check_refused(
         "@id(\"x\") @claim(\"independent\") @attribute(\"nothing\") @because(\"y\") permit (principal, action, resource);",
-        &["which nothing in the schema has"],
+        &["which is no attribute in the schema"],
     );
     check_refused(
         "@id(\"never-errors\") @claim(\"never\") @because(\"y\") forbid (principal, action, resource);",
@@ -305,7 +308,7 @@ fn broken_guardrails_are_explained() {
     );
 }
 
-/// A claim that no request could break says nothing, which is not the same as holding.
+/// A claim that no request can break says nothing, so it is not proven.
 #[test]
 fn empty_claims_are_not_proven() {
     if !solver() {
@@ -333,7 +336,7 @@ fn a_solver_that_is_not_there() {
     assert!(said.contains("there is no solver `/no/such/solver`: install cvc5"), "{said}");
 }
 
-/// A small world of its own: a schema, policies and claims, and what is said of each claim.
+/// Proves claims on a schema and policies other than the pack's, and checks the result of each.
 #[track_caller]
 fn check_claims(schema: &str, policies: &str, claims: &str, results: &[(&str, &str, &str)]) {
     if !solver() {
@@ -353,7 +356,7 @@ fn check_claims(schema: &str, policies: &str, claims: &str, results: &[(&str, &s
     }
 }
 
-/// A forbid that fails denies, and a claim that fails claims less than it says.
+/// A forbid that errors denies, and a claim that errors covers less than it says.
 #[test]
 fn no_proof_rests_on_what_may_fail() {
     let schema = "entity U = { n: Long }; entity D; action a appliesTo { principal: U, resource: D };";
@@ -364,18 +367,18 @@ fn no_proof_rests_on_what_may_fail() {
         schema,
         policies,
         floor,
-        &[("never-errors", "broken", "U::u"), ("floor", "unknown", "`f` may fail")],
+        &[("never-errors", "broken", "U::u"), ("floor", "unknown", "`f` may error")],
     );
     let permit = "@id(\"p\") permit(principal, action, resource) when { principal.n == 9223372036854775807 || principal.n < 2 };";
     let ceiling = "@id(\"ceiling\") @claim(\"ceiling\") @because(\"x\") permit(principal, action, resource) when { principal.n + 1 < 6 };";
-    check_claims(schema, permit, ceiling, &[("ceiling", "unknown", "`ceiling` may fail")]);
+    check_claims(schema, permit, ceiling, &[("ceiling", "unknown", "`ceiling` may error")]);
     let never = "@id(\"never\") @claim(\"never\") @because(\"x\") forbid(principal, action, resource) when { principal.n < 0 };";
     let fails =
         "@id(\"p\") permit(principal, action, resource) when { principal.n > 0 && principal.n + 1 > 1 };";
     check_claims(schema, fails, never, &[("never-errors", "broken", "overflow"), ("never", "proven", "")]);
 }
 
-/// Patterns with several wildcards, dates, and lines in the sentence of a claim.
+/// Patterns with several wildcards, dates, and a `@because` of several lines.
 #[test]
 fn values_of_every_kind() {
     let schema =
@@ -392,7 +395,7 @@ fn values_of_every_kind() {
     );
 }
 
-/// An independence that no request is about, and one with the name of a policy.
+/// An `independent` claim that no request matches, and one with the id of a policy.
 #[test]
 fn independence_has_to_be_about_something() {
     let schema =
@@ -411,7 +414,7 @@ fn independence_has_to_be_about_something() {
     check_claims(schema, &same, claims, &[("p", "proven", "")]);
 }
 
-/// Actions of one name in two namespaces are named in full, so that the case can be asked.
+/// Actions with the same name in two namespaces are written in full, so that the test case is valid.
 #[test]
 fn actions_of_one_name() {
     if !solver() {
@@ -438,7 +441,7 @@ fn actions_of_one_name() {
     assert!(text(&output.stdout).contains("+ permit by p"), "{output:?}\n{}", text(&suite.stdout));
 }
 
-/// A claim among the policies would grant what it was to bound.
+/// A claim among the policies would permit what it is meant to limit.
 #[test]
 fn claims_are_no_policies() {
     let content = Content::of_pack();
@@ -451,7 +454,7 @@ fn claims_are_no_policies() {
     assert!(said.contains("`c` is a claim, and stands among the policies"), "{said}");
 }
 
-/// The configuration file says where the solver is, to every verb that needs it.
+/// Every command that needs the solver reads its path from the configuration file.
 #[test]
 fn the_configuration_file_names_the_solver() {
     let content = Content::of_pack();
@@ -480,10 +483,10 @@ fn with_solver(script: &str) -> Output {
     prove(&content, &["--solver", path.to_str().unwrap(), "--solver-limit", "100ms", "--format", "json"])
 }
 
-/// In doubt, nothing is proven: a solver that does not know, that ends, or that says anything else.
+/// In doubt, nothing is proven: the solver does not know, ends, or writes an invalid answer.
 #[test]
 fn what_the_solver_does_not_know_is_not_proven() {
-    // What it is asked first is whether it is a solver.
+    // The first two questions check that the program is a solver.
     let answers = |answer: &str| {
         format!(
             "[ -e \"$0.dead\" ] && exit 3; n=0

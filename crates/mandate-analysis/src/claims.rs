@@ -1,72 +1,97 @@
-//! Guardrails: claims about policies, written as policies. Each says what no edit may break, and why;
-//! none is ever evaluated for a request.
+//! Guardrails: claims about policies, written as policies. A claim says what no edit may break, and why; it
+//! is never evaluated for a request. Here claims are read and checked against the schema; `claim_kind` has
+//! the table of their kinds, and `prove` proves them.
 
 use std::sync::Arc;
 
-use cedar_policy::{Effect, Policy, PolicyId};
+use cedar_policy::{Policy, PolicyId};
 use smol_str::SmolStr;
 
+pub use crate::claim_kind::{ClaimKind, NEVER_ERRORS, WrittenKind};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use mandate_core::policies::{EnvironmentKey, Policies, PolicyInfo};
 use mandate_core::schema::{Schema, Type};
-
-/// The id of the claim that holds for all policies without being written.
-pub const NEVER_ERRORS: &str = "never-errors";
 
 /// A promise about all requests and all entities.
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub id: SmolStr,
     pub kind: ClaimKind,
-    /// Why it has to hold, in a sentence for people.
+    /// Why the claim has to hold, in a sentence for people.
     pub because: SmolStr,
     pub span: Option<SourceSpan>,
 }
 
-/// What a claim says about the requests that it matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClaimKind {
-    /// None is ever permitted.
-    Never,
-    /// Of those in its scope, none beyond its conditions is permitted.
-    Ceiling,
-    /// All are always permitted.
-    Floor,
-    /// Decisions on them do not depend on this attribute.
-    Independent { attribute: SmolStr },
-    /// No policy, and no guardrail, ever fails.
-    NeverErrors,
-}
-
-impl ClaimKind {
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Never => "never",
-            Self::Ceiling => "ceiling",
-            Self::Floor => "floor",
-            Self::Independent { .. } => "independent",
-            Self::NeverErrors => "never-errors",
-        }
-    }
-}
-
-/// A set of claims, validated against the schema.
+/// A set of claims that fit the schema.
 #[derive(Debug)]
 pub struct Guardrails {
     claims: Vec<Arc<Claim>>,
     policies: Option<Policies>,
 }
 
+/// What is wrong with a claim, other than that it does not parse as a policy.
+#[derive(Debug, thiserror::Error)]
+enum ClaimError<'a> {
+    #[error("a claim has no `@id`")]
+    MissingId,
+    #[error("`{NEVER_ERRORS}` is the id of a claim that holds without being written")]
+    ReservedId,
+    #[error("the claim `{0}` has no `@because`")]
+    MissingBecause(&'a str),
+    #[error("`{0}` has no `@claim`")]
+    MissingKind(&'a str),
+    #[error("`{kind}` is not a valid `@claim` for `{id}`")]
+    UnknownKind { id: &'a str, kind: &'a str },
+    #[error("the claim `{id}` is `{}`, so it has to be a `{}`", .kind.name(), .kind.effect())]
+    Effect { id: &'a str, kind: WrittenKind },
+    #[error("the claim `{0}` has no `@attribute`")]
+    MissingAttribute(&'a str),
+    #[error("the claim `{id}` is about `{attribute}`, which is also a field of a record")]
+    NestedAttribute { id: &'a str, attribute: &'a str },
+    #[error("the claim `{id}` is about `{attribute}`, which is no attribute in the schema")]
+    UnknownAttribute { id: &'a str, attribute: &'a str },
+    #[error("the claim `{id}` is about `{attribute}`, which is not a required `Bool` everywhere")]
+    AttributeType { id: &'a str, attribute: &'a str },
+}
+
+impl ClaimError<'_> {
+    fn help(&self) -> String {
+        let fixed = match self {
+            Self::MissingId => "add an `@id`: messages name the claim by it",
+            Self::ReservedId => "give this claim another `@id`",
+            Self::MissingBecause(_) => {
+                "write in one sentence why the claim has to hold: people read it when they break the claim"
+            }
+            Self::MissingKind(_) | Self::UnknownKind { .. } => {
+                let names: Vec<String> =
+                    WrittenKind::ALL.iter().map(|kind| format!("`{}`", kind.name())).collect();
+                return format!("expected one of {}", names.join(", "));
+            }
+            Self::Effect { kind, .. } => {
+                return format!("a `{}` claim promises that {}", kind.name(), kind.promise());
+            }
+            Self::MissingAttribute(_) => "name the attribute that decisions must not depend on",
+            Self::NestedAttribute { .. } => {
+                "policies can read a record as a whole, so `independent` takes only attributes of entities and of the context"
+            }
+            Self::UnknownAttribute { .. } => "correct `@attribute`",
+            Self::AttributeType { .. } => "`independent` takes only required attributes of type `Bool`",
+        };
+        fixed.to_owned()
+    }
+}
+
 impl Guardrails {
-    /// Reads the files of a guardrail folder; without any, policies still must not fail.
+    /// Reads the files of a guardrail folder. Without files, there is still the claim that no policy errors.
     ///
     /// # Errors
-    /// Everything that is wrong with the files as policies, and with the claims that they make.
+    /// Everything that is wrong with the files as policies and as claims.
     pub fn parse(files: &[Arc<SourceText>], schema: &Arc<Schema>) -> Result<Self, Diagnostics> {
         let never_errors = Claim {
             id: NEVER_ERRORS.into(),
             kind: ClaimKind::NeverErrors,
-            because: "A policy that fails is skipped or denies, whatever it was to say.".into(),
+            because: "A permit that errors is skipped, and a forbid that errors denies, whatever they say."
+                .into(),
             span: None,
         };
         let mut guardrails = Self { claims: vec![Arc::new(never_errors)], policies: None };
@@ -86,7 +111,7 @@ impl Guardrails {
         diagnostics.into_result().map(|_| guardrails)
     }
 
-    /// All claims, by id, after the one that holds without being written.
+    /// All claims: first `never-errors`, then the written ones by id.
     pub fn claims(&self) -> &[Arc<Claim>] {
         &self.claims
     }
@@ -96,7 +121,7 @@ impl Guardrails {
         self.policies.as_ref()
     }
 
-    /// A claim as the policy that it is written as, if its scope takes requests of this environment.
+    /// The claim as the policy that it is written as, if its scope matches requests of this environment.
     pub fn policy(&self, claim: &Claim, environment: EnvironmentKey) -> Option<&Policy> {
         let policies = self.policies.as_ref()?;
         let mut fitting = policies.candidates(environment)?.all();
@@ -107,22 +132,22 @@ impl Guardrails {
 
 fn claim(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Claim, Diagnostics> {
     let mut diagnostics = Diagnostics::default();
-    let mut diagnostic = |message: String, help: &str| {
-        diagnostics.push(Diagnostic::error(message).help(help).at(info.span.clone()));
+    let mut report = |error: ClaimError<'_>| {
+        let diagnostic = Diagnostic::error(error.to_string()).help(error.help());
+        diagnostics.push(diagnostic.at(info.span.clone()));
     };
     let annotation = |name| policy.annotation(name).filter(|text| !text.trim().is_empty());
     if annotation("id").is_none() {
-        diagnostic("a claim has no `@id`".to_owned(), "give it one: people know a claim by it");
+        report(ClaimError::MissingId);
     }
     if info.id == NEVER_ERRORS {
-        diagnostic(format!("`{NEVER_ERRORS}` holds without being written"), "give this claim another `@id`");
+        report(ClaimError::ReservedId);
     }
     let because = annotation("because");
     if because.is_none() {
-        let help = "say in a sentence why it has to hold: whoever breaks it reads that";
-        diagnostic(format!("the claim `{}` has no `@because`", info.id), help);
+        report(ClaimError::MissingBecause(&info.id));
     }
-    let kind = kind(info, policy, schema).map_err(|(message, help)| diagnostic(message, &help)).ok();
+    let kind = kind(info, policy, schema).map_err(report).ok();
     match (kind, because) {
         (Some(kind), Some(because)) if !diagnostics.has_errors() => {
             Ok(Claim { id: info.id.clone(), kind, because: because.into(), span: info.span.clone() })
@@ -131,55 +156,42 @@ fn claim(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<Claim, D
     }
 }
 
-fn kind(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<ClaimKind, (String, String)> {
-    let forms = "one of `never`, `ceiling`, `floor`, `independent`";
-    let kind = match policy.annotation("claim") {
-        Some("never") => ClaimKind::Never,
-        Some("ceiling") => ClaimKind::Ceiling,
-        Some("floor") => ClaimKind::Floor,
-        Some("independent") => ClaimKind::Independent { attribute: attribute(info, policy, schema)? },
-        Some(other) => {
-            return Err((format!("`{}` claims `{other}`", info.id), format!("`@claim` is {forms}")));
-        }
-        None => return Err((format!("`{}` has no `@claim`", info.id), format!("add it: it is {forms}"))),
+fn kind<'a>(info: &'a PolicyInfo, policy: &'a Policy, schema: &Schema) -> Result<ClaimKind, ClaimError<'a>> {
+    let id = info.id.as_str();
+    let name = policy.annotation("claim").ok_or(ClaimError::MissingKind(id))?;
+    let written = WrittenKind::ALL.into_iter().find(|kind| kind.name() == name);
+    let written = written.ok_or(ClaimError::UnknownKind { id, kind: name })?;
+    let kind = match written {
+        WrittenKind::Never => ClaimKind::Never,
+        WrittenKind::Ceiling => ClaimKind::Ceiling,
+        WrittenKind::Floor => ClaimKind::Floor,
+        WrittenKind::Independent => ClaimKind::Independent { attribute: attribute(id, policy, schema)? },
     };
-    let wanted = if kind == ClaimKind::Never { Effect::Forbid } else { Effect::Permit };
-    if policy.effect() != wanted {
-        let message =
-            format!("the claim `{}` is `{}`, so it is written as a `{wanted}`", info.id, kind.name());
-        return Err((message, "a claim reads as what it promises".to_owned()));
-    }
-    Ok(kind)
+    if policy.effect() == written.effect() { Ok(kind) } else { Err(ClaimError::Effect { id, kind: written }) }
 }
 
-/// The attribute that decisions must not depend on: of whatever has it, it is a boolean that is always
-/// there, or else putting `true` and `false` in its place would not be all there is to try.
-fn attribute(info: &PolicyInfo, policy: &Policy, schema: &Schema) -> Result<SmolStr, (String, String)> {
-    let name = policy.annotation("attribute").unwrap_or_default();
-    if name.is_empty() {
-        let help = "name the attribute that decisions must not depend on".to_owned();
-        return Err((format!("the claim `{}` has no `@attribute`", info.id), help));
+/// The attribute that decisions must not depend on. Wherever it is declared it is a required `Bool`:
+/// otherwise `true` and `false` would not be all the values to try.
+fn attribute<'a>(id: &'a str, policy: &'a Policy, schema: &Schema) -> Result<SmolStr, ClaimError<'a>> {
+    let attribute = policy.annotation("attribute").unwrap_or_default();
+    if attribute.is_empty() {
+        return Err(ClaimError::MissingAttribute(id));
     }
-    let records = schema.entity_types().map(|(_, kind)| &kind.attributes);
+    let records = schema.entity_types().map(|(_, entity_type)| &entity_type.attributes);
     let records: Vec<_> = records.chain(schema.actions().map(|(_, action)| &action.context_type)).collect();
-    let found: Vec<_> = records.iter().filter_map(|record| record.get(name)).collect();
-    let tags = schema.entity_types().filter_map(|(_, kind)| kind.tag_type.as_ref());
+    let tags = schema.entity_types().filter_map(|(_, entity_type)| entity_type.tag_type.as_ref());
     let values = records.iter().flat_map(|record| record.iter().map(|(_, attribute)| &attribute.ty));
-    if values.chain(tags).any(|ty| has_nested_attribute(ty, name)) {
-        let message = format!("the claim `{}` is about `{name}`, which stands in a record", info.id);
-        let help =
-            "records are read as a whole as well; `independent` is for attributes of entities and contexts";
-        return Err((message, help.to_owned()));
+    if values.chain(tags).any(|ty| has_nested_attribute(ty, attribute)) {
+        return Err(ClaimError::NestedAttribute { id, attribute });
     }
+    let found: Vec<_> = records.iter().filter_map(|record| record.get(attribute)).collect();
     if found.is_empty() {
-        let message = format!("the claim `{}` is about `{name}`, which nothing in the schema has", info.id);
-        return Err((message, "correct `@attribute`".to_owned()));
+        return Err(ClaimError::UnknownAttribute { id, attribute });
     }
-    if found.iter().any(|attribute| attribute.ty != Type::Bool || !attribute.required) {
-        let message = format!("the claim `{}` is about `{name}`, which is not always a boolean", info.id);
-        return Err((message, "`independent` is for attributes of type `Bool` that are required".to_owned()));
+    if found.iter().any(|declared| declared.ty != Type::Bool || !declared.required) {
+        return Err(ClaimError::AttributeType { id, attribute });
     }
-    Ok(name.into())
+    Ok(attribute.into())
 }
 
 /// Whether a record in a value of this type has an attribute of this name.

@@ -1,4 +1,5 @@
-//! Which policies, and which clauses of their conditions, a run of cases decided.
+//! Coverage: which policies, and which clauses of their conditions, a run of test cases reached. It is
+//! printed by `src/cli/test/coverage.rs` and `lcov.rs`; clauses are split in `mandate_core::trace`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,31 +8,31 @@ use mandate_core::diagnostics::SourceSpan;
 use mandate_core::policies::{Policies, PolicyInfo};
 use mandate_core::trace::{Clause, PolicyTrace, TruthValues};
 
-/// What the cases so far decided, and what they could have.
+/// What the cases reached so far, and what they can reach.
 pub struct Coverage {
-    /// By their place: file, then offset in it.
+    /// By file, then by offset in the file.
     policies: BTreeMap<(String, usize), PolicyCoverage>,
 }
 
-/// How often a policy was asked, and what it came to.
+/// How often a policy was evaluated, and with which results.
 #[derive(Debug)]
 pub struct PolicyCoverage {
     pub info: Arc<PolicyInfo>,
     pub span: SourceSpan,
-    /// How often its scope took a request.
+    /// How often its scope matched a request.
     pub scope_matches: u64,
     pub counts: TruthCounts,
     pub clauses: Vec<ClauseCoverage>,
 }
 
-/// How often a clause was evaluated, and how it came out.
+/// How often a clause was evaluated, and with which results.
 #[derive(Debug)]
 pub struct ClauseCoverage {
     pub clause: Clause,
     pub counts: TruthCounts,
 }
 
-/// How often something came out which way.
+/// How often a policy or clause was true, false, or an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TruthCounts {
     pub yes: u64,
@@ -39,18 +40,18 @@ pub struct TruthCounts {
     pub failed: u64,
 }
 
-/// How much there is to see, and how much of it was seen.
+/// How much can be covered, and how much is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     pub policies: usize,
     pub policies_satisfied: usize,
-    /// The outcomes that clauses can have: two each, of a literal one.
+    /// The outcomes that clauses can have: two each, one for a literal.
     pub outcomes: usize,
     pub outcomes_seen: usize,
 }
 
 impl Coverage {
-    /// Everything there is to see, and nothing seen yet.
+    /// All policies and clauses, none of them reached yet.
     pub fn of(policies: &Policies) -> Self {
         let covered = policies.infos().into_iter().filter_map(|info| {
             let span = info.span.clone()?;
@@ -70,7 +71,7 @@ impl Coverage {
         Self { policies: covered.collect() }
     }
 
-    /// Counts what one case decided.
+    /// Adds what one case reached.
     pub fn add(&mut self, traces: &[PolicyTrace]) {
         for trace in traces {
             let span = trace.policy.span.as_ref().map(key);
@@ -87,7 +88,7 @@ impl Coverage {
         }
     }
 
-    /// All policies, in the order of the files and of the text.
+    /// All policies, in the order of the files and of their text.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyCoverage> {
         self.policies.values()
     }
@@ -110,7 +111,7 @@ fn key(span: &SourceSpan) -> (String, usize) {
 }
 
 impl PolicyCoverage {
-    /// How many outcomes its clauses can have, and how many of them were seen.
+    /// The number of outcomes that its clauses can have, and the number that were seen.
     pub fn outcomes(&self) -> (usize, usize) {
         let sum = |(all, seen), clause: &ClauseCoverage| {
             let of =
@@ -120,7 +121,7 @@ impl PolicyCoverage {
         self.clauses.iter().fold((0, 0), sum)
     }
 
-    /// Whether it was met, and its clauses came out each way they can.
+    /// Whether the policy was satisfied, and all outcomes of its clauses were seen.
     pub fn is_complete(&self) -> bool {
         let (all, seen) = self.outcomes();
         self.counts.yes > 0 && all == seen
@@ -128,7 +129,7 @@ impl PolicyCoverage {
 }
 
 impl ClauseCoverage {
-    /// The outcomes that it can have and never had.
+    /// The possible outcomes that were never seen.
     pub fn unseen(&self) -> TruthValues {
         let TruthValues { includes_true: yes, includes_false: no } = self.clause.possible;
         TruthValues { includes_true: yes && self.counts.yes == 0, includes_false: no && self.counts.no == 0 }
@@ -151,8 +152,7 @@ impl TruthCounts {
 }
 
 impl Totals {
-    /// How much of what there is to see was seen: of policies that can be met, and outcomes of
-    /// clauses. All, where there is nothing to see.
+    /// The covered share of policies and outcomes together, in percent; 100 if there are none.
     pub fn percent(&self) -> f64 {
         let (all, seen) = (self.policies + self.outcomes, self.policies_satisfied + self.outcomes_seen);
         let float = |n| f64::from(u32::try_from(n).unwrap_or(u32::MAX));

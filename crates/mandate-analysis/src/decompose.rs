@@ -1,27 +1,28 @@
-//! Statements about many policies as questions about few: what the solver can say of dozens at once, it
-//! cannot say of thousands. More permits only permit more, and more forbids only forbid more, so a part
-//! of the policies is often enough to know.
+//! Splits one statement about thousands of policies into questions about few: the solver can answer about
+//! dozens at once. Permits only add and forbids only remove, so a part of the policies often decides the
+//! question. Small sets are asked about as a whole. Used by `prove`.
 
 use cedar_policy::{Effect, Policy, PrincipalConstraint, ResourceConstraint};
 use cedar_policy_symcc::{CompiledPolicySet, Env, disjoint_asserts, implies_asserts};
 
-use super::solver::{Solver, SolverAnswer};
-use super::symbolic::{RequestEnvironment, compile, conditions, with_effect_and_conditions};
+use crate::error::AnalysisError;
+use crate::solver::{Solver, SolverAnswer};
+use crate::symbolic::{RequestEnvironment, compile, conditions, with_effect_and_conditions};
 use mandate_core::schema::Schema;
 
-/// So many policies are one question.
+/// Up to this many policies are asked about in one question.
 const MAX_POLICIES_AT_ONCE: usize = 32;
 
-/// Of more, so many at a time are asked about.
+/// Larger sets are asked about in chunks of this many.
 const CHUNK_SIZE: usize = 16;
 
-/// The policies of one request environment, and whom to ask about them.
+/// The policies of one request environment, and the solver to ask.
 pub struct DecomposedQuery<'a> {
     pub policies: &'a [Policy],
     pub environment: &'a RequestEnvironment,
     pub schema: &'a Schema,
     pub solver: &'a mut Solver,
-    /// Whether a request that the solver found for a part of the policies is decided so by all of them.
+    /// Replays a counterexample of a part of the policies against all of them; false if it is spurious.
     pub is_genuine: &'a dyn Fn(&Env) -> bool,
 }
 
@@ -29,8 +30,8 @@ impl DecomposedQuery<'_> {
     /// Whether no request that the bound matches is permitted.
     ///
     /// # Errors
-    /// What cannot be analysed.
-    pub fn never_permits(&mut self, bound: &CompiledPolicySet) -> Result<SolverAnswer, String> {
+    /// The policies that cannot be analysed.
+    pub fn never_permits(&mut self, bound: &CompiledPolicySet) -> Result<SolverAnswer, AnalysisError> {
         if self.policies.len() <= MAX_POLICIES_AT_ONCE {
             return self.disjoint(self.policies, bound);
         }
@@ -49,14 +50,14 @@ impl DecomposedQuery<'_> {
         Ok(SolverAnswer::Holds)
     }
 
-    /// Whether one permit permits nothing that the bound matches: alone, or less what some of the forbids
-    /// forbid, or all of them.
+    /// Whether one permit permits nothing that the bound matches: alone, or with some of the forbids, or with
+    /// all of them.
     fn never_permitted_by(
         &mut self,
         permit: &Policy,
         forbids: &[Policy],
         bound: &CompiledPolicySet,
-    ) -> Result<SolverAnswer, String> {
+    ) -> Result<SolverAnswer, AnalysisError> {
         let with = |forbids: &[Policy]| [std::slice::from_ref(permit), forbids].concat();
         if matches!(self.disjoint(&with(&[]), bound)?, SolverAnswer::Holds) {
             return Ok(SolverAnswer::Holds);
@@ -74,8 +75,8 @@ impl DecomposedQuery<'_> {
     /// Whether every request that the bound matches is permitted.
     ///
     /// # Errors
-    /// What cannot be analysed.
-    pub fn always_permits(&mut self, bound: &CompiledPolicySet) -> Result<SolverAnswer, String> {
+    /// The policies that cannot be analysed.
+    pub fn always_permits(&mut self, bound: &CompiledPolicySet) -> Result<SolverAnswer, AnalysisError> {
         if self.policies.len() <= MAX_POLICIES_AT_ONCE {
             return self.implied(self.policies, bound);
         }
@@ -107,19 +108,27 @@ impl DecomposedQuery<'_> {
         self.policies.iter().cloned().partition(|policy| policy.effect() == Effect::Permit)
     }
 
-    fn disjoint(&mut self, policies: &[Policy], bound: &CompiledPolicySet) -> Result<SolverAnswer, String> {
+    fn disjoint(
+        &mut self,
+        policies: &[Policy],
+        bound: &CompiledPolicySet,
+    ) -> Result<SolverAnswer, AnalysisError> {
         let policies = compile(policies, self.environment, self.schema)?;
         Ok(self.solver.check_valid(&disjoint_asserts(&policies, bound)))
     }
 
-    fn implied(&mut self, policies: &[Policy], bound: &CompiledPolicySet) -> Result<SolverAnswer, String> {
+    fn implied(
+        &mut self,
+        policies: &[Policy],
+        bound: &CompiledPolicySet,
+    ) -> Result<SolverAnswer, AnalysisError> {
         let policies = compile(policies, self.environment, self.schema)?;
         Ok(self.solver.check_valid(&implies_asserts(bound, &policies)))
     }
 }
 
-/// Forbids, as if they permitted: what they match can be asked about then.
-fn as_permits(forbids: &[Policy]) -> Result<Vec<Policy>, String> {
+/// The forbids as permits, to ask about the requests that they match.
+fn as_permits(forbids: &[Policy]) -> Result<Vec<Policy>, AnalysisError> {
     forbids
         .iter()
         .map(|forbid| with_effect_and_conditions(forbid, Effect::Permit, conditions(forbid)))

@@ -1,5 +1,6 @@
-//! What an edit of policies changes: for each request environment whether more is permitted, or less,
-//! for all requests and all entities, with an example of each.
+//! Compares two versions of policies: for each request environment, whether the newer permits more or less,
+//! for all requests and all entities, with an example of each. The results are printed by `src/cli/diff.rs`;
+//! examples are made in `counterexample`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,20 +8,21 @@ use std::sync::Arc;
 use cedar_policy::{Effect, Policy};
 use cedar_policy_symcc::{implies_asserts, never_errors_asserts};
 
-use super::counterexample::Witness;
-use super::solver::{Solver, SolverAnswer};
-use super::symbolic::{RequestEnvironment, compile, compile_policy, environments, policies_in};
+use crate::counterexample::Witness;
+use crate::error::AnalysisError;
+use crate::solver::{Solver, SolverAnswer};
+use crate::symbolic::{RequestEnvironment, compile, compile_policy, environments, policies_in};
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
 use mandate_core::policies::{EnvironmentKey, Policies};
 use mandate_core::schema::{ActionDef, ActionId, Schema};
 use mandate_core::snapshot::RequestConfig;
 
-/// Two sets of policies, both by the schema of the newer.
+/// Two versions of policies, both validated against the schema of the newer.
 pub struct PolicyPair {
     pub old: Arc<Policies>,
     pub new: Arc<Policies>,
-    /// The schema that the older were written for.
+    /// The schema of the older version.
     pub old_schema: Arc<Schema>,
 }
 
@@ -34,14 +36,14 @@ pub struct Difference {
     pub narrower: DiffResult,
 }
 
-/// Whether there is a request that is decided otherwise.
+/// Whether there is a request that the two versions decide differently.
 #[derive(Debug)]
 pub enum DiffResult {
-    /// There is none.
+    /// There is no such request.
     None,
-    /// Such as this.
+    /// One such request.
     Example(Box<Example>),
-    /// Nobody knows, and why.
+    /// Why the two versions could not be compared.
     Unknown(String),
 }
 
@@ -49,8 +51,8 @@ pub enum DiffResult {
 #[derive(Debug)]
 pub struct Example {
     pub witness: Witness,
-    /// The decisions of the older and the newer policies. `None` if the engine could not be brought to
-    /// decide so, most likely because the rules of loading rule such entities out.
+    /// The decisions of the older and the newer policies. `None` if no completion of the solver's model is
+    /// decided differently by the engine, most likely because the loading rules exclude such entities.
     pub decisions: Option<(Decision, Decision)>,
 }
 
@@ -63,7 +65,7 @@ impl Difference {
         [&self.wider, &self.narrower].into_iter().any(|found| matches!(found, DiffResult::Unknown(_)))
     }
 
-    /// The change in a word.
+    /// The change in one word.
     pub fn change_label(&self) -> &'static str {
         match (&self.wider, &self.narrower) {
             (DiffResult::Unknown(_), _) | (_, DiffResult::Unknown(_)) => "unknown",
@@ -76,14 +78,14 @@ impl Difference {
 }
 
 impl PolicyPair {
-    /// Request environments that the older schema had and the newer has not, in words.
+    /// The request environments that only the older schema has, as labels.
     pub fn removed_environments(&self) -> Vec<String> {
         let left = environment_labels(self.new.schema());
         environment_labels(&self.old_schema).into_iter().filter(|name| !left.contains(name)).collect()
     }
 
-    /// Actions that are in other groups than they were: the older policies, read by the newer schema, would
-    /// match what they did not.
+    /// The actions whose groups differ between the schemas. The older policies are validated against the
+    /// newer schema, so they would match requests that they did not match before.
     fn actions_with_changed_groups(&self) -> BTreeSet<ActionId> {
         let groups = |action: &ActionDef| -> BTreeSet<String> {
             action.self_and_groups.iter().map(|entity| entity.uid().to_string()).collect()
@@ -98,18 +100,17 @@ impl PolicyPair {
     /// Compares every request environment of the newer schema.
     ///
     /// # Errors
-    /// A defect of this program: the policies do not fit their schema.
-    pub fn compare(&self, solver: &mut Solver) -> Result<Vec<Difference>, String> {
+    /// A defect of this program: the policies, which are loaded already, cannot be loaded again.
+    pub fn compare(&self, solver: &mut Solver) -> Result<Vec<Difference>, AnalysisError> {
         let known = environment_labels(&self.old_schema);
         let regrouped = self.actions_with_changed_groups();
         let differences = environments(self.new.schema()).into_iter().map(|environment| {
-            // What could not be asked before was permitted to nobody.
+            // Requests of an environment that is new in the schema were always denied before.
             let asked = known.contains(&environment_label(environment.ids, self.new.schema()));
             let old = if asked { policies_in(&self.old, environment.ids) } else { Vec::new() };
             let new = policies_in(&self.new, environment.ids);
             let [wider, narrower] = if asked && regrouped.contains(&environment.ids.0) {
-                ["its action is in other groups by the newer schema"; 2]
-                    .map(|why| DiffResult::Unknown(why.to_owned()))
+                [(); 2].map(|()| DiffResult::Unknown(AnalysisError::ActionGroupsChanged.to_string()))
             } else {
                 self.compare_environment(&environment, &old, &new, solver)?
             };
@@ -125,7 +126,7 @@ impl PolicyPair {
         old: &[Policy],
         new: &[Policy],
         solver: &mut Solver,
-    ) -> Result<[DiffResult; 2], String> {
+    ) -> Result<[DiffResult; 2], AnalysisError> {
         if same_policies(old, new) {
             return Ok([DiffResult::None, DiffResult::None]);
         }
@@ -135,7 +136,7 @@ impl PolicyPair {
             .and_then(|()| Ok((compile(old, environment, schema)?, compile(new, environment, schema)?)));
         let (old_set, new_set) = match compiled {
             Ok(sets) => sets,
-            Err(why) => return Ok([DiffResult::Unknown(why.clone()), DiffResult::Unknown(why)]),
+            Err(why) => return Ok([(); 2].map(|()| DiffResult::Unknown(why.to_string()))),
         };
         let replay = Replay::new(self, old.is_empty())?;
         let wider = solver.check_valid(&implies_asserts(&new_set, &old_set));
@@ -144,42 +145,42 @@ impl PolicyPair {
     }
 }
 
-/// Ok if no forbid can fail: a comparison takes one that does for one that does not match, and the engine
-/// denies.
+/// Ok if no forbid can error. The solver takes a forbid that errors for one that does not match, but the
+/// engine denies.
 fn forbids_never_error<'p>(
     forbids: impl Iterator<Item = &'p Policy>,
     environment: &RequestEnvironment,
     schema: &Schema,
     solver: &mut Solver,
-) -> Result<(), String> {
+) -> Result<(), AnalysisError> {
     for forbid in forbids {
         let compiled = compile_policy(forbid, environment, schema)?;
         if !matches!(solver.check_valid(&never_errors_asserts(&compiled)), SolverAnswer::Holds) {
-            return Err(format!("`{}` may fail, and then denies", forbid.id()));
+            return Err(AnalysisError::ForbidMayError(forbid.id().clone()));
         }
     }
     Ok(())
 }
 
-/// What an answer says of a difference, with an example that the engine decides so, if there is one.
+/// The difference that the answer shows, with an example that the engine decides the same way if possible.
 fn to_diff_result(answer: SolverAnswer, wider: bool, replay: &Replay) -> DiffResult {
     let example = match answer {
         SolverAnswer::Holds => return DiffResult::None,
-        SolverAnswer::Unknown(why) => return DiffResult::Unknown(why),
+        SolverAnswer::Unknown(why) => return DiffResult::Unknown(why.to_string()),
         SolverAnswer::Counterexample(example) => example,
     };
     let schema = replay.new.schema();
     let Some(witness) = Witness::from_solver(&example, schema) else {
-        return DiffResult::Unknown("there is a difference, but its example cannot be read".to_owned());
+        return DiffResult::Unknown(AnalysisError::UnreadableExample.to_string());
     };
     let differs = |(old, new): &(Decision, Decision)| (new.is_permit(), old.is_permit()) == (wider, !wider);
     let decided = |witness: &Witness| replay.decide(witness).filter(differs);
-    let legible = witness.readable(schema, |witness| decided(witness).is_some());
-    let decisions = legible.as_ref().and_then(decided);
-    DiffResult::Example(Box::new(Example { witness: legible.unwrap_or(witness), decisions }))
+    let readable = witness.readable(schema, |witness| decided(witness).is_some());
+    let decisions = readable.as_ref().and_then(decided);
+    DiffResult::Example(Box::new(Example { witness: readable.unwrap_or(witness), decisions }))
 }
 
-/// Whether two lists hold the same policies; those of one environment are sorted.
+/// Whether two lists have the same policies. Both are sorted, as those of one environment are.
 fn same_policies(old: &[Policy], new: &[Policy]) -> bool {
     let meaning = |policy: &Policy| (policy.effect(), policy.as_ref().condition());
     old.len() == new.len()
@@ -189,18 +190,15 @@ fn same_policies(old: &[Policy], new: &[Policy]) -> bool {
         })
 }
 
-/// Both sets of policies, on no entities.
+/// Both versions of the policies, without entities.
 struct Replay {
     old: Option<Snapshot>,
     new: Snapshot,
 }
 
 impl Replay {
-    fn new(pair: &PolicyPair, no_old_policies: bool) -> Result<Self, String> {
-        let empty = |policies: &Arc<Policies>| {
-            Snapshot::new(Arc::clone(policies), &RequestConfig::default())
-                .map_err(|diagnostics| diagnostics.to_string())
-        };
+    fn new(pair: &PolicyPair, no_old_policies: bool) -> Result<Self, AnalysisError> {
+        let empty = |policies: &Arc<Policies>| Snapshot::new(Arc::clone(policies), &RequestConfig::default());
         let old = if no_old_policies { None } else { Some(empty(&pair.old)?) };
         Ok(Self { old, new: empty(&pair.new)? })
     }
@@ -216,7 +214,7 @@ impl Replay {
     }
 }
 
-/// A request environment in words: principal type, action, resource type.
+/// A label of a request environment: principal type, action, resource type.
 pub fn environment_label((action, principal, resource): EnvironmentKey, schema: &Schema) -> String {
     let [principal, resource] =
         [principal, resource].map(|entity_type| &schema.entity_type(entity_type).name);

@@ -1,4 +1,5 @@
-//! Policy files in Cedar's standard form, without a change of what they say.
+//! Formats policy files with Cedar's own formatter, and checks that policies and comments stay the same.
+//! Files are read and written in `src/cli/fmt.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,13 +11,13 @@ use mandate_core::cedar_diagnostics;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use mandate_core::text_limits;
 
-/// Cedar's own default, so that editors and Cedar's tools agree with it.
+/// Cedar's own default, so that editors and Cedar's tools format the same way.
 const CEDAR_DEFAULTS: Config = Config { line_width: 80, indent_width: 2 };
 
-/// The text in standard form. A text without policies is left as it is.
+/// The formatted text. A text without policies stays as it is.
 ///
 /// # Errors
-/// The text does not parse, or formatting it would change more than its form.
+/// The text does not parse, or formatting would change a policy or lose a comment.
 pub fn format_policies(source: &Arc<SourceText>) -> Result<String, Diagnostics> {
     text_limits::check_policies(source).into_result()?;
     let before: PolicySet =
@@ -30,20 +31,20 @@ pub fn format_policies(source: &Arc<SourceText>) -> Result<String, Diagnostics> 
     text += &policies_str_to_pretty(policies, &CEDAR_DEFAULTS)
         .map_err(|error| formatter_error(source, &format!("{error:#}")))?;
     if !same_policies(&before, &text) {
-        return Err(formatter_error(source, "a policy would not be the same"));
+        return Err(formatter_error(source, "the formatted policies would not mean the same"));
     }
     let lost = lost_comments(source, &text);
     if lost.is_empty() { Ok(text) } else { Err(lost) }
 }
 
-/// A defect of the formatter, which has no place in the text.
+/// A defect of the formatter, so there is no span to show.
 fn formatter_error(source: &SourceText, why: &str) -> Diagnostics {
     let diagnostic = Diagnostic::error(format!("cannot format `{}`: {why}", source.path));
-    diagnostic.help("the file is left as it is").into()
+    diagnostic.help("the file is not changed").into()
 }
 
-/// The comments at the top that an empty line sets apart from the first policy, and the rest. The
-/// formatter would take them for the policy's own.
+/// Splits off the comments at the top that an empty line separates from the first policy. The formatter would
+/// join them with the policy's own comments.
 fn split_header(text: &str) -> (&str, &str) {
     let (mut at, mut end) = (0, 0);
     for line in text.split_inclusive('\n') {
@@ -58,13 +59,13 @@ fn split_header(text: &str) -> (&str, &str) {
     (header.trim(), policies)
 }
 
-/// Whether the text holds these policies: in Cedar's JSON form, which has no layout.
+/// Whether the text has the same policies, compared in Cedar's JSON format, which has no layout.
 fn same_policies(before: &PolicySet, text: &str) -> bool {
     let after = text.parse::<PolicySet>().ok().and_then(|after| after.to_json().ok());
     after.is_some() && after == before.clone().to_json().ok()
 }
 
-/// The comments that the formatted text does not have, such as one after a comma that it drops.
+/// The comments that are missing in the formatted text, such as one after a comma that the formatter drops.
 fn lost_comments(source: &Arc<SourceText>, text: &str) -> Diagnostics {
     let mut kept: HashMap<&str, usize> = HashMap::new();
     for (_, comment) in text_limits::comments(text) {
@@ -75,8 +76,8 @@ fn lost_comments(source: &Arc<SourceText>, text: &str) -> Diagnostics {
         match kept.get_mut(comment.trim_end()) {
             Some(left @ 1..) => *left -= 1,
             _ => diagnostics.push(
-                Diagnostic::error("this comment would be lost, so the file is left as it is")
-                    .help("move it to a line of its own, above what it is about")
+                Diagnostic::error("this comment would be lost, so the file is not formatted")
+                    .help("move the comment to a line of its own, above the code that it explains")
                     .at(SourceSpan::new(source, offset, comment.len())),
             ),
         }

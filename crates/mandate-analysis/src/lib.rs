@@ -1,9 +1,13 @@
-//! What tests and proves policies, apart from any running decision point.
+//! Tests, coverage, lint, formatting, proofs and comparisons of policies, without a running decision point.
+//! Not here: the command line that prints the results (`src/cli`). Start at `suite` for tests, at `claims`
+//! and `prove` for guardrails, at `lint` and `diff` for the rest; `symbolic` and `solver` are under all of
+//! them that need proofs.
 
 pub mod claims;
 pub mod counterexample;
 pub mod coverage;
 pub mod diff;
+pub mod error;
 pub mod fmt;
 pub mod lint;
 pub mod mutation;
@@ -12,6 +16,7 @@ pub mod prove;
 pub mod solver;
 pub mod suite;
 
+mod claim_kind;
 mod decompose;
 mod given;
 mod replay;

@@ -1,5 +1,6 @@
-//! Mutation: wrong edits of the policies, each of which some test or some guardrail has to notice. Those
-//! that change no decision, for any request and any entities, are proven to and not counted.
+//! Mutation testing: wrong edits of the policies, each of which must fail a test case or break a guardrail.
+//! An edit that is proven to change no decision, for any request and any entities, is not counted. The edits
+//! are made in `mutation/edits.rs`; the results are printed by `src/cli/test/mutate.rs`.
 
 mod edits;
 
@@ -9,40 +10,40 @@ use std::sync::Arc;
 
 pub use edits::{Mutant, Operator, mutants};
 
-use super::claims::Guardrails;
-use super::diff::{DiffResult, Example, PolicyPair};
-use super::prove::prove;
-use super::solver::Solver;
-use super::suite::{Case, PreparedCase};
+use crate::claims::Guardrails;
+use crate::diff::{DiffResult, Example, PolicyPair};
+use crate::prove::prove;
+use crate::solver::Solver;
+use crate::suite::{Case, PreparedCase};
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::SourceText;
 use mandate_core::policies::{CandidatePolicies, EnvironmentKey, Policies};
 
-/// What became of a mutant.
+/// The result of trying a mutant.
 #[derive(Debug)]
 pub enum MutantOutcome {
-    /// It is no valid policy, so nobody could use it.
+    /// It does not parse or does not fit the schema, so it could never serve.
     Invalid,
     /// This case fails.
     KilledByTest(String),
     /// This claim is broken.
     KilledByClaim(String),
-    /// It decides as the original does, always.
+    /// It decides every request as the original does, for all entities.
     Equivalent,
-    /// Nobody notices.
+    /// No case and no claim notices it.
     Survived(Survivor),
 }
 
-/// What is known of a mutant that nobody notices.
+/// What is known about a mutant that no case and no claim notices.
 #[derive(Debug)]
 pub enum Survivor {
-    /// A request that it decides otherwise, with its entities: the test that is missing.
+    /// A request that it decides differently, with its entities: the test case that is missing.
     Untested(Box<Example>),
-    /// Whether it changes anything was not, or could not be, proven.
+    /// Why it is not known whether it changes any decision.
     Unproven(String),
 }
 
-/// Everything that mutants are tried against.
+/// The policies and test cases that mutants are tried with.
 pub struct MutationRun<'a> {
     policies: &'a Arc<Policies>,
     sources: Vec<Arc<SourceText>>,
@@ -50,8 +51,7 @@ pub struct MutationRun<'a> {
 }
 
 impl<'a> MutationRun<'a> {
-    /// Prepares the cases. Those that are no request by the schema say nothing of policies and are
-    /// left out.
+    /// Prepares the cases. A case whose question does not fit the schema reaches no policy and is left out.
     pub fn new(snapshot: &'a Snapshot, cases: &'a [Case]) -> Self {
         let policies = snapshot.policies();
         let sources = policies.infos().into_iter().filter_map(|info| info.span.as_ref());
@@ -61,7 +61,7 @@ impl<'a> MutationRun<'a> {
         Self { policies, sources: sources.into_values().cloned().collect(), cases: cases.collect() }
     }
 
-    /// Tries a mutant with the cases alone; `Err` has the mutated policies if no case fails.
+    /// Tries a mutant with the cases alone. `Err` has the mutated policies if no case fails.
     pub fn run_cases(&self, mutant: &Mutant) -> Result<MutantOutcome, Arc<Policies>> {
         let source = &mutant.span.source;
         let edited = Arc::new(SourceText {
@@ -89,14 +89,14 @@ impl<'a> MutationRun<'a> {
         }
     }
 
-    /// What becomes of a mutant that no case notices, by the guardrails and by the solver.
+    /// Tries a mutant that no case notices: against the guardrails, then against the original policies.
     pub fn prove(
         &self,
         mutated: Arc<Policies>,
         guardrails: &Guardrails,
         solver: &mut Solver,
     ) -> MutantOutcome {
-        // The first claim that is broken is enough.
+        // The first broken claim is enough.
         let proofs = prove(&mutated, guardrails, solver, &mut |_, proofs| match proofs.last() {
             Some(proof) if proof.is_broken() => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
@@ -108,7 +108,7 @@ impl<'a> MutationRun<'a> {
         let pair = PolicyPair { old: Arc::clone(self.policies), new: mutated, old_schema: schema };
         let differences = match pair.compare(solver) {
             Ok(differences) => differences,
-            Err(why) => return MutantOutcome::Survived(Survivor::Unproven(why)),
+            Err(why) => return MutantOutcome::Survived(Survivor::Unproven(why.to_string())),
         };
         let mut unproven = None;
         for found in differences.into_iter().flat_map(|it| [it.wider, it.narrower]) {
@@ -122,7 +122,8 @@ impl<'a> MutationRun<'a> {
     }
 }
 
-/// In doubt, a case notices.
+/// Whether the case passes with the mutated policies; false if it cannot be run, so that the mutant counts as
+/// noticed.
 fn passes(case: &Case, prepared: &PreparedCase, mutated: &Arc<Policies>) -> bool {
     let Ok(snapshot) = prepared.snapshot.with_policies(Arc::clone(mutated)) else { return false };
     let decision = snapshot.decide(&prepared.request, &snapshot.gather(&prepared.request));

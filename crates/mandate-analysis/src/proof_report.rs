@@ -1,15 +1,16 @@
-//! Proofs as data, for machines and for `/status`.
+//! Proofs as JSON, for `mandate prove --format json` and for `/status`. Proofs for people are printed by
+//! `src/cli/proof_text.rs`.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::counterexample::WitnessReport;
-use super::prove::{CheckedClaim, ClaimResult, Counterexample};
+use crate::counterexample::WitnessReport;
+use crate::prove::{CheckedClaim, ClaimResult, Counterexample};
 use mandate_core::decision::Decision;
 use mandate_core::schema::Schema;
 
-/// A claim and what became of it.
+/// A claim and its result.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClaimReport {
     pub claim: String,
@@ -19,22 +20,22 @@ pub struct ClaimReport {
     /// `proven`, `broken` or `unknown`.
     pub result: &'static str,
     pub took_ms: u64,
-    /// Why nobody knows.
+    /// Why the result is `unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counterexample: Option<CounterexampleReport>,
 }
 
-/// A request that breaks a claim, its entities, and how it is decided.
+/// A request that breaks a claim, its entities, and the engine's decision.
 #[derive(Debug, Clone, Serialize)]
 pub struct CounterexampleReport {
     #[serde(flatten)]
     pub witness: WitnessReport,
-    /// Absent if such entities cannot be loaded.
+    /// Absent if the entities cannot be loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decided: Option<DecisionReport>,
-    /// The decision that an attribute makes another, though it should not matter.
+    /// For `independent` claims: the decision with the other value of the attribute.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(rename = "otherwise")]
     pub counterfactual: Option<Counterfactual>,
@@ -45,14 +46,14 @@ pub struct CounterexampleReport {
 pub struct DecisionReport {
     pub decision: bool,
     pub policies: Vec<String>,
-    /// The policies that failed, and why.
+    /// The policies that errored, each with its error.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Counterfactual {
-    /// The attribute's value, wherever it stands.
+    /// The attribute's value, in all entities and in the context.
     pub attribute: bool,
     #[serde(flatten)]
     pub decided: DecisionReport,
@@ -64,7 +65,7 @@ impl ClaimReport {
         let (result, why, counterexample) = match &proof.result {
             ClaimResult::Proven => ("proven", None, None),
             ClaimResult::Broken(found) => ("broken", None, Some(CounterexampleReport::of(found, schema))),
-            ClaimResult::Unknown(why) => ("unknown", Some(why.clone()), None),
+            ClaimResult::Unknown(why) => ("unknown", Some(why.to_string()), None),
         };
         Self {
             claim: claim.id.to_string(),

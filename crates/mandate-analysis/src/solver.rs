@@ -1,44 +1,36 @@
-//! The SMT solver: cvc5, a process of its own, asked one question at a time.
+//! The SMT solver: cvc5, a process of its own, asked one question at a time. It knows nothing of policies:
+//! `symbolic` turns them into statements, and `decompose` splits large ones.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cedar_policy_symcc::err::Error;
-use cedar_policy_symcc::solver::{Decision, LocalSolver, Solver as _};
+use cedar_policy_symcc::solver::{self, Decision, LocalSolver, Solver as _};
 use cedar_policy_symcc::{CedarSymCompiler, Env, SmtLibScript as _, WellFormedAsserts};
 use tokio::process::Command;
 use tokio::runtime::Runtime;
 
-/// Beyond its own limit, how long a solver may take before it is given up.
+use crate::error::{AnalysisError, SolverError};
+
+/// How long the solver may take beyond its own limit before its process is stopped.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Where the solver is, and how long it may think about one question.
+/// Where the solver is, and how long it may take for one question.
 #[derive(Debug, Clone)]
 pub struct SolverOptions {
     pub program: PathBuf,
     pub query_timeout: Duration,
 }
 
-/// Why there is no solver to ask.
-#[derive(Debug, thiserror::Error)]
-pub enum SolverError {
-    #[error(
-        "the solver `{program}` cannot be started: {error} (install cvc5, on Debian `apt-get install cvc5`, or name it with `--solver` or CVC5)"
-    )]
-    CannotStart { program: PathBuf, error: String },
-    #[error("the solver cannot be run: {0}")]
-    Unusable(String),
-}
-
-/// What a solver makes of a statement about all requests and entities.
+/// The solver's answer to a statement about all requests and entities.
 #[derive(Debug)]
 pub enum SolverAnswer {
-    /// It holds for all.
+    /// The statement holds for all.
     Holds,
-    /// It does not, as this request and these entities show.
+    /// It does not hold for this request and these entities.
     Counterexample(Box<Env>),
-    /// The solver does not know, in the time that it has or at all.
-    Unknown(String),
+    /// The solver does not know.
+    Unknown(AnalysisError),
 }
 
 /// A running solver.
@@ -49,11 +41,11 @@ pub struct Solver {
 }
 
 impl SolverOptions {
-    /// Unless told otherwise, how long the solver may think about one question.
+    /// How long the solver may take for one question, by default.
     pub const DEFAULT_QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// The first program of this name in the folders, or the path itself if it is one; `None` if there
-    /// is no such file.
+    /// The path, if `program` is a path with a folder; else the first program of this name in the folders.
+    /// `None` if there is no such file.
     pub fn find(program: &Path, folders: impl IntoIterator<Item = PathBuf>) -> Option<PathBuf> {
         if program.components().count() > 1 {
             return program.is_file().then(|| program.to_owned());
@@ -63,22 +55,22 @@ impl SolverOptions {
 }
 
 impl Solver {
-    /// Starts a solver, and asks it something simple to see that it is one.
+    /// Starts a solver and checks with two simple questions that it answers correctly.
     ///
     /// # Errors
-    /// There is no such program, or it is no solver.
+    /// There is no such program, or it is not a solver.
     pub fn start(options: &SolverOptions) -> Result<Self, SolverError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| SolverError::Unusable(error.to_string()))?;
+        let runtime = runtime.map_err(SolverError::Runtime)?;
         let mut process = runtime.block_on(async { spawn(options) })?;
         let works = runtime.block_on(async {
             tokio::time::timeout(options.query_timeout + GRACE, is_working_solver(&mut process)).await
         });
         match works {
             Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return Err(SolverError::Unusable("it gives wrong answers".to_owned())),
-            Ok(Err(error)) => return Err(SolverError::Unusable(error.to_string())),
-            Err(_) => return Err(SolverError::Unusable("it does not answer".to_owned())),
+            Ok(Ok(false)) => return Err(SolverError::WrongAnswers),
+            Ok(Err(error)) => return Err(SolverError::Failed(error)),
+            Err(_) => return Err(SolverError::NoAnswer),
         }
         let compiler = compiler(process)?;
         Ok(Self { options: options.clone(), runtime, compiler })
@@ -93,52 +85,49 @@ impl Solver {
         match asked {
             Ok(Ok(None)) => SolverAnswer::Holds,
             Ok(Ok(Some(found))) => SolverAnswer::Counterexample(Box::new(found)),
-            Ok(Err(Error::SolverUnknown)) => SolverAnswer::Unknown(format!(
-                "the solver found no answer within {:?}",
-                self.options.query_timeout
-            )),
-            Ok(Err(error)) => self.restart(&format!("the solver failed: {error}")),
-            Err(_) => self.restart("the solver did not answer"),
+            Ok(Err(Error::SolverUnknown)) => {
+                SolverAnswer::Unknown(AnalysisError::Timeout(self.options.query_timeout))
+            }
+            Ok(Err(error)) => self.restart(AnalysisError::SolverFailed(Box::new(error))),
+            Err(_) => self.restart(AnalysisError::NoAnswer),
         }
     }
 
-    /// A process that failed may have more to say, which the next question must not get as its answer.
-    fn restart(&mut self, why: &str) -> SolverAnswer {
+    /// Starts a new process. The old one may still write an answer, which the next question must not get.
+    fn restart(&mut self, why: AnalysisError) -> SolverAnswer {
         let restarted = self.runtime.block_on(async {
-            // One that has ended already cannot be ended.
+            // An error here only means that the process has already ended.
             let _ = self.compiler.solver_mut().clean_up().await;
             spawn(&self.options)
         });
         match restarted.and_then(compiler) {
             Ok(compiler) => self.compiler = compiler,
-            Err(error) => return SolverAnswer::Unknown(format!("{why}; {error}")),
+            Err(restart) => {
+                return SolverAnswer::Unknown(AnalysisError::CannotRestart { why: Box::new(why), restart });
+            }
         }
-        SolverAnswer::Unknown(why.to_owned())
+        SolverAnswer::Unknown(why)
     }
 }
 
-/// Whether it finds that nothing can hold, and that a contradiction cannot.
-async fn is_working_solver(
-    process: &mut LocalSolver,
-) -> Result<bool, cedar_policy_symcc::solver::SolverError> {
+/// Whether the solver finds that no assertions are satisfiable, and that `false` is not.
+async fn is_working_solver(process: &mut LocalSolver) -> Result<bool, solver::SolverError> {
     let nothing = process.check_sat().await?;
     process.smtlib_input().assert("false").await?;
     Ok(nothing == Decision::Sat && process.check_sat().await? == Decision::Unsat)
 }
 
 fn compiler(process: LocalSolver) -> Result<CedarSymCompiler<LocalSolver>, SolverError> {
-    CedarSymCompiler::new(process).map_err(|error| SolverError::Unusable(error.to_string()))
+    CedarSymCompiler::new(process).map_err(|error| SolverError::Compiler(Box::new(error)))
 }
 
-/// Starts the process; it ends with this program, or when nobody asks it any more.
+/// Starts the process. It is killed when its `LocalSolver` is dropped.
 fn spawn(options: &SolverOptions) -> Result<LocalSolver, SolverError> {
     let mut command = Command::new(&options.program);
-    // Some patterns of `like` take functions on strings that the solver keeps behind a flag.
+    // Some patterns of `like` need string functions that the solver has only with this flag.
     command.args(["--lang", "smt", "--incremental", "--strings-exp"]);
     command.arg(format!("--tlimit-per={}", options.query_timeout.as_millis()));
     command.kill_on_drop(true);
-    LocalSolver::from_command(&mut command).map_err(|error| SolverError::CannotStart {
-        program: options.program.clone(),
-        error: error.to_string(),
-    })
+    LocalSolver::from_command(&mut command)
+        .map_err(|error| SolverError::CannotStart { program: options.program.clone(), error })
 }

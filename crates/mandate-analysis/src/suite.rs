@@ -1,13 +1,15 @@
-//! Policy test suites: questions with expected answers, asked of one snapshot.
+//! Policy test suites: cases with a question and the expected answer, run on one snapshot. The format of a
+//! suite file is in `suite_file`, the changes that a case makes first in `given`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::coverage::Coverage;
-use super::given::{self, Given};
-use super::suite_file::{Context, ExpectedAnswer, ExpectedAnswers, ExpectedDecision, SuiteEntry, SuiteFile};
+use crate::coverage::Coverage;
+use crate::error::CaseError;
+use crate::given::{self, Given};
+use crate::suite_file::{Context, ExpectedAnswer, ExpectedAnswers, ExpectedDecision, SuiteEntry, SuiteFile};
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
@@ -15,13 +17,13 @@ use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::request::{Question, QuestionEntity, Request, RequestError, RequestPart};
 
-/// One case of a suite, with everything it needs.
+/// One case of a suite.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// The file it stands in.
+    /// The path of the suite file.
     pub file: String,
     pub line: u64,
-    /// Its name; of a table's cell, the names of table, row and column.
+    /// The case's name; for a cell of a table, the names of table, row and column.
     pub name: String,
     principal: String,
     action: String,
@@ -31,18 +33,18 @@ pub struct Case {
     expect: ExpectedAnswer,
 }
 
-/// A case's question, ready to be decided.
+/// A case whose question fits the schema, ready to be decided.
 #[derive(Debug)]
 pub struct PreparedCase {
-    /// With what the case changes.
+    /// The snapshot with the changes of the case.
     pub snapshot: Snapshot,
     pub request: Request,
 }
 
-/// What became of a case.
+/// The result of a case.
 #[derive(Debug)]
 pub struct CaseResult {
-    /// `None` if the case passed; else what was expected and what came, in a few lines.
+    /// `None` if the case passed; else the expected and the actual answer, in a few lines.
     pub failure: Option<String>,
     pub took: Duration,
 }
@@ -50,7 +52,7 @@ pub struct CaseResult {
 /// Reads a suite file.
 ///
 /// # Errors
-/// What does not parse, and every case that lacks something.
+/// The syntax error, or every case that is incomplete.
 pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Case>, Diagnostics> {
     let file: SuiteFile = serde_saphyr::from_str(&source.text).map_err(|error| malformed(&error, source))?;
     let mut reader = SuiteReader { source, cases: Vec::new(), diagnostics: Diagnostics::default() };
@@ -97,8 +99,8 @@ impl SuiteReader<'_> {
         }
     }
 
-    /// A case of entries, the nearest first: each part is taken whole from the first that has it, and
-    /// changes add up from the farthest.
+    /// Makes a case from entries, such as row, column and table. Each part is taken from the first entry that
+    /// has it; the changes of all entries add up, the last entry's first.
     fn case(&mut self, name: &str, entries: &[&SuiteEntry], expect: &ExpectedAnswer) {
         let Some(nearest) = entries.first() else { return };
         let text =
@@ -144,17 +146,17 @@ fn line_span(source: &Arc<SourceText>, line: u64) -> SourceSpan {
 }
 
 impl Case {
-    /// Asks the case's question and compares.
+    /// Decides the case's question and compares the answer with the expected one.
     pub fn run(&self, snapshot: &Snapshot) -> CaseResult {
         self.run_covering(snapshot, None)
     }
 
-    /// Like [`Case::run`], and counts what the case decided.
+    /// Like [`Case::run`], and counts which policies and clauses the case reached.
     pub fn run_covering(&self, snapshot: &Snapshot, coverage: Option<&mut Coverage>) -> CaseResult {
         let started = Instant::now();
         let failure = match self.evaluate(snapshot, coverage) {
             Ok(answer) => self.mismatch(&answer),
-            Err(message) => Some(format!("the case cannot be asked: {message}")),
+            Err(message) => Some(format!("the case cannot be run: {message}")),
         };
         CaseResult { failure, took: started.elapsed() }
     }
@@ -163,38 +165,32 @@ impl Case {
         &self,
         snapshot: &Snapshot,
         coverage: Option<&mut Coverage>,
-    ) -> Result<Result<Decision, RequestError>, String> {
+    ) -> Result<Result<Decision, RequestError>, CaseError> {
         let PreparedCase { snapshot, request } = match self.prepare(snapshot)? {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error)),
         };
         let slice = snapshot.gather(&request);
         if let Some(coverage) = coverage {
-            coverage.add(&snapshot.trace_policies(&request, &slice).map_err(|error| error.to_string())?);
+            coverage.add(&snapshot.trace_policies(&request, &slice)?);
         }
-        snapshot.decide(&request, &slice).map(Ok).map_err(|error| error.to_string())
+        Ok(Ok(snapshot.decide(&request, &slice)?))
     }
 
-    /// The case's question, on the snapshot with the case's changes.
+    /// The case's question as a request, and the snapshot with the case's changes. The inner error says why
+    /// the question does not fit the schema, which a case can expect.
     ///
     /// # Errors
-    /// Why the case cannot be asked; inside, what is wrong with its question by the schema.
-    pub fn prepare(&self, snapshot: &Snapshot) -> Result<Result<PreparedCase, RequestError>, String> {
+    /// Why the case cannot be run.
+    pub fn prepare(&self, snapshot: &Snapshot) -> Result<Result<PreparedCase, RequestError>, CaseError> {
         let snapshot = given::apply(snapshot, &self.given)?;
-        let context = serde_json::to_value(&self.context).map_err(|error| error.to_string())?;
-        let context = Json::deserialize(&context).map_err(|error| error.to_string())?;
-        let named = |text| {
-            display::parse_type_and_id(text).map(|(entity_type, id)| QuestionEntity {
-                entity_type,
-                id,
-                properties: None,
-            })
-        };
+        let context = serde_json::to_value(&self.context)?;
+        let context = Json::deserialize(&context)?;
         let question = Question {
-            principal: named(&self.principal)?,
+            principal: question_entity(&self.principal)?,
             action: &self.action,
             action_properties: None,
-            resource: named(&self.resource)?,
+            resource: question_entity(&self.resource)?,
             context: context.as_object(),
         };
         let request = snapshot.request_from_question(&question);
@@ -206,9 +202,9 @@ impl Case {
         self.mismatch(&Ok(decision.clone())).is_none()
     }
 
-    /// How the answer differs from what was expected, line by line; `None` if it does not.
+    /// How the answer differs from the expected one, in lines; `None` if it does not.
     fn mismatch(&self, answer: &Result<Decision, RequestError>) -> Option<String> {
-        let verdict = match answer {
+        let actual = match answer {
             Ok(decision) if decision.is_permit() => ExpectedDecision::Permit,
             Ok(_) => ExpectedDecision::Deny,
             Err(_) => ExpectedDecision::Error,
@@ -220,15 +216,15 @@ impl Case {
             .collect();
         let wanted = self.expect.policies();
         let same_policies = wanted.as_ref().is_none_or(|wanted| *wanted == determining_policies);
-        if verdict == self.expect.decision() && same_policies {
+        if actual == self.expect.decision() && same_policies {
             return None;
         }
-        let came = match answer {
-            Ok(decision) => describe_answer(verdict, Some(&determining_policies), Some(decision)),
+        let actual = match answer {
+            Ok(decision) => describe_answer(actual, Some(&determining_policies), Some(decision)),
             Err(error) => format!("error: {}: {}", part_name(error.part), error.message),
         };
         Some(format!(
-            "{} {} {}\n- {}\n+ {came}",
+            "{} {} {}\n- {}\n+ {actual}",
             self.principal,
             self.action,
             self.resource,
@@ -237,12 +233,17 @@ impl Case {
     }
 }
 
+fn question_entity(text: &str) -> Result<QuestionEntity<'_>, CaseError> {
+    let (entity_type, id) = display::parse_type_and_id(text).map_err(|error| CaseError::entity(&error))?;
+    Ok(QuestionEntity { entity_type, id, properties: None })
+}
+
 fn describe_answer(
-    verdict: ExpectedDecision,
+    answer: ExpectedDecision,
     policies: Option<&Vec<String>>,
     decision: Option<&Decision>,
 ) -> String {
-    let verdict = match verdict {
+    let answer = match answer {
         ExpectedDecision::Permit => "permit",
         ExpectedDecision::Deny => "deny",
         ExpectedDecision::Error => "error",
@@ -253,14 +254,14 @@ fn describe_answer(
         if unmet.is_empty() { why.to_owned() } else { format!("{why}; unmet: {}", unmet.join(", ")) }
     });
     match (policies.filter(|policies| !policies.is_empty()), unmet) {
-        (Some(policies), _) => format!("{verdict} by {}", policies.join(", ")),
-        (None, Some(unmet)) => format!("{verdict} ({unmet})"),
-        (None, None) if policies.is_some() => format!("{verdict} by no policy"),
-        (None, None) => verdict.to_owned(),
+        (Some(policies), _) => format!("{answer} by {}", policies.join(", ")),
+        (None, Some(unmet)) => format!("{answer} ({unmet})"),
+        (None, None) if policies.is_some() => format!("{answer} by no policy"),
+        (None, None) => answer.to_owned(),
     }
 }
 
-/// A part of a question in the suite's own terms.
+/// The key of a suite file that a part of a request comes from.
 fn part_name(part: RequestPart) -> &'static str {
     match part {
         RequestPart::PrincipalType | RequestPart::PrincipalId | RequestPart::PrincipalProperties => {

@@ -1,13 +1,14 @@
-//! The form of a suite file: named cases, and tables in which each cell is a case.
+//! The format of a suite file: named cases, and tables in which each cell is a case. Whether an entry has all
+//! that it needs is checked in `suite`, where cases are made.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::given::Given;
+use crate::given::Given;
 
-/// A suite: cases, and tables of them.
+/// A suite: cases, and tables of cases.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SuiteFile {
@@ -15,8 +16,8 @@ pub struct SuiteFile {
     pub tables: Vec<SuiteEntry>,
 }
 
-/// A case, a table, or a table's row or column: each can say any part of a question, and which other
-/// parts it has to have is checked when cases are made of it.
+/// A case, a table, or a row or column of a table. Each can have any part of a question; which parts are
+/// missing is checked when cases are made.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SuiteEntry {
@@ -27,7 +28,7 @@ pub struct SuiteEntry {
     pub context: Option<Context>,
     #[serde(default)]
     pub given: Vec<Given>,
-    /// A case's answer, or a row's, one for each column.
+    /// One answer for a case; for a row, a list with one answer for each column.
     pub expect: Option<ExpectedAnswers>,
     #[serde(default)]
     pub columns: Vec<SuiteEntry>,
@@ -45,7 +46,7 @@ pub enum ExpectedAnswers {
 
 pub type Context = BTreeMap<String, serde_json::Value>;
 
-/// What a case expects: an answer, and which policies gave it where that matters.
+/// The answer that a case expects, and the policies that determine it if the case names them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum ExpectedAnswer {
@@ -58,7 +59,7 @@ pub enum ExpectedAnswer {
 pub enum ExpectedDecision {
     Permit,
     Deny,
-    /// The question is none by the schema.
+    /// The question does not fit the schema.
     Error,
 }
 
@@ -71,7 +72,7 @@ pub enum ExpectedPolicies {
 }
 
 impl ExpectedAnswers {
-    /// How many answers there are.
+    /// The number of answers.
     pub fn answers(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -83,13 +84,13 @@ impl ExpectedAnswers {
 impl ExpectedAnswer {
     pub fn decision(&self) -> ExpectedDecision {
         match self {
-            Self::Decision(verdict) => *verdict,
+            Self::Decision(decision) => *decision,
             Self::DeterminedBy(ExpectedPolicies::Permit(_)) => ExpectedDecision::Permit,
             Self::DeterminedBy(ExpectedPolicies::Deny(_)) => ExpectedDecision::Deny,
         }
     }
 
-    /// The policies that have to have determined the answer, sorted; `None` where any may.
+    /// The policies that have to determine the answer, sorted; `None` if any may.
     pub fn policies(&self) -> Option<Vec<String>> {
         let Self::DeterminedBy(ExpectedPolicies::Permit(policies) | ExpectedPolicies::Deny(policies)) = self
         else {

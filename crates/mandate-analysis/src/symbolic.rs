@@ -1,15 +1,16 @@
-//! Policies as the solver takes them: for one request environment at a time, and only those that it
-//! concerns.
+//! Translates policies into the solver's terms, for one request environment at a time and only the policies
+//! that can match its requests. What is asked about them is in `prove`, `diff`, `lint` and `decompose`.
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, RequestEnv};
 use cedar_policy_core::ast::{Expr, ExprKind, StaticPolicy, Var};
 use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet};
 
+use crate::error::AnalysisError;
 use mandate_core::expression::map_subexpressions;
 use mandate_core::policies::{CandidatePolicies, EnvironmentKey, Policies};
 use mandate_core::schema::Schema;
 
-/// A request environment, as the engine and as Cedar knows it.
+/// A request environment, with the engine's ids and in Cedar's form.
 #[derive(Debug, Clone)]
 pub struct RequestEnvironment {
     pub ids: EnvironmentKey,
@@ -46,17 +47,21 @@ pub fn policies_in(policies: &Policies, environment: EnvironmentKey) -> Vec<Poli
 /// Policies in the solver's terms.
 ///
 /// # Errors
-/// The policies that cannot be analysed, and why.
+/// The policies that cannot be analysed, each with the reason.
 pub fn compile(
     policies: &[Policy],
     environment: &RequestEnvironment,
     schema: &Schema,
-) -> Result<CompiledPolicySet, String> {
-    let set = PolicySet::from_policies(policies.iter().cloned()).map_err(|error| error.to_string())?;
+) -> Result<CompiledPolicySet, AnalysisError> {
+    let set = PolicySet::from_policies(policies.iter().cloned()).map_err(Box::new)?;
     CompiledPolicySet::compile(&set, &environment.cedar, schema.cedar()).map_err(|error| {
         let alone = policies.iter().filter_map(|policy| compile_policy(policy, environment, schema).err());
-        let alone: Vec<String> = alone.collect();
-        if alone.is_empty() { error.to_string() } else { alone.join("; ") }
+        let alone: Vec<AnalysisError> = alone.collect();
+        if alone.is_empty() {
+            AnalysisError::Together(Box::new(error))
+        } else {
+            AnalysisError::Policies(alone)
+        }
     })
 }
 
@@ -68,20 +73,20 @@ pub fn compile_policy(
     policy: &Policy,
     environment: &RequestEnvironment,
     schema: &Schema,
-) -> Result<CompiledPolicy, String> {
+) -> Result<CompiledPolicy, AnalysisError> {
     CompiledPolicy::compile(policy, &environment.cedar, schema.cedar())
-        .map_err(|error| format!("`{}` cannot be analysed: {error}", policy.id()))
+        .map_err(|error| AnalysisError::Policy { policy: policy.id().clone(), error: Box::new(error) })
 }
 
 /// A policy with the same scope, but another effect and other conditions.
 ///
 /// # Errors
-/// It is a template, which nothing here is.
+/// The policy is a template; no policy here is one.
 pub fn with_effect_and_conditions(
     policy: &Policy,
     effect: Effect,
     conditions: Option<Expr>,
-) -> Result<Policy, String> {
+) -> Result<Policy, AnalysisError> {
     let policy = policy.as_ref();
     let variant = StaticPolicy::new(
         policy.id().clone(),
@@ -93,10 +98,10 @@ pub fn with_effect_and_conditions(
         policy.resource_constraint(),
         conditions,
     );
-    variant.map(Policy::from).map_err(|error| error.to_string())
+    Ok(Policy::from(variant.map_err(Box::new)?))
 }
 
-/// A policy's conditions, all of them together.
+/// A policy's conditions, joined into one expression.
 pub fn conditions(policy: &Policy) -> Option<Expr> {
     policy.as_ref().non_scope_constraints().cloned()
 }
@@ -118,7 +123,7 @@ pub fn reads_attribute(expr: &Expr, attribute: &str) -> bool {
 /// Whether the context is read as a whole, so that any of its attributes may matter.
 pub fn reads_whole_context(expr: &Expr) -> bool {
     let is_context = |part: &Expr| matches!(part.expr_kind(), ExprKind::Var(Var::Context));
-    // Each attribute that is read has the context as a part of its own.
+    // `context.x` and `context has x` contain the context once each. A further one is read as a whole.
     let read = |part: &&Expr| match part.expr_kind() {
         ExprKind::GetAttr { expr, .. }
         | ExprKind::HasAttr { expr, .. }

@@ -1,27 +1,28 @@
-//! From a store that the solver imagines to one that a sidecar could load. The solver knows what is in
-//! what, but not that it takes a consent between a customer and a partner; nor does it know the rules of
-//! loading. So this fills in what is missing. Whether the outcome still shows what the solver found is
-//! for the engine to say.
+//! Completes the solver's model to entities that a sidecar could load. The model has only transitive
+//! membership: the entities between (such as the consent between a customer and a partner) and the loading
+//! rules (`@member_of_one`, `@only_member`) are added here. Whether the result still shows what the solver
+//! found is not checked here but by the caller, with the engine: see `readable`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::Witness;
+use super::witness::Witness;
 use mandate_core::entities::EntityData;
 use mandate_core::schema::{EntityTypeId, EntityUid, Extension, RecordType, Schema, Type};
 use mandate_core::value::{Record, Value};
 
-/// How to settle that an entity is in one that names another as its only member.
+/// How to resolve a violation of `@only_member`: an entity has a parent that names another entity as its
+/// only member.
 #[derive(Debug, Clone, Copy)]
 enum ConflictResolution {
-    /// The other changes its mind.
+    /// The parent names this entity instead.
     UpdateOnlyMember,
-    /// The entity leaves.
+    /// The entity gives up the parent.
     RemoveMembership,
 }
 
-/// The witness, completed in each way that there is.
+/// The witness, completed once for each `ConflictResolution`.
 pub fn completions(witness: &Witness, schema: &Schema) -> Vec<Witness> {
     [ConflictResolution::UpdateOnlyMember, ConflictResolution::RemoveMembership]
         .map(|resolution| Completion::of(witness, schema).finish(resolution))
@@ -31,7 +32,7 @@ pub fn completions(witness: &Witness, schema: &Schema) -> Vec<Witness> {
 struct Completion<'s> {
     schema: &'s Schema,
     witness: Witness,
-    /// What each entity has to be in, directly or not.
+    /// The ancestors that each entity must have, direct or not.
     required_ancestors: BTreeMap<EntityUid, Vec<EntityUid>>,
     created: usize,
 }
@@ -57,7 +58,7 @@ impl<'s> Completion<'s> {
             self.ensure_entity(name, None);
         }
         for (name, mut above) in required_ancestors {
-            // The nearest first: what it brings along need not be added.
+            // The nearest first: the ancestors that come with it need not be added again.
             above.sort_by_key(|ancestor| {
                 parent_type_path(name.entity_type, ancestor.entity_type, self.schema).map(|path| path.len())
             });
@@ -72,7 +73,7 @@ impl<'s> Completion<'s> {
         self.witness
     }
 
-    /// Makes an entity, unless it is there or the schema has it.
+    /// Creates an entity, unless it exists or is enumerated in the schema. `member` becomes its only member.
     fn ensure_entity(&mut self, name: &EntityUid, member: Option<&EntityUid>) {
         let info = self.schema.entity_type(name.entity_type);
         if info.enum_ids.is_some() || self.witness.entities.contains_key(name) {
@@ -128,7 +129,7 @@ impl<'s> Completion<'s> {
         }
     }
 
-    /// Puts an entity into another by as few new entities as the schema needs between them.
+    /// Makes one entity an ancestor of another, with as few new entities between them as the schema allows.
     fn connect(&mut self, name: &EntityUid, ancestor: &EntityUid) {
         let Some(path) = parent_type_path(name.entity_type, ancestor.entity_type, self.schema) else {
             return;
@@ -181,7 +182,7 @@ impl<'s> Completion<'s> {
         }
     }
 
-    /// Keeps one parent of a kind: the one that is asked about, or else the first.
+    /// Keeps one parent of a type: the principal or resource of the request, else the first.
     fn keep_one(&mut self, name: &EntityUid, entity_type: EntityTypeId) {
         let request = &self.witness.request;
         let asked = [request.principal.clone(), request.resource.clone()];
@@ -191,7 +192,7 @@ impl<'s> Completion<'s> {
         entity.parents.retain(|parent| parent.entity_type != entity_type || Some(parent) == kept.as_ref());
     }
 
-    /// Settles who may be in an entity that names its only member.
+    /// Resolves every violation of `@only_member`.
     fn enforce_only_member(&mut self, resolution: ConflictResolution) {
         let schema = self.schema;
         let names: Vec<EntityUid> = self.witness.entities.keys().cloned().collect();
@@ -213,7 +214,7 @@ impl<'s> Completion<'s> {
     }
 }
 
-/// The kinds from one below another up to it, as few as there can be; direct parents only.
+/// The shortest path of direct parent types from one entity type up to another, without the first.
 fn parent_type_path(from: EntityTypeId, to: EntityTypeId, schema: &Schema) -> Option<Vec<EntityTypeId>> {
     let (mut paths, mut seen) = (vec![vec![from]], BTreeSet::new());
     let mut next = 0;

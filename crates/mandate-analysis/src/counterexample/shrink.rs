@@ -1,17 +1,18 @@
-//! A witness with everything left out that does not matter: what is left is what people have to read.
+//! Shrinks a witness: leaves out every entity, parent, attribute and value that does not matter, so that
+//! people have less to read. It does not rename entities; that is `readable`.
 
-use super::Witness;
+use super::witness::Witness;
 use mandate_core::schema::{EntityUid, RecordType, Schema};
 use mandate_core::value::{Record, Value};
 
-/// One thing to leave out. What is gone already it leaves as it is, so that others may come before.
+/// One thing to leave out. If the witness no longer has it, nothing happens, so the order does not matter.
 type Reduction = Box<dyn Fn(&mut Witness)>;
 
-/// Something with less in it.
+/// A smaller version of a value or record.
 type Shrink<T> = Box<dyn Fn(&T) -> T>;
 
-/// The witness without all that can be left out such that it still `holds`. Each step makes it smaller,
-/// so that there is an end.
+/// The smallest witness found that still `holds`. It ends because every step that is kept makes the
+/// witness smaller.
 pub fn shrink(mut witness: Witness, schema: &Schema, holds: &dyn Fn(&Witness) -> bool) -> Witness {
     loop {
         let before = witness.clone();
@@ -28,7 +29,7 @@ pub fn shrink(mut witness: Witness, schema: &Schema, holds: &dyn Fn(&Witness) ->
     }
 }
 
-/// Everything that there is to leave out, the largest first.
+/// Everything that can be left out, the largest first.
 fn reductions(witness: &Witness, schema: &Schema) -> Vec<Reduction> {
     let asked = [&witness.request.principal, &witness.request.resource];
     let others = witness.entities.keys().filter(|name| !asked.contains(name));
@@ -75,8 +76,8 @@ fn without_parent(name: EntityUid, parent: EntityUid) -> Reduction {
     })
 }
 
-/// What can be left out of a record: an attribute that it need not have, an element of a set, a text, a
-/// number.
+/// The ways to make a record smaller: without an optional attribute, without an element of a set, with an
+/// empty string, with 0 for a number.
 fn shrunk_records(record: &Record, ty: &RecordType) -> Vec<Shrink<Record>> {
     let mut changes: Vec<Shrink<Record>> = Vec::new();
     for (name, value) in record.iter() {
@@ -103,7 +104,7 @@ fn shrunk_values(value: &Value) -> Vec<Shrink<Value>> {
         Value::Set(items) => items.iter().cloned().map(without_element).collect(),
         Value::String(_) => vec![Box::new(|_| Value::String("".into()))],
         Value::Long(_) => vec![Box::new(|_| Value::Long(0))],
-        _ => Vec::new(),
+        Value::Bool(_) | Value::Entity(_) | Value::Record(_) | Value::Extension(..) => Vec::new(),
     }
 }
 

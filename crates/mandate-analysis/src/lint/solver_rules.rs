@@ -1,90 +1,106 @@
-//! What only a solver can tell: whether a policy ever matches, ever matters, or is always denied.
+//! The rules that only the solver can check: whether a policy ever matches, ever permits, or ever changes a
+//! decision. Not here: the rules about its text, in `annotations`.
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Effect, Policy, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use cedar_policy_symcc::{
     always_denies_asserts, equivalent_asserts, matches_disjoint_asserts, never_errors_asserts,
     never_matches_asserts,
 };
 
-use super::{Finding, LintedPolicy, Rule, RuleResults, quoted_list};
+use super::finding::{Finding, RuleResults, quoted_list};
+use super::rule::{Rule, SolverRule};
+use crate::error::AnalysisError;
 use crate::solver::{Solver, SolverAnswer};
 use crate::symbolic::{RequestEnvironment, compile, compile_policy, policies_in};
 use mandate_core::policies::{Policies, PolicyInfo};
 
-/// Whether something is so for all requests and all entities.
-enum RuleAnswer {
-    Yes,
-    No,
-    /// Nobody knows, and why.
-    Unknown(String),
+/// A policy to check.
+pub struct SolvedPolicy<'a> {
+    pub info: &'a PolicyInfo,
+    pub policy: &'a Policy,
+    /// The request environments that its scope matches.
+    pub environments: Vec<&'a RequestEnvironment>,
 }
 
-/// Asks about one policy, until something explains why it does nothing.
+/// Whether a policy breaks a rule, for all requests and all entities.
+enum RuleAnswer {
+    Broken,
+    Kept,
+    /// The solver does not know, and why.
+    Unknown(AnalysisError),
+}
+
+/// Checks one policy against the rules, up to the first that it breaks: that one explains the others.
 pub fn check_with_solver(
-    linted: &LintedPolicy<'_>,
+    checked: &SolvedPolicy<'_>,
     policies: &Policies,
     solver: &mut Solver,
     results: &mut RuleResults,
 ) {
-    let mut checker = RuleChecker { linted, policies, solver };
-    for rule in Rule::SOLVER_RULES {
-        if rule == Rule::Shadowed && linted.info.effect == Effect::Forbid {
-            results.passed.insert(rule);
+    let mut checker = RuleChecker { checked, policies, solver };
+    for rule in SolverRule::ALL {
+        if rule == SolverRule::Shadowed && checked.policy.effect() == Effect::Forbid {
+            results.passed.insert(Rule::Solver(rule));
             continue;
         }
         let found = match checker.in_every_environment(rule) {
-            RuleAnswer::No => None,
-            RuleAnswer::Yes => {
+            RuleAnswer::Kept => None,
+            RuleAnswer::Broken => {
                 results.found.push(checker.finding(rule));
                 break;
             }
-            RuleAnswer::Unknown(why) => Some(undecided_finding(rule, linted.info, &why)),
+            RuleAnswer::Unknown(why) => Some(undecided_finding(rule, checked.info, &why)),
         };
-        results.record(rule, found);
+        results.record(Rule::Solver(rule), found);
     }
 }
 
-/// A policy to ask about, among others.
+/// A policy to check, among all policies.
 struct RuleChecker<'a> {
-    linted: &'a LintedPolicy<'a>,
+    checked: &'a SolvedPolicy<'a>,
     policies: &'a Policies,
     solver: &'a mut Solver,
 }
 
 impl RuleChecker<'_> {
-    /// Whether a rule is broken in all environments; one in which it is not settles it.
-    fn in_every_environment(&mut self, rule: Rule) -> RuleAnswer {
-        let mut answer = RuleAnswer::Yes;
-        for environment in &self.linted.environments {
+    /// Whether the rule is broken in every environment. One environment in which it is kept is enough for
+    /// `Kept`.
+    fn in_every_environment(&mut self, rule: SolverRule) -> RuleAnswer {
+        let mut answer = RuleAnswer::Broken;
+        for environment in &self.checked.environments {
             match self.ask(rule, environment) {
                 Ok(SolverAnswer::Holds) => {}
-                Ok(SolverAnswer::Counterexample(_)) => return RuleAnswer::No,
+                Ok(SolverAnswer::Counterexample(_)) => return RuleAnswer::Kept,
                 Ok(SolverAnswer::Unknown(why)) | Err(why) => answer = RuleAnswer::Unknown(why),
             }
         }
         answer
     }
 
-    fn ask(&mut self, rule: Rule, environment: &RequestEnvironment) -> Result<SolverAnswer, String> {
-        let (policy, schema) = (self.linted.policy, self.policies.schema());
+    fn ask(
+        &mut self,
+        rule: SolverRule,
+        environment: &RequestEnvironment,
+    ) -> Result<SolverAnswer, AnalysisError> {
+        let (policy, schema) = (self.checked.policy, self.policies.schema());
         let all = self.possibly_overlapping(environment);
         let others = all.iter().filter(|other| other.id() != policy.id()).cloned();
         match rule {
-            Rule::Shadowed => {
+            SolverRule::Shadowed => {
                 let forbids = others.filter(|other| other.effect() == Effect::Forbid);
                 let shadow: Vec<Policy> = forbids.chain([policy.clone()]).collect();
                 let shadow = compile(&shadow, environment, schema)?;
                 Ok(self.solver.check_valid(&always_denies_asserts(&shadow)))
             }
-            Rule::Redundant => {
+            SolverRule::Redundant => {
                 let without = compile(&others.collect::<Vec<_>>(), environment, schema)?;
                 let with = compile(&all, environment, schema)?;
                 let same = self.solver.check_valid(&equivalent_asserts(&with, &without));
                 self.and_never_errors(same, environment)
             }
-            _ => {
+            SolverRule::NeverMatches => {
                 let alone = compile_policy(policy, environment, schema)?;
                 let never = self.solver.check_valid(&never_matches_asserts(&alone));
                 self.and_never_errors(never, environment)
@@ -92,46 +108,46 @@ impl RuleChecker<'_> {
         }
     }
 
-    /// The policies that one request may match together with this one, and itself: of requests that it
-    /// does not match it says nothing.
+    /// This policy, and the policies that can match the same request. The others change no decision on the
+    /// requests that this policy matches.
     fn possibly_overlapping(&self, environment: &RequestEnvironment) -> Vec<Policy> {
         let mut policies = policies_in(self.policies, environment.ids);
-        policies.retain(|other| !scopes_are_disjoint(self.linted.policy, other));
+        policies.retain(|other| !scopes_are_disjoint(self.checked.policy, other));
         policies
     }
 
-    /// A forbid that fails denies, so one that can fail is not without effect.
+    /// A forbid that can error has an effect, because a forbid that errors denies.
     fn and_never_errors(
         &mut self,
         answer: SolverAnswer,
         environment: &RequestEnvironment,
-    ) -> Result<SolverAnswer, String> {
-        if !matches!(answer, SolverAnswer::Holds) || self.linted.info.effect == Effect::Permit {
+    ) -> Result<SolverAnswer, AnalysisError> {
+        if !matches!(answer, SolverAnswer::Holds) || self.checked.policy.effect() == Effect::Permit {
             return Ok(answer);
         }
-        let alone = compile_policy(self.linted.policy, environment, self.policies.schema())?;
+        let alone = compile_policy(self.checked.policy, environment, self.policies.schema())?;
         Ok(self.solver.check_valid(&never_errors_asserts(&alone)))
     }
 
-    fn finding(&mut self, rule: Rule) -> Finding {
-        let id = &self.linted.info.id;
+    fn finding(&mut self, rule: SolverRule) -> Finding {
+        let id = &self.checked.info.id;
         let (message, help) = match rule {
-            Rule::Shadowed => {
+            SolverRule::Shadowed => {
                 let by = quoted_list(self.overlapping(Effect::Forbid));
-                let message = format!("`{id}` never permits: whatever it matches is forbidden by {by}");
-                (message, "remove it, or narrow what forbids it".to_owned())
+                let message = format!("`{id}` never permits: everything it matches is forbidden by {by}");
+                (message, format!("remove `{id}`, or narrow the policies that forbid it"))
             }
-            Rule::Redundant => self.redundant(),
-            _ => {
+            SolverRule::Redundant => self.redundant(),
+            SolverRule::NeverMatches => {
                 let message = format!("`{id}` never matches: no request and no entities meet its conditions");
                 (message, "correct its conditions, or remove it".to_owned())
             }
         };
-        Finding::of(self.linted.info, rule, message, help)
+        Finding::of(self.checked.info, Rule::Solver(rule), message, help)
     }
 
     fn redundant(&mut self) -> (String, String) {
-        let effect = self.linted.policy.effect();
+        let effect = self.checked.policy.effect();
         let by = self.overlapping(effect);
         let why = match (effect, by.is_empty()) {
             (Effect::Permit, true) => "what it permits is forbidden".to_owned(),
@@ -141,17 +157,17 @@ impl RuleChecker<'_> {
                 format!("what it forbids is forbidden by {} as well, or not permitted", quoted_list(by))
             }
         };
-        let message = format!("without `{}`, every decision is the same", self.linted.info.id);
+        let message = format!("without `{}`, every decision is the same", self.checked.info.id);
         (message, format!("{why}: remove one and lint again, or accept it with `@allow(\"redundant\")`"))
     }
 
-    /// The other policies of an effect that some request matches together with this one.
+    /// The other policies with this effect that can match the same request.
     fn overlapping(&mut self, effect: Effect) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
-        for environment in &self.linted.environments {
+        for environment in &self.checked.environments {
             for other in self.possibly_overlapping(environment) {
                 let id = other.id().to_string();
-                let counts = other.effect() == effect && other.id() != self.linted.policy.id();
+                let counts = other.effect() == effect && other.id() != self.checked.policy.id();
                 if counts && !found.contains(&id) && self.overlaps(&other, environment) {
                     found.insert(id);
                 }
@@ -160,21 +176,20 @@ impl RuleChecker<'_> {
         found
     }
 
-    /// Whether a request matches both policies, as far as anybody knows.
+    /// Whether some request matches both policies; true if the solver does not know.
     fn overlaps(&mut self, other: &Policy, environment: &RequestEnvironment) -> bool {
         let compiled = |policy| compile_policy(policy, environment, self.policies.schema());
-        match (compiled(self.linted.policy), compiled(other)) {
+        match (compiled(self.checked.policy), compiled(other)) {
             (Ok(one), Ok(other)) => !matches!(
                 self.solver.check_valid(&matches_disjoint_asserts(&one, &other)),
                 SolverAnswer::Holds
             ),
-            _ => true,
+            (Err(_), _) | (_, Err(_)) => true,
         }
     }
 }
 
-/// Whether two policies are about different principals or resources by their scopes alone, as
-/// agreements with thousands of parties are.
+/// Whether two scopes name different principals or resources, as agreements with thousands of parties do.
 fn scopes_are_disjoint(one: &Policy, other: &Policy) -> bool {
     let principals = [one, other].map(|policy| match policy.principal_constraint() {
         PrincipalConstraint::Eq(uid) => Some(uid),
@@ -184,23 +199,21 @@ fn scopes_are_disjoint(one: &Policy, other: &Policy) -> bool {
         ResourceConstraint::Eq(uid) => Some(uid),
         _ => None,
     });
-    let differ = |[one, other]: [Option<cedar_policy::EntityUid>; 2]| {
-        one.zip(other).is_some_and(|(one, other)| one != other)
-    };
+    let differ =
+        |[one, other]: [Option<EntityUid>; 2]| one.zip(other).is_some_and(|(one, other)| one != other);
     differ(principals) || differ(resources)
 }
 
-fn undecided_finding(rule: Rule, info: &PolicyInfo, why: &str) -> Finding {
+fn undecided_finding(rule: SolverRule, info: &PolicyInfo, why: &AnalysisError) -> Finding {
     let whether = match rule {
-        Rule::Shadowed => "ever permits",
-        Rule::Redundant => "changes any decision",
-        _ => "ever matches",
+        SolverRule::NeverMatches => "ever matches",
+        SolverRule::Shadowed => "ever permits",
+        SolverRule::Redundant => "changes any decision",
     };
-    let message = format!("nobody knows whether `{}` {whether}: {why}", info.id);
     Finding::of(
         info,
-        rule,
-        message,
-        "give the solver more time with `--solver-limit`, or write the policy more simply",
+        Rule::Solver(rule),
+        format!("could not determine whether `{}` {whether}: {why}", info.id),
+        "raise `--solver-limit`, or simplify the policy",
     )
 }

@@ -1,39 +1,42 @@
-//! Entity types that no decision can read, and actions that are always denied.
+//! The rules about the schema: entity types that no decision can read, and actions that are always denied.
+//! None of them needs the solver.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Finding, Rule};
+use super::finding::Finding;
+use super::rule::{Rule, SchemaRule};
 use mandate_core::diagnostics::SourceText;
 use mandate_core::display;
-use mandate_core::policies::Effect;
-use mandate_core::policies::{CandidatePolicies, Policies};
+use mandate_core::policies::{CandidatePolicies, Effect, Policies};
 use mandate_core::schema::{ActionDef, ActionId, Declarations, EntityTypeId, RecordType, Schema, Type};
 
-/// What the schema declares in vain.
+/// The entity types and actions that the schema declares and nothing uses.
 pub fn findings(policies: &Policies, text: &Arc<SourceText>) -> Vec<Finding> {
     let schema = policies.schema();
     let declared = Declarations::of(schema, text);
     let read = readable_types(schema);
     let types = schema.entity_types().filter(|(entity_type, _)| !read.contains(entity_type)).map(
         |(entity_type, _)| Finding {
-            rule: Rule::UnusedEntityType,
+            rule: Rule::Schema(SchemaRule::UnusedEntityType),
             policy: None,
             span: declared.entity_types.get(&entity_type).cloned(),
             message: format!("no decision can read a `{}`", display::entity_type(entity_type, schema)),
-            help: "remove it from the schema, or name it where it belongs".to_owned(),
+            help: "remove it from the schema, or use it in an action, an attribute or a parent type"
+                .to_owned(),
         },
     );
     let actions = schema.actions().filter_map(|(id, action)| {
         let (message, help) = unused(id, action, policies)?;
         let span = declared.actions.get(&id).cloned();
-        Some(Finding { rule: Rule::UnusedAction, policy: None, span, message, help: help.to_owned() })
+        let rule = Rule::Schema(SchemaRule::UnusedAction);
+        Some(Finding { rule, policy: None, span, message, help: help.to_owned() })
     });
     types.chain(actions).collect()
 }
 
-/// The types that a decision can read: those of principals, resources and contexts, and whatever is
-/// above these or in their attributes and tags.
+/// The types that a decision can read: those of principals, resources and contexts, their parent types, and
+/// the types in their attributes and tags.
 fn readable_types(schema: &Schema) -> BTreeSet<EntityTypeId> {
     let mut open: Vec<EntityTypeId> = Vec::new();
     for (_, action) in schema.actions() {
@@ -65,7 +68,7 @@ fn collect_types(ty: &Type, found: &mut Vec<EntityTypeId>) {
     }
 }
 
-/// What is wrong with an action that is always denied, or that nobody can ask for, and what to do.
+/// The message and the help for an action that is always denied, or that applies to nothing.
 fn unused(id: ActionId, action: &ActionDef, policies: &Policies) -> Option<(String, &'static str)> {
     let (schema, name) = (policies.schema(), &action.name);
     let pairs = action
@@ -77,12 +80,12 @@ fn unused(id: ActionId, action: &ActionDef, policies: &Policies) -> Option<(Stri
         let mut others = schema.actions().filter(|(other, _)| *other != id);
         let groups =
             others.any(|(_, other)| other.self_and_groups.iter().any(|entity| *entity.uid() == action.uid));
-        let message = format!("`{name}` applies to nothing, and no action is in it");
-        return (!groups).then_some((message, "say what it applies to with `appliesTo`, or remove it"));
+        let message = format!("`{name}` applies to nothing, and no action is a member of it");
+        return (!groups).then_some((message, "add `appliesTo`, or remove it"));
     }
     let mut candidates =
         environments.filter_map(|it| policies.candidates(it)).flat_map(CandidatePolicies::all);
     let permitted = candidates.any(|candidate| candidate.info.effect == Effect::Permit);
-    let message = format!("no permit takes `{name}`, so it is always denied");
+    let message = format!("no permit applies to `{name}`, so it is always denied");
     (!permitted).then_some((message, "write a permit for it, or remove it from the schema"))
 }

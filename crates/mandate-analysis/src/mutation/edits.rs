@@ -1,5 +1,5 @@
-//! The small wrong edits that somebody could make in a policy: each is a place and what would stand
-//! there instead.
+//! The mutants: small wrong edits that an author could make in a policy. Each is a span of the text and its
+//! replacement. Nothing is tried here; that is `mutation`.
 
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ pub struct Mutant {
     pub replacement: String,
 }
 
-/// What a mutant does.
+/// The kind of edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operator {
     RemovePolicy,
@@ -86,7 +86,7 @@ impl MutantFinder<'_> {
     fn find(&mut self, policy: &Policy) {
         let whole = self.span.offset..self.span.offset + self.span.length;
         self.edit(Operator::RemovePolicy, whole.clone(), String::new());
-        // The policy was parsed before, so that it parses again.
+        // The text is that of a loaded policy, so it parses.
         let parsed = self.text(&whole).and_then(|text| parse_policy(text).ok());
         if let Some(cst::Policy::Policy(parsed)) = parsed.and_then(|node| node.node) {
             self.head(&parsed);
@@ -98,10 +98,11 @@ impl MutantFinder<'_> {
 
     fn head(&mut self, policy: &PolicyImpl) {
         let other = match policy.effect.node {
-            Some(Ident::Permit) => "forbid",
-            _ => "permit",
+            Some(Ident::Permit) => Some("forbid"),
+            Some(Ident::Forbid) => Some("permit"),
+            _ => None,
         };
-        if let Some(span) = self.file_span(&policy.effect) {
+        if let (Some(span), Some(other)) = (self.file_span(&policy.effect), other) {
             self.edit(Operator::FlipEffect, span, other.to_owned());
         }
         for variable in &policy.variables {
@@ -109,33 +110,35 @@ impl MutantFinder<'_> {
         }
     }
 
-    /// Each part of the scope that says something says nothing instead.
+    /// Replaces a constraint of the scope with the bare variable.
     fn scope(&mut self, variable: &Node<Option<VariableDef>>) {
         let (Some(span), Some(def)) = (self.file_span(variable), &variable.node) else { return };
         let name = match def.variable.node {
             Some(Ident::Principal) => "principal",
             Some(Ident::Action) => "action",
-            _ => "resource",
+            Some(Ident::Resource) => "resource",
+            _ => return,
         };
         if def.entity_type.is_some() || def.ineq.is_some() {
             self.edit(Operator::WidenScope, span, name.to_owned());
         }
     }
 
-    /// Where a part of the policy's own text stands in its file.
+    /// The span in the file of a node of the policy's own text.
     fn file_span<N>(&self, node: &Node<N>) -> Option<Range<usize>> {
         let loc = node.loc.as_ref()?;
         Some(self.span.offset + loc.start()..self.span.offset + loc.end())
     }
 
-    /// An operand, which counts for nothing once `neutral` stands in its place.
+    /// Replaces an operand with `neutral`, the value that has no effect there.
     fn operand(&mut self, expr: &Expr, neutral: bool) {
         if let ExprKind::UnaryApp { op: UnaryOp::Not, arg } = expr.expr_kind()
             && !same_source_range(expr, arg)
         {
             return self.operand(arg, !neutral);
         }
-        // Several `when` and `unless` together stand nowhere: their place is the whole policy's.
+        // The parser joins several `when` and `unless` into one expression with the span of the whole policy,
+        // so there is no text of its own to replace.
         let whole = self.span.offset..self.span.offset + self.span.length;
         if let Some(span) = source_range(expr).filter(|span| *span != whole) {
             self.edit(Operator::DropClause, span, neutral.to_string());
@@ -172,7 +175,7 @@ impl MutantFinder<'_> {
         }
     }
 
-    /// The left side of a chain: `a && b` in `a && b && c` is no operand by itself.
+    /// The left side of a chain: `a && b` in `a && b && c` is not an operand of its own.
     fn chained(&mut self, left: &Expr, neutral: bool) {
         match (left.expr_kind(), neutral) {
             (ExprKind::And { left: first, right }, true) if !is_type_in_test(first, right) => {
@@ -183,7 +186,7 @@ impl MutantFinder<'_> {
         }
     }
 
-    /// Each other value in the place of an enumerated one.
+    /// Replaces an enumerated value with each other value of its type.
     fn literals(&mut self, expr: &Expr) {
         for part in expr.subexpressions() {
             let ExprKind::Lit(Literal::EntityUID(uid)) = part.expr_kind() else { continue };
