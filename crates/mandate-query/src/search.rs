@@ -1,7 +1,7 @@
 //! Search: which principals may perform an action on a resource, which resources a principal may act on, and
-//! which actions it may perform. The policies say where to look (`start_points`), and each entity found
-//! there is decided like any other request; so a wrong start point costs time, never a wrong result. Start
-//! reading at `pages`; the order of entities is in `walk`.
+//! which actions it may perform. The policies say where to look (`start_points`), and each entity found there
+//! is decided like any other request, so a superfluous start point costs only time. Start reading at `pages`;
+//! the order of entities is in `walk`.
 
 mod actions;
 mod cursor;

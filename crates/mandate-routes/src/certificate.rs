@@ -118,3 +118,30 @@ fn certificate_in_xfcc(text: &str) -> Option<Cow<'_, str>> {
         (Some(_), Some(_)) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Certificate, CertificateField, certificate_in_xfcc};
+
+    #[test]
+    fn only_one_certificate_is_taken_from_a_header() {
+        assert_eq!(certificate_in_xfcc("By=me;Cert=\"abc\";URI=x").as_deref(), Some("abc"));
+        assert_eq!(certificate_in_xfcc(":abc:").as_deref(), Some(":abc:"));
+        assert_eq!(certificate_in_xfcc("Cert=\"abc\",Cert=\"def\""), None);
+        assert_eq!(certificate_in_xfcc("Cert=\"abc"), None);
+    }
+
+    #[test]
+    fn texts_that_are_no_certificate_are_rejected() {
+        for text in ["", "abc", "%ff", "-----BEGIN CERTIFICATE-----abc", "Cert=\"\""] {
+            assert_eq!(Certificate::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_by_their_names() {
+        assert_eq!(CertificateField::from_name("cn"), Some(CertificateField::CommonName));
+        assert_eq!(CertificateField::from_name("CN"), None);
+        assert_eq!(CertificateField::all_names(), "`principal`, `subject`, `cn`, `uri`, `dns`");
+    }
+}

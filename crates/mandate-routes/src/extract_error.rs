@@ -1,5 +1,5 @@
-//! Why a request lacks a value that its route requires. The text goes to logs and to the command line; clients
-//! see only which part of the question is missing.
+//! Why a request lacks a value that its route requires. The text goes to logs and to the command line;
+//! clients see only which part of the question is missing.
 
 use crate::json_pointer::AmbiguousPointer;
 

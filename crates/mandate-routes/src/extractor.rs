@@ -139,3 +139,17 @@ impl Extractor {
         ExtractError::NotAString { from: self.source.to_string(), found: value.describe() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    #[test]
+    fn a_pattern_captures_what_stands_between_its_ends() {
+        let pattern = Pattern { before: "urn:".to_owned(), after: ":x".to_owned() };
+        assert_eq!(pattern.capture("urn:7:x"), Some("7"));
+        for other in ["urn::x", "urn:x", "urn:7", "7:x", "xurn:7:x", "URN:7:x"] {
+            assert_eq!(pattern.capture(other), None, "{other}");
+        }
+    }
+}

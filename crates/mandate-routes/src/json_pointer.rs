@@ -1,5 +1,5 @@
 //! JSON pointers (RFC 6901), as routes use them. They refuse a value that another decoder might read
-//! differently: a key in two spellings, or one item of several. Which document is read is in `request_values`.
+//! differently: a key in two spellings, or one item of several. The documents are read in `request_values`.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl JsonPointer {
     /// The value in a document that the client sent.
     ///
     /// # Errors
-    /// A key is there in another spelling, or an index chooses one of several items: the service behind the
+    /// A key is present in another spelling, or an index chooses one of several items: the service behind the
     /// gateway may ignore case, and acts on all items of an array.
     pub fn resolve<'j, 'a>(&self, json: &'j Json<'a>) -> Result<Option<&'j Json<'a>>, AmbiguousPointer> {
         let mut at = json;
@@ -69,8 +69,8 @@ fn step<'j, 'a>(json: &'j Json<'a>, key: &str) -> Result<Option<&'j Json<'a>>, A
     }
 }
 
-/// Whether a decoder that ignores case takes two keys for the same. Two letters beyond ASCII fold to ASCII:
-/// the Kelvin sign, by lower case, and the long s, which has to be named here.
+/// Whether a decoder that ignores case may treat two keys as the same. Two letters outside ASCII fold to
+/// ASCII letters: the Kelvin sign in lower case is `k`, but the long s stays as it is, so it is replaced here.
 fn is_equal_ignoring_case(one: &str, other: &str) -> bool {
     folded(one).eq(folded(other))
 }

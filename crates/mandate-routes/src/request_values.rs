@@ -1,5 +1,5 @@
-//! Reads values from one HTTP request, by source. The body, the claims and the certificate are decoded at most
-//! once, and only if a route reads them. Conversion to the type of the schema is in `extractor`.
+//! Reads values from one HTTP request, by source. The body, the claims and the certificate are decoded at
+//! most once, and only if a route reads them. Conversion to the type of the schema is in `extractor`.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

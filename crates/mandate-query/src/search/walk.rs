@@ -41,7 +41,7 @@ struct Frame<'a> {
 
 impl<'a> Walk<'a> {
     /// A walk over the entities of a type at or below the start points, or over all entities of the type if
-    /// there are no start points; from the start or after a cursor. `None` if the cursor is not part of this walk.
+    /// there are no start points; from the start or after a cursor. `None` if the cursor is not part of it.
     pub fn new(
         snapshot: &'a Snapshot,
         entity_type: EntityTypeId,

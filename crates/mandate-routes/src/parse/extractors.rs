@@ -1,5 +1,5 @@
-//! Extractors from TOML: a constant, or a table that says where a value is and how it is converted. Extractors
-//! run in `crate::extractor`; the routes that they belong to are read in `route_file`.
+//! Extractors from TOML: a constant, or a table that says where a value is and how it is converted.
+//! Extractors run in `crate::extractor`; the routes that they belong to are read in `route_file`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -132,7 +132,8 @@ impl RouteParser<'_> {
             SourceKey::Claim if inputs.credential_sources.claims.is_none() => {
                 self.report(
                     from.span(),
-                    "`claim` needs a `[claims]` table that says where the gateway puts the verified claims: `payload-header`, `token-header` or `metadata`",
+                    "`claim` needs a `[claims]` table that says where the gateway puts the verified claims: \
+                     `payload-header`, `token-header` or `metadata`",
                 );
                 None
             }
@@ -277,7 +278,10 @@ impl RouteParser<'_> {
         if needs_json && !is_json {
             self.report(
                 value.span(),
-                format!("an array or an object is expected here, and a {source} is a single string: use a claim or the body"),
+                format!(
+                    "an array or an object is expected here, and a {source} is a single string: \
+                     use a claim or the body"
+                ),
             );
         }
         is_json || !needs_json

@@ -1,5 +1,5 @@
-//! One file of routes: its settings for credentials, and its `[[route]]` tables. The values of a route are read
-//! in `extractors`; the common steps are in `parser`.
+//! One file of routes: its settings for credentials, and its `[[route]]` tables. The values of a route are
+//! read in `extractors`; the common steps are in `parser`.
 
 use std::sync::Arc;
 
