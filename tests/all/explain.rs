@@ -1,4 +1,4 @@
-//! Explanations: held to brute force on small worlds, and to the pack's stories.
+//! Explanations: compared with brute force on small random content, and checked on the pack's examples.
 
 mod small;
 
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use crate::support::{Content, Sidecar, question, register};
 use small::{Edit, Small, small};
 
-/// Some facts that make it a permit, of those that are tried and fewer than so many; at most three.
+/// A repair of at most three edits that leads to a permit and has fewer modifications than `than`; found by
+/// trying all.
 fn fewer(world: &Small, policies: &Arc<Policies>, than: usize) -> Option<Vec<Edit>> {
     let universe = world.universe();
     let all = || 0..universe.len();
@@ -51,8 +52,8 @@ fn sound_and_minimal(
     Ok(())
 }
 
-/// Every set permits and no part of it does, by entities that were loaded anew; and of the facts that
-/// are tried, no fewer do.
+/// Every repair leads to a permit and no part of it does, decided on entities that were loaded again; and no
+/// smaller repair is found by trying all.
 #[test]
 fn explanations_are_what_brute_force_finds() {
     let config = ProptestConfig {
@@ -90,8 +91,8 @@ fn explanations_are_what_brute_force_finds() {
     assert!(explained.get() > 5 && all.get() > 5, "{explained:?} explained, {all:?} completely");
 }
 
-/// Explains a denial by these policies alone, within a bound of time that only a search without bounds
-/// could miss.
+/// Explains a denial by these policies alone. The time limit is generous: only a search without limits would
+/// exceed it.
 #[track_caller]
 fn bounded(policies: impl IntoIterator<Item = String>, found: usize, is_complete: bool) {
     let mut runner = TestRunner::deterministic();
@@ -108,7 +109,7 @@ fn bounded(policies: impl IntoIterator<Item = String>, found: usize, is_complete
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
-/// So many times `principal in …`, joined by an operator.
+/// `principal in …`, `many` times, joined by an operator.
 fn teams(of: &str, many: usize, operator: &str) -> String {
     let terms: Vec<String> = (0..many).map(|n| format!("principal in Team::\"{of}-{n}\"")).collect();
     format!("({})", terms.join(operator))
@@ -118,7 +119,7 @@ fn all_of(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(" && ")
 }
 
-/// Cedar evaluates long chains by recursion, which takes more stack where nothing is optimized.
+/// Cedar evaluates long chains by recursion, which needs more stack in debug builds.
 #[test]
 fn explanations_are_bounded() {
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(bounds).unwrap();
@@ -129,19 +130,19 @@ fn bounds() {
     let when = |condition: String| format!("permit (principal, action, resource) when {{ {condition} }};");
     bounded([when(teams("x", 3, " || "))], 3, true);
     bounded([when(teams("x", 5, " && "))], 1, true);
-    // More facts than a set may have.
+    // More modifications than a repair may have.
     bounded([when(teams("x", 6, " && "))], 0, false);
-    // More sets than are shown.
+    // More repairs than are shown.
     bounded([when(teams("x", 9, " || "))], 8, false);
     bounded((0..40).map(|n| when(teams(&n.to_string(), 60, " || "))), 8, false);
-    // More ways than can be tried: thirty to the power of three, and to that of twelve.
+    // More alternatives than can be tried: 30^3 and 30^12.
     bounded([when(all_of((0..3).map(|n| teams(&n.to_string(), 30, " || "))))], 8, false);
     bounded([when(all_of((0..12).map(|n| teams(&n.to_string(), 30, " || "))))], 0, false);
     let forbids = (0..40).map(|n| {
         format!("forbid (principal, action, resource) unless {{ {} }};", teams(&n.to_string(), 40, " || "))
     });
     bounded(forbids.chain(["permit (principal, action, resource);".to_owned()]), 0, false);
-    // Many permits that nothing satisfies.
+    // Many permits that no repair satisfies.
     let unmet = |n| {
         format!(
             "permit (principal in Team::\"{n}\", action, resource) when {{ resource.secret && !resource.secret }};"
@@ -171,7 +172,7 @@ fn explanation(sidecar: &Sidecar, mut question: Value) -> Value {
     sidecar.evaluate(&question)["context"]["explanation"].clone()
 }
 
-/// The explanation of a denial names exactly these sets, and all that there are.
+/// The explanation of a denial has exactly these repairs, and is complete.
 #[track_caller]
 fn missing(sidecar: &Sidecar, question: Value, outcome: &str, sets: Value) {
     let explanation = explanation(sidecar, question);
@@ -184,13 +185,13 @@ fn the_packs_denials_say_what_is_missing() {
     let sidecar = Sidecar::of_pack(&[]);
     let check = |question, outcome, sets| missing(&sidecar, question, outcome, sets);
     let (fabrikam, lucerne) = (("DirectBillPartner", "fabrikam"), ("DirectBillPartner", "lucerne"));
-    // A reseller never has the API.
+    // A reseller may never use the API.
     check(
         register(("IndirectReseller", "tailspin"), "northwind", "partner-center-api"),
         "forbidden",
         json!([[channel("partner-center-ui")]]),
     );
-    // Nobody asked Relecloud, and its reseller has no provider there.
+    // Relecloud has given no consent, and its reseller has no provider there.
     let relecloud = || name("Customer", "relecloud");
     let consent = member(relecloud(), name("DirectBillPartner", "fabrikam"), &["CspConsent"]);
     check(register(fabrikam, "relecloud", "partner-center-api"), "not_permitted", json!([[consent]]));
@@ -199,7 +200,7 @@ fn the_packs_denials_say_what_is_missing() {
         "not_permitted",
         json!([[member(relecloud(), name("IndirectProvider", "wingtip"), &["CspConsent", "Partnership"])]]),
     );
-    // A partner that is suspended, and in the second question over a wrong channel too.
+    // A suspended partner; the second question also has a wrong channel.
     let active = json!({ "fact": "attribute", "entity": name("DirectBillPartner", "lucerne"), "path": "active", "value": true });
     check(register(lucerne, "margies-travel", "partner-center-api"), "not_permitted", json!([[active]]));
     check(
@@ -230,7 +231,7 @@ fn the_packs_denials_say_what_is_missing() {
         "not_permitted",
         json!([[{ "fact": "attribute", "entity": name("TenantUser", "user@contoso"), "path": "roles", "includes": "intune-administrator" }]]),
     );
-    // An attribute that has to be there, whatever it is.
+    // An attribute that has to be present, with any value.
     let requested = || name("CspConsent", "margies-travel--fabrikam");
     check(
         question(fabrikam, "administer", ("CspConsent", "margies-travel--fabrikam"), json!({})),
@@ -244,7 +245,7 @@ fn the_packs_denials_say_what_is_missing() {
     check(register(("Oem", "trey"), "nobody", "oem-api"), "unknown_resource", json!([]));
 }
 
-/// What a caller says of a principal is what counts, and what would have to be other.
+/// If callers describe a principal, the repair changes the described value.
 #[test]
 fn what_callers_describe_can_be_missing() {
     let sidecar = Sidecar::of_pack(&["--described-by-callers", "DirectBillPartner"]);
@@ -308,7 +309,7 @@ fn items_of_a_batch_explain_for_themselves() {
     );
 }
 
-/// Explanations of a batch cost no more together than a batch may; the decisions all stand.
+/// The explanations of a batch share one budget. All decisions are made, even if the budget is used up.
 #[test]
 fn a_batch_shares_one_budget() {
     let content = Content::of_pack();
@@ -328,9 +329,9 @@ fn a_batch_shares_one_budget() {
     assert_eq!(explanation(999)["policies"], json!(["many", "oem-registers"]));
 }
 
-/// A user who is denied by a condition alone is told these lines.
+/// The explanation of a denial by this condition alone has these lines.
 #[track_caller]
-fn turns(condition: &str, lines: &[&str]) {
+fn lacks(condition: &str, lines: &[&str]) {
     let content = Content::of_pack();
     std::fs::remove_dir_all(content.policies()).unwrap();
     std::fs::remove_dir_all(content.entities()).unwrap();
@@ -371,32 +372,32 @@ fn turns(condition: &str, lines: &[&str]) {
 }
 
 #[test]
-fn every_kind_of_test_is_turned() {
-    turns("principal.level > 3", &["- User::u.level = 4"]);
-    turns("principal.level != 1", &["- User::u.level other than 1"]);
-    turns("3 <= context.n && context.n != 3", &["- context.n = 4", "(not every way was tried)"]);
-    turns("principal.mail like \"*@y\"", &["- User::u.mail = \"@y\""]);
-    turns("principal.home has floor && principal.home.floor > 2", &["- User::u.home.floor = 3"]);
-    turns("principal has boss", &["- User::u.boss present"]);
-    turns("!(principal has nick)", &["- User::u.nick absent"]);
-    turns("principal.words.contains(\"b\")", &["- User::u.words with \"b\""]);
-    turns("!principal.words.contains(\"a\")", &["- User::u.words without \"a\""]);
-    turns(
+fn every_kind_of_condition_is_explained() {
+    lacks("principal.level > 3", &["- User::u.level = 4"]);
+    lacks("principal.level != 1", &["- User::u.level other than 1"]);
+    lacks("3 <= context.n && context.n != 3", &["- context.n = 4", "(not every way was tried)"]);
+    lacks("principal.mail like \"*@y\"", &["- User::u.mail = \"@y\""]);
+    lacks("principal.home has floor && principal.home.floor > 2", &["- User::u.home.floor = 3"]);
+    lacks("principal has boss", &["- User::u.boss present"]);
+    lacks("!(principal has nick)", &["- User::u.nick absent"]);
+    lacks("principal.words.contains(\"b\")", &["- User::u.words with \"b\""]);
+    lacks("!principal.words.contains(\"a\")", &["- User::u.words without \"a\""]);
+    lacks(
         "principal.words.containsAll([\"b\", \"c\"])",
         &["- User::u.words with \"b\"", "and User::u.words with \"c\""],
     );
-    turns("!(principal in Group::\"g1\")", &["- User::u no longer in Group::g1"]);
-    turns(
+    lacks("!(principal in Group::\"g1\")", &["- User::u no longer in Group::g1"]);
+    lacks(
         "principal in principal.home.group",
         &["- User::u in Group::g2", "- User::u.home.group = Group::g1"],
     );
-    turns("principal in principal.groups", &["- User::u.groups with Group::g1"]);
-    turns("if context.n == 0 then false else true", &["- context.n other than 0"]);
-    turns("principal == User::\"v\"", &[]);
-    turns("context has ip && context.ip.isLoopback()", &[]);
+    lacks("principal in principal.groups", &["- User::u.groups with Group::g1"]);
+    lacks("if context.n == 0 then false else true", &["- context.n other than 0"]);
+    lacks("principal == User::\"v\"", &[]);
+    lacks("context has ip && context.ip.isLoopback()", &[]);
 }
 
-/// `mandate decide --explain` prints these lines, and ends with this code.
+/// `mandate decide --explain` prints these lines, and exits with this code.
 #[track_caller]
 fn prints(arguments: &str, code: i32, lines: &[&str]) {
     let arguments: Vec<&str> = arguments.split(' ').collect();
@@ -424,7 +425,7 @@ fn decide_explains_to_people() {
             "- Customer::relecloud in DirectBillPartner::fabrikam, through a CspConsent",
         ],
     );
-    // A consent that was requested is found among the entities.
+    // A consent that was requested but not given yet is found among the entities.
     prints(
         "DirectBillPartner::fabrikam registerDevice Customer::margies-travel channel=partner-center-ui",
         2,

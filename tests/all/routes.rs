@@ -1,4 +1,4 @@
-//! Routes: what is wrong with them, which question a request comes to, and how they change.
+//! Routes: invalid route files, the question that each request asks, and how routes reload.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<Routes, mandate_core::diagnostics::Diagnostics> {
     Routes::parse(&[SourceText::new("routes.toml", text)], &schema())
 }
 
-/// A file of one route, with these lines in it and these before it.
+/// A file with one route: `lines` replace or extend its keys, and `before` stands before it.
 fn one(before: &str, lines: &str) -> String {
     let all = ["id = 'r'", "method = 'POST'", "path = '/c/{customer}'", "action = 'register'"];
     let more = [
@@ -43,7 +43,7 @@ fn one(before: &str, lines: &str) -> String {
     format!("{before}\n[[route]]\n{}\n{lines}\n", own.collect::<Vec<_>>().join("\n"))
 }
 
-/// Routes that are refused, and what is said of them.
+/// The file is refused with these messages.
 #[track_caller]
 fn wrong(text: &str, says: &[&str]) {
     let found = parse(text).expect_err("must be refused").to_string();
@@ -54,63 +54,78 @@ fn wrong(text: &str, says: &[&str]) {
 }
 
 #[test]
-fn what_is_missing_or_means_nothing() {
+fn missing_values_and_unknown_keys_are_refused() {
     wrong(
         "[[route]]",
         &["routes.toml:1:1: `id` is missing", "`method` is missing", "`principal` is missing"],
     );
     wrong("route = 1", &["`[[route]]`"]);
     wrong("[[route]\nid = 'a'", &["not valid TOML"]);
-    wrong(&one("", "colour = 'red'"), &["`colour` means nothing here: use `id`, `method`, `path`"]);
-    wrong(&one("rooute = 1", ""), &["routes.toml:1:1: `rooute` means nothing here"]);
-    wrong(&one("", "id = 'a b'"), &["an id is made of"]);
-    wrong(&one("", "method = 'post'"), &["`post` is no method: write it in capitals"]);
+    wrong(&one("", "colour = 'red'"), &["unknown key `colour`: expected one of `id`, `method`, `path`"]);
+    wrong(&one("rooute = 1", ""), &["routes.toml:1:1: unknown key `rooute`"]);
+    wrong(&one("", "id = 'a b'"), &["an id may have only"]);
+    wrong(&one("", "method = 'post'"), &["`post` is not a valid HTTP method: write it in upper case"]);
     wrong(&one("", "method = []"), &["at least one method"]);
     wrong(&one("", "path = '/c/{customer}/..'"), &["dot segment"]);
     wrong(&one("", "path = 7"), &["has to be a string, found a whole number"]);
 }
 
 #[test]
-fn what_the_schema_does_not_know() {
-    wrong(&one("", "action = 'delete'"), &["the schema has no action `delete`, only `register`, `view`"]);
+fn what_the_schema_does_not_have_is_refused() {
+    wrong(
+        &one("", "action = 'delete'"),
+        &["the schema has no action `delete`: expected one of `register`, `view`"],
+    );
     wrong(
         &one("", "resource = { type = 'Partner', id = 'x' }"),
-        &["`register` does not apply to `Partner` here, only to `Customer`"],
+        &["`register` does not apply to the entity type `Partner`: expected one of `Customer`"],
     );
     wrong(&one("", "resource = { type = 'Device', id = 'x' }"), &["no entity type `Device`"]);
-    wrong(&one("", "context.chanel = 'api'"), &["the context of `register` has no `chanel`"]);
+    wrong(&one("", "context.chanel = 'api'"), &["the context of `register` has no attribute `chanel`"]);
     wrong(&one("", "context.channel = 'fax'"), &["`fax` is no `Channel`: it has to be one of `api`, `ui`"]);
-    wrong(&one("", "context = {}"), &["`register` needs `context.channel`, which the route does not say"]);
+    wrong(&one("", "context = {}"), &["`register` requires `context.channel`, which the route does not set"]);
     wrong(&one("", "context = { channel = 'api', count = 'many' }"), &["has to be a 64-bit whole number"]);
     wrong(&one("", "context = { channel = 'api', from = 'nowhere' }"), &["`nowhere` is no valid `ip`"]);
 }
 
 #[test]
-fn terms_that_cannot_work() {
-    let channel = |term: &str| one("", &format!("context.channel = {term}"));
-    wrong(&channel("{}"), &["say where the value is, by one of `path`, `header`"]);
-    wrong(&channel("{ header = 'a', path = 'customer' }"), &["say where the value is, by one of"]);
+fn invalid_extractors_are_refused() {
+    let channel = |value: &str| one("", &format!("context.channel = {value}"));
+    wrong(&channel("{}"), &["a value needs exactly one source: one of `path`, `header`"]);
+    wrong(&channel("{ header = 'a', path = 'customer' }"), &["a value needs exactly one source"]);
     wrong(&channel("{ path = 'device' }"), &["the path has no parameter `device`: it has `customer`"]);
-    wrong(&channel("{ claim = '/x' }"), &["say where the gateway puts the claims"]);
-    wrong(&channel("{ certificate = 'serial' }"), &["a certificate has no `serial`: use `principal`"]);
-    wrong(&channel("{ body = 'x' }"), &["`x` is no JSON pointer"]);
-    wrong(&channel("{ header = 'x', pattern = 'a' }"), &["a pattern has one `{}`"]);
-    wrong(&channel("{ header = 'x', optional = true }"), &["this has to be there, so it cannot be optional"]);
+    wrong(
+        &channel("{ claim = '/x' }"),
+        &["`claim` needs a `[claims]` table that says where the gateway puts the verified claims"],
+    );
+    wrong(
+        &channel("{ certificate = 'serial' }"),
+        &["`serial` is not a certificate field: expected one of `principal`"],
+    );
+    wrong(&channel("{ body = 'x' }"), &["`x` is not a JSON pointer"]);
+    wrong(&channel("{ header = 'x', pattern = 'a' }"), &["a pattern has to contain exactly one `{}`"]);
+    wrong(
+        &channel("{ header = 'x', optional = true }"),
+        &["the value is required, so it cannot be `optional`"],
+    );
     wrong(&channel("{ header = 'x', default = 'fax' }"), &["`fax` is no `Channel`"]);
     wrong(&channel("{ header = 'x', map = { a = 'fax' } }"), &["`fax` is no `Channel`"]);
     wrong(&channel("{ header = 'x', map = {} }"), &["at least one entry"]);
-    wrong(&channel("1979-05-27"), &["a date is no value that can stand here"]);
+    wrong(&channel("1979-05-27"), &["a date is not allowed here"]);
     let tags = one("", "context = { channel = 'api', tags = { header = 'x' } }");
-    wrong(&tags, &["a header `x` gives one text", "take it from a claim or the body"]);
-    wrong(&one("[claims]\npayload-header = 'a'\ntoken-header = 'b'", ""), &["claims are in one place"]);
+    wrong(&tags, &["a header `x` is a single string", "use a claim or the body"]);
+    wrong(
+        &one("[claims]\npayload-header = 'a'\ntoken-header = 'b'", ""),
+        &["`[claims]` takes exactly one of"],
+    );
     wrong(
         &one("", "principal = { type = { header = 'x', map = { a = 'Customer' } }, id = 'x' }"),
-        &["`register` does not apply to `Customer` here, only to `Partner`, `Maker`"],
+        &["`register` does not apply to the entity type `Customer`: expected one of `Partner`, `Maker`"],
     );
 }
 
 #[test]
-fn routes_that_meet() {
+fn conflicting_routes_are_refused() {
     let two = |a: &str, b: &str| {
         one("", &format!("id = 'a'\npath = '{a}'")) + &one("", &format!("id = 'b'\npath = '{b}'"))
     };
@@ -118,20 +133,20 @@ fn routes_that_meet() {
     let two = |a, b| two(a, b).replace("{ type = 'Customer', id = { path = 'customer' } }", resource);
     wrong(
         &two("/x/{a}", "/X/{b}"),
-        &["`b` and `a` (at routes.toml:2) match the same requests, such as POST of `/X/{b}`"],
+        &["`b` and `a` (at routes.toml:2) match the same requests, such as `POST /X/{b}`"],
     );
     wrong(&two("/x/{a}", "/{b}/y"), &["match the same requests"]);
     assert!(parse(&two("/x/{a}", "/x/y")).is_ok());
     wrong(
         &(one("", "") + &one("", "method = 'GET'")),
-        &["the route `r` is there twice, also at routes.toml:2"],
+        &["the route id `r` is used twice, first at routes.toml:2"],
     );
-    // All at once.
+    // All errors of a file are reported together.
     let diagnostics = parse(&(one("", "action = 'delete'") + &one("", "colour = 1"))).unwrap_err();
     assert_eq!(diagnostics.error_count(), 2, "{diagnostics}");
 }
 
-/// What a request comes to, in a line.
+/// The question that a request asks, or the error, in one line.
 #[track_caller]
 fn comes_to(routes: &str, request: &HttpRequest<'_>, expected: &str) {
     let routes = parse(routes).unwrap();
@@ -164,69 +179,65 @@ fn constants_parameters_and_headers() {
     let routes = one("", "");
     comes_to(&routes, &request(&[]), "r: Partner::fabrikam Customer::contoso {channel: api}");
     let get = HttpRequest { method: "GET", ..request(&[]) };
-    comes_to(&routes, &get, "no route takes the request");
+    comes_to(&routes, &get, "no route matches the method and path of the request");
     let nobody = HttpRequest { headers: Vec::new(), ..request(&[]) };
     comes_to(&routes, &nobody, "missing: principal.id: the request has no header `x-partner`");
     let several = request(&[("x-partner", "tailspin")]);
-    comes_to(
-        &routes,
-        &several,
-        "missing: principal.id: the request has the header `x-partner` several times",
-    );
+    comes_to(&routes, &several, "missing: principal.id: the request has more than one header `x-partner`");
     let empty = HttpRequest { headers: vec![("x-partner", b" ")], ..request(&[]) };
     comes_to(&routes, &empty, "missing: principal.id: the request has no header `x-partner`");
     let raw = HttpRequest { headers: vec![("x-partner", b"\xff")], ..request(&[]) };
     comes_to(&routes, &raw, "missing: principal.id: the header `x-partner` is not UTF-8");
     let twisted = HttpRequest { target: "/c/x/../contoso", ..request(&[]) };
-    comes_to(&routes, &twisted, "the path has a dot segment");
+    comes_to(&routes, &twisted, "the path has a dot segment (`.` or `..`)");
 }
 
 #[test]
-fn narrower_routes_go_first() {
-    let wide = one("", "id = 'wide'\npath = '/{x}/{customer}'");
-    let narrow = one("", "id = 'narrow'\npath = '/c/{customer}'");
-    let wanted = "narrow: Partner::fabrikam Customer::contoso {channel: api}";
-    comes_to(&(wide.clone() + &narrow), &request(&[]), wanted);
-    comes_to(&(narrow + &wide), &request(&[]), wanted);
+fn more_specific_routes_go_first() {
+    let general = one("", "id = 'general'\npath = '/{x}/{customer}'");
+    let specific = one("", "id = 'specific'\npath = '/c/{customer}'");
+    let wanted = "specific: Partner::fabrikam Customer::contoso {channel: api}";
+    comes_to(&(general.clone() + &specific), &request(&[]), wanted);
+    comes_to(&(specific + &general), &request(&[]), wanted);
 }
 
 #[test]
-fn texts_are_read_as_the_schema_wants() {
-    let term = |name: &str, more: &str| {
+fn strings_are_converted_to_the_type_of_the_schema() {
+    let route = |name: &str, more: &str| {
         one("", &format!("context = {{ channel = 'api', {name} = {{ header = 'h'{more} }} }}"))
     };
     let with = |value| request(&[("h", value)]);
     let fine = |context: &str| format!("r: Partner::fabrikam Customer::contoso {{channel: api, {context}}}");
-    comes_to(&term("count", ""), &with("-7"), &fine("count: -7"));
+    comes_to(&route("count", ""), &with("-7"), &fine("count: -7"));
     comes_to(
-        &term("count", ""),
+        &route("count", ""),
         &with("7.0"),
         "missing: context.count: header `h` has to be a 64-bit whole number",
     );
-    comes_to(&term("large", ""), &with("true"), &fine("large: true"));
+    comes_to(&route("large", ""), &with("true"), &fine("large: true"));
     comes_to(
-        &term("large", ""),
+        &route("large", ""),
         &with("yes"),
         "missing: context.large: header `h` has to be `true` or `false`",
     );
-    comes_to(&term("from", ""), &with("10.0.0.1"), &fine("from: ip(\"10.0.0.1\")"));
-    comes_to(&term("from", ""), &with("there"), "invalid_request: `there` is no valid `ip`");
-    comes_to(&term("note", ", pattern = 'urn:x:{}:y'"), &with("urn:x:7:y"), &fine("note: \"7\""));
+    comes_to(&route("from", ""), &with("10.0.0.1"), &fine("from: ip(\"10.0.0.1\")"));
+    comes_to(&route("from", ""), &with("there"), "invalid_request: `there` is no valid `ip`");
+    comes_to(&route("note", ", pattern = 'urn:x:{}:y'"), &with("urn:x:7:y"), &fine("note: \"7\""));
     comes_to(
-        &term("note", ", pattern = 'urn:x:{}:y'"),
+        &route("note", ", pattern = 'urn:x:{}:y'"),
         &with("urn:x::y"),
-        "missing: context.note: header `h` is not of the form that the route takes",
+        "missing: context.note: header `h` does not match the pattern of the route",
     );
-    comes_to(&term("count", ", map = { few = 3 }"), &with("few"), &fine("count: 3"));
+    comes_to(&route("count", ", map = { few = 3 }"), &with("few"), &fine("count: 3"));
     comes_to(
-        &term("count", ", map = { few = 3 }"),
+        &route("count", ", map = { few = 3 }"),
         &with("3"),
-        "missing: context.count: header `h` is `3`, which the route does not know",
+        "missing: context.count: header `h` is `3`, which is not in the `map` of the route",
     );
-    comes_to(&term("count", ", default = 1"), &request(&[]), &fine("count: 1"));
+    comes_to(&route("count", ", default = 1"), &request(&[]), &fine("count: 1"));
     let optional = "r: Partner::fabrikam Customer::contoso {channel: api}";
-    comes_to(&term("count", ", optional = true"), &request(&[]), optional);
-    comes_to(&term("count", ""), &request(&[]), "missing: context.count: the request has no header `h`");
+    comes_to(&route("count", ", optional = true"), &request(&[]), optional);
+    comes_to(&route("count", ""), &request(&[]), "missing: context.count: the request has no header `h`");
     let kinds = one(
         "",
         "principal = { type = { header = 'h', map = { oem = 'Maker' } }, id = { header = 'x-partner' } }",
@@ -260,26 +271,26 @@ fn bodies() {
     );
     with(
         whole(r#"{"a":[{"b/c":"ui"}],"A":[]}"#),
-        "missing: context.channel: `/a/0/b~1c` in the body is there in another spelling",
+        "missing: context.channel: `/a/0/b~1c` in the body is ambiguous: a key differs only in upper and lower case",
     );
-    with(RequestBody::Partial, "missing: context.channel: the gateway cut the body off");
-    with(RequestBody::None, "missing: context.channel: the gateway passed no body on");
-    // What is optional is so in a body that was read; of one that was not, nobody knows.
+    with(RequestBody::Partial, "missing: context.channel: the gateway truncated the body");
+    with(RequestBody::None, "missing: context.channel: the gateway did not forward a body");
+    // `optional` and `default` count only in a body that was read.
     let optional = one("", "context = { channel = 'api', note = { body = '/note', optional = true } }");
     comes_to(
         &optional,
         &HttpRequest { body: RequestBody::Partial, ..request(&[]) },
-        "missing: context.note: the gateway cut the body off",
+        "missing: context.note: the gateway truncated the body",
     );
     let default = one("", "context.channel = { body = '/channel', default = 'api' }");
-    comes_to(&default, &request(&[]), "missing: context.channel: the gateway passed no body on");
+    comes_to(&default, &request(&[]), "missing: context.channel: the gateway did not forward a body");
     let other = HttpRequest { body: RequestBody::Complete(br#"{"Channel":"ui"}"#), ..request(&[]) };
     comes_to(
         &default,
         &other,
-        "missing: context.channel: `/channel` in the body is there in another spelling",
+        "missing: context.channel: `/channel` in the body is ambiguous: a key differs only in upper and lower case",
     );
-    // A route that reads no body does not look at it.
+    // A route that does not read the body ignores it.
     comes_to(
         &one("", ""),
         &HttpRequest { body: RequestBody::Partial, ..request(&[]) },
@@ -294,7 +305,7 @@ fn claims() {
     let encoded = "eyJwYXJ0bmVyIjp7ImlkIjoidHJleSJ9fQ";
     let (fine, unreadable) = (
         "r: Partner::trey Customer::contoso {channel: api}",
-        "missing: principal.id: the claims cannot be read",
+        "missing: principal.id: the claims cannot be decoded",
     );
     let routes = one("claims.payload-header = 'X-Payload'", lines);
     comes_to(&routes, &request(&[("x-payload", encoded)]), fine);
@@ -323,9 +334,9 @@ fn certificates_and_extensions() {
     }
     let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
     let encoded = pem.replace('\n', "%0A").replace('+', "%2B").replace(' ', "%20");
-    let id = |term: &str| format!("principal = {{ type = 'Partner', id = {{ {term} }} }}");
-    let check = |before: &str, term: &str, request: &HttpRequest<'_>, expected: &str| {
-        comes_to(&one(before, &id(term)), request, expected);
+    let id = |source: &str| format!("principal = {{ type = 'Partner', id = {{ {source} }} }}");
+    let check = |before: &str, source: &str, request: &HttpRequest<'_>, expected: &str| {
+        comes_to(&one(before, &id(source)), request, expected);
     };
     let is = |id: &str| format!("r: Partner::{id} Customer::contoso {{channel: api}}");
     let shown = HttpRequest { certificate: Some(&encoded), peer: Some("spiffe://peer"), ..request(&[]) };
@@ -337,7 +348,7 @@ fn certificates_and_extensions() {
         "",
         "certificate = 'uri'",
         &shown,
-        "missing: principal.id: the request has several values for client certificate's uri",
+        "missing: principal.id: the request has several values for certificate field `uri`",
     );
     let none = "missing: principal.id: the request has no client certificate";
     check("", "certificate = 'uri'", &request(&[]), none);
@@ -346,7 +357,7 @@ fn certificates_and_extensions() {
     let forwarded = format!("By=spiffe://me;Hash=00;Cert=\"{encoded}\";Subject=\"CN=x\"");
     check(header, "certificate = 'cn'", &request(&[("x-client-cert", &forwarded)]), &is("fabrikam-cn"));
     let twice = format!("{forwarded},{forwarded}");
-    let unreadable = "missing: principal.id: the client certificate cannot be read";
+    let unreadable = "missing: principal.id: the client certificate cannot be decoded";
     check(header, "certificate = 'cn'", &request(&[("x-client-cert", &twice)]), unreadable);
     let der: String = pem.lines().filter(|line| !line.starts_with("---")).collect();
     check(
@@ -366,7 +377,7 @@ fn certificates_and_extensions() {
     );
 }
 
-/// Who the pack's routes take for Fabrikam.
+/// The headers by which the pack's routes recognize the partner Fabrikam.
 const FABRIKAM: [(&str, &str); 2] = [("x-partner-type", "DirectBillPartner"), ("x-partner-id", "fabrikam")];
 
 fn forward(sidecar: &Sidecar, method: &str, uri: &str) -> u16 {
@@ -384,7 +395,7 @@ fn routes_reload_with_the_policies_or_not_at_all() {
     content.edit("policies/routes.toml", "/v1/", "/v2/");
     until("the new routes are in use", || sidecar.revision() != before);
     assert_eq!((forward(&sidecar, "POST", old), forward(&sidecar, "POST", new)), (403, 200));
-    // A file that is wrong changes nothing, and the status says what is wrong and where.
+    // An invalid file changes nothing, and the status says what is wrong and where.
     let text = content.read("policies/routes.toml");
     content.place("policies/routes.toml", &text.replacen("registerDevice", "registerDevices", 1));
     until("the edit is refused", || {
@@ -392,7 +403,7 @@ fn routes_reload_with_the_policies_or_not_at_all() {
             || sidecar.status()["policies"].to_string().contains("registerDevices")
     });
     assert_eq!(forward(&sidecar, "POST", new), 200);
-    // Nor does a schema that the routes do not fit, though the policies do.
+    // The corrected file is accepted.
     content.place("policies/routes.toml", &text);
     until("the edit is accepted", || !sidecar.status()["policies"].to_string().contains("registerDevices"));
     std::fs::remove_file(content.path("policies/routes.toml")).unwrap();
@@ -480,7 +491,7 @@ fn the_command_line_shows_the_question() {
         2,
         &["create-batch (", "deny: principal.type: the request has no header `x-partner-type`"],
     );
-    shows(&["GET", "/v1/x"], 2, &["deny: no route takes the request"]);
+    shows(&["GET", "/v1/x"], 2, &["deny: no route matches the method and path of the request"]);
     shows(&["GET", "/v1//x"], 2, &["deny: the path has an empty segment"]);
     shows(&["GET"], 1, &["<PATH>"]);
     shows(&["GET", "/", "-H", "x"], 1, &["`x` has to be a name and a value with `:` between them"]);
@@ -493,7 +504,7 @@ fn the_command_line_shows_the_question() {
     );
 }
 
-/// The pack's own routes take what the device API documents.
+/// The pack's routes match the documented device API.
 #[test]
 fn the_pack_routes_the_device_api() {
     let folder = mandate_sources::loader::PolicyFolder::load(&pack("policies")).unwrap();
@@ -528,9 +539,9 @@ fn the_pack_routes_the_device_api() {
     }
 }
 
-/// What docs/routes.md shows is so.
+/// The example in docs/routes.md works as shown.
 #[test]
-fn the_docs_show_what_is_so() {
+fn the_example_in_the_docs_works() {
     let text = std::fs::read_to_string(pack("docs/routes.md")).unwrap();
     let block = |kind: &str| text.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
     let content = Content::of_pack();
@@ -547,7 +558,7 @@ fn the_docs_show_what_is_so() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "{output:?}");
 }
 
-/// However many policies could have permitted, gateways get a few KiB of headers.
+/// The headers of a denial stay below a few KiB, no matter how many policies could have permitted.
 #[test]
 fn denials_stay_small() {
     let content = Content::of_pack();
@@ -576,7 +587,7 @@ fn denials_stay_small() {
 }
 
 #[test]
-fn what_could_be_read_otherwise_counts_for_nothing() {
+fn ambiguous_values_are_denied() {
     let with = |routes: &str, body: &'static str, expected: &str| {
         comes_to(
             routes,
@@ -585,17 +596,17 @@ fn what_could_be_read_otherwise_counts_for_nothing() {
         );
     };
     let large = one("", "context = { channel = 'api', large = { body = '/is-large', default = false } }");
-    let spelled = "missing: context.large: `/is-large` in the body is there in another spelling";
-    // Decoders that fold by Unicode take a long s for an s, and the Kelvin sign for a k.
+    let spelled = "missing: context.large: `/is-large` in the body is ambiguous: a key differs only in upper and lower case";
+    // Decoders that fold case by Unicode read a long s as `s`, and the Kelvin sign as `k`.
     with(&large, "{\"i\u{17f}-large\":true}", spelled);
     with(&large, r#"{"IS-LARGE":true}"#, spelled);
     let count = one("", "context = { channel = 'api', count = { body = '/\u{6b}ind' } }");
     with(
         &count,
         "{\"\u{212a}ind\":1,\"kind\":2}",
-        "missing: context.count: `/kind` in the body is there in another spelling",
+        "missing: context.count: `/kind` in the body is ambiguous: a key differs only in upper and lower case",
     );
-    // What is mapped is a text; a value of the client's own choice is none.
+    // Only strings are mapped: the client must not send the mapped value itself.
     let mapped =
         one("", "context = { channel = 'api', large = { body = '/kind', map = { basic = false } } }");
     with(
@@ -608,18 +619,18 @@ fn what_could_be_read_otherwise_counts_for_nothing() {
         r#"{"kind":true}"#,
         "missing: context.large: `/kind` in the body has to be a string, found a boolean",
     );
-    // The service acts on all of an array.
+    // The service acts on all items of an array.
     let first = one("", "context.channel = { body = '/all/0' }");
     with(
         &first,
         r#"{"all":["api","ui"]}"#,
-        "missing: context.channel: `/all/0` in the body is one of several",
+        "missing: context.channel: `/all/0` in the body is ambiguous: the array has more than one item",
     );
     with(&first, r#"{"all":[]}"#, "missing: context.channel: the request has no `/all/0` in the body");
 }
 
 #[test]
-fn subjects_that_look_like_others_are_none() {
+fn ambiguous_subjects_are_not_used() {
     let subject = |common: &str| {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -634,27 +645,27 @@ fn subjects_that_look_like_others_are_none() {
     check(&subject("fabrikam"), "r: Partner::\"CN=fabrikam\" Customer::contoso {channel: api}");
     check(
         &subject("fabrikam, O=Partners"),
-        "missing: principal.id: the request has no client certificate's subject",
+        "missing: principal.id: the request has no certificate field `subject`",
     );
     let two = subject("fabrikam") + &subject("tailspin");
-    check(&two, "missing: principal.id: the client certificate cannot be read");
+    check(&two, "missing: principal.id: the client certificate cannot be decoded");
 }
 
 #[test]
-fn headers_have_names() {
+fn header_names_are_checked() {
     wrong("[certificate]", &["`header` is missing"]);
-    wrong("certificate.header = ''", &["`` is no name of a header"]);
-    wrong("claims.payload-header = 'a b'", &["`a b` is no name of a header"]);
-    wrong(&one("", "context.channel = { header = 'x:' }"), &["`x:` is no name of a header"]);
+    wrong("certificate.header = ''", &["`` is not a valid header name"]);
+    wrong("claims.payload-header = 'a b'", &["`a b` is not a valid header name"]);
+    wrong(&one("", "context.channel = { header = 'x:' }"), &["`x:` is not a valid header name"]);
 }
 
-/// However many routes clash, entities wait for that only shortly: each fault costs little, and few are told.
+/// Many conflicts are checked quickly, because entities wait meanwhile: each route has at most one report.
 #[test]
-fn many_clashes_are_told_once_each() {
+fn each_conflict_is_reported_once() {
     let diagnostics = parse(&one("", "").repeat(900)).unwrap_err();
     assert_eq!(diagnostics.len(), 899);
     let different: Vec<String> = (0..900).map(|n| one("", &format!("id = 'r{n}'"))).collect();
     assert_eq!(parse(&different.concat()).unwrap_err().len(), 899);
     let diagnostics = parse(&one("", "").repeat(1_001)).unwrap_err().to_string();
-    assert!(diagnostics.contains("there are 1001 routes, and at most 1000 are taken"), "{diagnostics}");
+    assert!(diagnostics.contains("1001 routes are defined; the maximum is 1000"), "{diagnostics}");
 }

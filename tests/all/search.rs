@@ -1,4 +1,4 @@
-//! Search, as its callers meet it.
+//! The search endpoints, over HTTP.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ fn customers_of_a_partner_come_from_the_index() {
 }
 
 #[test]
-fn unknown_things_are_found_nowhere() {
+fn a_search_with_an_unknown_name_is_empty() {
     let sidecar = Sidecar::of_pack(&[]);
     for (part, key, value) in
         [("subject", "id", "x"), ("subject", "type", "X"), ("resource", "type", "X"), ("action", "name", "x")]
@@ -126,7 +126,7 @@ fn users(count: usize, policy: &str) -> Content {
     ])
 }
 
-/// Clients whose objects have no order ask the same question all the same.
+/// Two requests that differ only in the order of keys are the same search.
 #[test]
 fn the_order_of_keys_makes_no_other_question() {
     let content = users(1, "permit (principal, action, resource);");
@@ -145,9 +145,9 @@ fn the_order_of_keys_makes_no_other_question() {
     refused(&ask(r#"{"a":1,"b":3}"#, &page), "belongs to another question");
 }
 
-/// Where nothing says where to look, everybody is looked at; but not for what is not there.
+/// If the policies do not say where to look, all entities are visited; but not if the resource does not exist.
 #[test]
-fn nobody_may_do_anything_to_what_is_not_there() {
+fn nobody_is_permitted_on_a_resource_that_does_not_exist() {
     let content = users(50, "permit (principal, action, resource) when { resource.secret };");
     let sidecar = content.serve();
     let ask = |id: &str| {
@@ -159,9 +159,9 @@ fn nobody_may_do_anything_to_what_is_not_there() {
     assert!((sidecar.metric("mandate_search_candidates_total") - 50.0).abs() < 0.5);
 }
 
-/// A page goes on after what it showed, so its token names nothing else.
+/// The next page starts after the last result, so the token names no other entity.
 #[test]
-fn tokens_name_what_was_found() {
+fn tokens_name_only_results() {
     let content = users(
         40,
         r#"permit (principal, action, resource) when { principal == User::"u7" || principal == User::"u9" || principal == User::"u11" || (resource.secret && principal in User::"u3") };"#,
@@ -178,9 +178,9 @@ fn tokens_name_what_was_found() {
     assert!(token.contains(&format!("\"{id}\"")), "{token} {found}");
 }
 
-/// A policy that fails is counted and told, whoever asked.
+/// A policy that fails during a search is counted and logged, as during a decision.
 #[test]
-fn policies_that_fail_in_a_search_are_told() {
+fn policies_that_fail_in_a_search_are_reported() {
     let content = users(
         3,
         "permit (principal, action, resource);\nforbid (principal, action, resource) when { context has a && context.a + 9223372036854775807 > 5 };",
@@ -192,9 +192,9 @@ fn policies_that_fail_in_a_search_are_told() {
     assert!(sidecar.log().contains("a policy could not be evaluated"), "{}", sidecar.log());
 }
 
-/// Searches wait for their turn, and decisions do not wait for searches.
+/// Searches are limited: those above the limit get a 503, and decisions do not wait for them.
 #[test]
-fn many_searches_at_once_are_answered_or_told_to_come_back() {
+fn many_searches_at_once_are_answered_or_rejected() {
     let content = users(400, "permit (principal, action, resource) when { resource.secret };");
     let sidecar = content.serve();
     let body = json!({ "subject": { "type": "User" }, "action": { "name": "read" }, "resource": { "type": "Doc", "id": "d" } });

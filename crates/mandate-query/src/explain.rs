@@ -1,12 +1,16 @@
-//! Explanations: for a denial the smallest sets of facts that would have made it a permit, for a
-//! permit the chains of memberships that it rests on. Nothing is shown that was not decided.
+//! Explanations: for a denial the smallest repairs that would turn it into a permit, for a permit the chains
+//! of memberships that it relies on. Every repair shown was decided. Start reading at [`explain`]; the search
+//! for repairs is in `repair_search`.
 
 mod alternatives;
 mod atomic_condition;
 mod budget;
+mod condition_analyzer;
 mod edit;
 mod hierarchy;
 mod hypothesis;
+mod membership_chains;
+mod policy_alternatives;
 mod repair;
 mod repair_search;
 
@@ -23,23 +27,24 @@ use mandate_core::decision::{Decision, Outcome};
 use mandate_core::request::Request;
 use mandate_core::schema::EntityUid;
 
-/// Why a decision is what it is.
+/// Why a request was permitted or denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Explanation {
-    /// The shortest chains of direct memberships by which what the policies want is `in` is so.
+    /// For each `in` that holds in the permitting policies, the shortest chain of direct memberships behind
+    /// it.
     Permit { chains: Vec<Vec<EntityUid>> },
-    /// Each of these sets would make it a permit, and no part of one would; the smallest come first.
+    /// Each repair is sufficient for a permit and minimal: no part of it is sufficient. Smallest first.
     Denial {
         missing: Vec<Repair>,
-        /// Whether there can be no other sets: nothing was cut off, and every condition was understood.
+        /// Whether these are all the repairs: no limit was reached, and every condition was understood.
         complete: bool,
     },
 }
 
-/// Explains what was decided on a request, within what the budget still has.
+/// Explains the decision on a request, within the budget that is left.
 ///
 /// # Errors
-/// A defect of this program; see [`DecideError`].
+/// An internal error; see [`DecideError`].
 pub fn explain(
     snapshot: &Snapshot,
     request: &Request,
@@ -52,9 +57,11 @@ pub fn explain(
     }
     Meter::run(budget, |meter| match &decision.outcome {
         Outcome::Permitted(_) => {
-            Ok(Explanation::Permit { chains: membership_chains(&hypothesis, decision, meter)? })
+            let chains = membership_chains::membership_chains(&hypothesis, decision, meter)?;
+            Ok(Explanation::Permit { chains })
         }
-        // Who does not exist is in nothing and has nothing: no single fact changes that.
+        // An entity that does not exist has no attributes and no parents, so no single change can lead to a
+        // permit.
         Outcome::UnknownPrincipal | Outcome::UnknownResource => {
             Ok(Explanation::Denial { missing: Vec::new(), complete: true })
         }
@@ -62,26 +69,5 @@ pub fn explain(
             let missing = repair_search::find_repairs(&hypothesis, meter)?;
             Ok(Explanation::Denial { missing, complete: meter.is_complete() })
         }
-    })
-}
-
-/// The chains behind each `in` that is true in the scopes and conditions of what permitted.
-fn membership_chains(
-    hypothesis: &Hypothesis<'_>,
-    decision: &Decision,
-    meter: &Meter,
-) -> Result<Vec<Vec<EntityUid>>, DecideError> {
-    hypothesis.analyze(meter, |analyzer| {
-        let permitting = analyzer
-            .matching_policies()
-            .filter(|policy| decision.determining_policies().contains(&policy.info));
-        let mut chains: Vec<Vec<EntityUid>> =
-            permitting.flat_map(|policy| analyzer.membership_chains(policy)).collect();
-        // What is in itself needs no chain.
-        chains.retain(|chain| chain.len() > 1);
-        chains.sort();
-        chains.dedup();
-        chains.truncate(MAX_REPAIRS);
-        chains
     })
 }

@@ -1,5 +1,6 @@
-//! Questions about decisions, all answered by deciding: what a denial lacks ([`explain`]), and who may
-//! do what ([`search`]).
+//! Queries that are answered by decisions: what a denial lacks ([`explain`]), and who may do what
+//! ([`search`]). The decision itself is `mandate_core::decide`; nothing here decides by other rules.
 
+mod breadth_first;
 pub mod explain;
 pub mod search;

@@ -1,4 +1,5 @@
-//! What a client's certificate says about its owner. The gateway verified it; here it is only read.
+//! The names in a client's certificate. The gateway verified the certificate; it is only decoded here. Which
+//! header it comes from is in `value_source`.
 
 use std::borrow::Cow;
 
@@ -13,7 +14,7 @@ use x509_parser::x509::X509Name;
 /// A field of a certificate that a route can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateField {
-    /// The one name that the gateway made of the certificate.
+    /// The single name that the gateway took from the certificate.
     Principal,
     Subject,
     CommonName,
@@ -24,7 +25,7 @@ pub enum CertificateField {
 impl CertificateField {
     const ALL: [Self; 5] = [Self::Principal, Self::Subject, Self::CommonName, Self::Uri, Self::Dns];
 
-    /// As routes name it.
+    /// The name in route files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Principal => "principal",
@@ -48,7 +49,7 @@ impl CertificateField {
 /// The names in a certificate.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// None where it could be read as another one.
+    /// `None` if its text could be mistaken for another subject.
     subject: Option<String>,
     common_names: Vec<String>,
     uris: Vec<String>,
@@ -56,13 +57,13 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate from a text as gateways pass it: PEM in percent-encoding (Envoy, nginx), base64
-    /// of DER, between colons or not (RFC 9440, Caddy), or `x-forwarded-client-cert` with one `Cert`.
+    /// Decodes a certificate in any form that gateways send: percent-encoded PEM (Envoy, nginx), base64 of
+    /// DER with or without colons around it (RFC 9440, Caddy), or `x-forwarded-client-cert` with one `Cert`.
     pub fn parse(text: &str) -> Option<Self> {
         let text = certificate_in_xfcc(text)?;
         let text = percent_decode_str(&text).decode_utf8().ok()?;
         let inside = match text.trim().strip_prefix("-----BEGIN CERTIFICATE-----") {
-            // Of several, it would be open which one counts.
+            // Several certificates are rejected: it would not be clear whose names are meant.
             Some(rest) => rest.strip_suffix("-----END CERTIFICATE-----").filter(|it| !it.contains('-'))?,
             None => text.trim().trim_matches(':'),
         };
@@ -70,7 +71,7 @@ impl Certificate {
         Self::from_der(&STANDARD.decode(base64).ok()?)
     }
 
-    /// Reads a certificate in DER.
+    /// Decodes a certificate in DER.
     pub fn from_der(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let subject = certificate.subject();
@@ -102,18 +103,45 @@ impl Certificate {
     }
 }
 
-/// Whether no value of a subject has a character that could be taken for the end of the value.
+/// Whether no value of a subject has a character that could be mistaken for the end of the value.
 fn is_unambiguous(subject: &X509Name<'_>) -> bool {
     let special = |c: char| ",+=\"\\<>;#/".contains(c) || c.is_control();
     subject.iter_attributes().all(|value| value.as_str().is_ok_and(|text| !text.contains(special)))
 }
 
-/// The one `Cert` of an `x-forwarded-client-cert` header; a text of another form as it is.
+/// The only `Cert` of an `x-forwarded-client-cert` header; a text without `Cert` unchanged.
 fn certificate_in_xfcc(text: &str) -> Option<Cow<'_, str>> {
     let mut certificates = text.split("Cert=\"").skip(1);
     match (certificates.next(), certificates.next()) {
         (None, _) => Some(Cow::Borrowed(text)),
         (Some(rest), None) => rest.split_once('"').map(|(inside, _)| Cow::Borrowed(inside)),
         (Some(_), Some(_)) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Certificate, CertificateField, certificate_in_xfcc};
+
+    #[test]
+    fn only_one_certificate_is_taken_from_a_header() {
+        assert_eq!(certificate_in_xfcc("By=me;Cert=\"abc\";URI=x").as_deref(), Some("abc"));
+        assert_eq!(certificate_in_xfcc(":abc:").as_deref(), Some(":abc:"));
+        assert_eq!(certificate_in_xfcc("Cert=\"abc\",Cert=\"def\""), None);
+        assert_eq!(certificate_in_xfcc("Cert=\"abc"), None);
+    }
+
+    #[test]
+    fn texts_that_are_no_certificate_are_rejected() {
+        for text in ["", "abc", "%ff", "-----BEGIN CERTIFICATE-----abc", "Cert=\"\""] {
+            assert_eq!(Certificate::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_by_their_names() {
+        assert_eq!(CertificateField::from_name("cn"), Some(CertificateField::CommonName));
+        assert_eq!(CertificateField::from_name("CN"), None);
+        assert_eq!(CertificateField::all_names(), "`principal`, `subject`, `cn`, `uri`, `dns`");
     }
 }

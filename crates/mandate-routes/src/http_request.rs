@@ -1,4 +1,5 @@
-//! An HTTP request as a gateway describes it, whichever way it asks.
+//! An HTTP request as a gateway describes it. It is the same for every gateway protocol; the protocols are in
+//! the server crate, and routes read it in `request_values`.
 
 use mandate_core::json::{Json, Object};
 
@@ -6,20 +7,20 @@ use mandate_core::json::{Json, Object};
 #[derive(Debug)]
 pub struct HttpRequest<'a> {
     pub method: &'a str,
-    /// Path and query, as they came.
+    /// Path and query, as received.
     pub target: &'a str,
-    /// Names are in lower case. What the gateway does not set itself is the client's word.
+    /// With names in lower case. A header that the gateway does not set comes from the client.
     pub headers: Vec<(&'a str, &'a [u8])>,
     pub body: RequestBody<'a>,
-    /// Levels of arrays and objects that the body may have, if it is read.
+    /// The most levels of arrays and objects in the body, if it is read.
     pub depth: usize,
-    /// What the gateway's configuration adds for its route (Envoy: context extensions).
+    /// Values from the gateway's own route configuration (Envoy: context extensions).
     pub extensions: Vec<(&'a str, &'a str)>,
-    /// What the gateway's filters found out, by their names (Envoy: dynamic metadata).
+    /// Values from the gateway's filters, by filter name (Envoy: dynamic metadata).
     pub metadata: Object<'a>,
-    /// The name that the gateway made of its client's certificate, if the client gave one.
+    /// The name that the gateway took from the client's certificate, if there is one.
     pub peer: Option<&'a str>,
-    /// The client's certificate, PEM in percent-encoding.
+    /// The client's certificate, as percent-encoded PEM.
     pub certificate: Option<&'a str>,
 }
 
@@ -39,13 +40,13 @@ impl Default for HttpRequest<'_> {
     }
 }
 
-/// What of a request's body arrived.
+/// The part of the body that the gateway forwarded.
 #[derive(Debug, Default, Clone, Copy)]
 pub enum RequestBody<'a> {
-    /// The gateway passes no body on, or there was none.
+    /// The gateway forwards no body, or the request has none.
     #[default]
     None,
     Complete(&'a [u8]),
-    /// The gateway cut it off.
+    /// The gateway truncated it.
     Partial,
 }

@@ -1,35 +1,36 @@
-//! Paths as routes see them: split on `/` first, then each segment decoded once. A path that two
-//! programs might resolve differently is refused rather than resolved.
+//! The path of a request: split on `/` first, then each segment decoded once. A path that two programs might
+//! resolve differently is rejected, not resolved. The templates that it is compared with are in
+//! `path_template`.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// Why a path is not looked at any further.
+/// Why a path is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("the path does not begin with `/`")]
     NotAbsolute,
-    #[error("the path has an empty segment, as in `//` or at its end")]
+    #[error("the path has an empty segment (`//` or a trailing `/`)")]
     EmptySegment,
-    #[error("the path has a dot segment")]
+    #[error("the path has a dot segment (`.` or `..`)")]
     DotSegment,
-    #[error("the path has a slash or backslash inside a segment")]
+    #[error("a segment of the path contains an encoded slash or a backslash")]
     SlashInSegment,
-    #[error("the path has a `%` that encodes no byte")]
+    #[error("the path has an invalid percent-encoding: `%` has to be followed by two hexadecimal digits")]
     InvalidPercentEncoding,
-    #[error("the path is encoded twice")]
+    #[error("the path is percent-encoded twice")]
     DoubleEncoding,
     #[error("the path is not UTF-8")]
     NotUtf8,
-    #[error("the path has a character that no path has")]
+    #[error("the path has a character that is not allowed in a path")]
     InvalidCharacter,
 }
 
-/// The segments of a request's target, decoded; the query is not part of the path.
+/// The decoded path segments of a request target; the query is ignored.
 ///
 /// # Errors
-/// The path could mean different things to different programs, or nothing.
+/// The path is invalid, or programs might resolve it differently.
 pub fn decode_segments(target: &str) -> Result<Vec<Cow<'_, str>>, PathError> {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     let inside = path.strip_prefix('/').ok_or(PathError::NotAbsolute)?;
@@ -59,7 +60,7 @@ fn decode_segment(raw: &str) -> Result<Cow<'_, str>, PathError> {
     if text.as_bytes().windows(3).any(|part| part.starts_with(b"%") && has_valid_percent_encoding(part)) {
         return Err(PathError::DoubleEncoding);
     }
-    // Some servers take what follows `;` for parameters, or cut spaces off, and resolve what is left.
+    // Some servers remove `;` parameters or spaces from a segment, and then resolve the rest.
     if matches!(text.split(';').next().map(str::trim), Some("." | "..")) {
         return Err(PathError::DotSegment);
     }
@@ -71,109 +72,6 @@ fn has_valid_percent_encoding(raw: &[u8]) -> bool {
     let hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     let mut marks = raw.iter().enumerate().filter(|(_, byte)| **byte == b'%');
     marks.all(|(at, _)| hex(raw.get(at + 1)) && hex(raw.get(at + 2)))
-}
-
-/// The most segments of a template.
-const MAX_SEGMENTS: usize = 64;
-
-/// A path with places that take any segment, such as `/v1/customers/{customer}/policies`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathTemplate(Vec<Segment>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
-    /// Matched without regard to the case of ASCII letters.
-    Literal(String),
-    Parameter(String),
-}
-
-impl PathTemplate {
-    /// Reads a template.
-    ///
-    /// # Errors
-    /// What is wrong with it, in a sentence.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let inside = text.strip_prefix('/').ok_or("a path begins with `/`")?;
-        if inside.is_empty() {
-            return Ok(Self(Vec::new()));
-        }
-        if inside.matches('/').count() >= MAX_SEGMENTS {
-            return Err(format!("it has more than {MAX_SEGMENTS} segments"));
-        }
-        let parts = inside.split('/').map(parse_segment).collect::<Result<Vec<_>, _>>()?;
-        let template = Self(parts);
-        let names: Vec<&str> = template.parameters().collect();
-        match names.iter().enumerate().find(|(n, name)| names.iter().take(*n).any(|other| other == *name)) {
-            Some((_, name)) => Err(format!("`{{{name}}}` stands in the path twice")),
-            None => Ok(template),
-        }
-    }
-
-    /// How many of its segments have to be as they are written.
-    pub fn literal_count(&self) -> usize {
-        self.0.iter().filter(|part| matches!(part, Segment::Literal(_))).count()
-    }
-
-    /// The names of its parameters.
-    pub fn parameters(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|part| match part {
-            Segment::Parameter(name) => Some(name.as_str()),
-            Segment::Literal(_) => None,
-        })
-    }
-
-    /// The segment that stands in the place of a parameter.
-    pub fn parameter_index(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|part| matches!(part, Segment::Parameter(it) if it == name))
-    }
-
-    pub fn matches(&self, segments: &[Cow<'_, str>]) -> bool {
-        self.0.len() == segments.len()
-            && self.0.iter().zip(segments).all(|(part, segment)| match part {
-                Segment::Literal(literal) => literal.eq_ignore_ascii_case(segment),
-                Segment::Parameter(_) => true,
-            })
-    }
-
-    /// Whether there are paths that match both.
-    pub fn overlaps(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self.0.iter().zip(&other.0).all(|pair| match pair {
-                (Segment::Literal(one), Segment::Literal(other)) => one.eq_ignore_ascii_case(other),
-                _ => true,
-            })
-    }
-
-    /// Whether all that matches this matches the other, too, and not the other way round.
-    pub fn is_more_specific_than(&self, other: &Self) -> bool {
-        self.overlaps(other)
-            && self.literal_count() > other.literal_count()
-            && self
-                .0
-                .iter()
-                .zip(&other.0)
-                .all(|pair| !matches!(pair, (Segment::Parameter(_), Segment::Literal(_))))
-    }
-}
-
-fn parse_segment(text: &str) -> Result<Segment, String> {
-    if let Some(name) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let wrong = || format!("`{text}`: a parameter's name is made of letters, digits and `_`");
-        return if fits { Ok(Segment::Parameter(name.to_owned())) } else { Err(wrong()) };
-    }
-    if text.contains(['{', '}']) {
-        return Err(format!("`{text}`: a parameter takes a whole segment, as in `/{{customer}}/`"));
-    }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte);
-    match text {
-        "" => Err("it has an empty segment, as in `//` or at its end; such requests are refused".to_owned()),
-        "." | ".." => Err("it has a dot segment; such requests are refused".to_owned()),
-        _ if text.bytes().all(plain) => Ok(Segment::Literal(text.to_owned())),
-        _ => Err(format!(
-            "`{text}`: write segments plainly, with ASCII letters, digits and `-._~!$&'()*+,=:@`"
-        )),
-    }
 }
 
 #[cfg(test)]
@@ -222,44 +120,5 @@ mod tests {
         split("/..%252f..%252fother", Err(PathError::DoubleEncoding));
         split("/a/..%20/b", Err(PathError::DotSegment));
         split("/a#b", Err(PathError::InvalidCharacter));
-    }
-
-    #[track_caller]
-    fn wrong(template: &str, says: &str) {
-        let error = PathTemplate::parse(template).expect_err("must be refused");
-        assert!(error.contains(says), "{error}");
-    }
-
-    #[test]
-    fn templates_are_plain() {
-        wrong("v1", "begins with `/`");
-        wrong("/v1//x", "empty segment");
-        wrong("/v1/", "empty segment");
-        wrong("/a/../b", "dot segment");
-        wrong("/{a}/{a}", "twice");
-        wrong("/x-{a}", "whole segment");
-        wrong("/{}", "letters, digits");
-        wrong("/a%20b", "plainly");
-        wrong(&"/{a}".repeat(65), "more than 64 segments");
-    }
-
-    #[test]
-    fn literals_match_in_any_case() {
-        let template = PathTemplate::parse("/v1/Customers/{c}").unwrap();
-        assert!(template.matches(&decode_segments("/V1/cUSTOMERS/x").unwrap()));
-        assert!(!template.matches(&decode_segments("/v1/customers").unwrap()));
-        // The Kelvin sign is no `k`.
-        assert!(!PathTemplate::parse("/k").unwrap().matches(&decode_segments("/%E2%84%AA").unwrap()));
-    }
-
-    #[test]
-    fn the_narrower_template_is_known() {
-        let template = |text| PathTemplate::parse(text).unwrap();
-        assert!(template("/a/b").is_more_specific_than(&template("/{x}/b")));
-        assert!(template("/a/{x}").is_more_specific_than(&template("/{x}/{y}")));
-        assert!(!template("/a/{x}").is_more_specific_than(&template("/{x}/b")));
-        assert!(template("/a/{x}").overlaps(&template("/{x}/b")));
-        assert!(!template("/a/{x}").overlaps(&template("/b/{x}")));
-        assert!(!template("/a").is_more_specific_than(&template("/A")));
     }
 }

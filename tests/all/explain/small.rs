@@ -1,5 +1,6 @@
-//! Small worlds in which every set of a few facts can be tried: some entities, policies at random, and
-//! one question. What a fact changes is written into the files, and loaded by the rules of loading.
+//! Small random content in which every repair of a few modifications can be tried: some entities, some
+//! policies, and one question. A modification is written into the entity files, which are then loaded and
+//! checked as usual.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -46,12 +47,12 @@ pub struct Small {
 
 type Uid = (String, String);
 
-/// A fact as the files say it.
+/// A modification, as an edit of the entity files.
 #[derive(Debug, Clone)]
 pub enum Edit {
     Comes(Uid, Uid),
     Goes(Uid, Uid),
-    /// An attribute of an entity, or of the context, or none.
+    /// Sets or removes an attribute of an entity, or (without an entity) of the context.
     Set(Option<Uid>, String, Option<Value>),
 }
 
@@ -95,7 +96,7 @@ impl Small {
         empty.apply(&EntityChange { upserts: upsert, removals: Vec::new() }).ok()
     }
 
-    /// May user `u0` read document `d0`? And, if anybody asks, why.
+    /// Decides whether user `u0` may read document `d0`, and explains it if there is a budget.
     pub fn ask(&self, snapshot: &Snapshot, budget: Option<&mut Budget>) -> (Decision, Option<Explanation>) {
         let context = Json::deserialize(&self.context).unwrap();
         let named = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
@@ -112,7 +113,7 @@ impl Small {
         (decision, explanation)
     }
 
-    /// Whether the question is permitted after some edits; `None` if no such entities can be loaded.
+    /// Whether the question is permitted after some edits; `None` if the edited entities break a rule.
     pub fn permits_after(&self, edits: &[Edit], policies: &Arc<Policies>) -> Option<bool> {
         let mut world = self.clone();
         for edit in edits {
@@ -124,7 +125,7 @@ impl Small {
     fn edit(&mut self, edit: &Edit) {
         match edit {
             Edit::Comes(child, parent) => {
-                // Of a team's companies there is one.
+                // A team has exactly one company.
                 let one = child.0 == "Team" && parent.0 == "Company";
                 let parents = &mut self.entities.get_mut(child).unwrap().1;
                 parents.retain(|it| !(one && it.0 == "Company"));
@@ -146,7 +147,7 @@ impl Small {
         }
     }
 
-    /// Every single fact that could be otherwise, of the kinds that are tried.
+    /// Every single edit that is tried.
     pub fn universe(&self) -> Vec<Edit> {
         let mut universe = Vec::new();
         let allowed =
@@ -174,8 +175,8 @@ impl Small {
         universe
     }
 
-    /// How many facts some edits are: one brings as many memberships as users and documents come to be
-    /// in something by it.
+    /// The number of modifications that some edits stand for. An edit that adds a membership counts once for
+    /// every membership, direct or not, that users and documents gain by it.
     pub fn weight(&self, edits: &[Edit]) -> usize {
         let mut after = self.clone();
         for edit in edits {
@@ -198,12 +199,12 @@ impl Small {
         all
     }
 
-    /// An explained set, as the files say it; what lies between an entity and what it is to be in, is
-    /// made for the purpose.
-    pub fn edits_of(&mut self, facts: &Repair) -> Vec<Edit> {
+    /// A repair as edits of the entity files. Entities that are needed between a member and its ancestor are
+    /// created.
+    pub fn edits_of(&mut self, repair: &Repair) -> Vec<Edit> {
         let mut edits: Vec<Edit> = Vec::new();
         let mut sets: BTreeMap<(Option<Uid>, String), Value> = BTreeMap::new();
-        for (location, change) in facts.iter() {
+        for (location, change) in repair.iter() {
             match location {
                 RepairLocation::Membership(child, parent) => {
                     edits.extend(self.membership(child, parent, change));
@@ -213,7 +214,7 @@ impl Small {
                     let value = match change {
                         Modification::SetTo(value) => Some(written(value)),
                         Modification::Unset => None,
-                        // What is asked for in these worlds, but with another value.
+                        // A value of the right type that is not excluded.
                         _ => Some(match name.as_str() {
                             "label" => json!("zebra"),
                             "level" => json!(-17),
@@ -249,7 +250,7 @@ impl Small {
         for entity_type in types_between(&schema, child.entity_type, parent.entity_type) {
             let between =
                 uid(&schema.entity_type(entity_type).name, &format!("between-{}", self.entities.len()));
-            // A team of its own has to be in some company, until it is in another.
+            // Every team has to be in a company, until it is in another one.
             let company = ("Company".to_owned(), "c0".to_owned());
             self.entities.insert(between.clone(), (json!({}), vec![company]));
             edits.push(Edit::Comes(at, between.clone()));
@@ -279,11 +280,11 @@ fn written(value: &Stored) -> Value {
         Stored::Long(long) => json!(long),
         Stored::String(text) => json!(text.as_str()),
         Stored::Entity(entity) => reference(&uid_of(entity)),
-        other => panic!("not in these worlds: {other:?}"),
+        other => panic!("not part of this schema: {other:?}"),
     }
 }
 
-/// Two of each kind, in what they may be in.
+/// Two entities of each type, with random memberships.
 pub fn small() -> impl Strategy<Value = Small> {
     let team = |n: usize| prop::sample::subsequence(if n == 0 { vec!["t1"] } else { Vec::new() }, 0..=1 - n);
     let user = || {
@@ -356,7 +357,7 @@ fn groups() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     prop::sample::subsequence(vec![("Team", "t0"), ("Team", "t1"), ("Club", "k0"), ("Club", "k1")], 0..=3)
 }
 
-/// A policy over these worlds; few do not validate.
+/// A random policy; a few of them do not validate.
 fn policy() -> impl Strategy<Value = String> {
     let principals = vec![
         "principal",

@@ -1,19 +1,21 @@
-//! Ways to turn one comparison, membership or test of a condition.
+//! The repairs that change the value of one atomic condition: a comparison, a membership, or a test for an
+//! attribute. Operators that combine conditions are in `policy_alternatives`; whether a repair leads to a
+//! permit is decided in `repair_search`.
 
 use std::collections::BTreeSet;
 
-use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, Pattern, PatternElem, ValueKind, Var};
+use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Pattern, PatternElem, Var};
 
-use super::alternatives::ConditionAnalyzer;
-use super::hierarchy::{membership_cuts, with_ancestors};
-use super::repair::{AttributeOwner, AttributePath, Modification, Repair, RepairLocation};
-use mandate_core::cedar;
-use mandate_core::schema::{EntityUid, Schema, Type};
+use super::condition_analyzer::ConditionAnalyzer;
+use super::hierarchy::membership_cuts;
+use super::repair::{AttributePath, Modification, Repair, RepairLocation};
+use crate::breadth_first::with_ancestors;
+use mandate_core::schema::{EntityUid, EntityUidRef, Schema, Type};
 use mandate_core::value::Value;
 
 impl ConditionAnalyzer<'_> {
-    /// The ways to make an expression what is wanted, which it is not. What nothing is known for,
-    /// leaves the explanation incomplete.
+    /// The repairs that would give the expression the wanted value. An expression of an unsupported kind
+    /// marks the explanation incomplete.
     pub fn repairs_to_make(&self, expr: &Expr, wanted: bool) -> Vec<Repair> {
         let alternatives = match expr.expr_kind() {
             ExprKind::GetAttr { .. } => self.assign_expr(expr, Value::Bool(wanted)),
@@ -54,14 +56,15 @@ impl ConditionAnalyzer<'_> {
                 self.assign_any_except(&attribute_path, [value].into())
             }),
             BinaryOp::Less | BinaryOp::LessEq => {
-                // By how much the left is less than the right at least, or more at least.
+                // The minimal difference between right and left: 1 for `<`, 0 for `<=`. If the comparison
+                // has to fail, the minimal difference between left and right: 0 for `<`, 1 for `<=`.
                 let gap = i64::from((op == BinaryOp::Less) == wanted);
                 let gap = if wanted { gap } else { -gap };
-                let at = |side: &Expr, other: &Expr, by: i64| {
+                let shift = |operand: &Expr, other: &Expr, by: i64| {
                     let Value::Long(bound) = self.value(other)? else { return None };
-                    self.assign_expr(side, Value::Long(bound.checked_add(by)?))
+                    self.assign_expr(operand, Value::Long(bound.checked_add(by)?))
                 };
-                merge_optional(at(left, right, -gap), at(right, left, gap))
+                merge_optional(shift(left, right, -gap), shift(right, left, gap))
             }
             BinaryOp::In => self.in_repairs(left, right, wanted),
             BinaryOp::Contains => self.contains_repairs(left, right, wanted),
@@ -85,18 +88,18 @@ impl ConditionAnalyzer<'_> {
         }
     }
 
-    /// For each side that can be changed, the ways to change it by the other's value.
+    /// The repairs of each operand that reads an attribute, made from the value of the other operand.
     fn operand_repairs(
         &self,
         left: &Expr,
         right: &Expr,
         alternatives: impl Fn(AttributePath, Value) -> Vec<Repair>,
     ) -> Option<Vec<Repair>> {
-        let side = |side, other| Some(alternatives(self.attribute_path(side)?, self.value(other)?));
-        merge_optional(side(left, right), side(right, left))
+        let repairs = |operand, other| Some(alternatives(self.attribute_path(operand)?, self.value(other)?));
+        merge_optional(repairs(left, right), repairs(right, left))
     }
 
-    /// `left in right`: by a membership, or by another reference on either side.
+    /// `left in right`: by a membership, or by another reference in either operand.
     fn in_repairs(&self, left: &Expr, right: &Expr, wanted: bool) -> Option<Vec<Repair>> {
         let (entity, of) = (self.entity(left)?, self.entities(right)?);
         let mut alternatives = self.membership_repairs(&entity, &of, wanted);
@@ -116,47 +119,49 @@ impl ConditionAnalyzer<'_> {
         Some(alternatives)
     }
 
-    /// The ways in which an entity comes to be in one of these, or in none.
+    /// Repairs that put the entity into one of the others, or (if `wanted` is false) take it out of all of
+    /// them.
     pub fn membership_repairs(&self, entity: &EntityUid, of: &[EntityUid], wanted: bool) -> Vec<Repair> {
         if !wanted {
             return membership_cuts(&self.hypothesis.entities, entity.as_uid_ref(), of, self.meter);
         }
         let possible =
             of.iter().filter(|of| self.hypothesis.schema().can_be_in(entity.entity_type, of.entity_type));
-        let open =
-            self.hypothesis.parents_reserved_for(entity).filter(|open| self.hypothesis.is_in(open, of));
+        let reserved =
+            self.hypothesis.parents_reserved_for(entity).filter(|parent| self.hypothesis.is_in(parent, of));
         possible
-            .chain(open)
+            .chain(reserved)
             .map(|of| {
                 Repair::single(RepairLocation::Membership(entity.clone(), of.clone()), Modification::Add)
             })
             .collect()
     }
 
-    /// The ways in which a reference, or a set of them, names an entity or one that it is in.
+    /// Repairs by which a reference, or a set of references, names an entity or one of its ancestors.
     fn naming_repairs(&self, attribute_path: &AttributePath, entity: &EntityUid) -> Vec<Repair> {
-        let all = with_ancestors(&self.hypothesis.entities, entity.as_uid_ref());
+        let all: Vec<EntityUidRef<'_>> =
+            with_ancestors(&self.hypothesis.entities, entity.as_uid_ref()).collect();
         if !self.meter.spend(u32::try_from(all.len()).unwrap_or(u32::MAX)) {
             return Vec::new();
         }
-        // What does not fit the type of what stands there, gives no way.
-        let set = matches!(
+        let is_set = matches!(
             self.hypothesis.attribute_definition(attribute_path).map(|it| &it.ty),
             Some(Type::Set(_))
         );
-        let named = all.into_iter().map(Value::Entity);
-        named
-            .flat_map(|it| {
-                if set {
-                    self.element_repairs(attribute_path, &it, true)
+        // An entity that does not have the type of the attribute leads to no repair.
+        let values = all.into_iter().map(|uid| Value::Entity(uid.to_owned()));
+        values
+            .flat_map(|value| {
+                if is_set {
+                    self.element_repairs(attribute_path, &value, true)
                 } else {
-                    self.assign(attribute_path.clone(), it)
+                    self.assign(attribute_path.clone(), value)
                 }
             })
             .collect()
     }
 
-    /// `set.contains(element)`: by the set, or by what the element is.
+    /// `set.contains(element)`: by another set, or by another element.
     fn contains_repairs(&self, set: &Expr, element: &Expr, wanted: bool) -> Option<Vec<Repair>> {
         let by_set = || Some(self.element_repairs(&self.attribute_path(set)?, &self.value(element)?, wanted));
         let by_element = || {
@@ -172,10 +177,10 @@ impl ConditionAnalyzer<'_> {
         merge_optional(by_set(), by_element())
     }
 
-    fn element_repairs(&self, attribute_path: &AttributePath, element: &Value, comes: bool) -> Vec<Repair> {
+    fn element_repairs(&self, attribute_path: &AttributePath, element: &Value, add: bool) -> Vec<Repair> {
         let ty = self.hypothesis.attribute_definition(attribute_path).map(|attribute| &attribute.ty);
         let fits = matches!(ty, Some(Type::Set(of)) if value_has_type(element, of, self.hypothesis.schema()));
-        let modification = if comes { Modification::Add } else { Modification::Remove };
+        let modification = if add { Modification::Add } else { Modification::Remove };
         let location = RepairLocation::Element(attribute_path.clone(), element.clone());
         fits.then(|| Repair::single(location, modification)).into_iter().collect()
     }
@@ -193,80 +198,45 @@ impl ConditionAnalyzer<'_> {
             .collect()
     }
 
-    /// The ways in which a value is none of these: any other, or each other where there are few.
+    /// Repairs that give an attribute a value that is not in `not`. If its type has few values, each of them
+    /// is a repair of its own; otherwise one repair leaves the value open.
     fn assign_any_except(&self, attribute_path: &AttributePath, not: BTreeSet<Value>) -> Vec<Repair> {
-        let few: Vec<Value> =
-            match self.hypothesis.attribute_definition(attribute_path).map(|attribute| &attribute.ty) {
-                Some(Type::Bool) => vec![Value::Bool(false), Value::Bool(true)],
-                Some(Type::Entity(entity_type)) => {
-                    let ids = self.hypothesis.schema().entity_type(*entity_type).enum_ids.iter().flatten();
-                    ids.map(|id| Value::Entity(EntityUid { entity_type: *entity_type, id: id.clone() }))
-                        .collect()
-                }
-                _ => Vec::new(),
-            };
-        if few.is_empty() {
-            // Of numbers, the next ones may be what other conditions leave.
+        let ty = self.hypothesis.attribute_definition(attribute_path).map(|attribute| &attribute.ty);
+        let all = ty.map(|ty| all_values(ty, self.hypothesis.schema())).unwrap_or_default();
+        if all.is_empty() {
+            // Another condition may leave only the next or the previous number.
             let numbers = not.iter().filter_map(|value| match value {
                 Value::Long(number) => Some([number.checked_add(1), number.checked_sub(1)]),
                 _ => None,
             });
-            let next: Vec<i64> = numbers.flatten().flatten().collect();
+            let neighbors: Vec<i64> = numbers.flatten().flatten().collect();
             let any = Repair::single(
                 RepairLocation::Value(attribute_path.clone()),
                 Modification::SetToAnyExcept(not),
             );
-            let next =
-                next.into_iter().flat_map(|number| self.assign(attribute_path.clone(), Value::Long(number)));
-            return next.chain([any]).collect();
+            let neighbors = neighbors
+                .into_iter()
+                .flat_map(|number| self.assign(attribute_path.clone(), Value::Long(number)));
+            return neighbors.chain([any]).collect();
         }
-        let others = few.into_iter().filter(|value| !not.contains(value));
+        let others = all.into_iter().filter(|value| !not.contains(value));
         others.flat_map(|value| self.assign(attribute_path.clone(), value)).collect()
-    }
-
-    /// Where an expression's value stands, if it stands anywhere.
-    fn attribute_path(&self, expr: &Expr) -> Option<AttributePath> {
-        match expr.expr_kind() {
-            ExprKind::Var(Var::Context) => {
-                Some(AttributePath { owner: AttributeOwner::Context, path: Vec::new() })
-            }
-            ExprKind::GetAttr { expr, attr } => {
-                let mut attribute_path = match self.entity(expr) {
-                    Some(entity) => AttributePath { owner: AttributeOwner::Entity(entity), path: Vec::new() },
-                    None => self.attribute_path(expr)?,
-                };
-                attribute_path.path.push(attr.clone());
-                Some(attribute_path)
-            }
-            _ => None,
-        }
-    }
-
-    fn value(&self, expr: &Expr) -> Option<Value> {
-        cedar::from_cedar_value(&(self.evaluate)(expr)?, self.hypothesis.schema())
-    }
-
-    /// The entity, or the set of entities, that an expression comes to.
-    pub fn entities(&self, expr: &Expr) -> Option<Vec<EntityUid>> {
-        let entity = |value: &Value| match value {
-            Value::Entity(entity) => Some(entity.clone()),
-            _ => None,
-        };
-        match self.value(expr)? {
-            Value::Set(items) => items.iter().map(entity).collect(),
-            value => Some(vec![entity(&value)?]),
-        }
-    }
-
-    pub fn entity(&self, expr: &Expr) -> Option<EntityUid> {
-        match (self.evaluate)(expr)?.value {
-            ValueKind::Lit(Literal::EntityUID(uid)) => cedar::entity_uid(&uid, self.hypothesis.schema()),
-            _ => None,
-        }
     }
 }
 
-/// The ways of both, where there are any of one.
+/// All values of a boolean or an enumerated type; empty for types that have more.
+fn all_values(ty: &Type, schema: &Schema) -> Vec<Value> {
+    match ty {
+        Type::Bool => vec![Value::Bool(false), Value::Bool(true)],
+        Type::Entity(entity_type) => {
+            let ids = schema.entity_type(*entity_type).enum_ids.iter().flatten();
+            ids.map(|id| Value::Entity(EntityUid { entity_type: *entity_type, id: id.clone() })).collect()
+        }
+        Type::Long | Type::String | Type::Set(_) | Type::Record(_) | Type::Extension(_) => Vec::new(),
+    }
+}
+
+/// The repairs of both; `None` if neither has any.
 fn merge_optional(some: Option<Vec<Repair>>, others: Option<Vec<Repair>>) -> Option<Vec<Repair>> {
     match (some, others) {
         (Some(some), Some(others)) => Some([some, others].concat()),
@@ -274,7 +244,7 @@ fn merge_optional(some: Option<Vec<Repair>>, others: Option<Vec<Repair>>) -> Opt
     }
 }
 
-/// Whether nothing that could change is read: only who asks, for what, and on what.
+/// Whether the expression reads only principal, action, resource and literals, which no repair can change.
 fn is_unchangeable(expr: &Expr) -> bool {
     !expr.subexpressions().any(|part| {
         matches!(
@@ -286,7 +256,7 @@ fn is_unchangeable(expr: &Expr) -> bool {
     })
 }
 
-/// The shortest text that a pattern matches.
+/// The shortest string that matches a pattern.
 fn shortest_match(pattern: &Pattern) -> String {
     let literal = |element: &PatternElem| match element {
         PatternElem::Char(char) => Some(*char),
@@ -296,19 +266,19 @@ fn shortest_match(pattern: &Pattern) -> String {
 }
 
 fn value_has_type(value: &Value, ty: &Type, schema: &Schema) -> bool {
-    match (value, ty) {
-        (Value::Bool(_), Type::Bool) | (Value::Long(_), Type::Long) | (Value::String(_), Type::String) => {
-            true
-        }
-        (Value::Entity(entity), Type::Entity(entity_type)) => {
+    match (ty, value) {
+        (Type::Bool, value) => matches!(value, Value::Bool(_)),
+        (Type::Long, value) => matches!(value, Value::Long(_)),
+        (Type::String, value) => matches!(value, Value::String(_)),
+        (Type::Entity(entity_type), Value::Entity(entity)) => {
             entity.entity_type == *entity_type
                 && (schema.entity_type(*entity_type).enum_ids.is_none()
                     || schema.is_enumerated(entity.as_uid_ref()))
         }
-        (Value::Set(items), Type::Set(element)) => {
+        (Type::Set(element), Value::Set(items)) => {
             items.iter().all(|item| value_has_type(item, element, schema))
         }
-        (Value::Record(record), Type::Record(ty)) => {
+        (Type::Record(ty), Value::Record(record)) => {
             let known = |(name, value): (&_, &_)| {
                 let name: &smol_str::SmolStr = name;
                 ty.get(name).is_some_and(|attribute| value_has_type(value, &attribute.ty, schema))
@@ -316,7 +286,7 @@ fn value_has_type(value: &Value, ty: &Type, schema: &Schema) -> bool {
             ty.iter().all(|(name, attribute)| !attribute.required || record.get(name).is_some())
                 && record.iter().all(known)
         }
-        (Value::Extension(extension, _), Type::Extension(of)) => extension == of,
-        _ => false,
+        (Type::Extension(of), Value::Extension(extension, _)) => extension == of,
+        (Type::Entity(_) | Type::Set(_) | Type::Record(_) | Type::Extension(_), _) => false,
     }
 }

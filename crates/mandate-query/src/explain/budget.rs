@@ -1,33 +1,35 @@
-//! What an explanation may cost. The engine has no clock, so work is counted in steps.
+//! The budget of explanations: work is counted in steps, because the engine has no clock. It also holds the
+//! limits on the size and number of repairs. What a step pays for is decided where `Meter::spend` is called.
 
 use std::cell::Cell;
 
 use super::repair::Repair;
 
-/// The most facts of one set.
+/// The most modifications in one repair.
 pub const MAX_MODIFICATIONS: usize = 5;
 
-/// The most sets that are shown.
+/// The most repairs in one explanation.
 pub const MAX_REPAIRS: usize = 8;
 
-/// The most ways that are followed to make one condition true or false.
+/// The most alternatives that are kept for one value of one condition.
 const MAX_ALTERNATIVES: usize = 64;
 
-/// What one explanation may cost, in steps.
+/// The limit of one explanation, in steps.
 const STEPS_PER_EXPLANATION: u32 = 50_000;
 
-/// What explanations may still cost together, in steps: a step looks at one operator of a condition,
-/// or joins two sets of facts.
+/// The steps that are left for one or more explanations. One step reads one operator of a condition, or
+/// combines two repairs.
 #[derive(Debug)]
 pub struct Budget {
     steps_left: u32,
     max_steps_each: u32,
-    /// Whether all entities may be looked at once, for those that only wait for a member.
+    /// Whether one scan over all entities is allowed, to find those whose `@only_member` names an entity of
+    /// the request.
     pub(super) scan_entities: bool,
 }
 
 impl Budget {
-    /// For a single explanation, while others wait.
+    /// For a single explanation on a server that has other requests to answer.
     pub fn single() -> Self {
         Self {
             steps_left: STEPS_PER_EXPLANATION,
@@ -36,12 +38,12 @@ impl Budget {
         }
     }
 
-    /// For all explanations of a batch; one takes no more of it than [`Budget::single`] has.
+    /// For all explanations of a batch together; each of them is limited like [`Budget::single`].
     pub fn batch() -> Self {
         Self { steps_left: 2 * STEPS_PER_EXPLANATION, ..Self::single() }
     }
 
-    /// For somebody who waits for the explanation.
+    /// For a person who waits for the explanation, as on the command line.
     pub fn interactive() -> Self {
         Self {
             steps_left: 50 * STEPS_PER_EXPLANATION,
@@ -51,16 +53,16 @@ impl Budget {
     }
 }
 
-/// Counts what one explanation costs, and notes if anything was left out of it.
+/// Counts the steps of one explanation, and whether anything was left out of it.
 pub struct Meter {
     steps_left: Cell<u32>,
-    /// What is kept for later.
+    /// Steps that `spend` may not use yet.
     steps_reserved: Cell<u32>,
     complete: Cell<bool>,
 }
 
 impl Meter {
-    /// Runs one explanation on a budget.
+    /// Runs one explanation, and takes its steps from the budget.
     pub fn run<T>(budget: &mut Budget, explain: impl FnOnce(&Self) -> T) -> T {
         let allowed = budget.steps_left.min(budget.max_steps_each);
         let meter =
@@ -70,7 +72,7 @@ impl Meter {
         explained
     }
 
-    /// Whether so many steps may still be made; if so, they are.
+    /// Takes steps from the budget; returns false, and takes none, if fewer are left.
     pub fn spend(&self, steps: u32) -> bool {
         let steps_left = self
             .steps_left
@@ -84,24 +86,24 @@ impl Meter {
         steps_left.is_some()
     }
 
-    /// Reads with half of what is left, so that what was read can still be decided on.
-    pub fn with_half_reserved<T>(&self, read: impl FnOnce() -> T) -> T {
+    /// Runs `analyze` with half of the remaining steps, so that the other half is left for the decisions.
+    pub fn with_half_reserved<T>(&self, analyze: impl FnOnce() -> T) -> T {
         self.steps_reserved.set(self.steps_left.get() / 2);
-        let result = read();
+        let result = analyze();
         self.steps_reserved.set(0);
         result
     }
 
-    /// Whether a set may have so many facts.
-    pub fn allows_size(&self, repair: usize) -> bool {
-        let fits = repair <= MAX_MODIFICATIONS;
+    /// Whether a repair may have this many modifications.
+    pub fn allows_size(&self, modifications: usize) -> bool {
+        let fits = modifications <= MAX_MODIFICATIONS;
         if !fits {
             self.mark_incomplete();
         }
         fits
     }
 
-    /// Notes that there may be other sets.
+    /// Records that there may be more repairs.
     pub fn mark_incomplete(&self) {
         self.complete.set(false);
     }
@@ -111,7 +113,7 @@ impl Meter {
         self.complete.get()
     }
 
-    /// Every way of one with every way of the other.
+    /// Each repair of the one list combined with each of the other.
     pub fn combine(&self, some: &[Repair], others: &[Repair]) -> Vec<Repair> {
         if others.iter().any(Repair::is_empty) && others.len() == 1 {
             return some.to_vec();
@@ -126,13 +128,13 @@ impl Meter {
         self.smallest(alternatives)
     }
 
-    /// The ways of one and the ways of the other.
+    /// The repairs of both lists.
     pub fn union(&self, mut some: Vec<Repair>, others: Vec<Repair>) -> Vec<Repair> {
         some.extend(others);
         self.smallest(some)
     }
 
-    /// The smallest of these.
+    /// The smallest repairs, sorted, without duplicates.
     fn smallest(&self, mut alternatives: Vec<Repair>) -> Vec<Repair> {
         alternatives.retain(|repair| self.allows_size(repair.len()));
         alternatives.sort();
@@ -142,5 +144,58 @@ impl Meter {
             alternatives.truncate(MAX_ALTERNATIVES);
         }
         alternatives
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::repair::{AttributeOwner, AttributePath, Modification, Repair, RepairLocation};
+    use super::{Budget, MAX_ALTERNATIVES, MAX_MODIFICATIONS, Meter, STEPS_PER_EXPLANATION};
+
+    fn unset(n: usize) -> Repair {
+        let path = vec![format!("attribute-{n:03}").into()];
+        let location = RepairLocation::Value(AttributePath { owner: AttributeOwner::Context, path });
+        Repair::single(location, Modification::Unset)
+    }
+
+    #[test]
+    fn a_batch_pays_for_its_explanations_one_after_another() {
+        let mut budget = Budget::batch();
+        for expected in [true, true, false] {
+            let spent = Meter::run(&mut budget, |meter| {
+                assert!(!meter.spend(STEPS_PER_EXPLANATION + 1) && !meter.is_complete());
+                meter.spend(STEPS_PER_EXPLANATION)
+            });
+            assert_eq!(spent, expected);
+        }
+    }
+
+    #[test]
+    fn half_of_the_steps_can_be_reserved() {
+        Meter::run(&mut Budget::single(), |meter| {
+            meter.with_half_reserved(|| {
+                assert!(meter.spend(STEPS_PER_EXPLANATION / 2));
+                assert!(!meter.spend(1));
+            });
+            assert!(meter.spend(STEPS_PER_EXPLANATION / 2));
+        });
+    }
+
+    #[test]
+    fn combining_leaves_out_repairs_that_are_too_large_or_too_many() {
+        Meter::run(&mut Budget::single(), |meter| {
+            let large =
+                (0..MAX_MODIFICATIONS).fold(Repair::default(), |all, n| all.with_overrides(&unset(n)));
+            let unchanged = meter.combine(std::slice::from_ref(&large), &[unset(0)]);
+            assert_eq!(unchanged, std::slice::from_ref(&large));
+            assert!(meter.is_complete());
+            assert!(meter.combine(&[large], &[unset(MAX_MODIFICATIONS)]).is_empty());
+            assert!(!meter.is_complete());
+        });
+        Meter::run(&mut Budget::single(), |meter| {
+            let many: Vec<Repair> = (0..=MAX_ALTERNATIVES).map(unset).collect();
+            assert_eq!(meter.union(many.clone(), many).len(), MAX_ALTERNATIVES);
+            assert!(!meter.is_complete());
+        });
     }
 }

@@ -1,14 +1,13 @@
-//! The world as it is, or as it would be if some facts held: the same entities but for a few, and the
-//! same request but for its context. What is asked of it, is asked as of any other.
+//! Entities and request, with or without a repair applied. It shares the entity index and replaces only the
+//! modified entities and the context; decisions on it work as on any snapshot. Which repairs are tried is
+//! decided in `repair_search`.
 
 use std::collections::BTreeMap;
 
-use super::alternatives::ConditionAnalyzer;
-use super::budget::Meter;
 use super::edit::{edit_record, modified_value};
-use super::hierarchy::shortest_chain;
 use super::repair::{AttributeOwner, AttributePath, Modification, Repair, RepairLocation};
-use mandate_core::decide::{DecideError, decide, with_evaluator};
+use crate::breadth_first::with_ancestors;
+use mandate_core::decide::{DecideError, decide};
 use mandate_core::decision::Decision;
 use mandate_core::entities::{Entities, Entity, EntityData, Origin};
 use mandate_core::policies::{CandidatePolicies, Policies};
@@ -22,20 +21,22 @@ pub struct Hypothesis<'a> {
     pub candidates: &'a CandidatePolicies,
     pub entities: Entities,
     pub request: Request,
-    /// Entities that take only one member, each after that one; only where somebody looked for them.
+    /// Pairs (member, parent) where `parent` has `@only_member` and names `member`. Empty unless
+    /// [`Self::with_reserved_parents`] was called.
     parents_reserved_for: Vec<(EntityUid, EntityUid)>,
 }
 
 impl<'a> Hypothesis<'a> {
     /// # Errors
-    /// No policy can match such a request, which reading it rules out.
+    /// An internal error: no policy can match such a request, which parsing it should have excluded.
     pub fn new(policies: &'a Policies, entities: &Entities, request: &Request) -> Result<Self, DecideError> {
         let candidates = policies.candidates(request.environment()).ok_or(DecideError::Environment)?;
         let (entities, request) = (entities.clone(), request.clone());
         Ok(Self { policies, candidates, entities, request, parents_reserved_for: Vec::new() })
     }
 
-    /// This world, with a look at all entities for those that wait for a member which the request is about.
+    /// Scans all entities for those whose `@only_member` names an entity of the request, so that a membership
+    /// in them can be proposed.
     #[must_use]
     pub fn with_reserved_parents(mut self) -> Self {
         let schema = self.schema();
@@ -51,7 +52,7 @@ impl<'a> Hypothesis<'a> {
         self
     }
 
-    /// The entities that take this one as their only member.
+    /// The entities whose only possible member is this one.
     pub fn parents_reserved_for(&self, member: &EntityUid) -> impl Iterator<Item = &EntityUid> {
         self.parents_reserved_for.iter().filter(move |(only, _)| only == member).map(|(_, entity)| entity)
     }
@@ -64,32 +65,19 @@ impl<'a> Hypothesis<'a> {
         gather(&self.entities, &self.request, self.schema(), self.candidates.level)
     }
 
-    /// Reads conditions in this world.
-    ///
-    /// # Errors
-    /// As for [`decide`].
-    pub fn analyze<T>(
-        &self,
-        meter: &Meter,
-        read: impl FnOnce(&ConditionAnalyzer<'_>) -> T,
-    ) -> Result<T, DecideError> {
-        let slice = self.slice();
-        with_evaluator(self.schema(), &self.request, &slice, |evaluate| {
-            read(&ConditionAnalyzer { hypothesis: self, slice: &slice, evaluate, meter })
-        })
-    }
-
     /// # Errors
     /// As for [`decide`].
     pub fn decide(&self) -> Result<Decision, DecideError> {
         decide(self.policies, &self.request, &self.slice())
     }
 
+    /// Whether an entity is one of the others or a descendant of one.
     pub fn is_in(&self, entity: &EntityUid, of: &[EntityUid]) -> bool {
-        shortest_chain(&self.entities, entity.as_uid_ref(), of, &Repair::default()).is_some()
+        with_ancestors(&self.entities, entity.as_uid_ref())
+            .any(|at| of.iter().any(|of| of.as_uid_ref() == at))
     }
 
-    /// The definition of what stands at a spot.
+    /// The schema's definition of an attribute.
     pub fn attribute_definition(&self, attribute_path: &AttributePath) -> Option<&'a Attribute> {
         let mut steps = attribute_path.path.iter();
         let mut at = self.record_type(&attribute_path.owner).get(steps.next()?)?;
@@ -107,8 +95,8 @@ impl<'a> Hypothesis<'a> {
         }
     }
 
-    /// The world in which these facts hold as well, with one of the values that will do where facts
-    /// leave it open; `None` if no entities that load could be so.
+    /// This hypothesis with a repair applied. Where the repair leaves a value open, `example_index` chooses
+    /// one. `None` if no entities that keep the rules could be like that.
     pub fn with_repair(&self, repair: &Repair, example_index: usize) -> Option<Self> {
         let schema = self.schema();
         let mut request = self.request.clone();
@@ -119,23 +107,18 @@ impl<'a> Hypothesis<'a> {
                     let child = self.description_mut(child, &mut changed)?;
                     self.set_membership(child, parent, modification);
                 }
-                RepairLocation::Value(attribute_path) | RepairLocation::Element(attribute_path, _) => {
-                    let record = match &attribute_path.owner {
+                RepairLocation::Value(AttributePath { owner, path })
+                | RepairLocation::Element(AttributePath { owner, path }, _) => {
+                    let record = match owner {
                         AttributeOwner::Context => &mut request.context,
                         AttributeOwner::Entity(entity) => {
                             &mut self.description_mut(entity, &mut changed)?.attributes
                         }
                     };
-                    let edit = |ty: &Type, there: Option<&Value>| {
-                        modified_value((location, modification), example_index, ty, there, schema)
+                    let edit = |ty: &Type, before: Option<&Value>| {
+                        modified_value((location, modification), example_index, ty, before, schema)
                     };
-                    *record = edit_record(
-                        record,
-                        &attribute_path.path,
-                        self.record_type(&attribute_path.owner),
-                        &edit,
-                    )
-                    .ok()?;
+                    *record = edit_record(record, path, self.record_type(owner), &edit).ok()?;
                 }
             }
         }
@@ -154,8 +137,8 @@ impl<'a> Hypothesis<'a> {
             .then_some(hypothesis)
     }
 
-    /// An entity as decisions read it, with what its caller says about it, to be changed. It has to
-    /// exist: to say that it should, is no single fact.
+    /// The entity as decisions read it, including the properties that the caller sent, for editing. `None` if
+    /// it does not exist, because creating an entity is not a single modification.
     fn description_mut<'d>(
         &self,
         entity: &EntityUid,
@@ -187,7 +170,8 @@ impl<'a> Hypothesis<'a> {
         changed.get_mut(entity)
     }
 
-    /// A membership that comes or goes. Of a type that allows one parent, the new one is instead.
+    /// Adds or removes a membership. If `@member_of_one` allows one parent of that type, the new parent
+    /// replaces the old one.
     fn set_membership(&self, child: &mut EntityData, parent: &EntityUid, modification: &Modification) {
         let only_one = self
             .schema()
@@ -195,18 +179,16 @@ impl<'a> Hypothesis<'a> {
             .rules
             .member_of_one
             .contains(&parent.entity_type);
-        let comes = *modification == Modification::Add;
-        child
-            .parents
-            .retain(|it| it != parent && !(comes && only_one && it.entity_type == parent.entity_type));
-        if comes {
+        let add = *modification == Modification::Add;
+        child.parents.retain(|it| it != parent && !(add && only_one && it.entity_type == parent.entity_type));
+        if add {
             child.parents.push(parent.clone());
             child.parents.sort();
         }
     }
 
-    /// Whether the rules that entities have to keep leave room for a fact that holds in this world,
-    /// and did not before.
+    /// Whether the rules of the schema allow a modification that was applied in this hypothesis. `before` is
+    /// the hypothesis without it.
     fn is_allowed_by_rules(
         &self,
         location: &RepairLocation,
@@ -214,30 +196,37 @@ impl<'a> Hypothesis<'a> {
         before: &Self,
     ) -> bool {
         let schema = self.schema();
-        match (location, modification) {
-            (RepairLocation::Membership(child, parent), Modification::Add) => {
-                schema.can_be_in(child.entity_type, parent.entity_type)
-                    && self.allows_member(parent, child)
-                    && !self.is_in(parent, std::slice::from_ref(child))
-            }
-            (RepairLocation::Membership(child, parent), _) => {
-                !schema.entity_type(child.entity_type).rules.member_of_one.contains(&parent.entity_type)
-            }
-            (RepairLocation::Value(AttributePath { owner: AttributeOwner::Entity(entity), path }), _) => {
+        match location {
+            RepairLocation::Membership(child, parent) => match modification {
+                Modification::Add => {
+                    schema.can_be_in(child.entity_type, parent.entity_type)
+                        && self.allows_member(parent, child)
+                        && !self.is_in(parent, std::slice::from_ref(child))
+                }
+                Modification::Remove
+                | Modification::SetTo(_)
+                | Modification::SetToAnyExcept(_)
+                | Modification::Unset => {
+                    !schema.entity_type(child.entity_type).rules.member_of_one.contains(&parent.entity_type)
+                }
+            },
+            RepairLocation::Value(AttributePath { owner: AttributeOwner::Entity(entity), path }) => {
                 let rule = schema.entity_type(entity.entity_type).rules.only_member.as_ref();
-                let rules = path.first().is_some_and(|name| path.len() == 1 && Some(name) == rule);
-                !rules || !before.has_named_member(entity)
+                let names_member = path.first().is_some_and(|name| path.len() == 1 && Some(name) == rule);
+                !names_member || !before.has_named_member(entity)
             }
-            _ => true,
+            RepairLocation::Value(AttributePath { owner: AttributeOwner::Context, .. })
+            | RepairLocation::Element(..) => true,
         }
     }
 
-    /// Whether `@only_member` lets an entity be in another, directly or below the one that is named.
+    /// Whether `@only_member` lets an entity be in another: it is the named member, or can be in that one.
     fn allows_member(&self, parent: &EntityUid, child: &EntityUid) -> bool {
         let schema = self.schema();
         self.named_only_member(parent).is_none_or(|named| {
-            let mut above = schema.entity_type(child.entity_type).parent_types.iter();
-            named == *child || above.any(|entity_type| schema.can_be_in(*entity_type, named.entity_type))
+            let mut parent_types = schema.entity_type(child.entity_type).parent_types.iter();
+            named == *child
+                || parent_types.any(|entity_type| schema.can_be_in(*entity_type, named.entity_type))
         })
     }
 

@@ -1,4 +1,5 @@
-//! Facts: single points in which the request and the entities could be other than they are.
+//! A repair: a set of modifications of entities and context that turns a denial into a permit. This is data
+//! and its order only; `hypothesis` applies a repair, and `repair_search` finds one.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,49 +9,49 @@ use smol_str::SmolStr;
 use mandate_core::schema::EntityUid;
 use mandate_core::value::Value;
 
-/// Whose values a fact is about.
+/// The owner of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttributeOwner {
     Context,
     Entity(EntityUid),
 }
 
-/// A value's place: an attribute, or a member of a record in one.
+/// An attribute, or a member of a record inside an attribute.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttributePath {
     pub owner: AttributeOwner,
     pub path: Vec<SmolStr>,
 }
 
-/// What a fact is about.
+/// What a modification changes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RepairLocation {
-    /// Whether the first is in the second.
+    /// The direct membership of the first entity in the second.
     Membership(EntityUid, EntityUid),
     Value(AttributePath),
-    /// Whether a set has an element.
+    /// One element of a set.
     Element(AttributePath, Value),
 }
 
-/// What would be there instead.
+/// How a location changes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Modification {
-    /// A membership or an element comes.
+    /// Adds a membership or an element.
     Add,
-    /// A direct membership or an element goes.
+    /// Removes a direct membership or an element.
     Remove,
     SetTo(Value),
-    /// Any value that is none of these; none at all are ruled out where it just has to be there.
+    /// Any value except these. With an empty set: the attribute only has to be present.
     SetToAnyExcept(BTreeSet<Value>),
-    /// No value.
+    /// Removes the value.
     Unset,
 }
 
-/// Facts that hold together, at most one for each place.
+/// Modifications that are made together, at most one for each location.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Repair(BTreeMap<RepairLocation, Modification>);
 
-/// The order in which sets are tried and shown: the smaller first.
+/// The order in which repairs are tried and shown: smaller ones first.
 impl Ord for Repair {
     fn cmp(&self, other: &Self) -> Ordering {
         self.len().cmp(&other.len()).then_with(|| self.0.cmp(&other.0))
@@ -80,7 +81,7 @@ impl Repair {
         self.0.iter()
     }
 
-    /// Whether there is more than one way to make them so.
+    /// Whether a modification leaves a value open.
     pub fn has_open_values(&self) -> bool {
         self.0.values().any(|modification| matches!(modification, Modification::SetToAnyExcept(_)))
     }
@@ -89,13 +90,13 @@ impl Repair {
         other.iter().all(|(location, modification)| self.0.get(location) == Some(modification))
     }
 
-    /// These facts and others. Where the two cannot both hold, there is one way for each.
+    /// Both repairs together. If they contradict each other, there are two results: each of them wins once.
     pub fn merge(&self, other: &Self) -> Vec<Self> {
         let (mine, others) = (other.with_overrides(self), self.with_overrides(other));
         if mine == others { vec![mine] } else { vec![mine, others] }
     }
 
-    /// These facts and later ones, which count where the two cannot both hold.
+    /// Both repairs together; where they contradict each other, `later` wins.
     #[must_use]
     pub fn with_overrides(&self, later: &Self) -> Self {
         let mut repair = self.clone();
@@ -106,7 +107,7 @@ impl Repair {
         repair
     }
 
-    /// Whether these say no more than others do: a value is left open here that is a certain one there.
+    /// Whether this repair is at least as general as the other, for example `any value` instead of `"a"`.
     pub fn generalizes(&self, other: &Self) -> bool {
         let covered = |location, modification: &Modification| {
             other.0.get(location).is_some_and(|it| modification.generalizes(it))
@@ -115,8 +116,8 @@ impl Repair {
             && self.iter().all(|(location, modification)| covered(location, modification))
     }
 
-    /// Whether later facts put something else in the place of a value of which there are too many to
-    /// try each.
+    /// Whether `later` replaces a value that was only a guess: a number or a string, of which not all can be
+    /// tried.
     pub fn contradicts_guess(&self, later: &Self) -> bool {
         later.iter().any(|(location, modification)| {
             let before = self.0.get(location).filter(|before| before.intersect(modification).is_none());
@@ -124,7 +125,7 @@ impl Repair {
         })
     }
 
-    /// All proper parts, the smaller first.
+    /// All proper subsets, smaller ones first.
     pub fn proper_subsets(&self) -> Vec<Self> {
         let mut parts = vec![Self::default()];
         for (location, modification) in self.iter() {
@@ -140,16 +141,20 @@ impl Repair {
 }
 
 impl Modification {
-    /// The change that is both, if there is one.
+    /// The modification that fulfils both, if there is one.
     fn intersect(&self, other: &Self) -> Option<Self> {
+        if self == other {
+            return Some(self.clone());
+        }
         match (self, other) {
-            (a, b) if a == b => Some(a.clone()),
             (Self::SetTo(value), Self::SetToAnyExcept(not))
             | (Self::SetToAnyExcept(not), Self::SetTo(value)) => {
                 (!not.contains(value)).then(|| Self::SetTo(value.clone()))
             }
             (Self::SetToAnyExcept(a), Self::SetToAnyExcept(b)) => Some(Self::SetToAnyExcept(a | b)),
-            _ => None,
+            (Self::SetTo(_), Self::SetTo(_))
+            | (Self::Add | Self::Remove | Self::Unset, _)
+            | (_, Self::Add | Self::Remove | Self::Unset) => None,
         }
     }
 
@@ -157,11 +162,74 @@ impl Modification {
         match (self, other) {
             (Self::SetToAnyExcept(not), Self::SetTo(value)) => !not.contains(value),
             (Self::SetToAnyExcept(few), Self::SetToAnyExcept(more)) => few.is_subset(more),
-            _ => self == other,
+            (Self::SetToAnyExcept(_), Self::Add | Self::Remove | Self::Unset) => false,
+            (Self::SetTo(_) | Self::Add | Self::Remove | Self::Unset, _) => self == other,
         }
     }
 
     fn has_large_domain(&self) -> bool {
         matches!(self, Self::SetToAnyExcept(_) | Self::SetTo(Value::Long(_) | Value::String(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AttributeOwner, AttributePath, Modification, Repair, RepairLocation};
+    use mandate_core::value::Value;
+
+    fn at(attribute: &str, modification: Modification) -> Repair {
+        let path = AttributePath { owner: AttributeOwner::Context, path: vec![attribute.into()] };
+        Repair::single(RepairLocation::Value(path), modification)
+    }
+
+    fn set(attribute: &str, number: i64) -> Repair {
+        at(attribute, Modification::SetTo(Value::Long(number)))
+    }
+
+    fn except(attribute: &str, numbers: &[i64]) -> Repair {
+        let values = numbers.iter().copied().map(Value::Long).collect();
+        at(attribute, Modification::SetToAnyExcept(values))
+    }
+
+    #[test]
+    fn smaller_repairs_come_first() {
+        let both = set("a", 1).with_overrides(&set("b", 1));
+        assert!(Repair::default() < set("b", 1) && set("b", 1) < both);
+        assert!(set("a", 2) < set("b", 1));
+    }
+
+    #[test]
+    fn merging_gives_both_results_of_a_contradiction() {
+        assert_eq!(set("a", 1).merge(&set("a", 2)), [set("a", 1), set("a", 2)]);
+        assert_eq!(set("a", 1).merge(&except("a", &[2])), [set("a", 1)]);
+        assert_eq!(except("a", &[1]).merge(&except("a", &[2])), [except("a", &[1, 2])]);
+        assert_eq!(set("a", 1).merge(&except("a", &[1])), [set("a", 1), except("a", &[1])]);
+    }
+
+    #[test]
+    fn an_open_value_is_more_general_than_a_certain_one() {
+        assert!(except("a", &[1]).generalizes(&set("a", 2)));
+        assert!(except("a", &[1]).generalizes(&except("a", &[1, 2])));
+        assert!(set("a", 2).generalizes(&set("a", 2)));
+        assert!(!except("a", &[1]).generalizes(&set("a", 1)));
+        assert!(!set("a", 2).generalizes(&except("a", &[1])));
+        assert!(!except("a", &[]).generalizes(&at("a", Modification::Unset)));
+        assert!(!except("a", &[]).generalizes(&set("b", 1)));
+    }
+
+    #[test]
+    fn only_guesses_are_contradicted() {
+        let boolean = |value| at("a", Modification::SetTo(Value::Bool(value)));
+        assert!(set("a", 1).contradicts_guess(&set("a", 2)));
+        assert!(!set("a", 1).contradicts_guess(&except("a", &[2])));
+        assert!(!set("a", 1).contradicts_guess(&set("b", 2)));
+        assert!(!boolean(true).contradicts_guess(&boolean(false)));
+    }
+
+    #[test]
+    fn proper_subsets_leave_out_the_repair_itself() {
+        let both = set("a", 1).with_overrides(&set("b", 2));
+        assert_eq!(both.proper_subsets(), [Repair::default(), set("a", 1), set("b", 2)]);
+        assert!(Repair::default().proper_subsets().is_empty());
     }
 }

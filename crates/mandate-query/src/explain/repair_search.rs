@@ -1,31 +1,33 @@
-//! The search for what is missing. A set of facts makes a world; where that is no permit yet, the
-//! policies are read again in it, because a fact can show what else is missing, or wake a forbid.
+//! Breadth-first search for minimal repairs. Each repair is applied and decided. If the result is still a
+//! denial, the policies are analyzed again in that hypothesis, because a repair can reveal further
+//! requirements or make a forbid match. How one policy is analyzed is in `policy_alternatives`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::alternatives::ConditionAnalyzer;
 use super::budget::{MAX_MODIFICATIONS, MAX_REPAIRS, Meter};
+use super::condition_analyzer::{ConditionAnalyzer, analyze};
 use super::hypothesis::Hypothesis;
 use super::repair::Repair;
 use mandate_core::decide::DecideError;
-use mandate_core::policies::Effect;
-use mandate_core::policies::{CompiledPolicy, ScopeConstraint};
+use mandate_core::policies::{CompiledPolicy, Effect, ScopeConstraint};
 
-/// How many changes may lead to a set: a fact that was found first can have to be another, as two
-/// policies want different numbers in one place, and that could go on without end.
+/// The most modifications tried on the way to one repair. Without a limit, two policies that want different
+/// values in the same place would be tried in turn for ever.
 const MAX_MODIFICATIONS_TRIED: usize = MAX_MODIFICATIONS + 3;
 
-/// The smallest sets of facts that would make a denial a permit: each decided, and none of it too much.
+/// The smallest repairs that would turn a denial into a permit. Each was decided, and no part of one is
+/// sufficient.
 ///
 /// # Errors
-/// A defect of this program; see [`DecideError`].
+/// An internal error; see [`DecideError`].
 pub fn find_repairs(hypothesis: &Hypothesis<'_>, meter: &Meter) -> Result<Vec<Repair>, DecideError> {
-    let (cost, permits) = hypothesis
-        .analyze(meter, |analyzer| (decision_cost(analyzer), satisfiable_permits(hypothesis, analyzer)))?;
-    // As it is, it is a denial.
+    let (cost, permits) = analyze(hypothesis, meter, |analyzer| {
+        (decision_cost(analyzer), satisfiable_permits(hypothesis, analyzer))
+    })?;
+    // Without a repair, the decision is a denial.
     let permit_by_repair = HashMap::from([(Repair::default(), false)]);
     let mut search = RepairSearch {
         hypothesis,
@@ -56,22 +58,28 @@ pub fn find_repairs(hypothesis: &Hypothesis<'_>, meter: &Meter) -> Result<Vec<Re
     Ok(search.repairs.into_iter().collect())
 }
 
-/// The permits that could be met, by id; first those whose scope takes the request already.
+/// The permits that a repair could satisfy, by id; those whose scope matches the request already come first.
 fn satisfiable_permits<'a>(
     hypothesis: &Hypothesis<'a>,
     analyzer: &ConditionAnalyzer<'_>,
 ) -> Vec<&'a CompiledPolicy> {
-    // Who asks, and on what, is no fact that could be another.
-    let open = |(part, takes): (&ScopeConstraint, bool)| takes || matches!(part, ScopeConstraint::In(..));
+    // A repair cannot replace principal or resource, only add memberships.
+    let satisfiable = |(constraint, matches): (&ScopeConstraint, bool)| match constraint {
+        ScopeConstraint::In(..) => true,
+        ScopeConstraint::Any
+        | ScopeConstraint::Is(_)
+        | ScopeConstraint::Eq(_)
+        | ScopeConstraint::UnknownType => matches,
+    };
     let all =
         hypothesis.candidates.all().map(Arc::as_ref).filter(|policy| policy.info.effect == Effect::Permit);
     let all = all.map(|policy| (policy, analyzer.scope_constraints(policy)));
-    let mut permits: Vec<_> = all.filter(|(_, scope)| scope.iter().copied().all(open)).collect();
-    permits.sort_by_key(|(policy, scope)| (scope.iter().any(|(_, takes)| !takes), &policy.info.id));
+    let mut permits: Vec<_> = all.filter(|(_, scope)| scope.iter().copied().all(satisfiable)).collect();
+    permits.sort_by_key(|(policy, scope)| (scope.iter().any(|(_, matches)| !matches), &policy.info.id));
     permits.into_iter().map(|(policy, _)| policy).collect()
 }
 
-/// About what a decision costs, in steps.
+/// The approximate cost of one decision, in steps.
 fn decision_cost(analyzer: &ConditionAnalyzer<'_>) -> u32 {
     let operators =
         |policy: &CompiledPolicy| policy.condition.as_ref().map_or(0, |it| it.subexpressions().count());
@@ -79,28 +87,30 @@ fn decision_cost(analyzer: &ConditionAnalyzer<'_>) -> u32 {
     u32::try_from(16 + policies + analyzer.slice.versions().len()).unwrap_or(u32::MAX)
 }
 
-/// Sets that are to be tried, by how many changes led to them, each with the permits that it is to meet.
+/// The repairs to try, by the number of modifications that led to them; each with the permits that it is
+/// meant to satisfy.
 type RepairQueue<'a> = BTreeMap<(usize, Repair), Vec<&'a CompiledPolicy>>;
 
 struct RepairSearch<'a> {
     hypothesis: &'a Hypothesis<'a>,
     meter: &'a Meter,
-    /// Of one decision.
+    /// The cost of one decision, in steps.
     cost: u32,
     permit_by_repair: HashMap<Repair, bool>,
     repairs: BTreeSet<Repair>,
-    /// What was to be tried at some time, with the permits' ids.
+    /// Every repair that was ever queued, with the id of the permit that it is for.
     queued: HashSet<(Repair, SmolStr)>,
 }
 
 impl RepairSearch<'_> {
-    /// Whether the facts make it a permit; `None` if no steps are left to tell.
+    /// Whether the repair leads to a permit; `None` if no steps are left to decide it.
     fn is_sufficient(&mut self, repair: &Repair) -> Result<Option<bool>, DecideError> {
         if let Some(permits) = self.permit_by_repair.get(repair) {
             return Ok(Some(*permits));
         }
         let mut permits = true;
-        // Where any value will do, one that only happens to do must not be taken for it.
+        // If a repair says that any value is enough, test two different ones, so that a lucky example is not
+        // taken for a rule.
         for example_index in 0..=usize::from(repair.has_open_values()) {
             if !self.meter.spend(self.cost) {
                 return Ok(None);
@@ -117,13 +127,13 @@ impl RepairSearch<'_> {
     fn is_permit(&self, hypothesis: &Hypothesis<'_>) -> Result<bool, DecideError> {
         let decision = hypothesis.decide()?;
         if !decision.errors.is_empty() {
-            // What failed might have permitted.
+            // A policy that failed might have permitted.
             self.meter.mark_incomplete();
         }
         Ok(decision.is_permit())
     }
 
-    /// Keeps the smallest part of the facts that does it as well, if steps are left to find it.
+    /// Keeps the smallest part of the repair that is sufficient, if steps are left to find it.
     fn keep_smallest_subset(&mut self, repair: Repair) -> Result<(), DecideError> {
         for part in repair.proper_subsets().into_iter().chain([repair]) {
             match self.is_sufficient(&part)? {
@@ -138,7 +148,7 @@ impl RepairSearch<'_> {
         Ok(())
     }
 
-    /// Keeps a set, unless another says the same with less; such as say the same with more go.
+    /// Keeps a repair unless a more general one was found, and drops those that it generalizes.
     fn keep_if_minimal(&mut self, repair: Repair) {
         if !self.repairs.iter().any(|found| found.generalizes(&repair)) {
             self.repairs.retain(|found| !repair.generalizes(found));
@@ -146,7 +156,7 @@ impl RepairSearch<'_> {
         }
     }
 
-    /// Opens the sets that these facts lead to.
+    /// Queues the repairs that follow this one.
     fn expand<'p>(
         &mut self,
         changes: usize,
@@ -171,8 +181,8 @@ impl RepairSearch<'_> {
         Ok(())
     }
 
-    /// What could make one of the permits met, and every forbid that is met unmet, in the world of
-    /// these facts.
+    /// The repairs that could satisfy one of the permits and stop every matching forbid, in the hypothesis of
+    /// this repair.
     fn next_repairs<'p>(
         &self,
         repair: &Repair,
@@ -182,17 +192,17 @@ impl RepairSearch<'_> {
         let Some(hypothesis) = hypothesis else { return Ok(Vec::new()) };
         let read = |analyzer: &ConditionAnalyzer<'_>| {
             let forbids = analyzer.matching_policies().filter(|policy| policy.info.effect == Effect::Forbid);
-            let unmet = forbids.fold(vec![Repair::default()], |alternatives, forbid| {
+            let without_forbids = forbids.fold(vec![Repair::default()], |alternatives, forbid| {
                 self.meter.combine(&alternatives, &analyzer.policy_alternatives(forbid).to_false)
             });
-            let met = |permit: &CompiledPolicy| {
-                self.meter.combine(&analyzer.policy_alternatives(permit).to_true, &unmet)
+            let satisfied = |permit: &CompiledPolicy| {
+                self.meter.combine(&analyzer.policy_alternatives(permit).to_true, &without_forbids)
             };
-            let permits = permits.iter().filter(|_| !unmet.is_empty());
+            let permits = permits.iter().filter(|_| !without_forbids.is_empty());
             permits
-                .flat_map(|permit| met(permit).into_iter().map(|alternative| (*permit, alternative)))
+                .flat_map(|permit| satisfied(permit).into_iter().map(|alternative| (*permit, alternative)))
                 .collect()
         };
-        self.meter.with_half_reserved(|| hypothesis.analyze(self.meter, read))
+        self.meter.with_half_reserved(|| analyze(&hypothesis, self.meter, read))
     }
 }

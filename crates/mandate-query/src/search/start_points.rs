@@ -1,22 +1,21 @@
-//! Where the policies say that a search can find something: what has to be so of whoever is looked
-//! for, if a permit is to be met.
+//! Finds where a search has to look: the entities that a permit names as its target, or whose descendants it
+//! accepts. It may find too many, because each candidate is decided afterwards; `walk` visits them.
 
 use std::collections::BTreeSet;
 
-use cedar_policy_core::ast::{
-    BinaryOp, EntityUID as CedarEntityUid, Expr, ExprKind, Literal, Value, ValueKind, Var,
-};
+use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, Value, ValueKind, Var};
 
-use super::Target;
+use super::target::Target;
+use crate::breadth_first::with_ancestors;
+use mandate_core::cedar;
 use mandate_core::decide::{DecideError, with_evaluator};
-use mandate_core::policies::Effect;
-use mandate_core::policies::{CompiledPolicy, ScopeConstraint};
+use mandate_core::policies::{CompiledPolicy, Effect, ScopeConstraint};
 use mandate_core::request::Request;
 use mandate_core::schema::{EntityUid, EntityUidRef, Schema};
 use mandate_core::snapshot::Snapshot;
 
-/// Whoever is looked for is one of these, or in one of those.
-#[derive(Debug, Default)]
+/// Every result is in `named`, or is an entity in `within` or a descendant of one.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct StartPoints {
     pub named: BTreeSet<EntityUid>,
     pub within: BTreeSet<EntityUid>,
@@ -37,16 +36,16 @@ impl StartPoints {
         self
     }
 
-    /// What lies in others is more than what is named.
+    /// An entity in `within` costs more than a named one, because its descendants are visited too.
     fn cost(&self) -> (usize, usize) {
         (self.within.len(), self.named.len())
     }
 }
 
-/// Where all permits together have to be looked for; `None` if anywhere.
+/// The start points of all permits together; `None` if a result can be anywhere.
 ///
 /// # Errors
-/// A defect of this program.
+/// An internal error.
 pub fn start_points(
     snapshot: &Snapshot,
     request: &Request,
@@ -55,16 +54,16 @@ pub fn start_points(
     let policies = snapshot.policies().candidates(request.environment()).ok_or(DecideError::Environment)?;
     let slice = snapshot.gather(request);
     let given = target.given_entity(request).as_uid_ref();
-    let admits_given = |candidate: &CompiledPolicy| {
-        let part = match target {
-            Target::Principal => &candidate.resource,
-            Target::Resource => &candidate.principal,
+    let matches_given = |policy: &CompiledPolicy| {
+        let constraint = match target {
+            Target::Principal => &policy.resource,
+            Target::Resource => &policy.principal,
         };
-        part.matches(given, slice.ancestors_of(given))
+        constraint.matches(given, slice.ancestors_of(given))
     };
     with_evaluator(snapshot.schema(), request, &slice, |evaluate| {
         let finder = StartPointFinder { snapshot, target, evaluate };
-        let permits = policies.all().filter(|it| it.info.effect == Effect::Permit && admits_given(it));
+        let permits = policies.all().filter(|it| it.info.effect == Effect::Permit && matches_given(it));
         permits
             .map(|permit| finder.for_permit(permit))
             .try_fold(StartPoints::default(), |all, of_one| of_one.map(|of_one| all.union(of_one)))
@@ -74,18 +73,19 @@ pub fn start_points(
 struct StartPointFinder<'a> {
     snapshot: &'a Snapshot,
     target: Target,
-    /// Reads an expression that does not speak of whoever is looked for.
+    /// Evaluates an expression that does not mention the target.
     evaluate: &'a dyn Fn(&Expr) -> Option<Value>,
 }
 
 impl StartPointFinder<'_> {
-    /// Any one of what has to be so is enough to look at: the one that leads to the fewest.
+    /// The scope and the condition of a permit both have to hold, so the start points of one of them are
+    /// enough: take the cheapest.
     fn for_permit(&self, permit: &CompiledPolicy) -> Option<StartPoints> {
-        let part = match self.target {
+        let constraint = match self.target {
             Target::Principal => &permit.principal,
             Target::Resource => &permit.resource,
         };
-        let scope = match part {
+        let scope = match constraint {
             ScopeConstraint::Eq(name) => Some(StartPoints::named([name.clone()].into_iter())),
             ScopeConstraint::In(_, name) => Some(StartPoints::within([name.clone()].into_iter())),
             ScopeConstraint::Any | ScopeConstraint::Is(_) | ScopeConstraint::UnknownType => None,
@@ -93,7 +93,7 @@ impl StartPointFinder<'_> {
         narrower(scope, permit.condition.as_ref().and_then(|condition| self.for_expression(condition)))
     }
 
-    /// What has to be so for an expression to be true; `None` if it says nothing about that.
+    /// Where a result has to be for the expression to be true; `None` if the expression does not restrict it.
     fn for_expression(&self, expr: &Expr) -> Option<StartPoints> {
         if !self.mentions_target(expr) {
             let holds = (self.evaluate)(expr).is_some_and(|value| is_true(&value));
@@ -106,7 +106,7 @@ impl StartPointFinder<'_> {
             }
             ExprKind::If { test_expr, then_expr, else_expr } => {
                 let then = narrower(self.for_expression(test_expr), self.for_expression(then_expr));
-                // What is tested may speak of others only; where it holds, the rest is never asked.
+                // If the test does not mention the target and is true, the else branch is never evaluated.
                 let otherwise = if self.is_known_true(test_expr) {
                     Some(StartPoints::default())
                 } else {
@@ -128,27 +128,23 @@ impl StartPointFinder<'_> {
             }
             BinaryOp::In if target_left => Some(StartPoints::within(self.evaluate_entities(right)?)),
             BinaryOp::In if target_right => {
-                let of: Vec<EntityUid> = self.evaluate_entities(left)?.collect();
                 let entities = self.snapshot.entities();
-                let above = of.iter().flat_map(|name| super::walk::ancestors(entities, name.as_uid_ref()));
-                let above: Vec<EntityUid> = above.map(EntityUidRef::to_owned).collect();
-                Some(StartPoints::named(of.into_iter().chain(above)))
+                let of: Vec<EntityUid> = self.evaluate_entities(left)?.collect();
+                let all = of.iter().flat_map(|uid| with_ancestors(entities, uid.as_uid_ref()));
+                Some(StartPoints::named(all.map(EntityUidRef::to_owned)))
             }
             _ => None,
         }
     }
 
-    /// The entities that an expression comes to, one or a set of them. What cannot be read fails the
-    /// policy, so nobody is found by it.
+    /// The entity, or the set of entities, that an expression evaluates to; `None` if it mentions the target.
+    /// If it cannot be evaluated, there are none: the policy fails, so it permits nothing.
     fn evaluate_entities(&self, expr: &Expr) -> Option<impl Iterator<Item = EntityUid> + use<>> {
         if self.mentions_target(expr) {
             return None;
         }
-        let mut names = Vec::new();
-        if let Some(value) = (self.evaluate)(expr) {
-            for_each_entity(&value, &mut |uid| names.extend(entity(uid, self.snapshot.schema())));
-        }
-        Some(names.into_iter())
+        let value = (self.evaluate)(expr);
+        Some(value.map(|value| entities_of(&value, self.snapshot.schema())).unwrap_or_default().into_iter())
     }
 
     fn is_known_true(&self, expr: &Expr) -> bool {
@@ -168,7 +164,7 @@ impl StartPointFinder<'_> {
     }
 }
 
-/// Of two that both have to be so, the one that leads to fewer.
+/// The cheaper of two restrictions that both have to hold.
 fn narrower(one: Option<StartPoints>, other: Option<StartPoints>) -> Option<StartPoints> {
     one.into_iter().chain(other).min_by_key(StartPoints::cost)
 }
@@ -177,22 +173,13 @@ fn is_true(value: &Value) -> bool {
     matches!(value.value, ValueKind::Lit(Literal::Bool(true)))
 }
 
-fn for_each_entity(value: &Value, found: &mut impl FnMut(&CedarEntityUid)) {
+fn entities_of(value: &Value, schema: &Schema) -> Vec<EntityUid> {
+    let entity = |value: &Value| match &value.value {
+        ValueKind::Lit(Literal::EntityUID(uid)) => cedar::entity_uid(uid, schema),
+        _ => None,
+    };
     match &value.value {
-        ValueKind::Lit(Literal::EntityUID(uid)) => found(uid),
-        ValueKind::Set(set) => {
-            for item in set.iter() {
-                if let ValueKind::Lit(Literal::EntityUID(uid)) = &item.value {
-                    found(uid);
-                }
-            }
-        }
-        _ => {}
+        ValueKind::Set(items) => items.iter().filter_map(entity).collect(),
+        _ => entity(value).into_iter().collect(),
     }
-}
-
-fn entity(uid: &CedarEntityUid, schema: &Schema) -> Option<EntityUid> {
-    let entity_type = schema.entity_type_by_full_name(&uid.entity_type().to_string())?;
-    let id: &str = uid.eid().as_ref();
-    Some(EntityUid { entity_type, id: id.into() })
 }

@@ -1,22 +1,22 @@
-//! The walk over all candidates, each once, in an order that depends on nothing but the content: first
-//! those that are named, then down from each entity that others are in. What is in several ways below
-//! an entity counts below the least of its parents there, which makes a tree of what need not be one;
-//! so the way to where a page ended is found again from its last entity alone.
+//! Visits each candidate once, in an order that depends only on the content: first the named ones, then depth
+//! first below each start point. An entity with several parents is visited only below its smallest parent,
+//! which turns the graph into a tree; so the cursor needs only the last entity to resume. The candidates are
+//! decided in `pages`.
 
 use std::ops::Bound::{Excluded, Unbounded};
 
+use super::cursor::{Cursor, WalkPhase};
 use super::start_points::StartPoints;
-use super::{Cursor, WalkPhase};
+use crate::breadth_first::ancestors;
 use mandate_core::entities::{Entities, Entity};
 use mandate_core::schema::{EntityTypeId, EntityUid, EntityUidRef, Schema};
-use mandate_core::small_set::SmallSet;
 use mandate_core::snapshot::Snapshot;
 
 /// One step of a walk.
 pub struct WalkStep {
-    /// Where it is, or nowhere new: what is here counts elsewhere.
+    /// The cursor after this step; `None` if the entity is visited elsewhere or has no descendants to visit.
     pub cursor: Option<Cursor>,
-    /// Whether it is one that may be found; else it is only what others are in.
+    /// Whether the entity can be a result; otherwise only its descendants can.
     pub is_candidate: bool,
 }
 
@@ -25,23 +25,23 @@ pub struct Walk<'a> {
     schema: &'a Schema,
     entity_type: EntityTypeId,
     start_points: Option<&'a StartPoints>,
-    /// The types that lead to the one that is looked for, itself included; sorted.
+    /// The entity types on a path down to the searched type, itself included; sorted.
     path_types: Vec<EntityTypeId>,
     named: Box<dyn Iterator<Item = &'a EntityUid> + 'a>,
     within: Box<dyn Iterator<Item = &'a EntityUid> + 'a>,
-    /// The way down: each parent with its members that are still to come.
+    /// The path to the current entity: each parent with the members that are left to visit.
     stack: Vec<Frame<'a>>,
 }
 
 struct Frame<'a> {
-    /// `None` above all entities.
+    /// `None` if the members are all entities of the searched type.
     parent: Option<EntityUidRef<'a>>,
     members: Box<dyn Iterator<Item = &'a Entity> + 'a>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk to all entities of a type that the anchors lead to, or to all, after a position; `None`
-    /// if no walk comes by there.
+    /// A walk over the entities of a type at or below the start points, or over all entities of the type if
+    /// there are no start points; from the start or after a cursor. `None` if the cursor is not part of it.
     pub fn new(
         snapshot: &'a Snapshot,
         entity_type: EntityTypeId,
@@ -50,8 +50,8 @@ impl<'a> Walk<'a> {
     ) -> Option<Self> {
         let schema = snapshot.schema();
         let parents = &schema.entity_type(entity_type).parent_types;
-        let leads = |above: EntityTypeId| {
-            above == entity_type || parents.iter().any(|parent| schema.can_be_in(*parent, above))
+        let is_on_path = |ancestor: EntityTypeId| {
+            ancestor == entity_type || parents.iter().any(|parent| schema.can_be_in(*parent, ancestor))
         };
         let mut walk = Self {
             entities: snapshot.entities(),
@@ -61,7 +61,7 @@ impl<'a> Walk<'a> {
             path_types: schema
                 .entity_types()
                 .map(|(entity_type, _)| entity_type)
-                .filter(|it| leads(*it))
+                .filter(|it| is_on_path(*it))
                 .collect(),
             named: Box::new(start_points.into_iter().flat_map(|start_points| &start_points.named)),
             within: Box::new(start_points.into_iter().flat_map(|start_points| &start_points.within)),
@@ -75,7 +75,7 @@ impl<'a> Walk<'a> {
         Some(walk)
     }
 
-    /// Goes to where a walk before ended.
+    /// Moves the walk to the cursor at which a page ended.
     fn seek(&mut self, after: &'a Cursor) -> Option<()> {
         let last = &after.last_entity;
         let Some(start_points) = self.start_points else {
@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
         self.stack.push(Frame { parent: None, members });
     }
 
-    /// Opens the members of an entity, after one of them.
+    /// Visits the members of an entity next: all of them, or those after one of them.
     fn push_members(&mut self, parent: EntityUidRef<'a>, after: Option<EntityUidRef<'a>>) {
         let (entities, schema) = (self.entities, self.schema);
         let entity_types = self.path_types.iter().copied();
@@ -128,16 +128,15 @@ impl<'a> Walk<'a> {
         self.stack.push(Frame { parent: Some(parent), members: Box::new(members) });
     }
 
-    /// Where an entity counts: the least of the anchors that it is or that it is in.
+    /// The start point below which an entity is visited: the smallest of those that it is or is in.
     fn owning_start_point(&self, name: EntityUidRef<'_>) -> Option<&'a EntityUid> {
         let within = &self.start_points?.within;
         let itself = within.get(&name.to_owned());
-        let above =
-            ancestors(self.entities, name).into_iter().filter_map(|above| within.get(&above.to_owned()));
+        let above = ancestors(self.entities, name).filter_map(|ancestor| within.get(&ancestor.to_owned()));
         itself.into_iter().chain(above).min()
     }
 
-    /// The parent that an entity below an anchor counts below.
+    /// The parent below which an entity is visited: the smallest one at or below the start point.
     fn least_parent(&self, entity: &'a Entity, start_point: EntityUidRef<'_>) -> Option<EntityUidRef<'a>> {
         let mut parents: Vec<EntityUidRef<'_>> = entity
             .parents()
@@ -147,13 +146,13 @@ impl<'a> Walk<'a> {
             return parents.pop();
         }
         parents.sort_unstable();
-        let below = |parent: &EntityUidRef<'_>| {
-            *parent == start_point || ancestors(self.entities, *parent).contains(&start_point)
-        };
-        parents.into_iter().find(below)
+        parents.into_iter().find(|parent| {
+            *parent == start_point || ancestors(self.entities, *parent).any(|it| it == start_point)
+        })
     }
 
-    fn is_counted_under(&self, entity: &'a Entity, parent: EntityUidRef<'_>) -> bool {
+    /// Whether this is the parent below which the entity is visited.
+    fn is_visited_below(&self, entity: &'a Entity, parent: EntityUidRef<'_>) -> bool {
         let start_point = self.stack.first().and_then(|frame| frame.parent).unwrap_or(parent);
         let alone = self.start_points.is_some_and(|start_points| start_points.within.len() == 1);
         let owner = alone
@@ -165,7 +164,7 @@ impl<'a> Walk<'a> {
         let name = entity.uid();
         match parent {
             None => self.step_at(name),
-            Some(parent) if self.is_counted_under(entity, parent) => {
+            Some(parent) if self.is_visited_below(entity, parent) => {
                 self.push_members(name, None);
                 self.step_at(name)
             }
@@ -174,7 +173,7 @@ impl<'a> Walk<'a> {
     }
 
     fn step_at(&self, name: EntityUidRef<'_>) -> WalkStep {
-        // What was named was visited before.
+        // The named entities were visited before.
         let named =
             self.start_points.is_some_and(|start_points| start_points.named.contains(&name.to_owned()));
         let cursor = Some(Cursor { phase: WalkPhase::Descendants, last_entity: name.to_owned() });
@@ -201,24 +200,11 @@ impl Iterator for Walk<'_> {
         if self.owning_start_point(start_point.as_uid_ref()) != Some(start_point)
             || !self.path_types.contains(&start_point.entity_type)
         {
-            // It lies in another anchor, and all that is in it as well; or nothing fitting is in it.
+            // It is visited below another start point, as all its descendants are; or no entity of the
+            // searched type can be in it.
             return Some(WalkStep { cursor: None, is_candidate: false });
         }
         self.push_members(start_point.as_uid_ref(), None);
         Some(self.step_at(start_point.as_uid_ref()))
     }
-}
-
-/// All that an entity is in, directly or not.
-pub fn ancestors<'a>(entities: &'a Entities, name: EntityUidRef<'_>) -> Vec<EntityUidRef<'a>> {
-    let parents =
-        |name: EntityUidRef<'_>| entities.get(name).into_iter().flat_map(|stored| stored.entity.parents());
-    let mut seen = SmallSet::default();
-    let mut above: Vec<EntityUidRef<'a>> = parents(name).filter(|parent| seen.insert(*parent)).collect();
-    let mut next = 0;
-    while let Some(name) = above.get(next).copied() {
-        next += 1;
-        above.extend(parents(name).filter(|parent| seen.insert(*parent)));
-    }
-    above
 }

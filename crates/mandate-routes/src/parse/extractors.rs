@@ -1,30 +1,81 @@
-//! Terms from TOML: a constant, or a table that says where a value is and what is made of it.
+//! Extractors from TOML: a constant, or a table that says where a value is and how it is converted.
+//! Extractors run in `crate::extractor`; the routes that they belong to are read in `route_file`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::super::certificate::CertificateField;
-use super::super::extractor::{Extractor, Pattern, Pointer, TextType, ValueSource, WhenAbsent};
-use super::{ExtractorInputs, RouteParser, Value, toml_type_name};
+use super::parser::{RouteParser, Value, toml_type_name};
+use crate::certificate::CertificateField;
+use crate::extractor::{Extractor, Pattern, TextType, WhenAbsent};
+use crate::path_template::PathTemplate;
+use crate::value_source::{CredentialSources, ValueSource};
 use mandate_core::json::{Json, quoted, quoted_list};
 use mandate_core::schema::{Attribute, EntityTypeId, Type};
 use mandate_core::value::ValueReader;
 
-const SOURCES: &[&str] = &["path", "header", "claim", "certificate", "extension", "body"];
+/// The key of a table that names the source of a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SourceKey {
+    Path,
+    Header,
+    Claim,
+    Certificate,
+    Extension,
+    Body,
+}
 
-/// What a term has to give.
+impl SourceKey {
+    const ALL: [Self; 6] =
+        [Self::Path, Self::Header, Self::Claim, Self::Certificate, Self::Extension, Self::Body];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Header => "header",
+            Self::Claim => "claim",
+            Self::Certificate => "certificate",
+            Self::Extension => "extension",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// What the extractors of a route can refer to.
+pub(super) struct ExtractorInputs<'s> {
+    pub template: &'s PathTemplate,
+    pub credential_sources: &'s CredentialSources,
+}
+
+/// What an extractor has to return.
 pub(super) enum ExpectedType<'s> {
-    /// The name of one of these entity types, to which the action applies.
+    /// The name of one of these entity types, and the action that applies to them.
     EntityType(&'s [EntityTypeId], &'s str),
     Id,
-    /// A value of the context.
+    /// A value of this attribute of the context.
     Attribute(&'s Attribute),
 }
 
+/// Why a constant cannot be used. Names are quoted already.
+#[derive(Debug, thiserror::Error)]
+enum ConstantError {
+    #[error("{0} is not allowed here")]
+    UnsupportedType(&'static str),
+    #[error("{0}")]
+    TypeMismatch(String),
+    #[error("must not be empty")]
+    Empty,
+    #[error("has to be a string, found {0}")]
+    NotAString(&'static str),
+    #[error("the schema has no entity type {0}")]
+    UnknownEntityType(String),
+    #[error("`{action}` does not apply to the entity type {name}: expected one of {expected}")]
+    OtherEntityType { action: String, name: String, expected: String },
+}
+
 impl RouteParser<'_> {
-    /// A term, if nothing is wrong with it.
+    /// An extractor; `None` if something is wrong with it, which is reported.
     pub(super) fn extractor(
         &mut self,
         value: &Value<'_>,
@@ -41,7 +92,7 @@ impl RouteParser<'_> {
                 text_type: TextType::String,
             });
         };
-        let mut keys = SOURCES.to_vec();
+        let mut keys = SourceKey::ALL.map(SourceKey::name).to_vec();
         keys.extend(["pattern", "map", "default", "optional"]);
         self.reject_unknown_keys(table, &keys);
         let source = self.source(table, value, inputs);
@@ -67,30 +118,50 @@ impl RouteParser<'_> {
         value: &Value<'_>,
         inputs: &ExtractorInputs<'_>,
     ) -> Option<ValueSource> {
-        let mut given = SOURCES.iter().filter_map(|name| table.get(*name).map(|value| (*name, value)));
-        let (Some((name, from)), None) = (given.next(), given.next()) else {
-            self.report(value.span(), format!("say where the value is, by one of {}", quoted_list(SOURCES)));
+        let mut given =
+            SourceKey::ALL.into_iter().filter_map(|key| table.get(key.name()).map(|value| (key, value)));
+        let (Some((key, from)), None) = (given.next(), given.next()) else {
+            let all = quoted_list(SourceKey::ALL.map(SourceKey::name));
+            self.report(value.span(), format!("a value needs exactly one source: one of {all}"));
             return None;
         };
         let text = self.string(from)?;
-        let found = match name {
-            "path" => inputs.template.parameter_index(text).map(ValueSource::Path).ok_or_else(|| {
-                let all = quoted_list(inputs.template.parameters());
-                let all = if all.is_empty() { "none".to_owned() } else { all };
-                format!("the path has no parameter {}: it has {all}", quoted(text))
-            }),
-            "header" => return self.header(from).map(ValueSource::Header),
-            "claim" if inputs.credential_sources.claims.is_none() => {
-                Err("say where the gateway puts the claims it verified: `[claims]`, with `payload-header`, `token-header` or `metadata`".to_owned())
+        match key {
+            SourceKey::Path => self.path_parameter(text, from, inputs.template).map(ValueSource::Path),
+            SourceKey::Header => self.header(from).map(ValueSource::Header),
+            SourceKey::Claim if inputs.credential_sources.claims.is_none() => {
+                self.report(
+                    from.span(),
+                    "`claim` needs a `[claims]` table that says where the gateway puts the verified claims: \
+                     `payload-header`, `token-header` or `metadata`",
+                );
+                None
             }
-            "claim" => pointer(text).map(ValueSource::Claim),
-            "certificate" => CertificateField::from_name(text)
-                .map(ValueSource::Certificate)
-                .ok_or_else(|| format!("a certificate has no {}: use {}", quoted(text), CertificateField::all_names())),
-            "extension" => Ok(ValueSource::Extension(text.to_owned())),
-            _ => pointer(text).map(ValueSource::Body),
-        };
-        found.map_err(|message| self.report(from.span(), message)).ok()
+            SourceKey::Claim => self.pointer(from).map(ValueSource::Claim),
+            SourceKey::Certificate => self.certificate_field(text, from).map(ValueSource::Certificate),
+            SourceKey::Extension => Some(ValueSource::Extension(text.to_owned())),
+            SourceKey::Body => self.pointer(from).map(ValueSource::Body),
+        }
+    }
+
+    fn path_parameter(&mut self, name: &str, from: &Value<'_>, template: &PathTemplate) -> Option<usize> {
+        let index = template.parameter_index(name);
+        if index.is_none() {
+            let all = quoted_list(template.parameters());
+            let all = if all.is_empty() { "none".to_owned() } else { all };
+            self.report(from.span(), format!("the path has no parameter {}: it has {all}", quoted(name)));
+        }
+        index
+    }
+
+    fn certificate_field(&mut self, name: &str, from: &Value<'_>) -> Option<CertificateField> {
+        let field = CertificateField::from_name(name);
+        if field.is_none() {
+            let all = CertificateField::all_names();
+            let message = format!("{} is not a certificate field: expected one of {all}", quoted(name));
+            self.report(from.span(), message);
+        }
+        field
     }
 
     fn pattern(&mut self, value: &Value<'_>) -> Option<Pattern> {
@@ -98,7 +169,7 @@ impl RouteParser<'_> {
         if let [before, after] = text.split("{}").collect::<Vec<_>>().as_slice() {
             return Some(Pattern { before: (*before).to_owned(), after: (*after).to_owned() });
         }
-        self.report(value.span(), "a pattern has one `{}`, where the value stands".to_owned());
+        self.report(value.span(), "a pattern has to contain exactly one `{}`, which stands for the value");
         None
     }
 
@@ -109,7 +180,7 @@ impl RouteParser<'_> {
     ) -> Option<BTreeMap<String, Json<'static>>> {
         let table = self.table(value)?;
         if table.is_empty() {
-            self.report(value.span(), "a map has at least one entry".to_owned());
+            self.report(value.span(), "`map` has to have at least one entry");
         }
         let mut map = BTreeMap::new();
         for (key, value) in table {
@@ -136,77 +207,97 @@ impl RouteParser<'_> {
         let may_be_absent = matches!(expected, ExpectedType::Attribute(attribute) if !attribute.required);
         match (table.get("default"), table.get("optional")) {
             (Some(default), _) if optional => {
-                self.report(
-                    default.span(),
-                    "what has a default is there always, so it is not optional".to_owned(),
-                );
+                self.report(default.span(), "`default` and `optional` cannot be combined");
                 None
             }
             (Some(default), _) => self.constant(default, expected).map(WhenAbsent::Default),
             (None, Some(value)) if optional && !may_be_absent => {
-                self.report(value.span(), "this has to be there, so it cannot be optional".to_owned());
+                self.report(value.span(), "the value is required, so it cannot be `optional`");
                 None
             }
             (None, _) => Some(if optional { WhenAbsent::Omit } else { WhenAbsent::Deny }),
         }
     }
 
-    /// A constant that is what is wanted.
+    /// A constant of the expected type.
     fn constant(&mut self, value: &Value<'_>, expected: &ExpectedType<'_>) -> Option<Json<'static>> {
-        let json = json(value.get_ref()).or_else(|| {
-            self.report(
-                value.span(),
-                format!("{} is no value that can stand here", toml_type_name(value.get_ref())),
-            );
-            None
-        })?;
-        self.check_type(&json, expected).map_err(|message| self.report(value.span(), message)).ok()?;
-        Some(json)
+        let checked = json(value.get_ref())
+            .ok_or_else(|| ConstantError::UnsupportedType(toml_type_name(value.get_ref())))
+            .and_then(|json| self.check_type(&json, expected).map(|()| json));
+        checked.map_err(|error| self.report(value.span(), error)).ok()
     }
 
-    fn check_type(&self, json: &Json<'_>, expected: &ExpectedType<'_>) -> Result<(), String> {
+    fn check_type(&self, json: &Json<'_>, expected: &ExpectedType<'_>) -> Result<(), ConstantError> {
         match (expected, json) {
             (ExpectedType::Attribute(attribute), json) => {
                 let mut reader = ValueReader::for_request(self.schema, usize::MAX);
                 reader.value(json, &attribute.ty);
-                reader.mismatches.into_iter().next().map_or(Ok(()), |mismatch| Err(mismatch.message))
+                let mismatch = reader.mismatches.into_iter().next();
+                mismatch.map_or(Ok(()), |mismatch| Err(ConstantError::TypeMismatch(mismatch.message)))
             }
-            (_, Json::String(text)) if text.is_empty() => Err("it is empty".to_owned()),
+            (ExpectedType::Id | ExpectedType::EntityType(..), Json::String(text)) if text.is_empty() => {
+                Err(ConstantError::Empty)
+            }
             (ExpectedType::Id, Json::String(_)) => Ok(()),
             (ExpectedType::EntityType(entity_types, action), Json::String(name)) => {
                 let found = self
                     .schema
                     .resolve_entity_type(name)
-                    .map_err(|_| format!("the schema has no entity type {}", quoted(name)))?;
+                    .map_err(|_| ConstantError::UnknownEntityType(quoted(name)))?;
                 if entity_types.contains(&found) {
                     return Ok(());
                 }
-                let all = quoted_list(
-                    entity_types.iter().map(|entity_type| &self.schema.entity_type(*entity_type).name),
-                );
-                Err(format!("`{action}` does not apply to {} here, only to {all}", quoted(name)))
+                let names = entity_types.iter().map(|it| &self.schema.entity_type(*it).name);
+                Err(ConstantError::OtherEntityType {
+                    action: (*action).to_owned(),
+                    name: quoted(name),
+                    expected: quoted_list(names),
+                })
             }
-            (_, other) => Err(format!("has to be a string, found {}", other.describe())),
+            (ExpectedType::Id | ExpectedType::EntityType(..), other) => {
+                Err(ConstantError::NotAString(other.describe()))
+            }
         }
     }
 
-    /// Whether the source can give what is wanted; noted if not.
+    /// Whether the source can have a value of the expected type; reports it if not.
     fn can_provide(&mut self, source: &ValueSource, expected: &ExpectedType<'_>, value: &Value<'_>) -> bool {
         let ExpectedType::Attribute(attribute) = expected else { return true };
-        let many = matches!(attribute.ty, Type::Set(_) | Type::Record(_));
-        let one = !matches!(source, ValueSource::Claim(_) | ValueSource::Body(_));
-        if many && one {
-            self.report(value.span(), format!("a {source} gives one text, and this has to be an array or an object: take it from a claim or the body"));
+        let needs_json = match &attribute.ty {
+            Type::Set(_) | Type::Record(_) => true,
+            Type::Bool | Type::Long | Type::String | Type::Entity(_) | Type::Extension(_) => false,
+        };
+        let is_json = match source {
+            ValueSource::Claim(_) | ValueSource::Body(_) => true,
+            ValueSource::Constant(_)
+            | ValueSource::Path(_)
+            | ValueSource::Header(_)
+            | ValueSource::Certificate(_)
+            | ValueSource::Extension(_) => false,
+        };
+        if needs_json && !is_json {
+            self.report(
+                value.span(),
+                format!(
+                    "an array or an object is expected here, and a {source} is a single string: \
+                     use a claim or the body"
+                ),
+            );
         }
-        !(many && one)
+        is_json || !needs_json
     }
 }
 
 fn text_type(expected: &ExpectedType<'_>) -> TextType {
     match expected {
-        ExpectedType::Attribute(Attribute { ty: Type::Bool, .. }) => TextType::Bool,
-        ExpectedType::Attribute(Attribute { ty: Type::Long, .. }) => TextType::Long,
-        _ => TextType::String,
+        ExpectedType::Id | ExpectedType::EntityType(..) => TextType::String,
+        ExpectedType::Attribute(attribute) => match attribute.ty {
+            Type::Bool => TextType::Bool,
+            Type::Long => TextType::Long,
+            Type::String | Type::Entity(_) | Type::Set(_) | Type::Record(_) | Type::Extension(_) => {
+                TextType::String
+            }
+        },
     }
 }
 
@@ -220,14 +311,4 @@ fn json(value: &DeValue<'_>) -> Option<Json<'static>> {
         }
         DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => return None,
     })
-}
-
-/// The keys of a JSON pointer.
-///
-/// # Errors
-/// It is none, in a sentence.
-pub(super) fn pointer(text: &str) -> Result<Pointer, String> {
-    let wrong = || format!("{} is no JSON pointer: it begins with `/`, as in `/partner/id`", quoted(text));
-    let inside = text.strip_prefix('/').ok_or_else(wrong)?;
-    Ok(inside.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect())
 }
