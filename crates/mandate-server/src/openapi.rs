@@ -1,86 +1,165 @@
-//! The document that describes the API, in the form of `OpenAPI` 3.1: made of the types that the API
-//! writes, and of shapes of what it reads.
+//! The `OpenAPI` 3.1 document. It is made from the table of endpoints, the types of the answers, and the
+//! shapes of the requests in `schemas`. It is served by `service`, at `/openapi.json`.
 
-mod schemas;
+pub mod schemas;
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::wire::EvaluationResponse;
-use super::{metadata, search};
+use crate::endpoints::{Contract, ENDPOINTS, Endpoint, EndpointPath, Methods, Parameter};
 use crate::gateway::check::DECISION_HEADERS;
 
-/// Where the document is.
-pub const PATH: &str = "/openapi.json";
+const DESCRIPTION: &str = "Errors of the AuthZEN API are one sentence in plain text, as AuthZEN 1.0 wants it. \
+     Treat every answer as a denial that is not a 200 with `\"decision\": true`, or for gateways a 200. \
+     `context.decision_id` and the header `x-mandate-decision-id` identify the decision.";
 
-/// A path of the API, and what goes in and out.
-struct Endpoint {
-    path: &'static str,
-    method: Method,
-    summary: &'static str,
-    request_schema: fn(&mut SchemaGenerator) -> Option<Value>,
-    response_schema: fn(&mut SchemaGenerator) -> Value,
+/// The document.
+pub fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+        settings.transforms.push(Box::new(RecursiveTransform(remove_null)));
+    });
+    let mut generator = settings.into_generator();
+    let mut paths = Map::new();
+    for endpoint in ENDPOINTS {
+        paths.insert(endpoint.path.template(), path_item(endpoint, &mut generator));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Mandate",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": "An authorization sidecar: Cedar policies, live entities, AuthZEN answers that are never stale",
+            "description": DESCRIPTION,
+            "license": { "name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE") },
+        },
+        "paths": paths,
+        "security": [{}, { "bearer": [] }, { "certificate": [] }],
+        "components": {
+            "schemas": generator.take_definitions(true),
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer" },
+                "certificate": { "type": "mutualTLS" },
+            },
+        },
+    })
 }
 
-/// AuthZEN's endpoints: JSON in, JSON out.
-fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint {
-            path: "/access/v1/evaluation",
-            method: Method::POST,
-            summary: "Answer one question",
-            request_schema: body_schema_of::<schemas::EvaluationRequest>,
-            response_schema: schema_of::<EvaluationResponse<'_>>,
-        },
-        Endpoint {
-            path: "/access/v1/evaluations",
-            method: Method::POST,
-            summary: "Answer several questions by one revision",
-            request_schema: body_schema_of::<schemas::EvaluationsRequest>,
-            response_schema: schema_of::<schemas::EvaluationsResponse<'_>>,
-        },
-        Endpoint {
-            path: "/access/v1/search/subject",
-            method: Method::POST,
-            summary: "Who of a type may do something to a resource, page by page",
-            request_schema: body_schema_of::<schemas::SubjectSearchRequest>,
-            response_schema: schema_of::<search::SearchResponse<'_>>,
-        },
-        Endpoint {
-            path: "/access/v1/search/resource",
-            method: Method::POST,
-            summary: "What of a type a subject may do something to, page by page",
-            request_schema: body_schema_of::<schemas::ResourceSearchRequest>,
-            response_schema: schema_of::<search::SearchResponse<'_>>,
-        },
-        Endpoint {
-            path: "/access/v1/search/action",
-            method: Method::POST,
-            summary: "What a subject may do to a resource, page by page",
-            request_schema: body_schema_of::<schemas::ActionSearchRequest>,
-            response_schema: schema_of::<search::SearchResponse<'_>>,
-        },
-        Endpoint {
-            path: metadata::PATH,
-            method: Method::GET,
-            summary: "Where the endpoints are",
-            request_schema: |_| None,
-            response_schema: schema_of::<metadata::Metadata>,
-        },
-        Endpoint {
-            path: PATH,
-            method: Method::GET,
-            summary: "This document",
-            request_schema: |_| None,
-            response_schema: |_| json!({ "type": "object" }),
-        },
-    ]
+/// The operations of an endpoint, by method. Ids of operations are unique in the document, so the second
+/// method of an endpoint has an id with a suffix.
+fn path_item(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
+    let operation = operation(endpoint, generator);
+    let methods: &[&str] = match (endpoint.methods, endpoint.path) {
+        (Methods::Post, _) => &["post"],
+        (Methods::GetOrHead, _) | (Methods::Any, EndpointPath::Exact(_)) => &["get"],
+        (Methods::Any, EndpointPath::Prefix(_)) => &["get", "post"],
+    };
+    let mut item = Map::new();
+    for (method, suffix) in methods.iter().zip(["", "WithBody"]) {
+        let mut operation = operation.clone();
+        operation.insert("operationId".to_owned(), format!("{}{suffix}", endpoint.operation_id).into());
+        item.insert((*method).to_owned(), operation.into());
+    }
+    item.into()
 }
 
-/// What is optional is left out: null is read and written nowhere.
+fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Map<String, Value> {
+    let mut operation = Map::from_iter([("summary".to_owned(), endpoint.summary.into())]);
+    let responses = match &endpoint.contract {
+        Contract::Json { request, response } => {
+            let content = json!({ "application/json": { "schema": request(generator) } });
+            operation.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
+            let mut responses = document_responses(&response(generator));
+            responses.extend(text_responses(&ERRORS_OF_BODIES));
+            responses
+        }
+        Contract::Document { response } => document_responses(&response(generator)),
+        Contract::GatewayDecision { parameters, description } => {
+            operation.insert("description".to_owned(), (*description).into());
+            let parameters: Vec<Value> = parameters.iter().map(parameter).collect();
+            operation.insert("parameters".to_owned(), parameters.into());
+            gateway_responses()
+        }
+    };
+    operation.insert("responses".to_owned(), responses.into());
+    operation
+}
+
+const UNAUTHENTICATED: (StatusCode, &str) =
+    (StatusCode::UNAUTHORIZED, "The caller is not authenticated, and the listener requires it");
+const UNDECIDED: (StatusCode, &str) =
+    (StatusCode::INTERNAL_SERVER_ERROR, "The request could not be decided; treat it as a denial");
+const OVERLOADED: (StatusCode, &str) =
+    (StatusCode::SERVICE_UNAVAILABLE, "Too many concurrent requests, or a timeout; treat it as a denial");
+
+/// Errors of endpoints that read a JSON body.
+const ERRORS_OF_BODIES: [(StatusCode, &str); 3] = [
+    (
+        StatusCode::BAD_REQUEST,
+        "The request is invalid. The body is one sentence in plain text: what to fix, and where",
+    ),
+    (StatusCode::REQUEST_TIMEOUT, "The request body took too long to arrive"),
+    UNDECIDED,
+];
+
+fn document_responses(schema: &Schema) -> Map<String, Value> {
+    let request_id =
+        json!({ "description": "The request's own `X-Request-ID`", "schema": { "type": "string" } });
+    let found = json!({
+        "description": "The answer",
+        "headers": { "X-Request-ID": request_id },
+        "content": { "application/json": { "schema": schema } },
+    });
+    let mut responses = Map::from_iter([("200".to_owned(), found)]);
+    responses.extend(text_responses(&[UNAUTHENTICATED, OVERLOADED]));
+    responses
+}
+
+fn gateway_responses() -> Map<String, Value> {
+    let headers: Map<String, Value> = DECISION_HEADERS
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({ "schema": { "type": "string" }, "required": true })))
+        .collect();
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    let problem = json!({
+        "type": "object",
+        "properties": {
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "const": 403 },
+            "detail": text("The reason, to show to the client"),
+            "decision_id": text("Identifies the decision; a version 7 UUID"),
+        },
+        "required": ["type", "title", "status", "detail", "decision_id"],
+    });
+    let content = json!({ "application/problem+json": { "schema": problem } });
+    let mut responses = Map::from_iter([
+        ("200".to_owned(), json!({ "description": "Permit", "headers": headers })),
+        ("403".to_owned(), json!({ "description": "Deny", "headers": headers, "content": content })),
+    ]);
+    responses.extend(text_responses(&[UNAUTHENTICATED, UNDECIDED, OVERLOADED]));
+    responses
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let Parameter { name, location, description } = parameter;
+    json!({ "name": name, "in": location, "required": true, "description": description, "schema": { "type": "string" } })
+}
+
+/// Answers whose body is one sentence.
+fn text_responses(errors: &[(StatusCode, &str)]) -> impl Iterator<Item = (String, Value)> {
+    errors.iter().map(|(status, description)| {
+        let schema = json!({ "type": "string", "description": "One sentence" });
+        let content = json!({ "text/plain": { "schema": schema } });
+        (status.as_str().to_owned(), json!({ "description": description, "content": content }))
+    })
+}
+
+/// Removes `null` from the schema of an optional field: it is left out instead, in requests and answers.
 fn remove_null(schema: &mut Schema) {
     let null = json!("null");
     if let Some(Value::Array(types)) = schema.get_mut("type") {
@@ -102,134 +181,35 @@ fn remove_null(schema: &mut Schema) {
     }
 }
 
-fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
-    generator.subschema_for::<T>().to_value()
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-#[expect(clippy::unnecessary_wraps, reason = "other endpoints take no body")]
-fn body_schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Option<Value> {
-    Some(schema_of::<T>(generator))
-}
+    use super::*;
 
-/// The document.
-pub fn document() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| {
-        settings.definitions_path = "/components/schemas".into();
-        settings.meta_schema = None;
-        settings.transforms.push(Box::new(RecursiveTransform(remove_null)));
-    });
-    let mut generator = settings.into_generator();
-    let mut paths = Map::new();
-    for endpoint in endpoints() {
-        let operation = endpoint.operation(&mut generator);
-        paths.insert(
-            endpoint.path.to_owned(),
-            json!({ endpoint.method.as_str().to_ascii_lowercase(): operation }),
-        );
+    #[test]
+    fn every_endpoint_is_described_under_its_own_id() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap();
+        assert_eq!(paths.len(), ENDPOINTS.len());
+        for endpoint in ENDPOINTS {
+            let operations = paths[&endpoint.path.template()].as_object().unwrap().values();
+            let ids: Vec<&str> = operations.map(|it| it["operationId"].as_str().unwrap()).collect();
+            assert!(ids.contains(&endpoint.operation_id), "{endpoint:?}: {ids:?}");
+        }
+        let operations = paths.values().flat_map(|item| item.as_object().unwrap().values());
+        let ids: Vec<&str> = operations.map(|it| it["operationId"].as_str().unwrap()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
     }
-    paths.extend(gateway_paths());
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Mandate",
-            "version": env!("CARGO_PKG_VERSION"),
-            "summary": "An authorization sidecar: Cedar policies, live entities, AuthZEN answers that are never stale",
-            "license": { "name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE") },
-        },
-        "paths": paths,
-        "security": [{}, { "bearer": [] }, { "certificate": [] }],
-        "components": {
-            "schemas": generator.take_definitions(true),
-            "securitySchemes": {
-                "bearer": { "type": "http", "scheme": "bearer" },
-                "certificate": { "type": "mutualTLS" },
-            },
-        },
-    })
-}
 
-impl Endpoint {
-    fn operation(&self, generator: &mut SchemaGenerator) -> Value {
-        let mut responses = Map::new();
-        let answer = (self.response_schema)(generator);
-        responses.insert(
-            "200".to_owned(),
-            json!({
-                "description": "The answer",
-                "headers": { "X-Request-ID": { "description": "As it was sent", "schema": { "type": "string" } } },
-                "content": { "application/json": { "schema": answer } },
-            }),
-        );
-        let mut operation = json!({ "summary": self.summary });
-        if let (Some(request_schema), Some(fields)) =
-            ((self.request_schema)(generator), operation.as_object_mut())
-        {
-            let content = json!({ "application/json": { "schema": request_schema } });
-            fields.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
-            for (status, why) in [
-                (StatusCode::BAD_REQUEST, "What to fix, and where"),
-                (StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
-                (StatusCode::INTERNAL_SERVER_ERROR, "The request could not be decided; take it for a denial"),
-            ] {
-                responses.insert(status.as_str().to_owned(), text_response(why));
-            }
+    #[test]
+    fn errors_of_the_authzen_api_are_plain_text() {
+        let document = document();
+        for endpoint in ENDPOINTS.iter().filter(|it| matches!(it.contract, Contract::Json { .. })) {
+            let refused = &document["paths"][&endpoint.path.template()]["post"]["responses"]["400"];
+            assert_eq!(refused["content"]["text/plain"]["schema"]["type"], "string", "{endpoint:?}");
         }
-        for (status, why) in [
-            (StatusCode::UNAUTHORIZED, "The caller is not authenticated, where the listener wants that"),
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Too many requests at a time, or too late; take it for a denial",
-            ),
-        ] {
-            responses.insert(status.as_str().to_owned(), text_response(why));
-        }
-        if let Some(fields) = operation.as_object_mut() {
-            fields.insert("responses".to_owned(), responses.into());
-        }
-        operation
+        let context = &document["components"]["schemas"]["ResponseContext"]["properties"];
+        assert_eq!(context["decision_id"]["format"], "uuid", "{context:#}");
     }
-}
-
-/// An answer that is one sentence.
-fn text_response(description: &str) -> Value {
-    json!({ "description": description, "content": { "text/plain": { "schema": { "type": "string" } } } })
-}
-
-/// What gateways ask, which is no JSON: headers, or the request itself.
-fn gateway_paths() -> Map<String, Value> {
-    let text = json!({ "type": "string" });
-    let header = |name: &str, why: &str| json!({ "name": name, "in": "header", "required": true, "description": why, "schema": text });
-    let headers: Map<String, Value> = DECISION_HEADERS
-        .iter()
-        .map(|name| ((*name).to_owned(), json!({ "schema": text, "required": true })))
-        .collect();
-    let problem = json!({ "application/problem+json": { "schema": { "type": "object" } } });
-    let responses = json!({
-        "200": { "description": "Permit", "headers": headers },
-        "403": { "description": "Deny", "headers": headers, "content": problem },
-        "500": text_response("The request could not be decided; take it for a denial"),
-        "503": text_response("Too many requests at a time, or too late; take it for a denial"),
-    });
-    let forward = json!({
-        "summary": "Decide on a request that headers describe (nginx, Caddy, Traefik)",
-        "description": "Other headers are those that the routes read. The method does not matter.",
-        "parameters": [
-            header("X-Forwarded-Method", "The request's method"),
-            header("X-Forwarded-Uri", "The request's path and query, as they came"),
-        ],
-        "responses": responses,
-    });
-    let envoy = json!({
-        "summary": "Decide on the request itself, with this path before its own (Envoy)",
-        "description": "The method is the request's own; any is answered.",
-        "parameters": [{ "name": "path", "in": "path", "required": true, "schema": text }],
-        "responses": responses,
-    });
-    Map::from_iter([
-        (crate::gateway::http::FORWARD_AUTH_PATH.to_owned(), json!({ "get": forward })),
-        (
-            format!("{}/{{path}}", crate::gateway::http::EXT_AUTHZ_PREFIX),
-            json!({ "get": envoy, "post": envoy }),
-        ),
-    ])
 }
