@@ -127,7 +127,7 @@ impl Metrics {
         registry.register("cache_misses", "Decisions not found in the cache", self.cache_misses.clone());
         registry.register(
             "unrouted",
-            "Requests of gateways that no route made a question of",
+            "Gateway requests that no route matched, or that lack a value that the route reads",
             self.unrouted.clone(),
         );
         let help = "Requests that were invalid, for the caller to correct";
