@@ -1,5 +1,5 @@
-//! The metrics of the decision point, and their names in Prometheus. Counters on the request path are looked up
-//! once, at construction, so counting takes no lock. `/metrics` is served by `mandate-server`.
+//! The metrics of the decision point, and their names in Prometheus. Counters on the request path are looked
+//! up once, at construction, so counting takes no lock. `/metrics` is served by `mandate-server`.
 
 use std::sync::atomic::AtomicU64;
 

@@ -74,8 +74,8 @@ async fn status(State(state): State<AdminState>) -> Response {
     ([(CONTENT_TYPE, "application/json")], format!("{body:#}\n")).into_response()
 }
 
-/// Encodes all metrics from one registry, which is made for each scrape. Registering copies the handles of the
-/// metrics, not their values.
+/// Encodes all metrics from one registry, which is made for each scrape. Registering copies the handles of
+/// the metrics, not their values.
 async fn metrics(State(state): State<AdminState>) -> Response {
     let (phase, pdp) = current_phase(&state.phases);
     let mut registry = Registry::with_prefix("mandate");

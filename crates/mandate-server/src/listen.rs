@@ -1,5 +1,5 @@
-//! Listeners: sockets, TLS, authentication and limits. Start reading at `server`, which accepts connections, and
-//! at `admission`, which every request passes. Admitted requests go to the service of the listener.
+//! Listeners: sockets, TLS, authentication and limits. Start reading at `server`, which accepts connections,
+//! and at `admission`, which every request passes. Admitted requests go to the service of the listener.
 
 pub mod address;
 pub mod admission;

@@ -1,5 +1,5 @@
-//! AuthZEN evaluation and evaluations: answers one question, or a batch of them. HTTP is in `http`, the JSON in
-//! `wire`; decisions are made in `mandate_pdp`.
+//! AuthZEN evaluation and evaluations: answers one question, or a batch of them. HTTP is in `http`, the JSON
+//! in `wire`; decisions are made in `mandate_pdp`.
 
 use std::cell::Cell;
 use std::sync::Arc;

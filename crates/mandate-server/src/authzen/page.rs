@@ -1,6 +1,6 @@
-//! Pages of a search. A token has the end of the last page, and the question, the revision and the limit that it
-//! belongs to. A forged token grants nothing, because every result is decided for the request at hand. A token
-//! does show the id of the last entity that was visited, which may be one that is not a result.
+//! Pages of a search. A token has the end of the last page, and the question, the revision and the limit that
+//! it belongs to. A forged token grants nothing, because every result is decided for the request at hand. A
+//! token does show the id of the last entity that was visited, which may be one that is not a result.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,5 +1,5 @@
-//! AuthZEN's JSON: reads questions from a request, and writes decisions as answers. The names of the fields are
-//! here; the operations are in `evaluation` and `search`, explanations in `explanation`.
+//! AuthZEN's JSON: reads questions from a request, and writes decisions as answers. The names of the fields
+//! are here; the operations are in `evaluation` and `search`, explanations in `explanation`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -203,8 +203,8 @@ impl GatewayDecision {
     }
 }
 
-/// The request headers with Mandate's prefix that the client sent and that no header of the answer overwrites:
-/// the gateway has to remove them.
+/// The request headers with Mandate's prefix that the client sent and that no header of the answer
+/// overwrites: the gateway has to remove them.
 pub fn spoofed_headers<'r>(request: &HttpRequest<'r>) -> Vec<&'r str> {
     let names = request.headers.iter().map(|(name, _)| *name);
     let mut spoofed: Vec<&str> =
@@ -214,8 +214,8 @@ pub fn spoofed_headers<'r>(request: &HttpRequest<'r>) -> Vec<&'r str> {
     spoofed
 }
 
-/// Characters that are percent-encoded in header values, besides those that are not ASCII. Without `"` and `\`,
-/// a value can be put into a quoted string as it is.
+/// Characters that are percent-encoded in header values, besides those that are not ASCII. Without `"` and
+/// `\`, a value can be put into a quoted string as it is.
 const HEADER_ESCAPES: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
 fn escape_header_value(text: &str) -> String {

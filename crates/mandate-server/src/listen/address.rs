@@ -1,4 +1,5 @@
-//! Addresses to listen on, and the protocol of each: HTTP, HTTPS or a unix socket. Sockets are bound in `socket`.
+//! Addresses to listen on, and the protocol of each: HTTP, HTTPS or a unix socket. Sockets are bound in
+//! `socket`.
 
 use std::fmt;
 use std::net::SocketAddr;

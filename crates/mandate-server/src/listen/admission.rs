@@ -1,5 +1,6 @@
-//! Admission: every request passes it before its body is read, whatever its path. It checks who the caller is and
-//! how many requests are in flight. Tokens are checked in `authentication`, answers are written in `rejection`.
+//! Admission: every request passes it before its body is read, whatever its path. It checks who the caller is
+//! and how many requests are in flight. Tokens are checked in `authentication`, answers are written in
+//! `rejection`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -171,8 +172,8 @@ impl Admission {
         ResponseFormat::for_request(request.uri().path(), request.headers(), self.paths.grpc_prefix)
     }
 
-    /// Admits a request, and puts the name of its caller into its extensions. The request is in flight until the
-    /// guard is dropped.
+    /// Admits a request, and puts the name of its caller into its extensions. The request is in flight until
+    /// the guard is dropped.
     ///
     /// # Errors
     /// The request is rejected.

@@ -1,5 +1,5 @@
-//! Authenticates the caller of a request, by a token from a file (`tokens`) or a JWT (`jwt`). Client certificates
-//! are checked in `admission`.
+//! Authenticates the caller of a request, by a token from a file (`tokens`) or a JWT (`jwt`). Client
+//! certificates are checked in `admission`.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Reads the expiry and the names of a certificate. Handshakes are in `tls`; which names are allowed is decided in
-//! `admission`.
+//! Reads the expiry and the names of a certificate. Handshakes are in `tls`; which names are allowed is
+//! decided in `admission`.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
@@ -21,8 +21,8 @@ pub fn not_after(certificate: &CertificateDer<'_>) -> Result<i64, String> {
     Ok(certificate.validity().not_after.timestamp())
 }
 
-/// The names in a client certificate: its URIs, then its DNS names. If it has none of these, the common name of
-/// its subject.
+/// The names in a client certificate: its URIs, then its DNS names. If it has none of these, the common name
+/// of its subject.
 pub fn subject_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Some(certificate) = Certificate::from_der(certificate) else { return Vec::new() };
     let names = [CertificateField::Uri, CertificateField::Dns]

@@ -129,7 +129,8 @@ impl Rejection {
     }
 }
 
-/// The reason of a rejection in metrics. A service puts it into the extensions of an answer that is to be counted.
+/// The reason of a rejection in metrics. A service puts it into the extensions of an answer that is to be
+/// counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RejectionReason {
     Unauthenticated,

@@ -1,5 +1,6 @@
-//! Small files that are reloaded when their content changes: certificates, keys and tokens. If the new content
-//! cannot be used, the last good content stays in use. Policies and entities are not here: see `mandate-sources`.
+//! Small files that are reloaded when their content changes: certificates, keys and tokens. If the new
+//! content cannot be used, the last good content stays in use. Policies and entities are not here: see
+//! `mandate-sources`.
 
 use std::fs;
 use std::io::Read;
@@ -43,8 +44,8 @@ pub struct ReloadingFile<T> {
 struct ReloadState {
     /// The digest of the newest content that was accepted or refused.
     last_digest: [u8; 32],
-    /// The digest of content that could not be parsed once. It is refused only if the next poll finds the same,
-    /// because it may have been half written.
+    /// The digest of content that could not be parsed once. It is refused only if the next poll finds the
+    /// same, because it may have been half written.
     suspect_digest: Option<[u8; 32]>,
     loaded: SystemTime,
     refused: Option<String>,

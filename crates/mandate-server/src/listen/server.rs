@@ -1,5 +1,5 @@
-//! Serves the connections of a listener until it is told to stop, and then waits for the requests in flight. Each
-//! request passes `admission`, and then goes to the service of the listener.
+//! Serves the connections of a listener until it is told to stop, and then waits for the requests in flight.
+//! Each request passes `admission`, and then goes to the service of the listener.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -30,8 +30,8 @@ use super::socket::{Listener, Stream};
 pub struct ConnectionLimits {
     /// Concurrent connections; more of them wait to be accepted.
     pub max_connections: usize,
-    /// How long a connection may be idle, or take to send the head of a request. It is closed after at most twice
-    /// this time.
+    /// How long a connection may be idle, or take to send the head of a request. It is closed after at most
+    /// twice this time.
     pub idle_timeout: Duration,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
@@ -76,8 +76,8 @@ struct ListenerContext<S> {
     stop: watch::Receiver<bool>,
 }
 
-/// Accepts and serves connections until `stop` is true. Then it accepts no more, closes those that are idle, and
-/// waits for the requests in flight.
+/// Accepts and serves connections until `stop` is true. Then it accepts no more, closes those that are idle,
+/// and waits for the requests in flight.
 pub async fn serve<S, B>(
     listener: Listener,
     admission: Arc<Admission>,
@@ -281,8 +281,8 @@ where
 }
 
 impl<S> ConnectionService<S> {
-    /// Waits until the connection had no request for one idle timeout. One slow timer for each connection costs
-    /// less than one for each request.
+    /// Waits until the connection had no request for one idle timeout. One slow timer for each connection
+    /// costs less than one for each request.
     async fn wait_until_idle(&self) {
         let mut before = None;
         loop {

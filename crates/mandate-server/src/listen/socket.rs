@@ -1,5 +1,5 @@
-//! Sockets. They are bound at the start, so that an address in use is an error at once, and listened on later, so
-//! that no client waits while content is loaded. Connections are served by `server`.
+//! Sockets. They are bound at the start, so that an address in use is an error at once, and listened on
+//! later, so that no client waits while content is loaded. Connections are served by `server`.
 
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -31,7 +31,8 @@ pub struct BoundSocket {
 #[derive(Debug)]
 enum UnlistenedSocket {
     Tcp(TcpSocket),
-    /// Bound at a temporary path, and renamed when it listens, so that no client finds a socket that refuses it.
+    /// Bound at a temporary path, and renamed when it listens, so that no client finds a socket that refuses
+    /// it.
     Unix(UnixSocket, SocketFile),
 }
 
@@ -124,8 +125,8 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixSocket, SocketFile)> {
     check_path_is_free(path)?;
     let name = path.file_name().ok_or_else(|| io::Error::other("the path has no file name"))?;
     let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    // A process that was killed here leaves the file. In containers every process has the same id, so the name
-    // may be in use.
+    // A process that was killed here leaves the file. In containers every process has the same id, so the
+    // name may be in use.
     if fs::symlink_metadata(&beside).is_ok_and(|left| left.file_type().is_socket()) {
         fs::remove_file(&beside)?;
     }

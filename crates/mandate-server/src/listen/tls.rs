@@ -1,5 +1,5 @@
-//! The TLS settings of a listener, from PEM files: a certificate, its key, and the CA of client certificates. The
-//! files are reloaded by `reloading_file`; handshakes are done in `server`.
+//! The TLS settings of a listener, from PEM files: a certificate, its key, and the CA of client certificates.
+//! The files are reloaded by `reloading_file`; handshakes are done in `server`.
 
 use std::path::PathBuf;
 use std::sync::Arc;

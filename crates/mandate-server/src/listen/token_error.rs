@@ -1,5 +1,5 @@
-//! The reasons why a bearer token is not accepted. `authentication`, `tokens` and `jwt` find them; `rejection`
-//! shows them to the caller.
+//! The reasons why a bearer token is not accepted. `authentication`, `tokens` and `jwt` find them;
+//! `rejection` shows them to the caller.
 
 /// A token that is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! The schemas of requests in the `OpenAPI` document, and of the answer to a batch. They only describe: the
-//! requests are read by `authzen::wire`, whose errors name the field. `tests/all/openapi.rs` compares the two.
+//! requests are read by `authzen::wire`, whose errors name the field. `tests/all/openapi.rs` compares the
+//! two.
 
 #![expect(dead_code, reason = "the types only give schemas; no value is made")]
 #![allow(clippy::struct_field_names, reason = "the names are AuthZEN's")]
@@ -40,7 +41,8 @@ pub struct EvaluationRequest {
     options: Option<Options>,
 }
 
-/// Several requests. `subject`, `action`, `resource` and `context` at the top level are defaults for each of them.
+/// Several requests. `subject`, `action`, `resource` and `context` at the top level are defaults for each of
+/// them.
 #[derive(JsonSchema)]
 pub struct EvaluationsRequest {
     evaluations: Option<Vec<EvaluationItem>>,
