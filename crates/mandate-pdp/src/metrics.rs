@@ -162,7 +162,10 @@ impl Metrics {
 
     /// Counts a page of a search.
     pub fn count_search(&self, target: Target, page: &Page) {
-        let sought = if target == Target::Principal { "subject" } else { "resource" };
+        let sought = match target {
+            Target::Principal => "subject",
+            Target::Resource => "resource",
+        };
         let candidates = if page.narrowed_by_policies { "index" } else { "all" };
         self.searches.get_or_create(&SearchLabel { sought, candidates }).inc();
         self.search_candidates.inc_by(page.candidates_decided as u64);

@@ -11,4 +11,5 @@ pub(crate) mod search;
 mod search_limiter;
 pub mod wire;
 
-pub use self::api as endpoints; // the former name, which other crates still use
+// `mandate` and `fuzz` still import `Api` and `ApiLimits` under this name.
+pub use self::api as endpoints;

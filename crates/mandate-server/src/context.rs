@@ -1,5 +1,5 @@
 //! Builds the context of the decisions on one request, from its headers and its caller, for every transport.
-//! What it is recorded for is in `mandate_pdp::record`.
+//! Records are made from it in `mandate_pdp::record`.
 
 use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::Extensions;

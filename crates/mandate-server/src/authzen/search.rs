@@ -63,12 +63,14 @@ pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Ve
 
 fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -> Result<Vec<u8>, ApiError> {
     let page_request = PageRequest::read(object, &api.limits)?;
-    let search_kind = if target == Target::Principal { SearchKind::Subject } else { SearchKind::Resource };
+    let search_kind = match target {
+        Target::Principal => SearchKind::Subject,
+        Target::Resource => SearchKind::Resource,
+    };
     let question = RequestFields::from_object(object).search_question(search_kind)?;
-    let entity_type = if target == Target::Principal {
-        question.principal.entity_type
-    } else {
-        question.resource.entity_type
+    let entity_type = match target {
+        Target::Principal => question.principal.entity_type,
+        Target::Resource => question.resource.entity_type,
     };
     let view = api.pdp.view();
     let schema = view.snapshot().schema();
@@ -91,15 +93,11 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
         token.map(|token| to_cursor(&token.end, schema).ok_or_else(PageToken::invalid)).transpose()?;
     // A page may be short: stop at half of the remaining time, and return the results until then.
     let page_deadline = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-    let go_on = || Instant::now() < page_deadline;
-    let page_limits =
-        PageLimits { max_results: limit, max_visited: api.limits.max_search_steps, may_continue: &go_on };
+    let may_continue = || Instant::now() < page_deadline;
+    let max_visited = api.limits.max_search_steps;
+    let page_limits = PageLimits { max_results: limit, max_visited, may_continue: &may_continue };
     // A page takes longer than other requests, and those must not wait on this thread.
-    let page = tokio::task::block_in_place(|| view.search(&request, target, after.as_ref(), page_limits));
-    let page = page.map_err(|error| match error {
-        SearchError::InvalidCursor => PageToken::invalid(),
-        SearchError::Decide(error) => PdpError::from(error).into(),
-    })?;
+    let page = tokio::task::block_in_place(|| view.search(&request, target, after.as_ref(), page_limits))?;
     if Instant::now() > deadline {
         return Err(ApiError::timed_out("the answer took too long: ask for a smaller page"));
     }
@@ -112,6 +110,15 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
         page: NextPage { next_token: next.unwrap_or_default() },
         results: results.collect(),
     })
+}
+
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::InvalidCursor => PageToken::invalid(),
+            SearchError::Decide(error) => PdpError::from(error).into(),
+        }
+    }
 }
 
 /// The digest of a search for actions. It does not depend on the order or the spacing of the JSON.

@@ -49,7 +49,7 @@ pub struct GatewayDecision {
     pub reason: String,
 }
 
-/// What a gateway's request came to.
+/// The outcome of a gateway's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GatewayOutcome {
     Permitted,
