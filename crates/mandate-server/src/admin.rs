@@ -99,3 +99,26 @@ fn current_phase(phases: &PhaseReceiver) -> (&'static str, Option<Pdp>) {
         Phase::Stopping(pdp) => ("stopping", Some(pdp.clone())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn metrics_end_once() {
+        let (_phase, phases) = watch::channel(Phase::Loading);
+        let state = AdminState { phases, monitor: ListenerMonitor::new(Vec::new()) };
+        let body = metrics(State(state)).await.into_body().collect().await.unwrap().to_bytes();
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+        for line in [
+            "# HELP mandate_ready Whether decisions are served.\n# TYPE mandate_ready gauge\nmandate_ready 0\n",
+            "mandate_rejected_total{reason=\"overload\"} 0\n",
+            "mandate_handshake_failures_total 0\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+}
