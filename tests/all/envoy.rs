@@ -78,7 +78,7 @@ fn denials_carry_status_body_and_headers() {
     assert_eq!(denied.status.as_ref().unwrap().code, i32::from(HttpStatusCode::Forbidden));
     let problem: serde_json::Value = serde_json::from_str(&denied.body).unwrap();
     assert_eq!(problem["decision_id"], said(&response, "decision_id"));
-    assert_eq!(problem["detail"], "No route takes the request.");
+    assert_eq!(problem["detail"], "No route matches the request.");
     assert_eq!(denied.headers.len(), 8, "{denied:?}");
     assert_eq!(said(&response, "decision"), "false");
 }

@@ -92,8 +92,14 @@ fn pages() {
     assert_eq!(all.len(), 7);
 
     refused(&search(&sidecar, "resource", &page(json!({ "token": token, "limit": 2 }))), "page.limit");
-    refused(&search(&sidecar, "resource", &page(json!({ "token": token[1..] }))), "no token of this search");
-    refused(&search(&sidecar, "resource", &page(json!({ "token": "" }))), "no token of this search");
+    refused(
+        &search(&sidecar, "resource", &page(json!({ "token": token[1..] }))),
+        "is not a valid token of this search",
+    );
+    refused(
+        &search(&sidecar, "resource", &page(json!({ "token": "" }))),
+        "is not a valid token of this search",
+    );
     refused(&search(&sidecar, "resource", &page(json!({ "limit": 0 }))), "page.limit");
     let mut other = page(json!({ "token": token }));
     other["subject"]["id"] = json!("u");
@@ -142,7 +148,7 @@ fn the_order_of_keys_makes_no_other_question() {
     let page = json!({ "token": first["page"]["next_token"] }).to_string();
     let second = ask(r#"{"b":2,"a":1}"#, &page).json();
     assert_eq!(second["page"]["next_token"], "", "{second}");
-    refused(&ask(r#"{"a":1,"b":3}"#, &page), "belongs to another question");
+    refused(&ask(r#"{"a":1,"b":3}"#, &page), "belongs to another search");
 }
 
 /// If the policies do not say where to look, all entities are visited; but not if the resource does not exist.

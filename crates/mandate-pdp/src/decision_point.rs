@@ -14,6 +14,7 @@ use mandate_core::slice::Slice;
 use mandate_query::explain::{Budget, Explanation, explain};
 use mandate_query::search::{self, ActionSearchError, Cursor, Page, PageLimits, SearchError, Target};
 use mandate_routes::{HttpRequest, RouteError, RouteMatch};
+use prometheus_client::registry::Registry;
 
 use crate::cache::{Cache, CacheEntry};
 use crate::generation::{Generation, Revision};
@@ -96,9 +97,10 @@ impl Pdp {
         self.0.metrics.bad_requests.inc();
     }
 
-    /// The metrics in Prometheus' text format.
-    pub fn metrics(&self) -> String {
-        self.0.metrics.encode(self.0.cache.as_ref().map_or(0, Cache::len))
+    /// Registers the metrics in a registry. The size of the cache is that of now, so make a registry for each
+    /// scrape.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.0.metrics.register(registry, self.0.cache.as_ref().map_or(0, Cache::len));
     }
 }
 

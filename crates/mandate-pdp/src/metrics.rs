@@ -1,13 +1,12 @@
-//! What is counted, and its names in Prometheus. Counters on the request path are found beforehand,
-//! so counting takes no lock.
+//! The metrics of the decision point, and their names in Prometheus. Counters on the request path are looked
+//! up once, at construction, so counting takes no lock. `/metrics` is served by `mandate-server`.
 
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::generation::Generation;
@@ -31,7 +30,8 @@ struct SearchLabel {
 }
 
 pub struct Metrics {
-    registry: Registry,
+    decisions: Family<Label, Counter>,
+    policy_errors: Family<Label, Counter>,
     permitted: Counter,
     forbidden: Counter,
     forbid_failed: Counter,
@@ -49,7 +49,6 @@ pub struct Metrics {
     refused: Family<Label, Gauge>,
     policies: Gauge,
     entities: Gauge,
-    cache_entries: Gauge<i64>,
     last_swap: Gauge<f64, AtomicU64>,
     revision: Family<Label, Gauge>,
     guardrails: Family<Label, Gauge>,
@@ -62,18 +61,13 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("mandate");
-        let decisions: Family<Label, Counter> = Family::default();
-        registry.register("decisions", "Decisions, by outcome", decisions.clone());
+        let (decisions, policy_errors) = (Family::<Label, Counter>::default(), Family::default());
         let decision = |outcome: &str| decisions.get_or_create(&[("outcome", outcome.to_owned())]).clone();
-        let failures: Family<Label, Counter> = Family::default();
-        registry.register(
-            "policy_errors",
-            "Policies that could not be evaluated, by effect",
-            failures.clone(),
-        );
-        let failed = |effect: &str| failures.get_or_create(&[("effect", effect.to_owned())]).clone();
-        let mut metrics = Self {
+        let failed = |effect: &str| {
+            let counters: &Family<Label, Counter> = &policy_errors;
+            counters.get_or_create(&[("effect", effect.to_owned())]).clone()
+        };
+        let metrics = Self {
             permitted: decision("permitted"),
             forbidden: decision("forbidden"),
             forbid_failed: decision("forbid_failed"),
@@ -82,6 +76,8 @@ impl Metrics {
             unknown_resource: decision("unknown_resource"),
             failed_forbids: failed("forbid"),
             failed_permits: failed("permit"),
+            decisions,
+            policy_errors,
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             bad_requests: Counter::default(),
@@ -91,7 +87,6 @@ impl Metrics {
             refused: Family::default(),
             policies: Gauge::default(),
             entities: Gauge::default(),
-            cache_entries: Gauge::default(),
             last_swap: Gauge::default(),
             revision: Family::default(),
             guardrails: Family::default(),
@@ -100,9 +95,7 @@ impl Metrics {
             proofs: Family::default(),
             searches: Family::default(),
             search_candidates: Counter::default(),
-            registry,
         };
-        metrics.register();
         for result in [true, false] {
             let _ = metrics.proofs.get_or_create(&proof_label(result));
         }
@@ -115,59 +108,70 @@ impl Metrics {
         metrics
     }
 
-    fn register(&mut self) {
-        let registry = &mut self.registry;
+    /// Registers the metrics. The registry keeps their values up to date, except for `cache_entries`.
+    pub fn register(&self, registry: &mut Registry, cache_entries: u64) {
+        self.register_requests(registry);
+        let cache_entries = ConstGauge::new(i64::try_from(cache_entries).unwrap_or(i64::MAX));
+        registry.register("cache_entries", "Decisions in the cache", cache_entries);
+        self.register_content(registry);
+    }
+
+    fn register_requests(&self, registry: &mut Registry) {
+        registry.register("decisions", "Decisions, by outcome", self.decisions.clone());
+        registry.register(
+            "policy_errors",
+            "Policies that could not be evaluated, by effect",
+            self.policy_errors.clone(),
+        );
         registry.register("cache_hits", "Decisions answered from the cache", self.cache_hits.clone());
         registry.register("cache_misses", "Decisions not found in the cache", self.cache_misses.clone());
-        registry.register("cache_entries", "Decisions in the cache", self.cache_entries.clone());
         registry.register(
             "unrouted",
-            "HTTP requests that gateways asked about and that came to no question",
+            "Gateway requests that no route matched, or that lack a value that the route reads",
             self.unrouted.clone(),
         );
-        registry.register("bad_requests", "Questions that callers have to mend", self.bad_requests.clone());
-        registry.register("internal_errors", "Questions lost to a defect", self.internal_errors.clone());
-        registry.register("reloads", "Changes of content, by track and result", self.reloads.clone());
-        registry.register(
-            "refused",
-            "Whether the newest content of a track is refused",
-            self.refused.clone(),
-        );
-        registry.register("policies", "Policies in use", self.policies.clone());
-        registry.register("entities", "Entities in use", self.entities.clone());
-        registry.register(
-            "last_swap_timestamp_seconds",
-            "When the content in use came into use",
-            self.last_swap.clone(),
-        );
-        registry.register("revision", "The revision in use", self.revision.clone());
-        let guardrails = "How guardrails guard: enforce, warn or off";
-        registry.register("guardrails", guardrails, self.guardrails.clone());
-        registry.register(
-            "guardrails_proven",
-            "Whether every guardrail is proven of the policies in use",
-            self.guardrails_proven.clone(),
-        );
-        registry.register("claims", "Claims about the policies in use", self.claims.clone());
+        let help = "Requests that were invalid, for the caller to correct";
+        registry.register("bad_requests", help, self.bad_requests.clone());
+        let help = "Requests that were not decided because of a defect";
+        registry.register("internal_errors", help, self.internal_errors.clone());
         registry.register(
             "searches",
-            "Pages of searches, by what was sought and where candidates came from",
+            "Pages of searches, by what was searched for and how candidates were found",
             self.searches.clone(),
         );
-        let candidates = "Entities that were decided for searches";
-        registry.register("search_candidates", candidates, self.search_candidates.clone());
+        let help = "Entities that were decided for searches";
+        registry.register("search_candidates", help, self.search_candidates.clone());
+    }
+
+    fn register_content(&self, registry: &mut Registry) {
+        registry.register("reloads", "Changes of content, by track and result", self.reloads.clone());
+        let help = "Whether the newest content of a track is refused";
+        registry.register("refused", help, self.refused.clone());
+        registry.register("policies", "Policies in use", self.policies.clone());
+        registry.register("entities", "Entities in use", self.entities.clone());
+        let help = "When the content in use was put into use, in seconds since the epoch";
+        registry.register("last_swap_timestamp_seconds", help, self.last_swap.clone());
+        registry.register("revision", "The revision in use", self.revision.clone());
+        let help = "The mode of the guardrails: enforce, warn or off";
+        registry.register("guardrails", help, self.guardrails.clone());
+        let help = "Whether every guardrail is proven for the policies in use";
+        registry.register("guardrails_proven", help, self.guardrails_proven.clone());
+        registry.register("claims", "Claims about the policies in use", self.claims.clone());
         registry.register("proofs", "Proofs of all guardrails, by result", self.proofs.clone());
     }
 
-    /// A page of a search was found.
+    /// Counts a page of a search.
     pub fn count_search(&self, target: Target, page: &Page) {
-        let sought = if target == Target::Principal { "subject" } else { "resource" };
+        let sought = match target {
+            Target::Principal => "subject",
+            Target::Resource => "resource",
+        };
         let candidates = if page.narrowed_by_policies { "index" } else { "all" };
         self.searches.get_or_create(&SearchLabel { sought, candidates }).inc();
         self.search_candidates.inc_by(page.candidates_decided as u64);
     }
 
-    /// Actions were searched, all of which are always tried.
+    /// Counts a search for actions, which always tries all actions.
     pub fn count_action_search(&self) {
         self.searches.get_or_create(&SearchLabel { sought: "action", candidates: "all" }).inc();
     }
@@ -188,7 +192,7 @@ impl Metrics {
         counter.inc();
     }
 
-    /// A snapshot came into use.
+    /// Records the generation that was put into use.
     pub fn record_generation(&self, generation: &Generation) {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let snapshot = generation.snapshot();
@@ -200,7 +204,7 @@ impl Metrics {
         self.revision.get_or_create(&[("revision", generation.revision().to_string())]).set(1);
     }
 
-    /// A change of content was accepted or refused.
+    /// Counts a change of content that was accepted or refused.
     pub fn count_reload(&self, track: TrackName, accepted: bool) {
         let track = track.as_str();
         let result = if accepted { "accepted" } else { "refused" };
@@ -208,32 +212,24 @@ impl Metrics {
         self.refused.get_or_create(&[("track", track.to_owned())]).set(i64::from(!accepted));
     }
 
-    /// What guardrails do to policies that break them.
+    /// Sets the mode of the guardrails.
     pub fn set_guardrail_mode(&self, mode: &str) {
         self.guardrails.get_or_create(&[("mode", mode.to_owned())]).set(1);
     }
 
-    /// Whether the guardrails are proven of what is in use.
+    /// Sets whether the guardrails are proven for the policies in use.
     pub fn set_guardrails_proven(&self, proven: bool) {
         self.guardrails_proven.set(i64::from(proven));
     }
 
-    /// How many claims there are about what is in use.
+    /// Sets the number of claims about the policies in use.
     pub fn set_claim_count(&self, claims: usize) {
         self.claims.set(i64::try_from(claims).unwrap_or(i64::MAX));
     }
 
-    /// A proof ended.
+    /// Counts a proof that ended.
     pub fn count_proof(&self, proven: bool) {
         self.proofs.get_or_create(&proof_label(proven)).inc();
-    }
-
-    pub fn encode(&self, cache_entries: u64) -> String {
-        self.cache_entries.set(i64::try_from(cache_entries).unwrap_or(i64::MAX));
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = encode(&mut text, &self.registry);
-        text
     }
 }
 
@@ -249,7 +245,7 @@ impl DecisionSink for Metrics {
                 self.decision_counter(&decision.outcome).inc();
             }
             Answer::NotRouted(_) => _ = self.unrouted.inc(),
-            // Whoever took the request counts it, together with what is malformed.
+            // The transport counts it, together with requests that are malformed.
             Answer::Invalid(_) => {}
             Answer::Failed(_) => _ = self.internal_errors.inc(),
         }

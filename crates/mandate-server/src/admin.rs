@@ -1,4 +1,5 @@
-//! The operators' port: is it alive, is it ready, what does it serve, what did it count.
+//! The operators' port: liveness, readiness, status and metrics. Decisions are served by `service`, on other
+//! listeners.
 
 use std::sync::Arc;
 
@@ -8,6 +9,9 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -15,23 +19,23 @@ use crate::listen::admission::SpecialPaths;
 use crate::listen::monitor::ListenerMonitor;
 use mandate_pdp::Pdp;
 
-/// How far the program has come.
+/// The phase of the program's life.
 #[derive(Clone)]
 pub enum Phase {
     /// The first snapshot is being loaded.
     Loading,
     Serving(Pdp),
-    /// Told to stop: requests in flight end, and no new ones should come.
+    /// The program was told to stop: requests in flight end, and no new ones should come.
     Stopping(Pdp),
 }
 
 type PhaseReceiver = watch::Receiver<Phase>;
 
-/// Whoever watches over the process needs no name for that.
+/// Health probes are unauthenticated.
 pub const SPECIAL_PATHS: SpecialPaths =
     SpecialPaths { unauthenticated: &["/livez", "/readyz"], grpc_prefix: "" };
 
-/// What the operators' port knows.
+/// The state behind the operators' port.
 #[derive(Clone)]
 struct AdminState {
     phases: PhaseReceiver,
@@ -70,15 +74,22 @@ async fn status(State(state): State<AdminState>) -> Response {
     ([(CONTENT_TYPE, "application/json")], format!("{body:#}\n")).into_response()
 }
 
+/// Encodes all metrics from one registry, which is made for each scrape. Registering copies the handles of
+/// the metrics, not their values.
 async fn metrics(State(state): State<AdminState>) -> Response {
     let (phase, pdp) = current_phase(&state.phases);
-    let ready = u8::from(phase == "serving");
-    let ready = format!(
-        "# HELP mandate_ready Whether decisions are served.\n# TYPE mandate_ready gauge\nmandate_ready {ready}\n"
-    );
-    let counted = pdp.map_or_else(|| "# EOF\n".to_owned(), |pdp| pdp.metrics());
+    let mut registry = Registry::with_prefix("mandate");
+    let ready = ConstGauge::new(i64::from(phase == "serving"));
+    registry.register("ready", "Whether decisions are served", ready);
+    state.monitor.register_metrics(&mut registry);
+    if let Some(pdp) = pdp {
+        pdp.register_metrics(&mut registry);
+    }
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, &registry);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], ready + &state.monitor.metrics() + &counted).into_response()
+    ([(CONTENT_TYPE, content_type)], text).into_response()
 }
 
 fn current_phase(phases: &PhaseReceiver) -> (&'static str, Option<Pdp>) {
@@ -86,5 +97,28 @@ fn current_phase(phases: &PhaseReceiver) -> (&'static str, Option<Pdp>) {
         Phase::Loading => ("loading", None),
         Phase::Serving(pdp) => ("serving", Some(pdp.clone())),
         Phase::Stopping(pdp) => ("stopping", Some(pdp.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn metrics_end_once() {
+        let (_phase, phases) = watch::channel(Phase::Loading);
+        let state = AdminState { phases, monitor: ListenerMonitor::new(Vec::new()) };
+        let body = metrics(State(state)).await.into_body().collect().await.unwrap().to_bytes();
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+        for line in [
+            "# HELP mandate_ready Whether decisions are served.\n# TYPE mandate_ready gauge\nmandate_ready 0\n",
+            "mandate_rejected_total{reason=\"overload\"} 0\n",
+            "mandate_handshake_failures_total 0\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

@@ -1,10 +1,15 @@
-//! AuthZEN over HTTP: evaluation, evaluations, search, metadata, and the document that describes them.
+//! The AuthZEN Authorization API 1.0 over HTTP: evaluation, evaluations, search and metadata. The paths are
+//! in `crate::endpoints`, the `OpenAPI` document in `crate::openapi`. Requests enter at `http`.
 
-pub mod endpoints;
-mod evaluation;
+pub mod api;
+pub(crate) mod evaluation;
 pub mod explanation;
+mod http;
 pub mod metadata;
-pub mod openapi;
 mod page;
-mod search;
+pub(crate) mod search;
+mod search_limiter;
 pub mod wire;
+
+// `mandate` and `fuzz` still import `Api` and `ApiLimits` under this name.
+pub use self::api as endpoints;

@@ -1,4 +1,5 @@
-//! The body of a request, within its limits.
+//! Reads the body of a request, up to a maximum length and within a time. What the bytes mean is up to the
+//! transports in `authzen` and `gateway`.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -9,28 +10,30 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-/// A body, or as much of it as may come.
+/// A body that arrived, or is too long.
 #[derive(Debug)]
 pub enum ReceivedBody {
     Complete(Bytes),
     TooLong,
 }
 
-/// Why a body did not arrive.
-#[derive(Debug)]
+/// A body that did not arrive.
+#[derive(Debug, thiserror::Error)]
 pub enum BodyError {
+    #[error("the request body is incomplete")]
     Incomplete,
+    #[error("the request body took too long to arrive")]
     TimedOut,
 }
 
-/// How much of a body that is too long is read all the same, in bytes: whoever is still sending does not
-/// hear the answer.
+/// Bytes of a body that is too long which are still read and thrown away: many clients read the answer only
+/// after they have sent the whole body.
 const MAX_DRAINED_BYTES: usize = 16 * 1024 * 1024;
 
-/// Waits for a body.
+/// Reads a body.
 ///
 /// # Errors
-/// The connection failed, or the body took too long.
+/// The connection failed, or the body took too long to arrive.
 pub async fn read_body(
     mut body: Incoming,
     max_bytes: usize,
@@ -38,7 +41,7 @@ pub async fn read_body(
 ) -> Result<ReceivedBody, BodyError> {
     let arrived = read_within_limit(&mut body, max_bytes, timeout).await;
     if let Ok(ReceivedBody::TooLong) = arrived {
-        // Whether it ends in time or not, the answer is the same.
+        // The answer is the same if this takes too long.
         let _ = tokio::time::timeout(timeout, drain(body)).await;
     }
     arrived
@@ -60,7 +63,7 @@ async fn read_within_limit(
     timeout: Duration,
 ) -> Result<ReceivedBody, BodyError> {
     let mut arriving = pin!(Limited::new(body, max_bytes).collect());
-    // Most bodies come with their head, and need no timer.
+    // Most bodies arrive together with the head, so they need no timer.
     let arrived = match poll_fn(|context| Poll::Ready(arriving.as_mut().poll(context))).await {
         Poll::Ready(arrived) => Ok(arrived),
         Poll::Pending => tokio::time::timeout(timeout, arriving).await,

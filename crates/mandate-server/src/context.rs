@@ -1,4 +1,5 @@
-//! The context of the decisions on one request, made here for every transport.
+//! Builds the context of the decisions on one request, from its headers and its caller, for every transport.
+//! Records are made from it in `mandate_pdp::record`.
 
 use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::Extensions;
@@ -10,8 +11,7 @@ use mandate_routes::HttpRequest;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What the head of a request tells about its decisions. The caller is in the extensions: admission put it
-/// there.
+/// The context that the head of a request gives. Admission has put the caller into the extensions.
 pub fn of_request<'r>(
     transport: Transport,
     headers: &'r HeaderMap,
@@ -26,12 +26,12 @@ pub fn of_request<'r>(
     }
 }
 
-/// The context of a decision about a request that a gateway describes: its own request id and trace are
-/// known to more people than those of the gateway's call.
+/// The context of a decision on a request that a gateway describes. The request's own id and trace are better
+/// known than those of the gateway's call, so they replace them.
 pub fn about<'r>(context: DecisionContext<'r>, request: &HttpRequest<'r>) -> DecisionContext<'r> {
     let text = |name: &HeaderName| {
-        let mut named = request.headers.iter().filter(|(it, _)| *it == name.as_str());
-        named.next().and_then(|(_, value)| str::from_utf8(value).ok())
+        let mut values = request.headers.iter().filter(|(it, _)| *it == name.as_str());
+        values.next().and_then(|(_, value)| str::from_utf8(value).ok())
     };
     DecisionContext {
         request_id: text(&REQUEST_ID).or(context.request_id),

@@ -1,4 +1,5 @@
-//! How gateways ask: Envoy's protocol over gRPC and HTTP, and forward auth.
+//! The interfaces for gateways: Envoy's `ext_authz` over gRPC (`envoy`), and over HTTP `ext_authz` and
+//! forward auth (`http`). Both decide in `check`. The AuthZEN API is in `crate::authzen`.
 
 pub mod check;
 pub mod envoy;

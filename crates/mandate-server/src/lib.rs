@@ -1,10 +1,13 @@
-//! Transports: bytes in, questions out; decisions in, bytes out. Status codes are chosen here, and what is
-//! decided is not.
+//! The transports of Mandate: requests in, decisions out. HTTP status codes are chosen here; decisions are
+//! made in `mandate-pdp`. A connection enters at `listen::server`, a request at `service`; the paths are in
+//! `endpoints`.
 
 pub mod admin;
 pub mod authzen;
 pub mod body;
 mod context;
+pub mod endpoints;
 pub mod gateway;
 pub mod listen;
+pub mod openapi;
 pub mod service;

@@ -1,5 +1,5 @@
-//! Listeners: who may connect, who may ask, and how much at a time. What they let in goes to a service
-//! that knows nothing of it.
+//! Listeners: sockets, TLS, authentication and limits. Start reading at `server`, which accepts connections,
+//! and at `admission`, which every request passes. Admitted requests go to the service of the listener.
 
 pub mod address;
 pub mod admission;
@@ -12,4 +12,5 @@ mod reloading_file;
 pub mod server;
 pub mod socket;
 mod tls;
+mod token_error;
 mod tokens;

@@ -1,4 +1,5 @@
-//! One listener's service: what a request is for shows in its path, and each transport has its own.
+//! The service of a decision listener: dispatches each request by its path to Envoy's gRPC service or to a
+//! handler of the table in `endpoints`. Admission, timeouts and connections are in `listen`.
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -8,37 +9,38 @@ use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use tonic::codegen::Service as _;
 
-use super::listen::address::Address;
-use super::listen::admission::SpecialPaths;
-use crate::authzen::endpoints::{Api, ApiLimits};
-use crate::authzen::metadata::{self, Metadata};
-use crate::authzen::openapi;
+use crate::authzen::api::{Api, ApiLimits};
+use crate::authzen::metadata::Metadata;
 use crate::body::{BodyError, read_body};
 use crate::context::REQUEST_ID;
+use crate::endpoints::{self, Endpoint, Handler, METADATA_PATH};
 use crate::gateway::envoy::{self, ExtAuthz};
-use crate::gateway::http as gateway;
+use crate::gateway::http::{self as gateway, GatewayProtocol};
+use crate::listen::address::Address;
+use crate::listen::admission::SpecialPaths;
+use crate::openapi;
 use mandate_pdp::Pdp;
 
 /// The body of an answer.
 pub type ResponseBody = Either<Full<Bytes>, tonic::body::Body>;
 
-/// What the metadata say is the same for everybody.
+/// The metadata are public: clients read them before they have a token.
 pub const SPECIAL_PATHS: SpecialPaths =
-    SpecialPaths { unauthenticated: &[metadata::PATH], grpc_prefix: envoy::SERVICE_PATH_PREFIX };
+    SpecialPaths { unauthenticated: &[METADATA_PATH], grpc_prefix: envoy::SERVICE_PATH_PREFIX };
 
-/// All that a decision listener serves.
+/// Everything that a decision listener serves.
 pub struct DecisionService {
     pdp: Pdp,
     api: Api,
     envoy: AuthorizationServer<ExtAuthz>,
     limits: ApiLimits,
-    /// Where callers reach it, if the operator says so, and where it listens.
+    /// The URL at which callers reach the listener, if the operator set it.
     public_url: Option<String>,
     listen_address: Address,
-    document: Bytes,
+    openapi_document: Bytes,
 }
 
 impl DecisionService {
@@ -47,46 +49,58 @@ impl DecisionService {
             Api::new(pdp.clone(), limits),
             envoy::ext_authz_server(pdp.clone(), limits.max_body_bytes, limits.max_json_depth),
         );
-        let document = format!("{:#}\n", openapi::document()).into();
-        Self { pdp, api, envoy, limits, public_url, listen_address, document }
+        let openapi_document = format!("{:#}\n", openapi::document()).into();
+        Self { pdp, api, envoy, limits, public_url, listen_address, openapi_document }
     }
 
     /// Answers one request.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<ResponseBody> {
-        match request.uri().path() {
-            path if path.starts_with(envoy::SERVICE_PATH_PREFIX) => {
-                let Ok(response): Result<_, Infallible> = self.envoy.clone().call(request).await;
-                response.map(Either::Right)
-            }
-            path if gateway::is_gateway_path(path) => self.gateway(request).await.map(Either::Left),
-            openapi::PATH => serve_document(&request, || self.document.clone()).map(Either::Left),
-            metadata::PATH => serve_document(&request, || self.metadata(&request)).map(Either::Left),
-            _ => self.api.handle(request).await.map(Either::Left),
+        let path = request.uri().path();
+        if path.starts_with(envoy::SERVICE_PATH_PREFIX) {
+            let Ok(response): Result<_, Infallible> = self.envoy.clone().call(request).await;
+            return response.map(Either::Right);
         }
+        let endpoint = endpoints::find(path);
+        let response = match endpoint.map(|endpoint| (endpoint, endpoint.handler)) {
+            None | Some((_, Handler::AuthZen(_))) => self.api.handle(request, endpoint).await,
+            Some((_, Handler::Gateway(protocol))) => self.answer_gateway(request, protocol).await,
+            Some((endpoint, Handler::Metadata)) => {
+                serve_document(endpoint, &request, || self.metadata(&request))
+            }
+            Some((endpoint, Handler::OpenApi)) => {
+                serve_document(endpoint, &request, || self.openapi_document.clone())
+            }
+        };
+        response.map(Either::Left)
     }
 
     fn metadata<B>(&self, request: &Request<B>) -> Bytes {
         let metadata = Metadata::of(self.public_url.as_deref(), &self.listen_address, request);
-        // Texts can be written.
+        // A map of strings always serializes.
         serde_json::to_vec(&metadata).unwrap_or_default().into()
     }
 
-    async fn gateway(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer_gateway(
+        &self,
+        request: Request<Incoming>,
+        protocol: GatewayProtocol,
+    ) -> Response<Full<Bytes>> {
         let received = Instant::now();
         let (head, body) = request.into_parts();
         let mut response = match read_body(body, self.limits.max_body_bytes, self.limits.body_timeout).await {
-            Ok(body) => gateway::respond(&self.pdp, &head, &body, self.limits.max_json_depth),
+            Ok(body) => gateway::respond(&self.pdp, protocol, &head, &body, self.limits.max_json_depth),
             Err(BodyError::Incomplete | BodyError::TimedOut) => {
-                let mut response = Response::new(Bytes::from_static(b"the body did not arrive"));
+                let mut response = Response::new(Bytes::from_static(b"the request body did not arrive"));
                 *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
                 response
             }
         };
-        // Nobody waits for it any more; whoever still hears it must not take it for timely.
+        // The caller's own timeout has passed, so it has already acted without this answer. An error makes
+        // sure that a late permit is never used.
         if gateway::caller_timeout(&head.headers)
             .is_some_and(|caller_timeout| received.elapsed() > caller_timeout)
         {
-            response = Response::new(Bytes::from_static(b"the decision came too late"));
+            response = Response::new(Bytes::from_static(b"the caller's deadline has passed"));
             *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
         }
         if let Some(id) = head.headers.get(&REQUEST_ID) {
@@ -96,16 +110,21 @@ impl DecisionService {
     }
 }
 
-/// A document that can be had, and not changed.
-fn serve_document<B>(request: &Request<B>, document: impl FnOnce() -> Bytes) -> Response<Full<Bytes>> {
+/// Answers a request for a JSON document.
+fn serve_document<B>(
+    endpoint: &Endpoint,
+    request: &Request<B>,
+    document: impl FnOnce() -> Bytes,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
-    if [Method::GET, Method::HEAD].contains(request.method()) {
+    if endpoint.methods.allow(request.method()) {
         *response.body_mut() = Full::new(document());
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     } else {
         *response.body_mut() = Full::new(Bytes::from_static(b"use GET"));
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let allowed = HeaderValue::from_static(endpoint.methods.allow_header());
+        response.headers_mut().insert(ALLOW, allowed);
     }
     if let Some(id) = request.headers().get(&REQUEST_ID) {
         response.headers_mut().insert(REQUEST_ID, id.clone());

@@ -35,7 +35,7 @@ fn tokens() {
     assert_eq!(ask(&sidecar, Some("C")).status, 200, "by its digest");
     for wrong in ["alice", "alice-012345678", "alice-01234567890", "Alice-0123456789"] {
         let reply = ask(&sidecar, Some(wrong));
-        assert_eq!((reply.status, reply.body.as_str()), (401, "the token is not known"), "{wrong}");
+        assert_eq!((reply.status, reply.body.as_str()), (401, "the token is unknown"), "{wrong}");
         assert_eq!(reply.headers["www-authenticate"], r#"Bearer realm="mandate", error="invalid_token""#);
     }
     let reply = ask(&sidecar, None);
@@ -44,7 +44,7 @@ fn tokens() {
         (401, &r#"Bearer realm="mandate""#.parse().unwrap())
     );
     assert_eq!(reply.headers["x-request-id"], "asked");
-    assert!(reply.body.starts_with("say who you are"), "{}", reply.body);
+    assert!(reply.body.starts_with("authentication is required"), "{}", reply.body);
     assert_eq!(sidecar.metric(r#"mandate_rejected_total{reason="unauthenticated"}"#) as u64, 5);
     assert_eq!(sidecar.admin("/status").status, 200, "the operators' port is another matter");
 }
@@ -100,7 +100,7 @@ fn grpc_callers_are_told_by_grpc() {
     let mut connection = Connection::open(&sidecar.decisions, Version::Two, None).unwrap();
     let reply = connection.send("POST", path, "", &[("content-type", "application/grpc+proto")]).unwrap();
     assert_eq!((reply.status, &reply.headers["grpc-status"]), (200, &"16".parse().unwrap()));
-    assert!(reply.headers["grpc-message"].to_str().unwrap().contains("say who you are"));
+    assert!(reply.headers["grpc-message"].to_str().unwrap().contains("authentication is required"));
     assert_eq!(reply.headers["content-type"], "application/grpc");
     // A gateway may pass on its client's content type, and takes 200 for a permit.
     for path in ["/forward-auth", "/ext-authz/x", "/access/v1/evaluation"] {
@@ -141,12 +141,12 @@ fn broken_files_are_said_at_the_start() {
         let args = ["--jwt-jwks", &file, "--jwt-issuer", "i", "--jwt-audience", "a"];
         refuses_to_start(&content, &args, says);
     };
-    jwt("{", &["is no JWKS"]);
-    jwt(r#"{"keys":[]}"#, &["has no key that signs"]);
-    jwt(r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#, &["key 1: it is a shared secret"]);
+    jwt("{", &["is not a JWKS"]);
+    jwt(r#"{"keys":[]}"#, &["has no key for signatures"]);
+    jwt(r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#, &["key 1: shared secrets (`oct`) are not supported"]);
     jwt(
         r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA","alg":"HS256"}]}"#,
-        &["key 1: its `alg` does not go"],
+        &["key 1: its `alg` does not match"],
     );
     refuses_to_start(&content, &["--jwt-jwks", &file], &["need each other"]);
 }
@@ -244,8 +244,8 @@ fn jwts() {
     let sign = |claims: &Value| elliptic.sign(claims);
     refused(&sign(&with("exp", json!(now() - 100))), "the token has expired");
     refused(&sign(&with("nbf", json!(now() + 100))), "the token is not valid yet");
-    refused(&sign(&with("iss", json!("https://other"))), "the token is of another issuer");
-    refused(&sign(&with("aud", json!("other"))), "the token is for another audience");
+    refused(&sign(&with("iss", json!("https://other"))), "the token has another issuer");
+    refused(&sign(&with("aud", json!("other"))), "the token has another audience");
     let malformed = "the token lacks `exp`, `iss` or `aud`, or one of its claims is malformed";
     for claim in ["exp", "iss", "aud"] {
         let mut claims = claims();
@@ -256,11 +256,11 @@ fn jwts() {
     }
     refused(&sign(&with("nbf", json!("soon"))), malformed);
     let stranger = Issuer::new("a", Algorithm::ES256);
-    refused(&stranger.sign(&claims()), "the token's signature is wrong");
+    refused(&stranger.sign(&claims()), "the token's signature is not valid");
     let unknown = Issuer::new("c", Algorithm::ES256);
-    refused(&unknown.sign(&claims()), "no key is known that may have signed the token");
-    refused("x.y.z", "the token is no JWT that is signed by a known algorithm");
-    refused(ALICE, "the token is no JWT that is signed by a known algorithm");
+    refused(&unknown.sign(&claims()), "no key matches the token's `kid` and `alg`");
+    refused("x.y.z", "the token is not a JWT, or is signed with an algorithm that is not supported");
+    refused(ALICE, "the token is not a JWT, or is signed with an algorithm that is not supported");
 }
 
 /// The classics: no algorithm, a public key as a shared secret, and another key's algorithm.

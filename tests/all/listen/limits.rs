@@ -107,7 +107,7 @@ fn too_many_requests_at_a_time_are_refused_at_once() {
     assert_eq!((reply.status, &reply.headers["retry-after"]), (503, &"1".parse().unwrap()));
     assert_eq!(
         (reply.body.as_str(), &reply.headers["x-request-id"]),
-        ("too many requests at a time: try again", &"asked".parse().unwrap())
+        ("too many concurrent requests: try again", &"asked".parse().unwrap())
     );
     let mut two = Connection::open(&sidecar.decisions, Version::Two, None).unwrap();
     let grpc = two

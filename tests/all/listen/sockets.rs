@@ -94,11 +94,11 @@ fn a_living_socket_is_not_taken() {
     let socket = path(&content, "a.sock");
     let _living = UnixListener::bind(content.path("a.sock")).unwrap();
     let admin = ["--admin-listen", "127.0.0.1:0", "--listen", &socket];
-    refuses_to_start(&content, &admin, &["cannot listen on unix:", "another process listens there"]);
+    refuses_to_start(&content, &admin, &["cannot listen on unix:", "another process is listening on it"]);
     content.write("file", "");
     let file = path(&content, "file");
     let admin = ["--admin-listen", "127.0.0.1:0", "--listen", &file];
-    refuses_to_start(&content, &admin, &["there is a file that is no socket"]);
+    refuses_to_start(&content, &admin, &["the path has a file that is not a socket"]);
     let nowhere = path(&content, "nowhere/a.sock");
     let admin = ["--admin-listen", "127.0.0.1:0", "--listen", &nowhere];
     refuses_to_start(&content, &admin, &["cannot listen on unix:", "No such file"]);
@@ -107,7 +107,7 @@ fn a_living_socket_is_not_taken() {
 #[test]
 fn addresses_that_cannot_be_are_refused_all_at_once() {
     let content = Content::of_pack();
-    refuses_to_start(&content, &["--listen", "localhost"], &["`localhost` is no address", "unix:"]);
+    refuses_to_start(&content, &["--listen", "localhost"], &["`localhost` is not a valid address", "unix:"]);
     refuses_to_start(
         &content,
         &["--listen", "127.0.0.1:9,127.0.0.1:9"],
@@ -171,7 +171,7 @@ fn the_file_is_read_strictly() {
     check("[[listener]]\ntokens = \"x\"", &["a `[[listener]]` has no `address`"]);
     check("admin-listen = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"", &["are the same option"]);
     check("socket-mode = \"888\"", &["`888` is no mode"]);
-    check("listen = [\"127.0.0.1:0\", \"x\"]", &["`x` is no address"]);
+    check("listen = [\"127.0.0.1:0\", \"x\"]", &["`x` is not a valid address"]);
     check("max-header-bytes = 100", &["`max-header-bytes` has to be at least 8192"]);
     check("max-json-depth = 128", &["`max-json-depth` has to be at most 127"]);
     check("request-timeout = \"0s\"", &["`request-timeout` has to be more than 0s"]);

@@ -100,7 +100,7 @@ fn only_named_clients_may_ask() {
     assert_eq!(asked_by("by-subject", &["other"], &[]), 403, "a subject counts only without other names");
     let mut connection = secured.open(Some(&secured.authority.issue("x", &[], &[])), Version::Two).unwrap();
     let reply = connection.ask(&fabrikam(), None).unwrap();
-    assert_eq!(reply.body, "the client certificate is of `x`, which may not ask here");
+    assert_eq!(reply.body, "the client certificate of `x` is not allowed on this listener");
     assert_eq!(secured.sidecar.metric(r#"mandate_rejected_total{reason="forbidden"}"#) as u64, 3);
 }
 
@@ -258,7 +258,7 @@ fn half_handshakes_do_not_hold_up_the_end() {
     half.write_all(&[22, 3, 1]).unwrap();
     secured.sidecar.signal("TERM");
     assert_eq!(secured.sidecar.exit_code(), Some(0));
-    assert!(!secured.sidecar.log().contains("did not end in time"), "{}", secured.sidecar.log());
+    assert!(!secured.sidecar.log().contains("drain timeout has passed"), "{}", secured.sidecar.log());
 }
 
 /// Whatever a stranger sends to the port, others are served.

@@ -1,4 +1,5 @@
-//! `AuthZEN` evaluation and evaluations: one question, or several at once.
+//! AuthZEN evaluation and evaluations: answers one question, or a batch of them. HTTP is in `http`, the JSON
+//! in `wire`; decisions are made in `mandate_pdp`.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -7,8 +8,8 @@ use std::time::Instant;
 use serde::Serialize;
 use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
-use super::endpoints::{Api, ApiError, RequestScope, to_json_bytes};
-use super::wire::{EvaluationResponse, RequestFields, optional_object};
+use super::api::{Api, ApiError, RequestScope, to_json_bytes};
+use super::wire::{EvaluationResponse, RequestFields, ShapeError, optional_object};
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object, quoted};
 use mandate_core::request::Question;
@@ -18,7 +19,7 @@ use mandate_query::explain::{Budget, Explanation};
 /// Answers one question.
 pub fn single(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
     let options = Options::read(object)?;
-    let question = RequestFields::from_object(object).question().map_err(ApiError::bad_request)?;
+    let question = RequestFields::from_object(object).question()?;
     let view = api.pdp.view();
     let explained = ExplainedDecision::decide(
         &question,
@@ -29,39 +30,36 @@ pub fn single(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Resul
     to_json_bytes(&explained.with_context(&view))
 }
 
-/// Answers several questions by one revision.
+/// Answers a batch of questions, all of them by one revision.
 pub fn batch(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
     let items = match object.get("evaluations") {
         None => return single(api, object, scope),
         Some(Json::Array(items)) if items.is_empty() => return single(api, object, scope),
         Some(Json::Array(items)) => items,
         Some(other) => {
-            return Err(ApiError::bad_request(format!(
-                "evaluations: has to be an array, found {}",
-                other.describe()
-            )));
+            return Err(ShapeError::wrong_type("evaluations", "an array", other).into());
         }
     };
     if items.len() > api.limits.max_batch_items {
         return Err(ApiError::bad_request(format!(
-            "evaluations: at most {}, found {}",
-            api.limits.max_batch_items,
-            items.len()
+            "evaluations: has {} items, at most {} are allowed",
+            items.len(),
+            api.limits.max_batch_items
         )));
     }
     let options = Options::read(object)?;
     let defaults = RequestFields::from_object(object);
-    defaults.check_objects().map_err(ApiError::bad_request)?;
+    defaults.check_objects()?;
     let batch =
         Batch { api, view: api.pdp.view(), items, defaults, options, scope, timed_out: Cell::new(false) };
     let answer = to_json_bytes(&batch);
     if batch.timed_out.get() {
-        return Err(ApiError::timed_out("the answer took too long: ask fewer questions at a time"));
+        return Err(ApiError::timed_out("the answer took too long: send fewer evaluations in one request"));
     }
     answer
 }
 
-/// A batch, which is answered while its answer is written: all of it from one view.
+/// A batch. It is answered while the answer is written, from one view.
 struct Batch<'j> {
     api: &'j Api,
     view: View<'j>,
@@ -69,7 +67,7 @@ struct Batch<'j> {
     defaults: RequestFields<'j>,
     options: Options,
     scope: &'j RequestScope<'j>,
-    /// Whether the deadline came first.
+    /// Set when the deadline passed before the last item.
     timed_out: Cell<bool>,
 }
 
@@ -129,12 +127,11 @@ fn evaluate_item(
         )));
     };
     let explain = Options::explain(object)?.unwrap_or(explain);
-    let question =
-        RequestFields::from_object(object).or_defaults(defaults).question().map_err(ApiError::bad_request)?;
+    let question = RequestFields::from_object(object).or_defaults(defaults).question()?;
     ExplainedDecision::decide(&question, view, context, explain.then_some(budget))
 }
 
-/// What a question came to.
+/// A decision, with its explanation if the request asked for one.
 struct ExplainedDecision {
     id: DecisionId,
     decision: Arc<Decision>,
@@ -142,7 +139,7 @@ struct ExplainedDecision {
 }
 
 impl ExplainedDecision {
-    /// Decides on a question, and explains the decision if there is a budget for it.
+    /// Decides on a question, and explains the decision if there is a budget.
     fn decide(
         question: &Question<'_>,
         view: &View<'_>,
@@ -169,7 +166,7 @@ impl ExplainedDecision {
     }
 }
 
-/// How a batch goes on after an answer.
+/// When a batch ends: after its last item, or earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EvaluationsSemantic {
     ExecuteAll,
@@ -187,7 +184,7 @@ impl EvaluationsSemantic {
     }
 }
 
-/// The `options` of a request that mean something here.
+/// The `options` of a request that Mandate supports.
 struct Options {
     semantic: EvaluationsSemantic,
     explain: bool,
@@ -195,26 +192,23 @@ struct Options {
 
 impl Options {
     fn read(object: &Object<'_>) -> Result<Self, ApiError> {
-        let options = optional_object(object.get("options"), "options").map_err(ApiError::bad_request)?;
+        let options = optional_object(object.get("options"), "options")?;
         let option = |name| options.and_then(|options| options.get(name));
         let semantic = match option("evaluations_semantic") {
             None => EvaluationsSemantic::ExecuteAll,
             Some(Json::String(name)) => semantic(name)?,
-            Some(_) => return Err(unknown_semantic("it")),
+            Some(other) => return Err(unknown_semantic(other.describe())),
         };
         Ok(Self { semantic, explain: Self::explain(object)?.unwrap_or(false) })
     }
 
-    /// Whether a request or an item of a batch wants to be explained, if it says so.
+    /// `options.explain` of a request or of an item of a batch.
     fn explain(object: &Object<'_>) -> Result<Option<bool>, ApiError> {
-        let options = optional_object(object.get("options"), "options").map_err(ApiError::bad_request)?;
+        let options = optional_object(object.get("options"), "options")?;
         match options.and_then(|options| options.get("explain")) {
             None => Ok(None),
             Some(Json::Bool(explain)) => Ok(Some(*explain)),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "options.explain: has to be a boolean, found {}",
-                other.describe()
-            ))),
+            Some(other) => Err(ShapeError::wrong_type("options.explain", "a boolean", other).into()),
         }
     }
 }
@@ -230,6 +224,6 @@ fn semantic(name: &str) -> Result<EvaluationsSemantic, ApiError> {
 
 fn unknown_semantic(found: &str) -> ApiError {
     ApiError::bad_request(format!(
-        "options.evaluations_semantic: {found} is none of `execute_all`, `deny_on_first_deny`, `permit_on_first_permit`"
+        "options.evaluations_semantic: {found} is not valid: expected `execute_all`, `deny_on_first_deny` or `permit_on_first_permit`"
     ))
 }

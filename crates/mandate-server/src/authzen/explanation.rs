@@ -1,11 +1,11 @@
-//! Explanations as they are written: facts that say what they are about.
+//! Explanations as JSON: the chains of memberships behind a permit, or the facts that are missing for one.
+//! They are found in `mandate_query::explain`; the answer around them is in `wire`.
 
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::wire::serialize_policy_ids;
 use mandate_core::decision::Decision;
 use mandate_core::policies::PolicyInfo;
 use mandate_core::schema::{EntityUid, Schema};
@@ -14,7 +14,7 @@ use mandate_query::explain::{
     AttributeOwner, AttributePath, Explanation, Modification, Repair, RepairLocation, types_between,
 };
 
-/// Why a decision is what it is, and what would make a denial a permit.
+/// The reason for a decision, and for a denial the facts that would turn it into a permit.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ExplanationJson<'d> {
     outcome: &'static str,
@@ -41,9 +41,9 @@ struct EntityReference {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 enum Fact {
-    /// `through` are the types between, on the shortest way that the schema allows.
+    /// `through` has the types between the two, on the shortest path that the schema allows.
     Member { entity: EntityReference, of: EntityReference, through: Vec<String> },
-    /// A direct membership.
+    /// A direct membership that has to be removed.
     NotMember { entity: EntityReference, of: EntityReference },
     Attribute {
         entity: EntityReference,
@@ -62,7 +62,7 @@ enum Fact {
 #[serde(rename_all = "snake_case")]
 enum RequiredValue {
     Value(serde_json::Value),
-    /// Any value but these.
+    /// Any value except these.
     NoneOf(Vec<serde_json::Value>),
     Present(bool),
     Includes(serde_json::Value),
@@ -88,6 +88,14 @@ impl<'d> ExplanationJson<'d> {
         };
         Self { outcome: decision.outcome.as_str(), policies: decision.reported_policies(), detail }
     }
+}
+
+/// Writes policies as their ids.
+pub(super) fn serialize_policy_ids<S: Serializer>(
+    policies: &[Arc<PolicyInfo>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(policies.iter().map(|policy| policy.id.as_str()))
 }
 
 fn fact(location: &RepairLocation, modification: &Modification, schema: &Schema) -> Fact {
@@ -143,7 +151,7 @@ fn name(entity: &EntityUid, schema: &Schema) -> EntityReference {
     }
 }
 
-/// A value as a caller may write it.
+/// A value as a caller writes it in a request.
 fn value(of: &Value, schema: &Schema) -> serde_json::Value {
     match of {
         Value::Bool(bool) => (*bool).into(),

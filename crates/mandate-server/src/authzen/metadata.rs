@@ -1,44 +1,44 @@
-//! What the decision point says of itself: `AuthZEN`'s metadata.
+//! AuthZEN's metadata document: the base URL of the decision point and the URLs of its endpoints, which come
+//! from the table in `crate::endpoints`. It is served by `crate::service`.
 
 use hyper::Request;
 use hyper::header::HOST;
-use schemars::JsonSchema;
-use serde::Serialize;
+use hyper::http::uri::Authority;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
+use crate::endpoints::{METADATA_BASE_KEY, metadata_paths};
 use crate::listen::address::Address;
 
-pub const PATH: &str = "/.well-known/authzen-configuration";
-
-#[derive(Debug, Serialize, JsonSchema)]
+/// The metadata for one caller.
+#[derive(Debug)]
 pub struct Metadata {
-    policy_decision_point: String,
-    access_evaluation_endpoint: String,
-    access_evaluations_endpoint: String,
-    search_subject_endpoint: String,
-    search_resource_endpoint: String,
-    search_action_endpoint: String,
+    base_url: String,
 }
 
 impl Metadata {
-    /// The metadata for whoever sent a request: by the address that the operator says, without a slash at
-    /// its end, or by the one that was called.
-    pub fn of<B>(public: Option<&str>, listener: &Address, request: &Request<B>) -> Self {
-        let base = public.map_or_else(|| base_url_from_request(listener, request), ToOwned::to_owned);
-        let at = |path: &str| format!("{base}/access/v1/{path}");
-        Self {
-            access_evaluation_endpoint: at("evaluation"),
-            access_evaluations_endpoint: at("evaluations"),
-            search_subject_endpoint: at("search/subject"),
-            search_resource_endpoint: at("search/resource"),
-            search_action_endpoint: at("search/action"),
-            policy_decision_point: base,
+    /// The metadata with the operator's public URL, which does not end with a slash, or else with the
+    /// address that the request was sent to.
+    pub fn of<B>(public_url: Option<&str>, listener: &Address, request: &Request<B>) -> Self {
+        let base_url = public_url.map_or_else(|| base_url_from_request(listener, request), ToOwned::to_owned);
+        Self { base_url }
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(METADATA_BASE_KEY, &self.base_url)?;
+        for (key, path) in metadata_paths() {
+            map.serialize_entry(key, &format_args!("{}{path}", self.base_url))?;
         }
+        map.end()
     }
 }
 
 fn base_url_from_request<B>(listener: &Address, request: &Request<B>) -> String {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = request.uri().authority().map(hyper::http::uri::Authority::as_str).or(host);
+    let host = request.uri().authority().map(Authority::as_str).or(host);
     let host = host.filter(|host| is_host(host));
     let (scheme, own) = match listener {
         Address::Http(address) => ("http", address.to_string()),
@@ -48,7 +48,8 @@ fn base_url_from_request<B>(listener: &Address, request: &Request<B>) -> String 
     format!("{scheme}://{}", host.unwrap_or(&own))
 }
 
-/// Whether this is a host, with a port or without, and nothing that could mean something else in a URL.
+/// Whether a text is a host, with or without a port. It is stricter than `http`'s `Authority`, which accepts
+/// user names, `%` and other characters that could change the meaning of a URL.
 fn is_host(text: &str) -> bool {
     let (name, port) = match text.rfind(':').filter(|_| !text.ends_with(']')) {
         Some(colon) => text.split_at(colon),
@@ -68,7 +69,26 @@ fn is_host(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_host;
+    use hyper::Request;
+    use serde_json::{Value, json};
+
+    use super::{Metadata, is_host};
+    use crate::endpoints::{ENDPOINTS, EndpointPath, METADATA_BASE_KEY};
+    use crate::listen::address::Address;
+
+    #[test]
+    fn every_url_is_the_path_of_an_endpoint() {
+        let metadata = Metadata::of(Some("https://pdp"), &Address::loopback(1), &Request::new(()));
+        let Value::Object(mut metadata) = serde_json::to_value(&metadata).unwrap() else { panic!() };
+        assert_eq!(metadata.remove(METADATA_BASE_KEY), Some(json!("https://pdp")));
+        assert_eq!(metadata.len(), 5);
+        for (key, url) in metadata {
+            let path = url.as_str().unwrap().strip_prefix("https://pdp").unwrap();
+            let rows = ENDPOINTS.iter().filter(|row| row.metadata_key == Some(key.as_str()));
+            let paths: Vec<EndpointPath> = rows.map(|row| row.path).collect();
+            assert_eq!(paths, [EndpointPath::Exact(crate::endpoints::find(path).unwrap().path.fixed_part())]);
+        }
+    }
 
     #[track_caller]
     fn check(host: &str, expected: bool) {

@@ -1,4 +1,5 @@
-//! `AuthZEN` search: which subjects, resources and actions are permitted, page by page.
+//! AuthZEN search: which subjects, resources or actions are permitted, in pages. The search itself is in
+//! `mandate_query::search`; tokens of pages are in `page`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -7,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::endpoints::{Api, ApiError, RequestScope, to_json_bytes};
+use super::api::{Api, ApiError, RequestScope, to_json_bytes};
 use super::page::{PageEnd, PageRequest, PageToken};
 use super::wire::{RequestFields, SearchKind};
 use mandate_core::digest::Digest;
@@ -17,22 +18,20 @@ use mandate_core::schema::{EntityUid, Schema, Unresolved};
 use mandate_pdp::PdpError;
 use mandate_query::search::{Cursor, PageLimits, SearchError, Target, WalkPhase};
 
-/// The subjects that may do something to a resource.
+/// The subjects of a type that may perform an action on a resource.
 pub fn subject(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
     entities(api, object, Target::Principal, scope.deadline)
 }
 
-/// The resources that a subject may do something to.
+/// The resources of a type on which a subject may perform an action.
 pub fn resource(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
     entities(api, object, Target::Resource, scope.deadline)
 }
 
-/// What a subject may do to a resource.
+/// The actions that a subject may perform on a resource.
 pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
     let page_request = PageRequest::read(object, &api.limits)?;
-    let question = RequestFields::from_object(object)
-        .search_question(SearchKind::Action)
-        .map_err(ApiError::bad_request)?;
+    let question = RequestFields::from_object(object).search_question(SearchKind::Action)?;
     let view = api.pdp.view();
     let schema = view.snapshot().schema();
     let digest = action_search_digest(&question, schema);
@@ -40,7 +39,7 @@ pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Ve
     let actions = match view.search_actions(&question) {
         Ok(actions) => actions,
         Err(PdpError::Request(error)) if names_what_schema_lacks(&error, &question, schema) => Vec::new(),
-        Err(refusal) => return Err(refusal.into()),
+        Err(error) => return Err(error.into()),
     };
     let limit = page_request.page_size(token.as_ref());
     let names = actions.into_iter().map(|action| {
@@ -48,7 +47,7 @@ pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Ve
         let unique = schema.resolve_action(&info.name).is_ok();
         if unique { info.name.clone() } else { SmolStr::new(info.uid.to_string()) }
     });
-    // They come in the schema's order, and those of the pages before were the first.
+    // Actions are in the order of the schema, and the last page ended at the action in the token: skip to it.
     let after = token.map(|token| token.end.id);
     let mut names = names.peekable();
     if let Some(after) = after {
@@ -57,27 +56,28 @@ pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Ve
     let found: Vec<SmolStr> = names.by_ref().take(limit).collect();
     let last = found.last().filter(|_| names.peek().is_some());
     let next = last.map(|last| PageEnd { named: true, entity_type: String::new(), id: last.to_string() });
-    let next_token = next.map(|place| PageToken::new(&digest, view.revision(), limit, place).encode());
+    let next_token = next.map(|end| PageToken::new(&digest, view.revision(), limit, end).encode());
     let results = found.into_iter().map(|name| SearchResult::Action { name }).collect();
     to_json_bytes(&SearchResponse { page: NextPage { next_token: next_token.unwrap_or_default() }, results })
 }
 
 fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -> Result<Vec<u8>, ApiError> {
     let page_request = PageRequest::read(object, &api.limits)?;
-    let search_kind = if target == Target::Principal { SearchKind::Subject } else { SearchKind::Resource };
-    let question =
-        RequestFields::from_object(object).search_question(search_kind).map_err(ApiError::bad_request)?;
-    let entity_type = if target == Target::Principal {
-        question.principal.entity_type
-    } else {
-        question.resource.entity_type
+    let search_kind = match target {
+        Target::Principal => SearchKind::Subject,
+        Target::Resource => SearchKind::Resource,
+    };
+    let question = RequestFields::from_object(object).search_question(search_kind)?;
+    let entity_type = match target {
+        Target::Principal => question.principal.entity_type,
+        Target::Resource => question.resource.entity_type,
     };
     let view = api.pdp.view();
     let schema = view.snapshot().schema();
     let request = match view.snapshot().request_from_question(&question) {
         Ok(request) => request,
         Err(error) if names_what_schema_lacks(&error, &question, schema) => {
-            // Such a search has one page only.
+            // Such a search has only one page, so no token belongs to it.
             return if page_request.has_token() {
                 Err(PageToken::invalid())
             } else {
@@ -91,19 +91,15 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
     let limit = page_request.page_size(token.as_ref());
     let after =
         token.map(|token| to_cursor(&token.end, schema).ok_or_else(PageToken::invalid)).transpose()?;
-    // A page can end anywhere, so it does in good time.
+    // A page may be short: stop at half of the remaining time, and return the results until then.
     let page_deadline = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-    let go_on = || Instant::now() < page_deadline;
-    let page_limits =
-        PageLimits { max_results: limit, max_visited: api.limits.max_search_steps, may_continue: &go_on };
-    // A page takes longer than other requests, which must not wait for it.
-    let page = tokio::task::block_in_place(|| view.search(&request, target, after.as_ref(), page_limits));
-    let page = page.map_err(|error| match error {
-        SearchError::InvalidCursor => PageToken::invalid(),
-        SearchError::Decide(error) => PdpError::from(error).into(),
-    })?;
+    let may_continue = || Instant::now() < page_deadline;
+    let max_visited = api.limits.max_search_steps;
+    let page_limits = PageLimits { max_results: limit, max_visited, may_continue: &may_continue };
+    // A page takes longer than other requests, and those must not wait on this thread.
+    let page = tokio::task::block_in_place(|| view.search(&request, target, after.as_ref(), page_limits))?;
     if Instant::now() > deadline {
-        return Err(ApiError::timed_out("the answer took too long: search for less at a time"));
+        return Err(ApiError::timed_out("the answer took too long: ask for a smaller page"));
     }
     let next = page
         .next
@@ -116,7 +112,16 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
     })
 }
 
-/// The digest of a search for actions: the same however its JSON was written.
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::InvalidCursor => PageToken::invalid(),
+            SearchError::Decide(error) => PdpError::from(error).into(),
+        }
+    }
+}
+
+/// The digest of a search for actions. It does not depend on the order or the spacing of the JSON.
 fn action_search_digest(question: &Question<'_>, schema: &Schema) -> Digest {
     let entity = |named: &QuestionEntity<'_>| {
         let entity_type = schema
@@ -129,7 +134,7 @@ fn action_search_digest(question: &Question<'_>, schema: &Schema) -> Digest {
     Digest::of(["action", &principal, &resource, &context].map(str::as_bytes))
 }
 
-/// An object as text, whatever the order of its keys.
+/// An object as text, with its keys sorted.
 fn canonical_text(object: &Object<'_>) -> String {
     fn text(json: &Json<'_>) -> String {
         match json {
@@ -142,10 +147,10 @@ fn canonical_text(object: &Object<'_>) -> String {
     format!("{members:?}")
 }
 
-fn to_cursor(place: &PageEnd, schema: &Schema) -> Option<Cursor> {
-    let phase = if place.named { WalkPhase::Named } else { WalkPhase::Descendants };
-    let entity_type = schema.entity_type_by_full_name(&place.entity_type)?;
-    Some(Cursor { phase, last_entity: EntityUid { entity_type, id: SmolStr::new(&place.id) } })
+fn to_cursor(end: &PageEnd, schema: &Schema) -> Option<Cursor> {
+    let phase = if end.named { WalkPhase::Named } else { WalkPhase::Descendants };
+    let entity_type = schema.entity_type_by_full_name(&end.entity_type)?;
+    Some(Cursor { phase, last_entity: EntityUid { entity_type, id: SmolStr::new(&end.id) } })
 }
 
 fn to_page_end(cursor: &Cursor, schema: &Schema) -> PageEnd {
@@ -153,18 +158,24 @@ fn to_page_end(cursor: &Cursor, schema: &Schema) -> PageEnd {
     PageEnd { named: cursor.phase == WalkPhase::Named, entity_type, id: cursor.last_entity.id.to_string() }
 }
 
-/// Whether a search finds nothing because it is about what the schema does not have.
+/// Whether a request names a type or an action that the schema does not have. A search then finds nothing,
+/// which is not an error.
 fn names_what_schema_lacks(error: &RequestError, question: &Question<'_>, schema: &Schema) -> bool {
-    let ambiguous = match error.part {
+    let unresolved = match error.part {
         RequestPart::PrincipalType => schema.resolve_entity_type(question.principal.entity_type).err(),
         RequestPart::ResourceType => schema.resolve_entity_type(question.resource.entity_type).err(),
         RequestPart::Action => schema.resolve_action(question.action).err(),
-        _ => return false,
+        RequestPart::PrincipalId
+        | RequestPart::PrincipalProperties
+        | RequestPart::ActionProperties
+        | RequestPart::ResourceId
+        | RequestPart::ResourceProperties
+        | RequestPart::Context => return false,
     };
-    ambiguous != Some(Unresolved::Ambiguous)
+    unresolved != Some(Unresolved::Ambiguous)
 }
 
-/// The answer to a search, one page of it.
+/// One page of results.
 #[derive(Default, Serialize, JsonSchema)]
 pub struct SearchResponse<'a> {
     page: NextPage,
@@ -173,10 +184,11 @@ pub struct SearchResponse<'a> {
 
 #[derive(Default, Serialize, JsonSchema)]
 struct NextPage {
+    /// The token of the next page; empty on the last page.
     next_token: String,
 }
 
-/// One result; its type is the one that was asked for, as it was written.
+/// One result. Its type is written as in the request.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum SearchResult<'a> {

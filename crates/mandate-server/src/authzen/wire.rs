@@ -1,12 +1,13 @@
-//! AuthZEN's shapes: from a JSON tree to questions, and from decisions to what is written.
+//! AuthZEN's JSON: reads questions from a request, and writes decisions as answers. The names of the fields
+//! are here; the operations are in `evaluation` and `search`, explanations in `explanation`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::explanation::ExplanationJson;
+use super::explanation::{ExplanationJson, serialize_policy_ids};
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object};
 use mandate_core::policies::PolicyInfo;
@@ -16,7 +17,7 @@ use mandate_core::value::MAX_VALUES;
 use mandate_pdp::DecisionId;
 use mandate_query::explain::Explanation;
 
-/// Where the four parts of a question stand: in an item, or in the defaults around it.
+/// The four fields of a question, in a request or an item of a batch, or as the defaults of a batch.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RequestFields<'j> {
     subject: Option<&'j Json<'j>>,
@@ -35,7 +36,7 @@ impl<'j> RequestFields<'j> {
         }
     }
 
-    /// These parts, with the defaults where one is absent. A part is taken whole or not at all.
+    /// These fields, with a default for each one that is absent. Fields are not merged.
     #[must_use]
     pub fn or_defaults(self, defaults: Self) -> Self {
         Self {
@@ -46,22 +47,22 @@ impl<'j> RequestFields<'j> {
         }
     }
 
-    /// The first part that is there and is no object, which makes a whole payload malformed.
+    /// Checks that every field that is present is an object.
     ///
     /// # Errors
-    /// That part, in a sentence.
-    pub fn check_objects(&self) -> Result<(), String> {
+    /// The first field that is not.
+    pub fn check_objects(&self) -> Result<(), ShapeError> {
         optional_object(self.subject, "subject")?;
         optional_object(self.action, "action")?;
         optional_object(self.resource, "resource")?;
         optional_object(self.context, "context").map(|_| ())
     }
 
-    /// The question that the parts ask.
+    /// The question of an evaluation.
     ///
     /// # Errors
-    /// What is missing or of the wrong shape, in a sentence.
-    pub fn question(&self) -> Result<Question<'j>, String> {
+    /// A field is missing or has the wrong type.
+    pub fn question(&self) -> Result<Question<'j>, ShapeError> {
         let action = required_object(self.action, "action")?;
         Ok(Question {
             principal: entity_fields(self.subject, "subject")?,
@@ -72,16 +73,16 @@ impl<'j> RequestFields<'j> {
         })
     }
 
-    /// The question that a search asks of each candidate, with nothing in the place that is looked for.
+    /// The question of a search. The id or the name that is searched for is empty in it.
     ///
     /// # Errors
-    /// What is missing or of the wrong shape, in a sentence.
-    pub fn search_question(&self, search_kind: SearchKind) -> Result<Question<'j>, String> {
-        let side = |is_sought, json, part| {
-            if is_sought { entity_type_only(json, part) } else { entity_fields(json, part) }
+    /// A field is missing or has the wrong type.
+    pub fn search_question(&self, search_kind: SearchKind) -> Result<Question<'j>, ShapeError> {
+        let entity = |is_searched, json, field| {
+            if is_searched { entity_type_only(json, field) } else { entity_fields(json, field) }
         };
-        let principal = side(search_kind == SearchKind::Subject, self.subject, "subject")?;
-        let resource = side(search_kind == SearchKind::Resource, self.resource, "resource")?;
+        let principal = entity(search_kind == SearchKind::Subject, self.subject, "subject")?;
+        let resource = entity(search_kind == SearchKind::Resource, self.resource, "resource")?;
         let context = optional_object(self.context, "context")?;
         if search_kind == SearchKind::Action {
             return Ok(Question { principal, action: "", action_properties: None, resource, context });
@@ -92,7 +93,7 @@ impl<'j> RequestFields<'j> {
     }
 }
 
-/// The part of a question that a search is for.
+/// The part of a question that a search finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchKind {
     Subject,
@@ -100,57 +101,84 @@ pub enum SearchKind {
     Action,
 }
 
-/// The type of what is looked for; its id and its properties do not matter.
-fn entity_type_only<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<QuestionEntity<'j>, String> {
+/// A field of a request is missing or has the wrong type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    #[error("{path}: missing: it has to be {expected}")]
+    Missing { path: String, expected: &'static str },
+    #[error("{path}: has to be {expected}, found {found}")]
+    WrongType { path: String, expected: &'static str, found: &'static str },
+    #[error("{path}: has {count} members, at most {MAX_VALUES} are allowed")]
+    TooManyMembers { path: String, count: usize },
+}
+
+impl ShapeError {
+    pub(super) fn wrong_type(path: impl Into<String>, expected: &'static str, found: &Json<'_>) -> Self {
+        Self::WrongType { path: path.into(), expected, found: found.describe() }
+    }
+}
+
+impl From<ShapeError> for String {
+    fn from(error: ShapeError) -> Self {
+        error.to_string()
+    }
+}
+
+/// The entity that a search is for: its type counts, its id and its properties do not.
+fn entity_type_only<'j>(json: Option<&'j Json<'j>>, field: &str) -> Result<QuestionEntity<'j>, ShapeError> {
     Ok(QuestionEntity {
-        entity_type: required_string(required_object(json, part)?, part, "type")?,
+        entity_type: required_string(required_object(json, field)?, field, "type")?,
         id: "",
         properties: None,
     })
 }
 
-fn entity_fields<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<QuestionEntity<'j>, String> {
-    let object = required_object(json, part)?;
+fn entity_fields<'j>(json: Option<&'j Json<'j>>, field: &str) -> Result<QuestionEntity<'j>, ShapeError> {
+    let object = required_object(json, field)?;
     Ok(QuestionEntity {
-        entity_type: required_string(object, part, "type")?,
-        id: required_string(object, part, "id")?,
-        properties: properties(object, part)?,
+        entity_type: required_string(object, field, "type")?,
+        id: required_string(object, field, "id")?,
+        properties: properties(object, field)?,
     })
 }
 
-fn properties<'j>(object: &'j Object<'j>, part: &str) -> Result<Option<&'j Object<'j>>, String> {
+fn properties<'j>(object: &'j Object<'j>, field: &str) -> Result<Option<&'j Object<'j>>, ShapeError> {
     let properties = object.get("properties");
-    if properties.is_none() { Ok(None) } else { optional_object(properties, &format!("{part}.properties")) }
+    if properties.is_none() { Ok(None) } else { optional_object(properties, &format!("{field}.properties")) }
 }
 
-fn required_object<'j>(json: Option<&'j Json<'j>>, part: &str) -> Result<&'j Object<'j>, String> {
-    optional_object(json, part)?.ok_or_else(|| format!("{part}: missing: it has to be an object"))
+fn required_object<'j>(json: Option<&'j Json<'j>>, field: &str) -> Result<&'j Object<'j>, ShapeError> {
+    optional_object(json, field)?
+        .ok_or_else(|| ShapeError::Missing { path: field.to_owned(), expected: "an object" })
 }
 
-/// The object at a path, if there is anything.
+/// The object at a path, if the field is present.
 ///
 /// # Errors
-/// There is something else, in a sentence.
-pub fn optional_object<'j>(json: Option<&'j Json<'j>>, path: &str) -> Result<Option<&'j Object<'j>>, String> {
+/// It is not an object, or too large.
+pub fn optional_object<'j>(
+    json: Option<&'j Json<'j>>,
+    path: &str,
+) -> Result<Option<&'j Object<'j>>, ShapeError> {
     match json {
         None => Ok(None),
         Some(Json::Object(object)) if object.len() > MAX_VALUES => {
-            Err(format!("{path}: has {} members, at most {MAX_VALUES} are read", object.len()))
+            Err(ShapeError::TooManyMembers { path: path.to_owned(), count: object.len() })
         }
         Some(Json::Object(object)) => Ok(Some(object)),
-        Some(other) => Err(format!("{path}: has to be an object, found {}", other.describe())),
+        Some(other) => Err(ShapeError::wrong_type(path, "an object", other)),
     }
 }
 
-fn required_string<'j>(object: &'j Object<'j>, part: &str, key: &str) -> Result<&'j str, String> {
+fn required_string<'j>(object: &'j Object<'j>, field: &str, key: &str) -> Result<&'j str, ShapeError> {
     match object.get(key) {
         Some(Json::String(text)) => Ok(text),
-        Some(other) => Err(format!("{part}.{key}: has to be a string, found {}", other.describe())),
-        None => Err(format!("{part}.{key}: missing: it has to be a string")),
+        Some(other) => Err(ShapeError::wrong_type(format!("{field}.{key}"), "a string", other)),
+        None => Err(ShapeError::Missing { path: format!("{field}.{key}"), expected: "a string" }),
     }
 }
 
-/// A request error in AuthZEN's terms.
+/// A request error, with AuthZEN's names of the fields.
 pub fn request_error_message(error: &RequestError) -> String {
     let part = match error.part {
         RequestPart::PrincipalType => "subject.type",
@@ -166,7 +194,7 @@ pub fn request_error_message(error: &RequestError) -> String {
     format!("{part}{}: {}", error.path, error.message)
 }
 
-/// One answer; what it says is borrowed from the decision and the snapshot.
+/// The answer to one question. Its texts are borrowed from the decision and the snapshot.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EvaluationResponse<'d> {
     pub decision: bool,
@@ -176,10 +204,11 @@ pub struct EvaluationResponse<'d> {
 
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct ResponseContext<'d> {
-    /// Names this decision; a UUID of version 7.
+    /// Identifies this decision, as in the records of decisions. A version 7 UUID, so ids sort by time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "uuid"))]
     pub decision_id: Option<DecisionId>,
+    /// Identifies the content (policies, schema and entities) that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<&'d str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,7 +221,7 @@ pub struct ResponseContext<'d> {
     pub error: Option<ItemError>,
 }
 
-/// For whoever writes policies: what decided.
+/// The reason for the authors of policies.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AdminReason<'d> {
     pub outcome: &'static str,
@@ -204,20 +233,13 @@ pub struct AdminReason<'d> {
     pub errors: Vec<String>,
 }
 
-pub(super) fn serialize_policy_ids<S: Serializer>(
-    policies: &[Arc<PolicyInfo>],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(policies.iter().map(|policy| policy.id.as_str()))
-}
-
-/// For whoever was denied: the policies' own words, by language.
+/// The reason for the person who was denied: the texts of the policies, by language.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UserReason<'d> {
     pub en: Cow<'d, str>,
 }
 
-/// Why an item of a batch has no decision of its own.
+/// The reason why an item of a batch could not be evaluated.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ItemError {
     pub status: u16,
@@ -225,12 +247,12 @@ pub struct ItemError {
 }
 
 impl<'d> EvaluationResponse<'d> {
-    /// A decision without more.
+    /// The decision alone.
     pub fn decision_only(decision: &Decision) -> Self {
         Self { decision: decision.is_permit(), context: None }
     }
 
-    /// A decision with its revision, and reasons where it is a denial or the caller wants them.
+    /// A decision with its id and revision, and with reasons for a denial or if `explain` is set.
     pub fn with_context(id: DecisionId, decision: &'d Decision, revision: &'d str, explain: bool) -> Self {
         let permit = decision.is_permit();
         let context = ResponseContext {
@@ -243,7 +265,7 @@ impl<'d> EvaluationResponse<'d> {
         Self { decision: permit, context: Some(context) }
     }
 
-    /// A decision with its reasons and what explains it.
+    /// A decision with its reasons and its explanation.
     pub fn with_explanation(
         id: DecisionId,
         decision: &'d Decision,
@@ -258,7 +280,7 @@ impl<'d> EvaluationResponse<'d> {
         answer
     }
 
-    /// What stands in a batch for an item that is no question.
+    /// The answer to an item of a batch that could not be evaluated.
     pub fn error(id: DecisionId, status: u16, message: String) -> Self {
         let (decision_id, error) = (Some(id), Some(ItemError { status, message }));
         let context = ResponseContext { decision_id, error, ..ResponseContext::default() };

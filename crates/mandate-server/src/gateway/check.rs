@@ -1,5 +1,6 @@
-//! A checkpoint: what a gateway asks about an HTTP request, decided. Every transport of gateways says the
-//! same of it, in its own form.
+//! The decision on one request that a gateway asks about, and what every transport shows of it: headers and
+//! the body of a denial. `envoy` and `http` read the request and write the answer in their own form; the
+//! routes are in `mandate-routes`.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,7 @@ use mandate_core::json::escape_and_truncate;
 use mandate_pdp::{DecisionContext, DecisionId, Pdp, PdpError, View};
 use mandate_routes::{HttpRequest, RouteError};
 
-/// Headers with this prefix are Mandate's word; from a client they mean nothing and have to be removed.
+/// The prefix of the headers that Mandate sets. A gateway has to remove those that a client sends.
 pub const HEADER_PREFIX: &str = "x-mandate-";
 
 /// The headers that every answer has, sorted.
@@ -26,39 +27,74 @@ pub const DECISION_HEADERS: [&str; 7] = [
     "x-mandate-route",
 ];
 
-/// What stands in a header that has nothing to say. Some gateways drop empty headers, and others
-/// forward what they would have copied.
+/// The value of a header that would be empty. Some gateways drop empty headers and then forward the client's
+/// own header instead.
 const EMPTY_VALUE: &str = "-";
 
-/// Policies that an answer names, and characters of its reason: gateways take headers of a few KiB, and a
-/// denial can be for want of thousands of permits.
+/// The most policies, and characters of the reason, in an answer. Gateways accept headers of a few KiB, and
+/// thousands of policies can be the reason of a denial.
 const MAX_POLICIES: usize = 16;
 const MAX_REASON_CHARS: usize = 512;
 
-/// What is said of one request.
+/// The decision on one request, with everything that the answer shows of it.
 #[derive(Debug)]
 pub struct GatewayDecision {
-    pub permitted: bool,
-    /// Names this decision in the answer, for whoever traces it.
+    pub outcome: GatewayOutcome,
     pub id: DecisionId,
     pub revision: String,
     pub route: Option<String>,
-    /// One word for what was decided, or why nothing could be.
-    pub outcome: &'static str,
-    /// The ids of the policies that made it so, the first of them.
+    /// The ids of the policies that determined the decision, at most the first 16.
     pub policies: Vec<SmolStr>,
-    /// For whoever was denied; empty for a permit.
+    /// The sentences to show to a client that was denied; empty for a permit.
     pub reason: String,
 }
 
-/// A defect of this program kept a request from being decided; the log says why.
-#[derive(Debug)]
+/// The outcome of a gateway's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatewayOutcome {
+    Permitted,
+    /// Denied by the policies; the word is that of the decision's outcome.
+    Denied(&'static str),
+    /// The path cannot be matched safely.
+    BadPath,
+    NoRoute,
+    /// The request does not have a value that its route reads.
+    Missing,
+    /// The values that the route read do not fit the schema.
+    InvalidRequest,
+    /// The gateway did not describe the request that it asks about.
+    GatewayMisconfigured,
+}
+
+impl GatewayOutcome {
+    pub fn is_permit(self) -> bool {
+        self == Self::Permitted
+    }
+
+    /// The word in headers and in Envoy's metadata.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Denied(outcome) => outcome,
+            Self::BadPath => "bad_path",
+            Self::NoRoute => "no_route",
+            Self::Missing => "missing",
+            Self::InvalidRequest => "invalid_request",
+            Self::GatewayMisconfigured => "gateway_misconfigured",
+        }
+    }
+}
+
+/// The request could not be decided because of a defect in this program; the log has the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("the request could not be decided")]
 pub struct DecisionFailed;
 
-/// Decides on a request; whatever is no question is denied.
+/// Finds the route of a request, and decides. A request that no route matches, or that does not fit the
+/// schema, is denied.
 ///
 /// # Errors
-/// There is no decision, by a defect.
+/// There is no decision, because of a defect.
 pub fn check(
     pdp: &Pdp,
     request: &HttpRequest<'_>,
@@ -67,73 +103,85 @@ pub fn check(
     let view = pdp.view();
     let routed = match view.route(request, context) {
         Ok(routed) => routed,
-        Err(unrouted) => return Ok(GatewayDecision::from_route_error(&view, context.id, &unrouted)),
+        Err(error) => return Ok(GatewayDecision::from_route_error(&view, context.id, &error)),
     };
-    let route = Some(routed.route.id.clone());
-    match view.decide(&routed.question(), &context.with_route(&routed.route.id)) {
+    let route = &routed.route.id;
+    match view.decide(&routed.question(), &context.with_route(route)) {
         Ok(decision) => Ok(GatewayDecision::from_decision(&view, context.id, route, &decision)),
         Err(PdpError::Request(error)) => {
             pdp.count_bad_request();
-            let reason = format!("The request does not say what its route asks: {error}.");
-            Ok(GatewayDecision {
-                route,
-                ..GatewayDecision::deny(&view, context.id, "invalid_request", reason)
-            })
+            let reason = format!("The request does not fit the schema: {error}.");
+            let outcome = GatewayOutcome::InvalidRequest;
+            Ok(GatewayDecision::undecided(&view, context.id, Some(route), outcome, reason))
         }
         Err(PdpError::Decide(_)) => Err(DecisionFailed),
     }
 }
 
 impl GatewayDecision {
-    fn from_decision(view: &View<'_>, id: DecisionId, route: Option<String>, decision: &Decision) -> Self {
+    fn from_decision(view: &View<'_>, id: DecisionId, route: &str, decision: &Decision) -> Self {
+        let (outcome, reason) = if decision.is_permit() {
+            (GatewayOutcome::Permitted, String::new())
+        } else {
+            let reason = escape_and_truncate(&decision.reason(), MAX_REASON_CHARS);
+            (GatewayOutcome::Denied(decision.outcome.as_str()), reason)
+        };
         let policies = decision.reported_policies().iter().take(MAX_POLICIES).map(|policy| policy.id.clone());
-        let permitted = decision.is_permit();
         Self {
-            permitted,
-            route,
+            outcome,
+            id,
+            revision: view.revision().as_str().to_owned(),
+            route: Some(route.to_owned()),
             policies: policies.collect(),
-            reason: if permitted {
-                String::new()
-            } else {
-                escape_and_truncate(&decision.reason(), MAX_REASON_CHARS)
-            },
-            ..Self::deny(view, id, decision.outcome.as_str(), String::new())
+            reason,
         }
     }
 
-    fn from_route_error(view: &View<'_>, id: DecisionId, unrouted: &RouteError<'_>) -> Self {
-        match unrouted {
+    fn from_route_error(view: &View<'_>, id: DecisionId, error: &RouteError<'_>) -> Self {
+        let (route, outcome, reason) = match error {
             RouteError::Path(error) => {
-                Self::deny(view, id, "bad_path", format!("The request is refused: {error}."))
+                (None, GatewayOutcome::BadPath, format!("The request is refused: {error}."))
             }
-            RouteError::NoRoute => Self::deny(view, id, "no_route", "No route takes the request.".to_owned()),
-            // What exactly is missing may name what only the gateway is to know; the log has it.
+            RouteError::NoRoute => {
+                (None, GatewayOutcome::NoRoute, "No route matches the request.".to_owned())
+            }
+            // The client does not get the detail, which may have internal names of headers or claims. The
+            // log has it.
             RouteError::MissingValue { route, part, missing: _ } => {
-                let reason = format!("The request does not say what its route reads: {part}.");
-                Self { route: Some(route.id.clone()), ..Self::deny(view, id, "missing", reason) }
+                let reason = format!("A value that the route reads is missing or invalid: {part}.");
+                (Some(route.id.as_str()), GatewayOutcome::Missing, reason)
             }
-        }
+        };
+        Self::undecided(view, id, route, outcome, reason)
     }
 
-    /// A gateway does not say what it asks about: its configuration is wrong, so nobody gets through.
-    pub fn misconfigured(pdp: &Pdp, id: DecisionId, lacks: &str) -> Self {
-        let reason = format!("The gateway has to say once, in `{lacks}`, what it asks about.");
-        Self::deny(&pdp.view(), id, "gateway_misconfigured", reason)
+    /// The gateway did not send the header that describes the request. Its configuration is wrong, so every
+    /// request is denied.
+    pub fn misconfigured(pdp: &Pdp, id: DecisionId, header: &str) -> Self {
+        let reason = format!("The gateway has to send the header `{header}` exactly once.");
+        Self::undecided(&pdp.view(), id, None, GatewayOutcome::GatewayMisconfigured, reason)
     }
 
-    fn deny(view: &View<'_>, id: DecisionId, outcome: &'static str, reason: String) -> Self {
+    /// A denial without a decision of the policies.
+    fn undecided(
+        view: &View<'_>,
+        id: DecisionId,
+        route: Option<&str>,
+        outcome: GatewayOutcome,
+        reason: String,
+    ) -> Self {
         let revision = view.revision().as_str().to_owned();
-        Self { permitted: false, id, revision, route: None, outcome, policies: Vec::new(), reason }
+        Self { outcome, id, revision, route: route.map(str::to_owned), policies: Vec::new(), reason }
     }
 
-    /// What every answer says in headers: all of [`DECISION_HEADERS`], with values that a header can hold.
+    /// The headers of the answer: all of [`DECISION_HEADERS`], with values that a header can hold.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
         let text =
             |text: &str| if text.is_empty() { EMPTY_VALUE.to_owned() } else { escape_header_value(text) };
         let values = [
-            if self.permitted { "permit" } else { "deny" }.to_owned(),
+            if self.outcome.is_permit() { "permit" } else { "deny" }.to_owned(),
             self.id.to_string(),
-            self.outcome.to_owned(),
+            self.outcome.as_str().to_owned(),
             text(&self.policies.join(",")),
             text(&self.reason),
             self.revision.clone(),
@@ -142,7 +190,7 @@ impl GatewayDecision {
         DECISION_HEADERS.into_iter().zip(values)
     }
 
-    /// The body of a denial, for whoever sent the request (RFC 9457).
+    /// The body of a denial, to show to the client (RFC 9457).
     pub fn problem_json(&self) -> String {
         json!({
             "type": "about:blank",
@@ -155,7 +203,8 @@ impl GatewayDecision {
     }
 }
 
-/// Headers of a request that a client made up in our name, and that no header of ours replaces.
+/// The request headers with Mandate's prefix that the client sent and that no header of the answer
+/// overwrites: the gateway has to remove them.
 pub fn spoofed_headers<'r>(request: &HttpRequest<'r>) -> Vec<&'r str> {
     let names = request.headers.iter().map(|(name, _)| *name);
     let mut spoofed: Vec<&str> =
@@ -165,7 +214,8 @@ pub fn spoofed_headers<'r>(request: &HttpRequest<'r>) -> Vec<&'r str> {
     spoofed
 }
 
-/// What a header's value must not have, beside what is not ASCII; quoted texts can be made of it as it is.
+/// Characters that are percent-encoded in header values, besides those that are not ASCII. Without `"` and
+/// `\`, a value can be put into a quoted string as it is.
 const HEADER_ESCAPES: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
 fn escape_header_value(text: &str) -> String {

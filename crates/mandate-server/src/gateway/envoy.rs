@@ -1,4 +1,5 @@
-//! Envoy's external authorization over gRPC, v3: `CheckRequest` in, `CheckResponse` out.
+//! Envoy's external authorization over gRPC, v3: reads a `CheckRequest`, writes a `CheckResponse`. The
+//! decision is made in `check`; `ext_authz` over HTTP is in `http`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,20 +22,20 @@ use mandate_core::json::{Json, Object};
 use mandate_pdp::{DecisionContext, Pdp, Transport};
 use mandate_routes::{HttpRequest, RequestBody};
 
-/// The path that all calls of the service begin with.
+/// The prefix of the path of every call.
 pub const SERVICE_PATH_PREFIX: &str = "/envoy.service.auth.v3.Authorization/";
 
-/// The service: it answers about requests of whatever gateway speaks its protocol.
+/// The gRPC service.
 #[derive(Clone)]
 pub struct ExtAuthz {
     pdp: Pdp,
     /// Levels of arrays and objects in a body that a route reads.
-    depth: usize,
+    max_json_depth: usize,
 }
 
-/// The service, as it is called over gRPC; longer messages are refused.
-pub fn ext_authz_server(pdp: Pdp, longest: usize, depth: usize) -> AuthorizationServer<ExtAuthz> {
-    AuthorizationServer::new(ExtAuthz { pdp, depth }).max_decoding_message_size(longest)
+/// The gRPC server of the service. It refuses messages that are longer than `max_bytes`.
+pub fn ext_authz_server(pdp: Pdp, max_bytes: usize, max_json_depth: usize) -> AuthorizationServer<ExtAuthz> {
+    AuthorizationServer::new(ExtAuthz { pdp, max_json_depth }).max_decoding_message_size(max_bytes)
 }
 
 #[tonic::async_trait]
@@ -45,9 +46,10 @@ impl Authorization for ExtAuthz {
         let headers = request.metadata().as_ref();
         let context = context::of_request(Transport::ExtAuthzGrpc, headers, request.extensions());
         let answer = self.decide(request.get_ref(), context)?;
-        // Nobody waits for it any more; whoever still hears it must not take it for timely.
+        // The caller's own timeout has passed, so it has already acted without this answer. An error makes
+        // sure that a late permit is never used.
         if caller_timeout.is_some_and(|caller_timeout| received.elapsed() > caller_timeout) {
-            return Err(Status::deadline_exceeded("the decision came too late"));
+            return Err(Status::deadline_exceeded("the caller's deadline has passed"));
         }
         Ok(Response::new(answer))
     }
@@ -55,30 +57,30 @@ impl Authorization for ExtAuthz {
 
 impl ExtAuthz {
     pub fn new(pdp: Pdp) -> Self {
-        Self { pdp, depth: Json::MAX_DEPTH }
+        Self { pdp, max_json_depth: Json::MAX_DEPTH }
     }
 
-    /// Answers about one request.
+    /// Decides on one request.
     ///
     /// # Errors
-    /// There is no decision, by a defect.
+    /// There is no decision, because of a defect.
     pub fn decide(
         &self,
         request: &CheckRequest,
         context: DecisionContext<'_>,
     ) -> Result<CheckResponse, Status> {
-        let nothing = AttributeContext::default();
-        let described = to_http_request(request.attributes.as_ref().unwrap_or(&nothing));
-        let request = HttpRequest { depth: self.depth, ..described };
+        let no_attributes = AttributeContext::default();
+        let attributes = request.attributes.as_ref().unwrap_or(&no_attributes);
+        let request = to_http_request(attributes, self.max_json_depth);
         let context = context::about(context, &request);
         match check::check(&self.pdp, &request, &context) {
             Ok(decision) => Ok(to_check_response(&decision, &request)),
-            Err(DecisionFailed) => Err(Status::internal("the request could not be decided")),
+            Err(error @ DecisionFailed) => Err(Status::internal(error.to_string())),
         }
     }
 }
 
-/// How long the caller waits: by gRPC's own header, or by Envoy's.
+/// How long the caller waits, by gRPC's own header or by Envoy's.
 fn caller_timeout(metadata: &MetadataMap) -> Option<Duration> {
     let text = |name| metadata.get(name).and_then(|value| value.to_str().ok());
     let envoy = text("x-envoy-expected-rq-timeout-ms").and_then(|text| text.parse().ok());
@@ -86,7 +88,7 @@ fn caller_timeout(metadata: &MetadataMap) -> Option<Duration> {
     [envoy.map(Duration::from_millis), grpc].into_iter().flatten().min()
 }
 
-/// gRPC's timeouts: at most eight digits, and a unit.
+/// Parses a gRPC timeout: digits and a unit.
 fn parse_grpc_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u32 = digits.parse().ok()?;
@@ -102,8 +104,8 @@ fn parse_grpc_timeout(text: &str) -> Option<Duration> {
     unit.checked_mul(amount)
 }
 
-/// The request as Envoy describes it.
-fn to_http_request(attributes: &AttributeContext) -> HttpRequest<'_> {
+/// The HTTP request that Envoy's attributes describe.
+fn to_http_request(attributes: &AttributeContext, max_json_depth: usize) -> HttpRequest<'_> {
     let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
     let source = attributes.source.as_ref();
     let mut headers: Vec<(&str, &[u8])> = Vec::new();
@@ -119,7 +121,7 @@ fn to_http_request(attributes: &AttributeContext) -> HttpRequest<'_> {
         target: http.map_or("", |http| http.path.as_str()),
         body: http.map_or(RequestBody::None, |http| body(&http.body, &http.raw_body, &headers)),
         headers,
-        depth: Json::MAX_DEPTH,
+        depth: max_json_depth,
         extensions: attributes
             .context_extensions
             .iter()
@@ -135,7 +137,7 @@ fn value(header: &HeaderValue) -> &[u8] {
     if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value }
 }
 
-/// The body, unless a part of it is missing: by Envoy's word, or by its length.
+/// The body. It is partial if Envoy's header says so, or if it is shorter than its `Content-Length`.
 fn body<'a>(text: &'a str, raw: &'a [u8], headers: &[(&str, &[u8])]) -> RequestBody<'a> {
     let bytes = if raw.is_empty() { text.as_bytes() } else { raw };
     if bytes.is_empty() {
@@ -151,7 +153,7 @@ fn body<'a>(text: &'a str, raw: &'a [u8], headers: &[(&str, &[u8])]) -> RequestB
     }
 }
 
-/// What filters found out, by their names.
+/// The metadata of Envoy's filters, by the name of the filter.
 fn filter_metadata_json(metadata: &HashMap<String, Struct>) -> Object<'_> {
     metadata
         .iter()
@@ -163,7 +165,7 @@ fn object(fields: &Struct) -> Object<'_> {
     fields.fields.iter().map(|(name, value)| (Cow::Borrowed(name.as_str()), json(value))).collect()
 }
 
-/// A value of a protobuf structure. The depth of messages is bounded where they are decoded.
+/// A protobuf value as JSON. It cannot be too deep, because the decoder limits the depth of messages.
 fn json(value: &Value) -> Json<'_> {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
@@ -175,19 +177,19 @@ fn json(value: &Value) -> Json<'_> {
     }
 }
 
-/// The whole number that a floating-point number certainly is.
+/// Converts a float to an integer if it is whole and below 2^53, where all integers are exact.
 fn exact_integer(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "whole, and in the range where all whole numbers are exact"
+        reason = "whole, and in the range where all integers are exact"
     )]
     (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
 fn to_check_response(decision: &GatewayDecision, request: &HttpRequest<'_>) -> CheckResponse {
     let headers = decision.headers().map(|(name, value)| overwrite_header(name, value)).collect::<Vec<_>>();
-    let (code, http_response) = if decision.permitted {
+    let (code, http_response) = if decision.outcome.is_permit() {
         let headers_to_remove = check::spoofed_headers(request).into_iter().map(ToOwned::to_owned).collect();
         let response = OkHttpResponse { headers, headers_to_remove, ..OkHttpResponse::default() };
         (Code::Ok, HttpResponse::OkResponse(response))
@@ -205,7 +207,7 @@ fn to_check_response(decision: &GatewayDecision, request: &HttpRequest<'_>) -> C
     }
 }
 
-/// A header in place of any of that name.
+/// A header that replaces all headers of that name.
 fn overwrite_header(name: &str, value: String) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }),
@@ -214,14 +216,14 @@ fn overwrite_header(name: &str, value: String) -> HeaderValueOption {
     }
 }
 
-/// What Envoy's other filters and its access log can read, as `envoy.filters.http.ext_authz`.
+/// Metadata that Envoy's other filters and its access log can read, as `envoy.filters.http.ext_authz`.
 fn dynamic_metadata(decision: &GatewayDecision) -> Struct {
     let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
     let policies = ListValue { values: decision.policies.iter().map(|id| text(id)).collect() };
     let fields = [
-        ("decision", Value { kind: Some(Kind::BoolValue(decision.permitted)) }),
+        ("decision", Value { kind: Some(Kind::BoolValue(decision.outcome.is_permit())) }),
         ("decision_id", text(&decision.id.to_string())),
-        ("outcome", text(decision.outcome)),
+        ("outcome", text(decision.outcome.as_str())),
         ("policies", Value { kind: Some(Kind::ListValue(policies)) }),
         ("reason", text(&decision.reason)),
         ("revision", text(&decision.revision)),

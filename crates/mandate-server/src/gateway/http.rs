@@ -1,6 +1,6 @@
-//! Gateways that ask over HTTP: forward auth (nginx, Caddy, Traefik), where headers describe the
-//! request, and Envoy's `ext_authz` in HTTP mode, which sends the request itself without its body or
-//! with a part of it.
+//! Gateways that ask over HTTP: forward auth (nginx, Caddy, Traefik), where headers describe the request, and
+//! Envoy's `ext_authz` in HTTP mode, which sends the request itself, without its body or with a part of it.
+//! The decision is made in `check`.
 
 use std::time::Duration;
 
@@ -15,25 +15,33 @@ use crate::gateway::check::{self, DecisionFailed, GatewayDecision};
 use mandate_pdp::{Pdp, Transport};
 use mandate_routes::{HttpRequest, RequestBody};
 
-/// Where gateways ask by headers.
-pub const FORWARD_AUTH_PATH: &str = "/forward-auth";
+/// What Envoy is configured to put before the path of each request. The slash at the end is the first
+/// character of the request's own path.
+pub const EXT_AUTHZ_PREFIX: &str = "/ext-authz/";
 
-/// What Envoy is told to put before the path of each request.
-pub const EXT_AUTHZ_PREFIX: &str = "/ext-authz";
+/// How a gateway describes the request that it asks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatewayProtocol {
+    /// In headers.
+    ForwardAuth,
+    /// By sending it, with [`EXT_AUTHZ_PREFIX`] before its path.
+    ExtAuthz,
+}
 
-/// Envoy's word that it cut the body off.
+/// Envoy sets this header when it sends only a part of the body.
 const PARTIAL_BODY_HEADER: &str = "x-envoy-auth-partial-body";
 
 /// Envoy removes the headers that this one names.
 const HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
-/// Whether a path is one that gateways ask at.
-pub fn is_gateway_path(path: &str) -> bool {
-    path == FORWARD_AUTH_PATH || path.strip_prefix(EXT_AUTHZ_PREFIX).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Answers a gateway about a request, whose own body may be what arrived.
-pub fn respond(pdp: &Pdp, head: &Parts, arrived: &ReceivedBody, depth: usize) -> Response<Bytes> {
+/// Answers a gateway's request; `arrived` is the body of the request that it asks about, if it sent it.
+pub fn respond(
+    pdp: &Pdp,
+    protocol: GatewayProtocol,
+    head: &Parts,
+    arrived: &ReceivedBody,
+    max_json_depth: usize,
+) -> Response<Bytes> {
     let headers = header_pairs(&head.headers);
     let body = match arrived {
         ReceivedBody::Complete(bytes) if bytes.is_empty() => RequestBody::None,
@@ -41,34 +49,45 @@ pub fn respond(pdp: &Pdp, head: &Parts, arrived: &ReceivedBody, depth: usize) ->
         ReceivedBody::Complete(bytes) => RequestBody::Complete(bytes),
         ReceivedBody::TooLong => RequestBody::Partial,
     };
-    let transport =
-        if head.uri.path() == FORWARD_AUTH_PATH { Transport::ForwardAuth } else { Transport::ExtAuthzHttp };
-    let context = context::of_request(transport, &head.headers, &head.extensions);
-    let (method, target) = match original_request(head) {
-        Ok(described) => described,
-        Err(lacks) => return to_http_response(&GatewayDecision::misconfigured(pdp, context.id, lacks), &[]),
+    let (transport, described) = match protocol {
+        GatewayProtocol::ForwardAuth => (Transport::ForwardAuth, forwarded_request(&head.headers)),
+        GatewayProtocol::ExtAuthz => (Transport::ExtAuthzHttp, Ok(prefixed_request(head))),
     };
-    let request = HttpRequest { method, target, headers, body, depth, ..HttpRequest::default() };
+    let context = context::of_request(transport, &head.headers, &head.extensions);
+    let (method, target) = match described {
+        Ok(described) => described,
+        Err(MissingHeader(header)) => {
+            return to_http_response(&GatewayDecision::misconfigured(pdp, context.id, header), &[]);
+        }
+    };
+    let request =
+        HttpRequest { method, target, headers, body, depth: max_json_depth, ..HttpRequest::default() };
     match check::check(pdp, &request, &context) {
         Ok(decision) => to_http_response(&decision, &check::spoofed_headers(&request)),
         Err(DecisionFailed) => internal_error(),
     }
 }
 
-/// Method and target of the request that is asked about.
-fn original_request(head: &Parts) -> Result<(&str, &str), &'static str> {
+/// The method and the target of a request that has the prefix before its path.
+fn prefixed_request(head: &Parts) -> (&str, &str) {
     let own = head.uri.path_and_query().map_or("", |target| target.as_str());
-    if let Some(target) = own.strip_prefix(EXT_AUTHZ_PREFIX).filter(|target| target.starts_with('/')) {
-        return Ok((head.method.as_str(), target));
-    }
+    let prefix = EXT_AUTHZ_PREFIX.trim_end_matches('/');
+    (head.method.as_str(), own.strip_prefix(prefix).unwrap_or_default())
+}
+
+/// A header that the gateway has to send once, and did not.
+struct MissingHeader(&'static str);
+
+/// The method and the target of a request that headers describe.
+fn forwarded_request(headers: &HeaderMap) -> Result<(&str, &str), MissingHeader> {
     let one = |name: &'static str| {
-        let mut values = head.headers.get_all(name).iter();
+        let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {
-            // What is no text is no path either, and refused as one.
+            // A value that is not UTF-8 becomes an empty one, which is rejected as an invalid path.
             (Some(value), None) if !value.is_empty() => {
                 Ok(str::from_utf8(value.as_bytes()).unwrap_or_default())
             }
-            _ => Err(name),
+            _ => Err(MissingHeader(name)),
         }
     };
     Ok((one("x-forwarded-method")?, one("x-forwarded-uri")?))
@@ -92,7 +111,7 @@ fn to_http_response(decision: &GatewayDecision, spoofed: &[&str]) -> Response<By
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     for (name, value) in decision.headers() {
-        // The values are plain; one that is not would be a defect, and has to be there all the same.
+        // The values are plain ASCII. If one is not, that is a defect, and the header has to be set anyway.
         let value = HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("-"));
         headers.insert(HeaderName::from_static(name), value);
     }
@@ -101,7 +120,7 @@ fn to_http_response(decision: &GatewayDecision, spoofed: &[&str]) -> Response<By
     {
         headers.insert(HEADERS_TO_REMOVE, names);
     }
-    if !decision.permitted {
+    if !decision.outcome.is_permit() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         *response.status_mut() = StatusCode::FORBIDDEN;
         *response.body_mut() = decision.problem_json().into();

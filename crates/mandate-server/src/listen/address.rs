@@ -1,4 +1,5 @@
-//! Where to listen: an address and what is spoken there.
+//! Addresses to listen on, and the protocol of each: HTTP, HTTPS or a unix socket. Sockets are bound in
+//! `socket`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,19 +12,19 @@ pub enum Address {
     Http(SocketAddr),
     /// HTTP over TLS.
     Https(SocketAddr),
-    /// The path of a socket.
+    /// The path of a unix socket.
     Unix(PathBuf),
 }
 
-/// A text that is no address.
+/// A text that is not an address.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{0}` is no address: use one such as `127.0.0.1:8181`, `https://0.0.0.0:8443` or `unix:/run/mandate.sock`"
+    "`{0}` is not a valid address: use for example `127.0.0.1:8181`, `https://0.0.0.0:8443` or `unix:/run/mandate.sock`"
 )]
 pub struct AddressError(String);
 
 impl Address {
-    /// The loopback address that is used where nobody says otherwise.
+    /// The address on loopback that is the default.
     pub fn loopback(port: u16) -> Self {
         Self::Http(SocketAddr::from(([127, 0, 0, 1], port)))
     }
@@ -40,16 +41,17 @@ impl Address {
         matches!(self, Self::Https(_))
     }
 
-    /// Whether two listeners cannot have both.
+    /// Whether two listeners cannot use both addresses.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix(a), Self::Unix(b)) => a == b,
             (Self::Http(a) | Self::Https(a), Self::Http(b) | Self::Https(b)) => a == b && a.port() != 0,
-            _ => false,
+            (Self::Unix(_), Self::Http(_) | Self::Https(_))
+            | (Self::Http(_) | Self::Https(_), Self::Unix(_)) => false,
         }
     }
 
-    /// The same, where the system chose the port.
+    /// The same address with the port that the system chose.
     #[must_use]
     pub fn with_bound_address(&self, address: SocketAddr) -> Self {
         match self {
@@ -65,11 +67,11 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
-        let wrong = || AddressError(text.to_owned());
-        let socket = |text: &str| text.strip_suffix('/').unwrap_or(text).parse().map_err(|_| wrong());
+        let error = || AddressError(text.to_owned());
+        let socket = |text: &str| text.strip_suffix('/').unwrap_or(text).parse().map_err(|_| error());
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(path);
-            return if path.is_empty() { Err(wrong()) } else { Ok(Self::Unix(path.into())) };
+            return if path.is_empty() { Err(error()) } else { Ok(Self::Unix(path.into())) };
         }
         if let Some(address) = text.strip_prefix("https://") {
             return socket(address).map(Self::Https);

@@ -1,4 +1,6 @@
-//! The door of a listener: every request passes it, whatever its path, before its body is read.
+//! Admission: every request passes it before its body is read, whatever its path. It checks who the caller is
+//! and how many requests are in flight. Tokens are checked in `authentication`, answers are written in
+//! `rejection`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,12 +19,12 @@ use super::rejection::{Rejection, ResponseFormat};
 use super::reloading_file::{Reloadable, ReloadingFile};
 use super::tls::{self, Tls};
 
-/// Who may connect and ask. Clones share the files that they follow.
+/// The security of a listener. Clones share the files and their reloads.
 #[derive(Clone, Default)]
 pub struct Security {
     tls: Option<Arc<ReloadingFile<Tls>>>,
     requires_client_certificate: bool,
-    /// Names of which a client's certificate needs one; none is any.
+    /// A client certificate has to have one of these names. If the list is empty, every name is allowed.
     allowed_client_names: Vec<String>,
     authentication: Authentication,
 }
@@ -38,10 +40,10 @@ pub struct SecurityConfig {
 }
 
 impl Security {
-    /// Reads the files, and follows them.
+    /// Reads the files. Later changes are reloaded.
     ///
     /// # Errors
-    /// The files that cannot be used.
+    /// One message for each file that cannot be used.
     pub fn open(files: SecurityConfig) -> Result<Self, Vec<String>> {
         let requires_client_certificate = files.client_ca.is_some();
         let tls = files.certificate.map(|(certificate, key)| tls::open(certificate, key, files.client_ca));
@@ -58,7 +60,7 @@ impl Security {
         }
     }
 
-    /// What of it holds on an address: without TLS there are no certificates.
+    /// The settings that apply to this address: without TLS, only tokens and JWTs.
     #[must_use]
     pub fn for_address(&self, address: &Address) -> Self {
         if address.is_https() {
@@ -67,7 +69,7 @@ impl Security {
         Self { authentication: self.authentication.clone(), ..Self::default() }
     }
 
-    /// How callers are told apart, in words.
+    /// The names of the methods of authentication.
     pub fn methods(&self) -> Vec<&'static str> {
         self.requires_client_certificate
             .then_some("client certificate")
@@ -76,19 +78,19 @@ impl Security {
             .collect()
     }
 
-    /// The files that are followed.
+    /// The files that are reloaded when they change.
     pub fn files(&self) -> Vec<Arc<dyn Reloadable>> {
         let tls = self.tls.clone().map(|tls| tls as Arc<dyn Reloadable>);
         tls.into_iter().chain(self.authentication.files()).collect()
     }
 }
 
-/// What one request may take.
+/// The limits on requests.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmissionLimits {
-    /// Requests at a time.
+    /// Requests in flight, on all listeners together.
     pub max_concurrent_requests: usize,
-    /// From a request's head to its answer.
+    /// The time from the head of a request to its answer.
     pub request_timeout: Duration,
 }
 
@@ -98,16 +100,16 @@ impl Default for AdmissionLimits {
     }
 }
 
-/// Paths that are not like others.
+/// Paths with rules of their own.
 #[derive(Debug, Clone, Copy)]
 pub struct SpecialPaths {
-    /// Open to all.
+    /// Paths that need no authentication.
     pub unauthenticated: &'static [&'static str],
-    /// What gRPC's paths begin with, or nothing.
+    /// The prefix of the paths of gRPC; empty if the service has no gRPC.
     pub grpc_prefix: &'static str,
 }
 
-/// The door of one or several listeners.
+/// The admission control of one listener. Those of several listeners share the count of requests in flight.
 pub struct Admission {
     security: Security,
     paths: SpecialPaths,
@@ -116,14 +118,14 @@ pub struct Admission {
     pub monitor: Arc<ListenerMonitor>,
 }
 
-/// Who is at the other end of a connection, by a verified certificate.
+/// The client of a connection, from its verified certificate.
 #[derive(Debug)]
 pub struct Peer {
     names: Vec<String>,
     caller: Option<Caller>,
 }
 
-/// The place of a request that is being answered.
+/// Counts a request as in flight until it is dropped.
 #[derive(Debug)]
 pub struct InFlightGuard<'d>(&'d AtomicUsize);
 
@@ -143,19 +145,19 @@ impl Admission {
         Self { security, paths, admission_limits, in_flight: Arc::default(), monitor }
     }
 
-    /// The same door for a listener with other callers: both count their requests as one.
+    /// An admission control for another listener, with its own security and the shared limit on requests.
     #[must_use]
     pub fn for_listener(&self, security: Security) -> Self {
         let (in_flight, monitor) = (Arc::clone(&self.in_flight), Arc::clone(&self.monitor));
         Self { security, in_flight, monitor, ..*self }
     }
 
-    /// What handshakes need now, if there are any.
+    /// The TLS settings in use, if the listener has TLS.
     pub fn tls(&self) -> Option<Guard<Arc<Tls>>> {
         self.security.tls.as_ref().map(|tls| tls.current())
     }
 
-    /// Who is at the other end, by the certificates that were verified.
+    /// The client, from the certificates that the handshake verified.
     pub fn peer(&self, certificates: Option<&[CertificateDer<'_>]>) -> Option<Peer> {
         let names = certificates?.first().map(certificate::subject_names)?;
         let allowed = |name: &&String| {
@@ -165,15 +167,16 @@ impl Admission {
         Some(Peer { names, caller })
     }
 
-    /// The form of a refusal of this request.
+    /// The format in which this request would be rejected.
     pub fn response_format<B>(&self, request: &Request<B>) -> ResponseFormat {
         ResponseFormat::for_request(request.uri().path(), request.headers(), self.paths.grpc_prefix)
     }
 
-    /// Lets a request in, with the name of its caller, for as long as its place is held.
+    /// Admits a request, and puts the name of its caller into its extensions. The request is in flight until
+    /// the guard is dropped.
     ///
     /// # Errors
-    /// It has to stay outside.
+    /// The request is rejected.
     pub fn admit<B>(
         &self,
         request: &mut Request<B>,
@@ -191,7 +194,7 @@ impl Admission {
     }
 
     fn caller<B>(&self, request: &Request<B>, peer: Option<&Peer>) -> Result<Option<Caller>, Rejection> {
-        let of_certificate = match peer {
+        let certified = match peer {
             Some(Peer { names, caller: None }) if !self.security.allowed_client_names.is_empty() => {
                 return Err(Rejection::Forbidden(names.clone()));
             }
@@ -199,7 +202,7 @@ impl Admission {
             None => None,
         };
         if !self.security.authentication.is_required() {
-            return Ok(of_certificate);
+            return Ok(certified);
         }
         self.security.authentication.caller(request.headers()).map(Some).map_err(Rejection::Unauthenticated)
     }

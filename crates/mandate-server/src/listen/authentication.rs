@@ -1,4 +1,5 @@
-//! Who asks: by a bearer token, a JWT, or a client's certificate.
+//! Authenticates the caller of a request, by a token from a file (`tokens`) or a JWT (`jwt`). Client
+//! certificates are checked in `admission`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,20 +8,21 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 
 use super::jwt::{ExpectedClaims, JwtVerifier};
 use super::reloading_file::{Reloadable, ReloadingFile};
+use super::token_error::TokenError;
 use super::tokens::Tokens;
 
-/// The name of whoever asks, as an extension of the request.
+/// The name of the authenticated caller, as an extension of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(pub Arc<str>);
 
-/// How callers are told apart. Tokens and JWTs are alternatives to each other.
+/// The methods of authentication. A caller needs a token or a JWT, not both.
 #[derive(Clone, Default)]
 pub struct Authentication {
     tokens: Option<Arc<ReloadingFile<Tokens>>>,
     keys: Option<Arc<ReloadingFile<JwtVerifier>>>,
 }
 
-/// Where JWTs come from, and the keys that they are verified by.
+/// The expected issuer and audience of JWTs, and the file with the keys that verify them.
 #[derive(Debug, Clone)]
 pub struct JwtConfig {
     pub issuer: String,
@@ -28,20 +30,20 @@ pub struct JwtConfig {
     pub jwks: PathBuf,
 }
 
-/// Why nobody knows who asks.
-#[derive(Debug, PartialEq, Eq)]
+/// The caller is not authenticated.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticationError {
-    /// There is no token.
+    #[error("authentication is required: send `Authorization: Bearer` and a token")]
     MissingToken,
-    /// There is one that cannot be believed.
-    InvalidToken(&'static str),
+    #[error(transparent)]
+    InvalidToken(#[from] TokenError),
 }
 
 impl Authentication {
-    /// Reads tokens and keys, and follows them.
+    /// Reads the files of tokens and keys. Later changes are reloaded.
     ///
     /// # Errors
-    /// The files that cannot be used.
+    /// One message for each file that cannot be used.
     pub fn open(tokens: Option<PathBuf>, jwt: Option<JwtConfig>) -> Result<Self, Vec<String>> {
         let tokens = tokens.map(Tokens::open).transpose();
         let keys = jwt.map(|JwtConfig { issuer, audience, jwks }| {
@@ -53,51 +55,49 @@ impl Authentication {
         }
     }
 
-    /// Whether callers have to say who they are.
+    /// Whether callers have to send a token.
     pub fn is_required(&self) -> bool {
         self.tokens.is_some() || self.keys.is_some()
     }
 
-    /// Its kinds, in words.
+    /// The names of the methods.
     pub fn methods(&self) -> Vec<&'static str> {
         let methods = [self.tokens.as_ref().map(|_| "tokens"), self.keys.as_ref().map(|_| "jwt")];
         methods.into_iter().flatten().collect()
     }
 
-    /// The files that are followed.
+    /// The files that are reloaded when they change.
     pub fn files(&self) -> Vec<Arc<dyn Reloadable>> {
         let tokens = self.tokens.clone().map(|tokens| tokens as Arc<dyn Reloadable>);
         tokens.into_iter().chain(self.keys.clone().map(|keys| keys as Arc<dyn Reloadable>)).collect()
     }
 
-    /// Who asks, by the headers of a request.
+    /// The caller, from the headers of a request.
     ///
     /// # Errors
-    /// Nobody knows.
+    /// The token is missing or not valid.
     pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, AuthenticationError> {
         let token = bearer_token(headers)?;
         let holder = self.tokens.as_ref().and_then(|tokens| tokens.current().holder(token));
         match (holder, &self.keys) {
             (Some(name), _) => Ok(Caller(name)),
-            (None, Some(keys)) => {
-                keys.current().verified_subject(token).map(Caller).map_err(AuthenticationError::InvalidToken)
-            }
-            (None, None) => Err(AuthenticationError::InvalidToken("the token is not known")),
+            (None, Some(keys)) => Ok(Caller(keys.current().verified_subject(token)?)),
+            (None, None) => Err(TokenError::Unknown.into()),
         }
     }
 }
 
-/// The token in `Authorization: Bearer …`; two such headers are no token.
+/// The token in the header `Authorization: Bearer …`. Two such headers are an error.
 fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthenticationError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(AuthenticationError::MissingToken)?;
     if values.next().is_some() {
-        return Err(AuthenticationError::InvalidToken("there is more than one `Authorization` header"));
+        return Err(TokenError::SeveralHeaders.into());
     }
-    let value = value.to_str().map_err(|_| AuthenticationError::InvalidToken("the token is no text"))?;
+    let value = value.to_str().map_err(|_| TokenError::NotAscii)?;
     match value.trim().split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim_start()),
-        // Another scheme is no token.
+        // With another scheme there is no token.
         _ => Err(AuthenticationError::MissingToken),
     }
 }

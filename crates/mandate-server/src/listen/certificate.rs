@@ -1,27 +1,28 @@
-//! What a certificate says: until when, and of whom.
+//! Reads the expiry and the names of a certificate. Handshakes are in `tls`; which names are allowed is
+//! decided in `admission`.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use mandate_routes::certificate::{Certificate, CertificateField};
 
-/// When a certificate ends to be valid, in seconds since the epoch.
+/// The expiry of a certificate, in seconds since the epoch.
 ///
 /// # Errors
-/// It is no X.509 certificate, or one of the first version, which no client takes.
+/// It is not an X.509 certificate, or of version 1 or 2, which clients do not accept.
 pub fn not_after(certificate: &CertificateDer<'_>) -> Result<i64, String> {
     let (_, certificate) = X509Certificate::from_der(certificate)
-        .map_err(|error| format!("it is no X.509 certificate: {error}"))?;
+        .map_err(|error| format!("it is not an X.509 certificate: {error}"))?;
     if certificate.version() != X509Version::V3 {
         return Err(
-            "it is X.509 of an old version: issue it with extensions, such as `subjectAltName`".to_owned()
+            "X.509 versions 1 and 2 are not supported: issue a certificate of version 3, with `subjectAltName`".to_owned()
         );
     }
     Ok(certificate.validity().not_after.timestamp())
 }
 
-/// The names that a client's certificate has: its URIs, then its host names; only where it has none of
-/// these, the common name of its subject.
+/// The names in a client certificate: its URIs, then its DNS names. If it has none of these, the common name
+/// of its subject.
 pub fn subject_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Some(certificate) = Certificate::from_der(certificate) else { return Vec::new() };
     let names = [CertificateField::Uri, CertificateField::Dns]

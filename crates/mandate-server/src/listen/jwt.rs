@@ -1,4 +1,5 @@
-//! JSON Web Tokens: signed by a key of a JWKS file, for this audience, by this issuer, and not expired.
+//! Verifies JSON Web Tokens: signed by a key of the JWKS file, with the expected issuer and audience, and not
+//! expired. The file is reloaded by `reloading_file`; opaque tokens are in `tokens`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,25 +13,26 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::reloading_file::{FileBytes, FileContent, ReloadingFile};
+use super::token_error::TokenError;
 
-/// How far the clocks of issuers may be off, in seconds.
+/// The tolerated difference between the clocks, in seconds.
 const LEEWAY: u64 = 30;
 
-/// Verified tokens that are remembered.
+/// Verified tokens in the cache.
 const MAX_CACHED_TOKENS: u64 = 10_000;
 
-/// What tokens have to say.
+/// The claims that tokens have to have.
 #[derive(Debug, Clone)]
 pub struct ExpectedClaims {
     pub issuer: String,
     pub audience: String,
 }
 
-/// The public keys of issuers, and the tokens that they were seen to have signed.
+/// The public keys of the issuer, and a cache of the tokens that they verified.
 pub struct JwtVerifier {
     trusted: Vec<Key>,
     expected: ExpectedClaims,
-    /// By the tokens' digests. Other keys are another value, with nothing remembered.
+    /// By the digest of the token. New keys are a new verifier, whose cache is empty.
     verified: Cache<[u8; 32], VerifiedToken>,
 }
 
@@ -58,10 +60,10 @@ impl FileContent for JwtVerifier {
 }
 
 impl JwtVerifier {
-    /// Reads a JWKS file, and follows it.
+    /// Reads a JWKS file. Later changes are reloaded.
     ///
     /// # Errors
-    /// It cannot be used, in sentences that name it.
+    /// The file cannot be used; the message names it.
     pub fn open(path: PathBuf, expected: ExpectedClaims) -> Result<Arc<ReloadingFile<Self>>, String> {
         ReloadingFile::open(vec![path], move |files| {
             files.first().map_or_else(|| Err(String::new()), |file| Self::parse(file, &expected))
@@ -71,7 +73,7 @@ impl JwtVerifier {
     fn parse(file: &FileBytes<'_>, expected: &ExpectedClaims) -> Result<Self, String> {
         let path = file.path.display();
         let set: JwkSet =
-            serde_json::from_slice(file.bytes).map_err(|error| format!("`{path}` is no JWKS: {error}"))?;
+            serde_json::from_slice(file.bytes).map_err(|error| format!("`{path}` is not a JWKS: {error}"))?;
         let (mut keys, mut errors) = (Vec::new(), Vec::new());
         for (number, jwk) in (1..).zip(&set.keys) {
             match Key::read(jwk) {
@@ -80,7 +82,9 @@ impl JwtVerifier {
             }
         }
         if keys.is_empty() && errors.is_empty() {
-            errors.push(format!("`{path}` has no key that signs: RSA, EC with P-256 or P-384, or Ed25519"));
+            errors.push(format!(
+                "`{path}` has no key for signatures: expected RSA, EC with P-256 or P-384, or Ed25519"
+            ));
         }
         if !errors.is_empty() {
             return Err(errors.join("; "));
@@ -88,16 +92,16 @@ impl JwtVerifier {
         Ok(Self { trusted: keys, expected: expected.clone(), verified: Cache::new(MAX_CACHED_TOKENS) })
     }
 
-    /// Whose token this is.
+    /// The subject of a token, once it is verified.
     ///
     /// # Errors
-    /// It is not to be believed, and why.
-    pub fn verified_subject(&self, token: &str) -> Result<Arc<str>, &'static str> {
+    /// The token is not valid.
+    pub fn verified_subject(&self, token: &str) -> Result<Arc<str>, TokenError> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         if let Some(verified) = self.verified.get(&digest) {
             let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
             return if now > verified.expires.saturating_add(LEEWAY) {
-                Err(EXPIRED)
+                Err(TokenError::Expired)
             } else {
                 Ok(verified.subject)
             };
@@ -108,21 +112,20 @@ impl JwtVerifier {
         Ok(subject)
     }
 
-    fn verify(&self, token: &str) -> Result<VerifiedToken, &'static str> {
-        let header =
-            decode_header(token).map_err(|_| "the token is no JWT that is signed by a known algorithm")?;
+    fn verify(&self, token: &str) -> Result<VerifiedToken, TokenError> {
+        let header = decode_header(token).map_err(|_| TokenError::NotJwt)?;
         if header.crit.is_some() {
-            return Err("the token demands extensions that are not known");
+            return Err(TokenError::CriticalHeader);
         }
-        let mut why = "no key is known that may have signed the token";
-        let named = |key: &&Key| key.id.is_none() || header.kid.is_none() || key.id == header.kid;
-        for key in self.trusted.iter().filter(named).filter(|key| key.algorithms.contains(&header.alg)) {
+        let mut failure = TokenError::NoMatchingKey;
+        let has_id = |key: &&Key| key.id.is_none() || header.kid.is_none() || key.id == header.kid;
+        for key in self.trusted.iter().filter(has_id).filter(|key| key.algorithms.contains(&header.alg)) {
             match decode::<Claims>(token, &key.public, &self.validation(header.alg)) {
                 Ok(token) => return Ok(verified(token.claims)),
-                Err(error) => why = error_message(error.kind()),
+                Err(error) => failure = token_error(error.kind()),
             }
         }
-        Err(why)
+        Err(failure)
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {
@@ -137,9 +140,9 @@ impl JwtVerifier {
 }
 
 impl Key {
-    /// A key, unless it is not for signing or of a kind that is not known.
+    /// Reads a key; `None` if it is not for signatures or of an unsupported type.
     fn read(jwk: &Jwk) -> Result<Option<Self>, String> {
-        let kind = match &jwk.algorithm {
+        let algorithms_of_type = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => Algorithm::RS256.family().algorithms().to_vec(),
             AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
                 vec![Algorithm::ES256]
@@ -152,7 +155,7 @@ impl Key {
             }
             AlgorithmParameters::OctetKey(_) => {
                 return Err(
-                    "it is a shared secret, and whoever verifies with it could sign: use public keys"
+                    "shared secrets (`oct`) are not supported, because a verifier could also sign: use public keys"
                         .to_owned(),
                 );
             }
@@ -165,11 +168,11 @@ impl Key {
             return Ok(None);
         }
         let algorithms = match common.key_algorithm {
-            None => kind,
+            None => algorithms_of_type,
             Some(named) => {
                 let named = named.to_string().parse::<Algorithm>().ok();
-                let of_kind = named.filter(|named| kind.contains(named));
-                vec![of_kind.ok_or("its `alg` does not go with its `kty` and `crv`")?]
+                let matching = named.filter(|named| algorithms_of_type.contains(named));
+                vec![matching.ok_or("its `alg` does not match its `kty` and `crv`")?]
             }
         };
         let public = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
@@ -183,18 +186,14 @@ fn verified(claims: Claims) -> VerifiedToken {
     VerifiedToken { subject: claims.sub.unwrap_or_else(|| "-".to_owned()).into(), expires }
 }
 
-const EXPIRED: &str = "the token has expired";
-
-fn error_message(error: &ErrorKind) -> &'static str {
+fn token_error(error: &ErrorKind) -> TokenError {
     match error {
-        ErrorKind::ExpiredSignature => EXPIRED,
-        ErrorKind::ImmatureSignature => "the token is not valid yet",
-        ErrorKind::InvalidIssuer => "the token is of another issuer",
-        ErrorKind::InvalidAudience => "the token is for another audience",
-        ErrorKind::InvalidSignature => "the token's signature is wrong",
-        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
-            "the token lacks `exp`, `iss` or `aud`, or one of its claims is malformed"
-        }
-        _ => "the token cannot be verified",
+        ErrorKind::ExpiredSignature => TokenError::Expired,
+        ErrorKind::ImmatureSignature => TokenError::NotYetValid,
+        ErrorKind::InvalidIssuer => TokenError::WrongIssuer,
+        ErrorKind::InvalidAudience => TokenError::WrongAudience,
+        ErrorKind::InvalidSignature => TokenError::WrongSignature,
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => TokenError::MalformedClaims,
+        _ => TokenError::Unverifiable,
     }
 }

@@ -1,9 +1,9 @@
-//! What operators see of the listeners: where they are, who may ask, and the files that they follow.
+//! The state of the listeners for operators: addresses, authentication, and the files that they use, for
+//! `/status` and `/metrics`. The files are reloaded by `reloading_file`; the port is in `crate::admin`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,13 +17,14 @@ use super::reloading_file::{FileState, Reloadable};
 
 type Label = [(&'static str, String); 1];
 
-/// How often the files of certificates, keys and tokens are looked at.
+/// How often the files of certificates, keys and tokens are checked for changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where listeners write and operators read. Shared by all.
+/// Listeners write to it, and the operators' port reads it. It is shared by all listeners.
 pub struct ListenerMonitor {
-    registry: Registry,
-    rejected: [(RejectionReason, Counter); RejectionReason::ALL.len()],
+    rejected: Family<Label, Counter>,
+    /// The counters of `rejected`, so that counting takes no lock.
+    rejected_by_reason: [(RejectionReason, Counter); RejectionReason::ALL.len()],
     pub handshake_failures: Counter,
     certificate_expiry: Family<Label, Gauge>,
     refused: Family<Label, Gauge>,
@@ -31,12 +32,12 @@ pub struct ListenerMonitor {
     files: Vec<Arc<dyn Reloadable>>,
 }
 
-/// A listener, as it is announced.
+/// A listener, as it registers.
 #[derive(Clone)]
 pub struct ListenerInfo {
     pub serves: &'static str,
     pub address: Address,
-    /// Its kinds, in words; none where nobody has to say who they are.
+    /// The methods of authentication; empty if callers are not authenticated.
     pub authentication: Vec<&'static str>,
     pub files: Vec<Arc<dyn Reloadable>>,
 }
@@ -58,75 +59,31 @@ struct FileStatus {
     loaded: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
-    /// Why the newest content is not in use.
+    /// The reason why the newest content is not in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
 }
 
 impl ListenerMonitor {
-    /// A board for listeners that follow these files.
+    /// A monitor of listeners that use these files.
     pub fn new(files: Vec<Arc<dyn Reloadable>>) -> Arc<Self> {
-        let mut registry = Registry::with_prefix("mandate");
         let rejected: Family<Label, Counter> = Family::default();
-        registry.register(
-            "rejected",
-            "Requests that were not let in or took too much, by reason",
-            rejected.clone(),
-        );
         let counter = |reason: RejectionReason| {
             (reason, rejected.get_or_create(&[("reason", reason.as_str().to_owned())]).clone())
         };
-        let (handshake_failures, certificate_expiry, refused) =
-            (Counter::default(), Family::default(), Family::default());
-        registry.register("handshake_failures", "TLS handshakes that failed", handshake_failures.clone());
-        let help = "When a certificate ends to be valid, by its file";
-        registry.register("certificate_expiry_timestamp_seconds", help, certificate_expiry.clone());
-        let help = "Whether the newest content of a listener's file is refused";
-        registry.register("listener_file_refused", help, refused.clone());
         Arc::new(Self {
-            rejected: RejectionReason::ALL.map(counter),
-            registry,
-            handshake_failures,
-            certificate_expiry,
-            refused,
+            rejected_by_reason: RejectionReason::ALL.map(counter),
+            rejected,
+            handshake_failures: Counter::default(),
+            certificate_expiry: Family::default(),
+            refused: Family::default(),
             listeners: Mutex::default(),
             files,
         })
     }
 
-    /// A listener takes connections.
-    pub fn register(&self, entry: ListenerInfo) {
-        entry.files.iter().for_each(|file| file.state().warn_if_expired());
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-    }
-
-    pub fn count_rejection(&self, reason: RejectionReason) {
-        let found = self.rejected.iter().find(|(other, _)| *other == reason);
-        if let Some((_, counter)) = found {
-            counter.inc();
-        }
-    }
-
-    /// Looks at the files again and again, for ever.
-    pub async fn poll_files(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(POLL_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let monitor = Arc::clone(&self);
-            // A look that panicked is followed by the next one.
-            let _ =
-                tokio::task::spawn_blocking(move || monitor.files.iter().for_each(|file| file.poll())).await;
-        }
-    }
-
-    pub fn status(&self) -> Vec<ListenerStatus> {
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.iter().map(ListenerStatus::of).collect()
-    }
-
-    /// The metrics, without the mark of their end.
-    pub fn metrics(&self) -> String {
+    /// Registers the metrics, with the current state of the files.
+    pub fn register_metrics(&self, registry: &mut Registry) {
         for state in self.files.iter().map(|file| file.state()) {
             let Some(path) = state.paths.first() else { continue };
             let label = || [("file", path.display().to_string())];
@@ -135,10 +92,51 @@ impl ListenerMonitor {
                 self.certificate_expiry.get_or_create(&label()).set(expires);
             }
         }
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = encode_registry(&mut text, &self.registry);
-        text
+        registry.register(
+            "rejected",
+            "Requests that were rejected or took too long, by reason",
+            self.rejected.clone(),
+        );
+        registry.register(
+            "handshake_failures",
+            "TLS handshakes that failed",
+            self.handshake_failures.clone(),
+        );
+        let help = "Expiry of the certificate in use, in seconds since the epoch, by file";
+        registry.register("certificate_expiry_timestamp_seconds", help, self.certificate_expiry.clone());
+        let help = "Whether the newest content of a listener's file is refused";
+        registry.register("listener_file_refused", help, self.refused.clone());
+    }
+
+    /// Adds a listener that accepts connections.
+    pub fn register(&self, entry: ListenerInfo) {
+        entry.files.iter().for_each(|file| file.state().warn_if_expired());
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    }
+
+    pub fn count_rejection(&self, reason: RejectionReason) {
+        let found = self.rejected_by_reason.iter().find(|(other, _)| *other == reason);
+        if let Some((_, counter)) = found {
+            counter.inc();
+        }
+    }
+
+    /// Polls the files, without end.
+    pub async fn poll_files(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let monitor = Arc::clone(&self);
+            // If a poll panics, the next one follows all the same.
+            let _ =
+                tokio::task::spawn_blocking(move || monitor.files.iter().for_each(|file| file.poll())).await;
+        }
+    }
+
+    pub fn status(&self) -> Vec<ListenerStatus> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().map(ListenerStatus::of).collect()
     }
 }
 

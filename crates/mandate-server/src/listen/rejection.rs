@@ -1,4 +1,5 @@
-//! Answers to requests that are not let in, in the form that the caller understands.
+//! The answers to requests that are not admitted, or that time out, in HTTP or gRPC. Requests are rejected by
+//! `admission` and `server`, and the counts are in `monitor`.
 
 use std::borrow::Cow;
 
@@ -10,21 +11,21 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::authentication::AuthenticationError;
 
-/// Why a request is not let in.
+/// The reason why a request is rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Rejection {
     Unauthenticated(AuthenticationError),
-    /// The client's certificate is in order, but none of its names may ask.
+    /// The client certificate is valid, but none of its names is allowed.
     Forbidden(Vec<String>),
     Overload,
-    /// It takes longer than it may.
+    /// The answer took longer than the request timeout.
     TimedOut,
 }
 
-/// How the content types of gRPC begin.
+/// The prefix of the content types of gRPC.
 const GRPC_CONTENT_TYPE: &str = "application/grpc";
 
-/// How a refusal is said, by what the caller sent.
+/// The format of a rejection, which depends on the request.
 #[derive(Debug, Default)]
 pub struct ResponseFormat {
     grpc: bool,
@@ -34,19 +35,19 @@ pub struct ResponseFormat {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl ResponseFormat {
-    /// The form of an answer to a request. What is gRPC shows in the path, too: where gateways ask over
-    /// HTTP they may pass on their client's own content type, and 200 would be a permit.
-    pub fn for_request(path: &str, headers: &HeaderMap, grpc: &str) -> Self {
+    /// The format for a request. It is gRPC only if the path says so too: a gateway over HTTP may forward its
+    /// client's `application/grpc`, and errors of gRPC have the HTTP status 200, which would be a permit.
+    pub fn for_request(path: &str, headers: &HeaderMap, grpc_prefix: &str) -> Self {
         let content_type = || headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-        let grpc = !grpc.is_empty()
-            && path.starts_with(grpc)
+        let grpc = !grpc_prefix.is_empty()
+            && path.starts_with(grpc_prefix)
             && content_type().starts_with(GRPC_CONTENT_TYPE.as_bytes());
         Self { grpc, request_id: headers.get(REQUEST_ID).cloned() }
     }
 }
 
 impl Rejection {
-    /// The word that it is counted by.
+    /// The reason in metrics.
     pub fn reason(&self) -> RejectionReason {
         match self {
             Self::Unauthenticated(_) => RejectionReason::Unauthenticated,
@@ -91,7 +92,7 @@ impl Rejection {
         response
     }
 
-    /// A status without messages: it stands in the headers.
+    /// A gRPC response without messages, whose status is in the headers.
     fn grpc_response(&self) -> Response<Full<Bytes>> {
         const UNSAFE: &AsciiSet = &CONTROLS.add(b'%');
         let status = match self {
@@ -113,23 +114,23 @@ impl Rejection {
 
     fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::Unauthenticated(AuthenticationError::MissingToken) => {
-                "say who you are: `Authorization: Bearer` and a token".into()
+            Self::Unauthenticated(error) => error.to_string().into(),
+            Self::Forbidden(names) if names.is_empty() => {
+                "the client certificate has no URI, no DNS name and no common name".into()
             }
-            Self::Unauthenticated(AuthenticationError::InvalidToken(why)) => (*why).into(),
-            Self::Forbidden(names) if names.is_empty() => "the client certificate has no name".into(),
             Self::Forbidden(names) => {
                 let names: Vec<String> = names.iter().map(|name| mandate_core::json::quoted(name)).collect();
-                format!("the client certificate is of {}, which may not ask here", names.join(", ")).into()
+                format!("the client certificate of {} is not allowed on this listener", names.join(", "))
+                    .into()
             }
-            Self::Overload => "too many requests at a time: try again".into(),
+            Self::Overload => "too many concurrent requests: try again".into(),
             Self::TimedOut => "the answer took too long".into(),
         }
     }
 }
 
-/// Why a request was not answered, as it is counted. Whoever answers may put it into the extensions of
-/// the answer.
+/// The reason of a rejection in metrics. A service puts it into the extensions of an answer that is to be
+/// counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RejectionReason {
     Unauthenticated,

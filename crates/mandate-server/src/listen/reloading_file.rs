@@ -1,5 +1,6 @@
-//! Small files that are followed while they serve: certificates, keys, tokens. Content decides; what
-//! cannot be used leaves the last good in use.
+//! Small files that are reloaded when their content changes: certificates, keys and tokens. If the new
+//! content cannot be used, the last good content stays in use. Policies and entities are not here: see
+//! `mandate-sources`.
 
 use std::fs;
 use std::io::Read;
@@ -10,21 +11,21 @@ use std::time::SystemTime;
 use arc_swap::{ArcSwap, Guard};
 use sha2::{Digest, Sha256};
 
-/// The longest file that is read.
+/// The maximum length of a file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What files hold, once read.
+/// The parsed content of one or several files.
 pub trait FileContent: Send + Sync + 'static {
-    /// What it is, in a word or two.
+    /// Its name in messages.
     const LABEL: &'static str;
 
-    /// When it ends to be valid, in seconds since the epoch.
+    /// Its expiry, in seconds since the epoch.
     fn expires(&self) -> Option<i64> {
         None
     }
 }
 
-/// A file with its bytes.
+/// A file that was read.
 pub struct FileBytes<'a> {
     pub path: &'a Path,
     pub bytes: &'a [u8],
@@ -32,7 +33,7 @@ pub struct FileBytes<'a> {
 
 type ParseFn<T> = Box<dyn Fn(&[FileBytes<'_>]) -> Result<T, String> + Send + Sync>;
 
-/// Files that are one content together, and the last good of it.
+/// Files that are parsed together, and the last good content.
 pub struct ReloadingFile<T> {
     paths: Vec<PathBuf>,
     parse: ParseFn<T>,
@@ -41,15 +42,16 @@ pub struct ReloadingFile<T> {
 }
 
 struct ReloadState {
-    /// The newest content that was judged.
+    /// The digest of the newest content that was accepted or refused.
     last_digest: [u8; 32],
-    /// Content that could not be used when it was seen first: it may be half written.
+    /// The digest of content that could not be parsed once. It is refused only if the next poll finds the
+    /// same, because it may have been half written.
     suspect_digest: Option<[u8; 32]>,
     loaded: SystemTime,
     refused: Option<String>,
 }
 
-/// How files that are followed stand.
+/// The state of files, for operators.
 #[derive(Debug, Clone)]
 pub struct FileState {
     pub label: &'static str,
@@ -57,12 +59,12 @@ pub struct FileState {
     /// When the content in use was read.
     pub loaded: SystemTime,
     pub expires: Option<i64>,
-    /// Why the newest content is not in use.
+    /// The reason why the newest content is not in use.
     pub refused: Option<String>,
 }
 
 impl FileState {
-    /// Says so where what is in use is not valid any more.
+    /// Logs a warning if the content in use has expired.
     pub fn warn_if_expired(&self) {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         if self.expires.is_some_and(|expires| i64::try_from(now).unwrap_or(i64::MAX) > expires) {
@@ -72,19 +74,19 @@ impl FileState {
     }
 }
 
-/// What follows files, whatever they hold.
+/// Files that are reloaded, whatever their content.
 pub trait Reloadable: Send + Sync {
-    /// Looks whether the content has changed. Blocks.
+    /// Reloads the files if their content has changed. Blocks.
     fn poll(&self);
 
     fn state(&self) -> FileState;
 }
 
 impl<T: FileContent> ReloadingFile<T> {
-    /// Reads files and begins to follow them.
+    /// Reads files for the first time.
     ///
     /// # Errors
-    /// They cannot be used, in sentences that name them.
+    /// The files cannot be used; the message names them.
     pub fn open(
         paths: Vec<PathBuf>,
         parse: impl Fn(&[FileBytes<'_>]) -> Result<T, String> + Send + Sync + 'static,
@@ -128,7 +130,7 @@ impl<T: FileContent> Reloadable for ReloadingFile<T> {
                     loaded: SystemTime::now(),
                     refused: None,
                 };
-                tracing::info!(files = self.quoted_paths(), "{} read again", T::LABEL);
+                tracing::info!(files = self.quoted_paths(), "the {} was reloaded", T::LABEL);
                 drop(reload_state);
                 self.state().warn_if_expired();
             }
@@ -136,7 +138,7 @@ impl<T: FileContent> Reloadable for ReloadingFile<T> {
                 tracing::error!("{error}; the last good {} stays in use", T::LABEL);
                 (reload_state.last_digest, reload_state.refused) = (seen, Some(error));
             }
-            // A certificate and its key are two files, and one of them is written first.
+            // A certificate and its key are two files, and one of them is written before the other.
             Err(_) => reload_state.suspect_digest = Some(seen),
         }
     }
@@ -163,12 +165,12 @@ fn parse_files<T>(
     parse(&files.collect::<Vec<_>>())
 }
 
-/// All files, or every reason why not.
+/// Reads all files, or collects all errors.
 fn read_files(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
     let mut texts = Vec::new();
     let mut errors = Vec::new();
     for path in paths {
-        match parse_entity_file(path) {
+        match read_file(path) {
             Ok(text) => texts.push(text),
             Err(error) => errors.push(format!("cannot read `{}`: {error}", path.display())),
         }
@@ -176,10 +178,10 @@ fn read_files(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
     if errors.is_empty() { Ok(texts) } else { Err(errors.join("; ")) }
 }
 
-fn parse_entity_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    // A pipe would be waited for.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    // Opening a pipe would block.
     if !fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("it is no file"));
+        return Err(std::io::Error::other("it is not a regular file"));
     }
     let mut text = Vec::new();
     fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;

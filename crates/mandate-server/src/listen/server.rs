@@ -1,4 +1,5 @@
-//! Serves connections on a listener until told to stop, then lets those in flight end.
+//! Serves the connections of a listener until it is told to stop, and then waits for the requests in flight.
+//! Each request passes `admission`, and then goes to the service of the listener.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -24,20 +25,21 @@ use super::admission::{Admission, Peer};
 use super::rejection::{Rejection, RejectionReason, ResponseFormat};
 use super::socket::{Listener, Stream};
 
-/// What one listener allows.
+/// The limits on the connections of one listener.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// Connections at a time; more wait to be accepted.
+    /// Concurrent connections; more of them wait to be accepted.
     pub max_connections: usize,
-    /// How long a connection may idle, or take to send a request's head; at most twice as long.
+    /// How long a connection may be idle, or take to send the head of a request. It is closed after at most
+    /// twice this time.
     pub idle_timeout: Duration,
-    /// How long a handshake may take.
+    /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
-    /// The head of a request, in bytes.
+    /// The length of the head of a request, in bytes.
     pub max_header_bytes: usize,
-    /// Requests at a time on one HTTP/2 connection.
+    /// Concurrent requests on one HTTP/2 connection.
     pub max_streams: u32,
-    /// How long requests in flight may take to end once the server stops.
+    /// How long requests in flight may take to end when the server stops.
     pub drain_timeout: Duration,
 }
 
@@ -54,18 +56,18 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// The shortest head that HTTP/1 can be bounded to.
+/// The smallest `max_header_bytes` that HTTP/1 supports.
 pub const MIN_HEADER_BYTES: usize = 8 * 1024;
 
-/// How long a connection may take to end that was idle: it may be in the middle of a head.
+/// How long an idle connection may take to close: it may be in the middle of a head.
 const IDLE_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The body of an answer, or of a refusal.
+/// The answer of the service, or a rejection.
 type ListenerResponse<B> = Response<Either<Full<Bytes>, B>>;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What all connections of a listener share.
+/// The state that all connections of a listener share.
 struct ListenerContext<S> {
     service: S,
     admission: Arc<Admission>,
@@ -74,8 +76,8 @@ struct ListenerContext<S> {
     stop: watch::Receiver<bool>,
 }
 
-/// Accepts and serves until `stop` turns true; then no new connection is accepted, idle ones are
-/// closed, and requests in flight end.
+/// Accepts and serves connections until `stop` is true. Then it accepts no more, closes those that are idle,
+/// and waits for the requests in flight.
 pub async fn serve<S, B>(
     listener: Listener,
     admission: Arc<Admission>,
@@ -87,15 +89,15 @@ pub async fn serve<S, B>(
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let most = u32::try_from(connection_limits.max_connections).unwrap_or(u32::MAX);
-    let slots = Arc::new(Semaphore::new(most as usize));
+    let max_connections = u32::try_from(connection_limits.max_connections).unwrap_or(u32::MAX);
+    let slots = Arc::new(Semaphore::new(max_connections as usize));
     let http = http_builder(&connection_limits);
     let shared =
         Arc::new(ListenerContext { service, admission, connection_limits, http, stop: stop.clone() });
     while !*stop.borrow_and_update() {
         let accepted = tokio::select! {
             accepted = accept(&listener, &slots) => accepted,
-            // An error means that whoever could stop the server is gone.
+            // An error means that the sender of `stop` was dropped.
             changed = stop.changed() => if changed.is_ok() { continue } else { break },
         };
         let Some((stream, slot)) = accepted else { continue };
@@ -114,9 +116,12 @@ pub async fn serve<S, B>(
         }
     }
     drop(listener);
-    // Whoever has a place is a connection that has not ended.
-    if tokio::time::timeout(connection_limits.drain_timeout, slots.acquire_many(most)).await.is_err() {
-        tracing::warn!("requests in flight did not end in time");
+    // Every connection that has not ended holds a slot.
+    if tokio::time::timeout(connection_limits.drain_timeout, slots.acquire_many(max_connections))
+        .await
+        .is_err()
+    {
+        tracing::warn!("the drain timeout has passed: closing connections with requests in flight");
     }
 }
 
@@ -125,7 +130,7 @@ async fn accept(listener: &Listener, slots: &Arc<Semaphore>) -> Option<(Stream, 
     match listener.accept().await {
         Ok(stream) => Some((stream, slot)),
         Err(error) => {
-            // Such as no file descriptor left: trying again at once would spin.
+            // For example, no file descriptor is left. An immediate retry would spin.
             tracing::warn!(%error, "cannot accept a connection");
             tokio::time::sleep(Duration::from_millis(50)).await;
             None
@@ -133,10 +138,10 @@ async fn accept(listener: &Listener, slots: &Arc<Semaphore>) -> Option<(Stream, 
     }
 }
 
-/// HTTP/1.1 and HTTP/2, by what a connection begins with.
+/// HTTP/1.1 and HTTP/2; the first bytes of a connection tell which.
 fn http_builder(connection_limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    // Answers are small: one buffer is written sooner than two are gathered.
+    // Answers are small, so one copied buffer is faster than a vectored write.
     http.http1().writev(false).max_buf_size(connection_limits.max_header_bytes.max(MIN_HEADER_BYTES));
     let head = u32::try_from(connection_limits.max_header_bytes).unwrap_or(u32::MAX);
     http.http2()
@@ -162,7 +167,7 @@ where
         });
     }
 
-    /// Shakes hands; `None` if that fails, takes too long, or the server stops meanwhile.
+    /// Does the TLS handshake; `None` if it fails, takes too long, or the server stops.
     async fn handshake(&self, stream: TcpStream) -> Option<(TlsStream<TcpStream>, Option<Peer>)> {
         let tls_handshake = self.admission.tls()?.acceptor.accept(stream);
         let mut stop = self.stop.clone();
@@ -200,15 +205,15 @@ where
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let mut stop = self.stop.clone();
-        let patience = tokio::select! {
+        let timeout = tokio::select! {
             biased;
             ended = connection.as_mut() => return self.log_connection_error(ended),
             () = connection_service.wait_until_idle() => IDLE_CLOSE_TIMEOUT,
             _ = stop.wait_for(|stop| *stop) => self.connection_limits.drain_timeout,
         };
-        // The other end is told, and requests in flight are answered.
+        // The client is told to send no more requests, and those in flight are answered.
         connection.as_mut().graceful_shutdown();
-        if let Ok(ended) = tokio::time::timeout(patience, connection).await {
+        if let Ok(ended) = tokio::time::timeout(timeout, connection).await {
             self.log_connection_error(ended);
         }
     }
@@ -222,7 +227,7 @@ where
     }
 }
 
-/// A connection, and the requests that came on it.
+/// The service of one connection, which counts its requests.
 struct ConnectionService<S> {
     shared: Arc<ListenerContext<S>>,
     peer: Option<Peer>,
@@ -230,7 +235,7 @@ struct ConnectionService<S> {
     finished_requests: AtomicU64,
 }
 
-/// Counts a request that ended, however it did.
+/// Counts a request as finished when it is dropped, also if it was cancelled.
 struct RequestEndGuard<'a>(&'a AtomicU64);
 
 impl Drop for RequestEndGuard<'_> {
@@ -253,7 +258,7 @@ where
         };
         let form = admission.response_format(&request);
         let mut answer = pin!(self.shared.service.call(request));
-        // Most requests are answered at once, and need no timer.
+        // Most requests are answered at once, so they need no timer.
         let answered = match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
             Poll::Ready(answered) => Ok(answered),
             Poll::Pending => tokio::time::timeout(admission.admission_limits.request_timeout, answer).await,
@@ -276,8 +281,8 @@ where
 }
 
 impl<S> ConnectionService<S> {
-    /// Waits until nothing happened for a while. A timer for each connection that is looked at seldom,
-    /// instead of one for each request, which would cost every request.
+    /// Waits until the connection had no request for one idle timeout. One slow timer for each connection
+    /// costs less than one for each request.
     async fn wait_until_idle(&self) {
         let mut before = None;
         loop {
@@ -293,7 +298,7 @@ impl<S> ConnectionService<S> {
     }
 }
 
-/// Why whoever answered did not do what was asked, where that is of the kinds that are counted.
+/// The reason for metrics, if the response counts as a rejection.
 fn rejection_reason<B>(response: &Response<B>) -> Option<RejectionReason> {
     match response.status() {
         StatusCode::OK => None,

@@ -1,5 +1,5 @@
-//! Sockets: taken at the start, listened on later, so that a taken address fails at once and nobody
-//! waits for content to load.
+//! Sockets. They are bound at the start, so that an address in use is an error at once, and listened on
+//! later, so that no client waits while content is loaded. Connections are served by `server`.
 
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -14,14 +14,14 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, Un
 
 use super::address::Address;
 
-/// Connections that wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// How long an answer may lie unread.
+/// How long sent data may stay unacknowledged before the connection is closed.
 #[cfg(target_os = "linux")]
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An address that is taken, but not listened on yet.
+/// An address that is bound, but not listened on yet.
 #[derive(Debug)]
 pub struct BoundSocket {
     address: Address,
@@ -31,18 +31,19 @@ pub struct BoundSocket {
 #[derive(Debug)]
 enum UnlistenedSocket {
     Tcp(TcpSocket),
-    /// Bound beside its path, and put there once it listens: a path that is there can be connected to.
+    /// Bound at a temporary path, and renamed when it listens, so that no client finds a socket that refuses
+    /// it.
     Unix(UnixSocket, SocketFile),
 }
 
-/// An address that is listened on.
+/// A socket that is listened on.
 #[derive(Debug)]
 pub enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
@@ -50,10 +51,10 @@ pub enum Stream {
 }
 
 impl BoundSocket {
-    /// Takes an address; a unix socket's file will have this mode.
+    /// Binds an address. The file of a unix socket gets this mode.
     ///
     /// # Errors
-    /// It cannot be listened on, in a sentence that names it.
+    /// The address cannot be used; the message names it.
     pub fn bind(address: &Address, mode: u32) -> Result<Self, String> {
         let inner = match address {
             Address::Http(wanted) | Address::Https(wanted) => bind_tcp(*wanted).map(UnlistenedSocket::Tcp),
@@ -65,10 +66,10 @@ impl BoundSocket {
         Ok(Self { address: address.clone(), inner })
     }
 
-    /// Listens, and says on what address.
+    /// Starts to listen, and returns the address with the port that the system chose.
     ///
     /// # Errors
-    /// It cannot be listened on, in a sentence that names it.
+    /// The address cannot be used; the message names it.
     pub fn listen(self) -> Result<(Listener, Address), String> {
         let Self { address, inner } = self;
         let listening = match inner {
@@ -89,14 +90,14 @@ impl Listener {
     /// Waits for a connection.
     ///
     /// # Errors
-    /// The system gives none, such as for want of file descriptors.
+    /// The system gives no connection, for example because no file descriptor is left.
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Answers are small and complete; waiting to fill a packet only delays them.
+                // Answers are small and complete, so waiting to fill a packet only delays them.
                 let _ = stream.set_nodelay(true);
-                // A client that does not read its answers must not keep its place for ever.
+                // A client that does not read its answers must not hold its connection slot without end.
                 #[cfg(target_os = "linux")]
                 let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
                 Ok(Stream::Tcp(stream))
@@ -122,9 +123,10 @@ fn bind_tcp(wanted: SocketAddr) -> io::Result<TcpSocket> {
 
 fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixSocket, SocketFile)> {
     check_path_is_free(path)?;
-    let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
+    let name = path.file_name().ok_or_else(|| io::Error::other("the path has no file name"))?;
     let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    // Left by a process that was killed at this point; in a container, all have the same number.
+    // A process that was killed here leaves the file. In containers every process has the same id, so the
+    // name may be in use.
     if fs::symlink_metadata(&beside).is_ok_and(|left| left.file_type().is_socket()) {
         fs::remove_file(&beside)?;
     }
@@ -135,29 +137,29 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixSocket, SocketFile)> {
     Ok((socket, file))
 }
 
-/// A path is free, or has the socket of a process that is gone.
+/// Checks that a path is free, or has the socket of a process that has ended.
 fn check_path_is_free(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.file_type().is_socket() => {}
         Ok(_) => {
             return Err(io::Error::other(
-                "there is a file that is no socket: remove it, or use another path",
+                "the path has a file that is not a socket: remove it, or use another path",
             ));
         }
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // One that is too busy to take a connection is alive.
+    // A process that is too busy to accept a connection is alive.
     socket.set_nonblocking(true)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Err(error) if [ErrorKind::ConnectionRefused, ErrorKind::NotFound].contains(&error.kind()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
-        _ => Err(io::Error::new(ErrorKind::AddrInUse, "another process listens there")),
+        _ => Err(io::Error::new(ErrorKind::AddrInUse, "another process is listening on it")),
     }
 }
 
-/// The file of a unix socket, removed when dropped, unless somebody put another one in its place.
+/// The file of a unix socket. It is removed when this is dropped, unless the path has another file by then.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -170,7 +172,7 @@ impl SocketFile {
         Ok(Self { path, identity })
     }
 
-    /// Puts it in its place, over what a process left that is gone.
+    /// Renames it to its path, over the socket of a process that has ended.
     fn move_to(mut self, path: &Path) -> io::Result<Self> {
         check_path_is_free(path)?;
         fs::rename(&self.path, path)?;
@@ -182,7 +184,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
-            // There is nobody left to tell.
+            // An error here could not be reported.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -1,4 +1,5 @@
-//! TLS: a certificate, its key, and the authority of clients' certificates, from PEM files.
+//! The TLS settings of a listener, from PEM files: a certificate, its key, and the CA of client certificates.
+//! The files are reloaded by `reloading_file`; handshakes are done in `server`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::certificate;
 use super::reloading_file::{FileBytes, FileContent, ReloadingFile};
 
-/// What handshakes need.
+/// The settings for handshakes.
 pub struct Tls {
     pub acceptor: TlsAcceptor,
     not_after: i64,
@@ -28,10 +29,10 @@ impl FileContent for Tls {
     }
 }
 
-/// Reads a certificate, its key and the authority of clients, and follows them.
+/// Reads a certificate, its key and the CA of clients. Later changes are reloaded.
 ///
 /// # Errors
-/// They cannot be used, in sentences that name them.
+/// The files cannot be used; the message names them.
 pub fn open(
     certificate: PathBuf,
     key: PathBuf,
@@ -92,16 +93,16 @@ fn private_key(file: &FileBytes<'_>) -> Result<PrivateKeyDer<'static>, String> {
 }
 
 fn client_verifier(file: &FileBytes<'_>) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let unfit = |error: &dyn std::fmt::Display| {
-        format!("`{}` has a certificate that cannot be an authority: {error}", file.path.display())
+    let unusable = |error: &dyn std::fmt::Display| {
+        format!("`{}` has a certificate that cannot be used as a CA: {error}", file.path.display())
     };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| unfit(&error))?;
+        roots.add(certificate).map_err(|error| unusable(&error))?;
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    verifier.map_err(|error| unfit(&error))
+    verifier.map_err(|error| unusable(&error))
 }
 
 fn unusable_pair(certificate: &FileBytes<'_>, key: &FileBytes<'_>, error: &rustls::Error) -> String {
@@ -109,7 +110,7 @@ fn unusable_pair(certificate: &FileBytes<'_>, key: &FileBytes<'_>, error: &rustl
     match error {
         rustls::Error::InconsistentKeys(_) => {
             format!(
-                "the key `{key}` does not belong to the certificate `{certificate}`: give the pair that was made together"
+                "the key `{key}` does not belong to the certificate `{certificate}`: use the key that the certificate was issued for"
             )
         }
         error => format!("the certificate `{certificate}` and the key `{key}` cannot be used: {error}"),

@@ -1,4 +1,5 @@
-//! Bearer tokens from a file: a name and a token, or its digest, on each line.
+//! Bearer tokens from a file, whose lines have a name and a token or its digest. The file is reloaded by
+//! `reloading_file`; signed tokens are in `jwt`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::reloading_file::{FileBytes, FileContent, ReloadingFile};
 /// Shorter tokens can be guessed.
 const MIN_TOKEN_LENGTH: usize = 16;
 
-/// Who may ask, by the digests of their tokens.
+/// The names of the callers, by the digests of their tokens.
 #[derive(Debug)]
 pub struct Tokens(Vec<TokenEntry>);
 
@@ -26,10 +27,10 @@ impl FileContent for Tokens {
 }
 
 impl Tokens {
-    /// Reads a file of tokens, and follows it.
+    /// Reads a file of tokens. Later changes are reloaded.
     ///
     /// # Errors
-    /// It cannot be used, in sentences that name it and its lines, but no token.
+    /// The file cannot be used. The message names the file and its lines, but no token.
     pub fn open(path: PathBuf) -> Result<Arc<ReloadingFile<Self>>, String> {
         ReloadingFile::open(vec![path], |files| files.first().map_or_else(|| Err(String::new()), Self::parse))
     }
@@ -41,19 +42,19 @@ impl Tokens {
         for (line, text) in (1..).zip(text.lines()) {
             match TokenEntry::parse(text) {
                 Ok(Some(entry)) if entries.iter().any(|other| other.digest == entry.digest) => {
-                    errors.push(format!("`{path}`, line {line}: the token stands on another line, too"));
+                    errors.push(format!("`{path}`, line {line}: another line has the same token"));
                 }
                 Ok(entry) => entries.extend(entry),
                 Err(error) => errors.push(format!("`{path}`, line {line}: {error}")),
             }
         }
         if entries.is_empty() && errors.is_empty() {
-            errors.push(format!("`{path}` has no token: write lines of a name and a token"));
+            errors.push(format!("`{path}` has no token: write a name and a token on each line"));
         }
         if errors.is_empty() { Ok(Self(entries)) } else { Err(errors.join("; ")) }
     }
 
-    /// Whose token this is. Takes as long whichever it is, or none.
+    /// The name of the caller with this token. It takes the same time for every token, known or not.
     pub fn holder(&self, token: &str) -> Option<Arc<str>> {
         let presented = digest(token);
         let mut found = u64::MAX;
@@ -145,10 +146,7 @@ mod tests {
         refused("a secret-short", "line 1: the token is shorter than 16 characters");
         refused("a sha256:secret", "line 1: after `sha256:`");
         refused(&format!("a sha256:{}", "+1".repeat(32)), "line 1: after `sha256:`");
-        refused(
-            "a secret-secret-secret\nb secret-secret-secret",
-            "line 2: the token stands on another line, too",
-        );
+        refused("a secret-secret-secret\nb secret-secret-secret", "line 2: another line has the same token");
         refused("a secret-short\nb secret-short", "line 2");
     }
 }

@@ -1,7 +1,8 @@
-//! Shapes of what the API reads. Requests are read by hand, because what is wrong with one is said with its
-//! place; these only describe them, and the tests hold both to each other.
+//! The schemas of requests in the `OpenAPI` document, and of the answer to a batch. They only describe: the
+//! requests are read by `authzen::wire`, whose errors name the field. `tests/all/openapi.rs` compares the
+//! two.
 
-#![expect(dead_code, reason = "they are described, and never built")]
+#![expect(dead_code, reason = "the types only give schemas; no value is made")]
 #![allow(clippy::struct_field_names, reason = "the names are AuthZEN's")]
 
 use std::collections::BTreeMap;
@@ -9,28 +10,28 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::super::wire::EvaluationResponse;
+use crate::authzen::wire::EvaluationResponse;
 
 type Properties = BTreeMap<String, Value>;
 
-/// Who asks, or on what.
+/// A subject or a resource.
 #[derive(JsonSchema)]
 pub struct Entity {
-    /// The entity type, with its namespace or without.
+    /// The entity type, with or without its namespace.
     r#type: String,
     id: String,
-    /// Counts only for types that the operator declared as described by callers.
+    /// Ignored, unless the operator lists the type in `described-by-callers`.
     properties: Option<Properties>,
 }
 
 #[derive(JsonSchema)]
 pub struct Action {
     name: String,
-    /// They join the context.
+    /// They are added to the context.
     properties: Option<Properties>,
 }
 
-/// One question.
+/// One request.
 #[derive(JsonSchema)]
 pub struct EvaluationRequest {
     subject: Entity,
@@ -40,7 +41,8 @@ pub struct EvaluationRequest {
     options: Option<Options>,
 }
 
-/// Questions; what stands beside them counts where one does not say it itself.
+/// Several requests. `subject`, `action`, `resource` and `context` at the top level are defaults for each of
+/// them.
 #[derive(JsonSchema)]
 pub struct EvaluationsRequest {
     evaluations: Option<Vec<EvaluationItem>>,
@@ -51,7 +53,7 @@ pub struct EvaluationsRequest {
     options: Option<BatchOptions>,
 }
 
-/// A question whose missing parts stand beside it.
+/// One item of `evaluations`. An absent field has the default of the batch.
 #[derive(JsonSchema)]
 pub struct EvaluationItem {
     subject: Option<Entity>,
@@ -63,18 +65,18 @@ pub struct EvaluationItem {
 
 #[derive(JsonSchema)]
 pub struct Options {
-    /// Whether to say why, and what is missing.
+    /// Whether to explain the decision, and what is missing for a permit.
     explain: Option<bool>,
 }
 
 #[derive(JsonSchema)]
 pub struct BatchOptions {
-    /// Whether to say why, and what is missing.
+    /// Whether to explain the decision, and what is missing for a permit.
     explain: Option<bool>,
     evaluations_semantic: Option<EvaluationsSemantic>,
 }
 
-/// How a batch goes on after an answer.
+/// When a batch ends: after all items, at the first denial, or at the first permit.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case")]
 pub enum EvaluationsSemantic {
@@ -83,7 +85,7 @@ pub enum EvaluationsSemantic {
     PermitOnFirstPermit,
 }
 
-/// What is looked for: an id and properties would not count.
+/// The type of the entities that are searched for. An id and properties are ignored.
 #[derive(JsonSchema)]
 pub struct SearchedType {
     r#type: String,
@@ -91,10 +93,10 @@ pub struct SearchedType {
 
 #[derive(JsonSchema)]
 pub struct Page {
-    /// Results on this page, at most.
+    /// The most results on this page.
     #[schemars(range(min = 1))]
     limit: Option<usize>,
-    /// Where the page before ended. The question has to be the same.
+    /// `next_token` of the last page. The other fields have to be the same as in its request.
     token: Option<String>,
 }
 
@@ -124,7 +126,7 @@ pub struct ActionSearchRequest {
     page: Option<Page>,
 }
 
-/// The answers, in the order of the questions. A request without questions is answered as a single one.
+/// The answers, in the order of `evaluations`. A request without `evaluations` has a single answer.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 pub enum EvaluationsResponse<'d> {

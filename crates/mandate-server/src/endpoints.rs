@@ -1,0 +1,295 @@
+//! The table of the HTTP endpoints. Routing (`service`), the `OpenAPI` document (`openapi`) and AuthZEN's
+//! metadata (`authzen::metadata`) are made from it, so a new endpoint is one row here. Envoy's gRPC service
+//! is not in it, because it has no HTTP interface of its own: see `gateway::envoy`.
+
+use hyper::Method;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use crate::authzen::api::Operation;
+use crate::authzen::evaluation;
+use crate::authzen::search::{self, SearchResponse};
+use crate::authzen::wire::EvaluationResponse;
+use crate::gateway::http::{EXT_AUTHZ_PREFIX, GatewayProtocol};
+use crate::openapi::schemas::{
+    ActionSearchRequest, EvaluationRequest, EvaluationsRequest, EvaluationsResponse, ResourceSearchRequest,
+    SubjectSearchRequest,
+};
+
+/// The path of AuthZEN's metadata.
+pub const METADATA_PATH: &str = "/.well-known/authzen-configuration";
+
+/// The key of the metadata that holds the base URL; the other keys are in the table.
+pub const METADATA_BASE_KEY: &str = "policy_decision_point";
+
+/// An endpoint: how it is reached, what answers there, and what it reads and writes.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub path: EndpointPath,
+    pub methods: Methods,
+    pub handler: Handler,
+    /// The id of the operation in the `OpenAPI` document.
+    pub operation_id: &'static str,
+    /// One line for the `OpenAPI` document.
+    pub summary: &'static str,
+    /// The key under which AuthZEN's metadata have the endpoint's URL.
+    pub metadata_key: Option<&'static str>,
+    pub contract: Contract,
+}
+
+/// The paths of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointPath {
+    Exact(&'static str),
+    /// All paths that begin with this.
+    Prefix(&'static str),
+}
+
+/// The methods that an endpoint answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Methods {
+    Post,
+    GetOrHead,
+    Any,
+}
+
+/// What answers.
+#[derive(Debug, Clone, Copy)]
+pub enum Handler {
+    AuthZen(Operation),
+    Metadata,
+    OpenApi,
+    Gateway(GatewayProtocol),
+}
+
+/// A function that adds a type to the `OpenAPI` document and returns the reference to it.
+pub type SchemaFn = fn(&mut SchemaGenerator) -> Schema;
+
+/// What an endpoint reads and writes.
+#[derive(Debug)]
+pub enum Contract {
+    /// JSON in, JSON out.
+    Json { request: SchemaFn, response: SchemaFn },
+    /// A JSON document, to be fetched.
+    Document { response: SchemaFn },
+    /// A decision: 200 for a permit and 403 for a denial, with headers that say why.
+    GatewayDecision { parameters: &'static [Parameter], description: &'static str },
+}
+
+/// A header or a part of the path that an endpoint reads.
+#[derive(Debug)]
+pub struct Parameter {
+    pub name: &'static str,
+    /// `header` or `path`.
+    pub location: &'static str,
+    pub description: &'static str,
+}
+
+/// All endpoints; those that are called most often come first.
+pub static ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        path: EndpointPath::Exact("/access/v1/evaluation"),
+        methods: Methods::Post,
+        handler: Handler::AuthZen(Operation { run: evaluation::single, is_search: false }),
+        operation_id: "evaluateAccess",
+        summary: "Evaluate one request",
+        metadata_key: Some("access_evaluation_endpoint"),
+        contract: Contract::Json {
+            request: SchemaGenerator::subschema_for::<EvaluationRequest>,
+            response: SchemaGenerator::subschema_for::<EvaluationResponse<'_>>,
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Exact("/access/v1/evaluations"),
+        methods: Methods::Post,
+        handler: Handler::AuthZen(Operation { run: evaluation::batch, is_search: false }),
+        operation_id: "evaluateAccessBatch",
+        summary: "Evaluate several requests against one revision",
+        metadata_key: Some("access_evaluations_endpoint"),
+        contract: Contract::Json {
+            request: SchemaGenerator::subschema_for::<EvaluationsRequest>,
+            response: SchemaGenerator::subschema_for::<EvaluationsResponse<'_>>,
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Exact("/forward-auth"),
+        methods: Methods::Any,
+        handler: Handler::Gateway(GatewayProtocol::ForwardAuth),
+        operation_id: "checkForwardAuth",
+        summary: "Decide on a request that headers describe (nginx, Caddy, Traefik)",
+        metadata_key: None,
+        contract: Contract::GatewayDecision {
+            parameters: &[
+                Parameter {
+                    name: "X-Forwarded-Method",
+                    location: "header",
+                    description: "The method of the request",
+                },
+                Parameter {
+                    name: "X-Forwarded-Uri",
+                    location: "header",
+                    description: "The path and the query of the request, as the client sent them",
+                },
+            ],
+            description: "Send the other headers that the routes read, too. The method does not matter.",
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Prefix(EXT_AUTHZ_PREFIX),
+        methods: Methods::Any,
+        handler: Handler::Gateway(GatewayProtocol::ExtAuthz),
+        operation_id: "checkExtAuthz",
+        summary: "Decide on the request itself, sent with a prefix before its path (Envoy)",
+        metadata_key: None,
+        contract: Contract::GatewayDecision {
+            parameters: &[Parameter {
+                name: "path",
+                location: "path",
+                description: "The path of the request",
+            }],
+            description: "The method is that of the request; every method is answered.",
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Exact("/access/v1/search/subject"),
+        methods: Methods::Post,
+        handler: Handler::AuthZen(Operation { run: search::subject, is_search: true }),
+        operation_id: "searchSubjects",
+        summary: "Subject search: which subjects of a type may perform an action on a resource, in pages",
+        metadata_key: Some("search_subject_endpoint"),
+        contract: Contract::Json {
+            request: SchemaGenerator::subschema_for::<SubjectSearchRequest>,
+            response: SchemaGenerator::subschema_for::<SearchResponse<'_>>,
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Exact("/access/v1/search/resource"),
+        methods: Methods::Post,
+        handler: Handler::AuthZen(Operation { run: search::resource, is_search: true }),
+        operation_id: "searchResources",
+        summary: "Resource search: on which resources of a type a subject may perform an action, in pages",
+        metadata_key: Some("search_resource_endpoint"),
+        contract: Contract::Json {
+            request: SchemaGenerator::subschema_for::<ResourceSearchRequest>,
+            response: SchemaGenerator::subschema_for::<SearchResponse<'_>>,
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Exact("/access/v1/search/action"),
+        methods: Methods::Post,
+        handler: Handler::AuthZen(Operation { run: search::action, is_search: true }),
+        operation_id: "searchActions",
+        summary: "Action search: which actions a subject may perform on a resource, in pages",
+        metadata_key: Some("search_action_endpoint"),
+        contract: Contract::Json {
+            request: SchemaGenerator::subschema_for::<ActionSearchRequest>,
+            response: SchemaGenerator::subschema_for::<SearchResponse<'_>>,
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Exact(METADATA_PATH),
+        methods: Methods::GetOrHead,
+        handler: Handler::Metadata,
+        operation_id: "getMetadata",
+        summary: "AuthZEN metadata: the URLs of the endpoints",
+        metadata_key: None,
+        contract: Contract::Document { response: metadata_schema },
+    },
+    Endpoint {
+        path: EndpointPath::Exact("/openapi.json"),
+        methods: Methods::GetOrHead,
+        handler: Handler::OpenApi,
+        operation_id: "getOpenApi",
+        summary: "This document",
+        metadata_key: None,
+        contract: Contract::Document { response: |_| json_schema!({ "type": "object" }) },
+    },
+];
+
+/// The endpoint of a path.
+pub fn find(path: &str) -> Option<&'static Endpoint> {
+    ENDPOINTS.iter().find(|endpoint| endpoint.path.matches(path))
+}
+
+/// The keys of AuthZEN's metadata and the paths of their endpoints.
+pub fn metadata_paths() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint.metadata_key?, endpoint.path.fixed_part())))
+}
+
+fn metadata_schema(_: &mut SchemaGenerator) -> Schema {
+    let keys = || [METADATA_BASE_KEY].into_iter().chain(metadata_paths().map(|(key, _)| key));
+    let properties: Map<String, Value> =
+        keys().map(|key| (key.to_owned(), json!({ "type": "string", "format": "uri" }))).collect();
+    json_schema!({ "type": "object", "properties": properties, "required": keys().collect::<Vec<_>>() })
+}
+
+impl EndpointPath {
+    fn matches(self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => path == exact,
+            Self::Prefix(prefix) => path.starts_with(prefix),
+        }
+    }
+
+    /// The path without its variable end.
+    pub fn fixed_part(self) -> &'static str {
+        match self {
+            Self::Exact(path) | Self::Prefix(path) => path,
+        }
+    }
+
+    /// The path as the `OpenAPI` document has it.
+    pub fn template(self) -> String {
+        match self {
+            Self::Exact(path) => path.to_owned(),
+            Self::Prefix(prefix) => format!("{prefix}{{path}}"),
+        }
+    }
+}
+
+impl Methods {
+    pub fn allow(self, method: &Method) -> bool {
+        match self {
+            Self::Post => method == Method::POST,
+            Self::GetOrHead => [Method::GET, Method::HEAD].contains(method),
+            Self::Any => true,
+        }
+    }
+
+    /// The value of the header `Allow`.
+    pub fn allow_header(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::GetOrHead => "GET, HEAD",
+            Self::Any => "*",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_leads_to_its_own_row() {
+        for endpoint in ENDPOINTS {
+            let found = find(&endpoint.path.template()).unwrap();
+            assert_eq!(found.operation_id, endpoint.operation_id);
+        }
+        assert_eq!(find("/ext-authz/").unwrap().operation_id, "checkExtAuthz");
+        for path in ["", "/", "/ext-authz", "/forward-auth/", "/access/v1/evaluation/", "/openapi"] {
+            assert!(find(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn methods() {
+        for endpoint in ENDPOINTS {
+            assert!(!endpoint.operation_id.is_empty());
+            for allowed in endpoint.methods.allow_header().split(", ").filter(|it| *it != "*") {
+                assert!(endpoint.methods.allow(&allowed.parse().unwrap()), "{endpoint:?}");
+            }
+        }
+        assert!(!Methods::Post.allow(&Method::GET) && !Methods::GetOrHead.allow(&Method::POST));
+    }
+}
