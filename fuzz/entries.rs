@@ -14,7 +14,7 @@ use mandate_core::snapshot::RequestConfig;
 use mandate_pdp::{DecisionContext, Generation, Pdp, PdpConfig, Transport};
 use mandate_routes::path::decode_segments;
 use mandate_routes::{HttpRequest, Routes};
-use mandate_server::authzen::endpoints::{Api, ApiLimits};
+use mandate_server::authzen::api::{Api, ApiLimits};
 use mandate_server::gateway::envoy::ExtAuthz;
 use mandate_sources::loader::{ContentPaths, Loader};
 use prost::Message as _;

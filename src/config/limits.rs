@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::at_least_one;
 use crate::error::CliError;
-use mandate_server::authzen::endpoints::ApiLimits;
+use mandate_server::authzen::api::ApiLimits;
 use mandate_server::listen::admission::AdmissionLimits;
 use mandate_server::listen::server::{ConnectionLimits, MIN_HEADER_BYTES};
 

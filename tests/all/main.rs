@@ -27,6 +27,7 @@ mod gate;
 mod house;
 mod lint;
 mod listen;
+mod modules;
 mod mutation;
 mod openapi;
 mod properties;

@@ -12,4 +12,3 @@ mod search_limiter;
 pub mod wire;
 
 // `mandate` and `fuzz` still import `Api` and `ApiLimits` under this name.
-pub use self::api as endpoints;
