@@ -11,4 +11,3 @@ pub(crate) mod search;
 mod search_limiter;
 pub mod wire;
 
-// `mandate` and `fuzz` still import `Api` and `ApiLimits` under this name.
