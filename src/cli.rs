@@ -87,8 +87,10 @@ pub fn main() -> ExitCode {
 fn on_loading_stack(command: impl FnOnce() -> CommandResult + Send) -> CommandResult {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(LOADING_STACK_BYTES).spawn_scoped(scope, command);
-        let thread = thread.map_err(|error| CliError::message(format!("cannot start a thread: {error}")))?;
+        let thread = thread.map_err(CliError::system("cannot start a thread"))?;
         // A panic was reported where it happened.
-        thread.join().unwrap_or_else(|_| Err(CliError::message("ended by a defect of this program")))
+        thread.join().unwrap_or_else(|_| {
+            Err(CliError::message("internal error: the command panicked (a bug in mandate)"))
+        })
     })
 }

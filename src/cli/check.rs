@@ -93,7 +93,5 @@ fn as_json(diagnostics: &Diagnostics, generation: Option<&Generation>) -> Result
         "errors": of(Severity::Error),
         "warnings": of(Severity::Warning),
     });
-    serde_json::to_string_pretty(&body)
-        .map(|text| text + "\n")
-        .map_err(|error| CliError::message(error.to_string()))
+    Ok(serde_json::to_string_pretty(&body)? + "\n")
 }

@@ -67,8 +67,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let explained = match (&principal, &action, &resource) {
         (Some(principal), Some(action), Some(resource)) => {
             let context = context(&arguments.context)?;
-            let context =
-                Json::parse(context.as_bytes()).map_err(|error| CliError::message(error.to_string()))?;
+            let context = Json::parse(context.as_bytes()).map_err(CliError::message)?;
             let named = |text| {
                 let (entity_type, id) = display::parse_type_and_id(text).map_err(CliError::message)?;
                 Ok::<_, CliError>(QuestionEntity { entity_type, id, properties: None })
@@ -102,7 +101,7 @@ fn answer_stdin(snapshot: &Snapshot, explain: bool) -> Result<ExplainedDecision,
     std::io::stdin()
         .take(LONGEST_REQUEST)
         .read_to_end(&mut body)
-        .map_err(|error| CliError::message(format!("cannot read the request: {error}")))?;
+        .map_err(CliError::system("cannot read the request"))?;
     let json = Json::parse(&body).map_err(|error| {
         CliError::message(format!("the request on standard input is not valid JSON: {error}"))
     })?;
@@ -119,7 +118,7 @@ fn answer(
     let request = snapshot
         .request_from_question(question)
         .map_err(|error| CliError::message(request_error_message(&error)))?;
-    let defect = |error: DecideError| CliError::message(error.to_string());
+    let defect = |error: DecideError| CliError::message(error);
     let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
     let budget = explain.then(Budget::interactive);
     let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
@@ -150,7 +149,7 @@ fn as_json(explained: &ExplainedDecision, generation: &Generation) -> Result<Str
         }
         None => EvaluationResponse::with_context(id, decision, revision, true),
     };
-    Ok(serde_json::to_string_pretty(&answer).map_err(|error| CliError::message(error.to_string()))? + "\n")
+    Ok(serde_json::to_string_pretty(&answer)? + "\n")
 }
 
 fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {

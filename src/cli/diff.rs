@@ -267,9 +267,7 @@ impl DiffReport<'_> {
             }
         });
         let report = DiffJson { environments: environments.collect(), gone: &self.gone };
-        serde_json::to_string_pretty(&report)
-            .map(|text| text + "\n")
-            .map_err(|error| CliError::message(error.to_string()))
+        Ok(serde_json::to_string_pretty(&report)? + "\n")
     }
 
     fn example(&self, found: &DiffResult) -> Option<ExampleReport> {

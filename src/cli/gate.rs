@@ -23,7 +23,7 @@ pub fn of(config: &ServeConfig) -> Result<ProofConfig, CliError> {
             return Err(CliError::message(format!("guardrails cannot be enforced: {missing}")));
         }
         (None, Err(missing)) if config.solver_is_configured => {
-            return Err(CliError::message(missing.to_string()));
+            return Err(CliError::message(missing));
         }
         (Some(GuardrailsOption::Enforce) | None, Ok(_)) => GuardrailMode::Enforce,
         (Some(GuardrailsOption::Warn), _) | (None, Err(_)) => GuardrailMode::Warn,

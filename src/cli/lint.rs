@@ -98,7 +98,5 @@ fn as_json(findings: &[Finding]) -> Result<String, CliError> {
             help: &finding.help,
         }
     });
-    serde_json::to_string_pretty(&reported.collect::<Vec<_>>())
-        .map(|text| text + "\n")
-        .map_err(|error| CliError::message(error.to_string()))
+    Ok(serde_json::to_string_pretty(&reported.collect::<Vec<_>>())? + "\n")
 }

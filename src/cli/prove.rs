@@ -129,7 +129,5 @@ fn as_json(proofs: &[CheckedClaim], schema: &Schema, took: Duration) -> Result<S
         "took_ms": milliseconds(took),
         "claims": proofs.iter().map(|proof| ClaimReport::of(proof, schema)).collect::<Vec<_>>(),
     });
-    serde_json::to_string_pretty(&body)
-        .map(|text| text + "\n")
-        .map_err(|error| CliError::message(error.to_string()))
+    Ok(serde_json::to_string_pretty(&body)? + "\n")
 }

@@ -19,7 +19,12 @@ const MAX_EXCERPT_LINE: usize = 400;
 pub fn print_error(failure: &CliError) {
     let text = match failure {
         CliError::Diagnostics(diagnostics) => render_text(diagnostics, colour(&stderr())),
-        CliError::Message(message) => format!("error: {message}\n"),
+        CliError::File { .. }
+        | CliError::System { .. }
+        | CliError::SolverNotFound(_)
+        | CliError::Solver(_)
+        | CliError::Json(_)
+        | CliError::Message(_) => format!("error: {failure}\n"),
     };
     // There is nowhere left to complain.
     let _ = stderr().write_all(text.as_bytes());
@@ -92,7 +97,7 @@ pub fn counted(n: usize, what: &str) -> String {
 pub fn print(text: &str) -> Result<(), CliError> {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| CliError::with_cause("cannot write to standard output", &error)),
+        written => written.map_err(CliError::system("cannot write to standard output")),
     }
 }
 

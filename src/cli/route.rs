@@ -100,7 +100,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, CliError> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(LONGEST_BODY).read_to_end(&mut bytes))
     };
-    done.map_err(|error| CliError::with_cause(format_args!("cannot read `{}`", path.display()), &error))?;
+    done.map_err(|error| CliError::file("read", path, error))?;
     Ok(bytes)
 }
 

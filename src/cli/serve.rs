@@ -38,9 +38,12 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> CommandResult {
     let config = arguments.serve.config()?;
     telemetry::start(&config.log, config.log_format)?;
+    for warning in config.warnings.iter() {
+        tracing::warn!("{warning}");
+    }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CliError::with_cause("cannot start", &error))?;
+    let runtime = runtime.map_err(CliError::system("cannot start"))?;
     let outcome = runtime.block_on(serve(config));
     // A load that was interrupted by a signal is not waited for.
     runtime.shutdown_background();
@@ -48,8 +51,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
 }
 
 async fn serve(config: ServeConfig) -> CommandResult {
-    let mut signals =
-        Signals::new().map_err(|error| CliError::with_cause("cannot listen to signals", &error))?;
+    let mut signals = Signals::new().map_err(CliError::system("cannot listen to signals"))?;
     let started = Instant::now();
     let (admin_bound, bound) =
         (listeners::bind_all([&config.admin])?, listeners::bind_all(&config.listeners)?);
@@ -128,9 +130,7 @@ fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<
     let (pdp, publisher) = Pdp::new(generation, PdpConfig::cached(config.cache_entries));
     let reloader =
         Reloader::start(publisher, loader, &config.content_paths, proof_config, &first, config.poll);
-    reloader
-        .map(|reloader| (pdp, reloader))
-        .map_err(|error| CliError::with_cause("cannot start a thread", &error))
+    reloader.map(|reloader| (pdp, reloader)).map_err(CliError::system("cannot start a thread"))
 }
 
 /// Loads the first snapshot; `None` if told to stop meanwhile.

@@ -13,8 +13,9 @@ use crate::error::CliError;
 /// # Errors
 /// The filter is none.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), CliError> {
-    let targets: Targets =
-        filter.parse().map_err(|error| CliError::message(format!("`{filter}` is no log filter: {error}")))?;
+    let targets: Targets = filter
+        .parse()
+        .map_err(|error| CliError::message(format!("`{filter}` is not a valid log filter: {error}")))?;
     let layer = tracing_subscriber::fmt::layer().with_writer(stderr).with_target(false);
     let layer = match format {
         LogFormat::Text => layer.with_ansi(colour(&stderr())).boxed(),

@@ -44,7 +44,7 @@ pub fn bind_all<'c>(
             }
         }
     }
-    if wrong.is_empty() { Ok(bound) } else { Err(CliError::from_messages(&wrong)) }
+    if wrong.is_empty() { Ok(bound) } else { Err(CliError::all(&wrong)) }
 }
 
 fn warn_if_exposed(address: &Address, security: &Security) {
@@ -83,7 +83,7 @@ impl ListenerGroup {
         let mut tasks = Vec::new();
         let mut announcement = String::new();
         for BoundListener { socket, security } in bound {
-            let (listener, address) = socket.listen().map_err(CliError::Message)?;
+            let (listener, address) = socket.listen().map_err(CliError::message)?;
             // Writing to a string does not fail.
             let _ = writeln!(announcement, "{serves} on {address}");
             let (authentication, files) = (security.methods(), security.files());

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use similar::TextDiff;
 
-use super::super::diff;
-use super::super::report::{self, counted};
+use crate::cli::diff;
+use crate::cli::report::{self, counted};
 use crate::config::SolverArguments;
 use crate::error::CliError;
 use mandate_analysis::claims::Guardrails;
@@ -53,7 +53,7 @@ pub fn run(
     report::print(&summary(&tried, snapshot.schema()))?;
     if let Err(missing) = &solver {
         let message = format!("guardrails and equivalent mutants were not proven: {missing}");
-        report::print_error(&CliError::Message(message));
+        report::print_error(&CliError::message(message));
     }
     Ok(!tried.iter().any(|(_, outcome)| matches!(outcome, MutantOutcome::Survived(_))))
 }

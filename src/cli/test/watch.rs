@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::{RunArguments, run_once, sources};
+use super::run::{RunArguments, run_once, sources};
 use crate::cli::report;
 use crate::error::{CliError, CommandResult};
 use mandate_core::diagnostics::SourceText;
@@ -31,7 +31,8 @@ pub fn run_on_changes(arguments: &RunArguments, content_paths: &ContentPaths) ->
         // Nobody listens only when the process ends.
         let _ = hint.send(());
     });
-    let mut watch = watch.map_err(|error| CliError::with_cause("cannot watch for changes", &error))?;
+    let mut watch =
+        watch.map_err(|error| CliError::message(format_args!("cannot watch for changes: {error}")))?;
     loop {
         let seen = content(arguments, content_paths);
         if std::io::stdout().is_terminal() {
