@@ -1,5 +1,5 @@
-//! Configuration: every option is a flag, an environment variable and a key of the configuration file; a flag goes
-//! before the environment, and the environment before the file. Options are declared in groups, see
+//! Configuration: every option is a flag, an environment variable and a key of the configuration file; a flag
+//! goes before the environment, and the environment before the file. Options are declared in groups, see
 //! [`options`]; `cli` uses what comes out here.
 
 #![allow(clippy::doc_markdown, reason = "doc comments of options are help texts, shown as they stand")]

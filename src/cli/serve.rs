@@ -1,4 +1,5 @@
-//! `mandate serve`: wires content, decision point and listeners together, and ends them in order.
+//! `mandate serve`: wires content, decision point and listeners together, and shuts them down in order.
+//! `listeners.rs` has the ports; a request enters at mandate-server.
 
 mod listeners;
 
@@ -14,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use super::{gate, telemetry};
+use super::{guardrails, telemetry};
 use crate::config::{LimitConfig, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
 use listeners::ListenerGroup;
@@ -43,15 +44,15 @@ pub fn run(arguments: Arguments) -> CommandResult {
     }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(CliError::system("cannot start"))?;
+    let runtime = runtime.map_err(CliError::system("cannot start the runtime"))?;
     let outcome = runtime.block_on(serve(config));
-    // A load that was interrupted by a signal is not waited for.
+    // Do not wait for a load that a signal interrupted.
     runtime.shutdown_background();
     outcome
 }
 
 async fn serve(config: ServeConfig) -> CommandResult {
-    let mut signals = Signals::new().map_err(CliError::system("cannot listen to signals"))?;
+    let mut signals = Signals::new().map_err(CliError::system("cannot handle signals"))?;
     let started = Instant::now();
     let (admin_bound, bound) =
         (listeners::bind_all([&config.admin])?, listeners::bind_all(&config.listeners)?);
@@ -74,10 +75,10 @@ async fn serve(config: ServeConfig) -> CommandResult {
     )?;
     admin.announce()?;
 
-    let proof_config = gate::of(&config)?;
+    let proof_config = guardrails::proof_config(&config)?;
     let Some(loaded) = load(&config, proof_config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(CliError::Diagnostics)?, &config, started)?;
-    // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
+    // Connections are accepted only now: until here a gateway is refused at once, instead of waiting.
     let decision_service = |listener: &Address| {
         let public = config.public_url.clone();
         let handler = Arc::new(DecisionService::new(pdp.clone(), api_limits, public, listener.clone()));
@@ -101,7 +102,7 @@ async fn serve(config: ServeConfig) -> CommandResult {
     decisions.announce()?;
 
     signals.until_stop(|| reloader.trigger().request_full_poll()).await;
-    tracing::info!("stopping: not ready from now on");
+    tracing::info!("shutting down: /readyz now answers 503");
     phase.send_replace(Phase::Stopping(pdp));
     tokio::select! {
         () = tokio::time::sleep(config.shutdown_delay) => {}
@@ -113,7 +114,7 @@ async fn serve(config: ServeConfig) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the first load brought.
+/// The result of the first load.
 struct InitialLoad {
     loader: Loader,
     proof_config: ProofConfig,
@@ -122,7 +123,7 @@ struct InitialLoad {
     proof: Option<CompletedProof>,
 }
 
-/// A decision point on what was loaded, and the writer that keeps it fresh.
+/// A decision point on the loaded content, and the reloader that keeps it up to date.
 fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<(Pdp, Reloader), CliError> {
     let InitialLoad { loader, proof_config, generation, warnings, proof } = loaded;
     let first = InitialLoadReport { warnings, took: started.elapsed(), proof };
@@ -133,7 +134,7 @@ fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<
     reloader.map(|reloader| (pdp, reloader)).map_err(CliError::system("cannot start a thread"))
 }
 
-/// Loads the first snapshot; `None` if told to stop meanwhile.
+/// Loads the first snapshot; `None` if a signal stops the process meanwhile.
 async fn load(
     config: &ServeConfig,
     proof_config: ProofConfig,
@@ -142,7 +143,7 @@ async fn load(
     let content_paths = config.content_paths.clone();
     let (done, loaded) = oneshot::channel();
     let load = move || {
-        // Nobody waits any more if the program was told to stop.
+        // The receiver is gone if a signal stopped the process.
         let _ = done.send(load_and_prove(&content_paths, proof_config));
     };
     let thread = std::thread::Builder::new().name("load".into()).stack_size(LOADING_STACK_BYTES).spawn(load);
@@ -150,12 +151,12 @@ async fn load(
         return Some(Err(Diagnostic::error(format!("cannot start a thread: {error}")).into()));
     }
     tokio::select! {
-        loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Diagnostic::error("loading failed by a defect").into()))),
+        loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Diagnostic::error("internal error: loading panicked (a bug in mandate)").into()))),
         () = signals.until_stop(|| {}) => None,
     }
 }
 
-/// Where guardrails are enforced, nothing is served before they are proven.
+/// Loads the content and, if guardrails are enforced, proves them before anything is served.
 fn load_and_prove(
     content_paths: &ContentPaths,
     mut proof_config: ProofConfig,
@@ -184,23 +185,23 @@ fn log_start(generation: &Generation, first: &InitialLoadReport) {
     tracing::info!(revision = %generation.revision(), policies, entities, took_ms, "loaded");
 }
 
-/// Connections to the operators' port at a time.
+/// Maximum number of connections to the operators' port.
 const ADMIN_CONNECTIONS: usize = 64;
 
-/// Descriptors for everything but connections to the decision port: files being read, logs, events.
+/// File descriptors that are kept for everything but decision connections: files being read, logs, file
+/// events.
 const RESERVED_DESCRIPTORS: u64 = ADMIN_CONNECTIONS as u64 + 64;
 
-/// Takes as many file descriptors as the system lets this process have.
+/// Raises the limit of file descriptors as far as the system allows.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of file descriptors stays as it is");
+        tracing::debug!(%error, "the limit of file descriptors cannot be raised");
     }
 }
 
-/// How many connections each listener may have such that files can still be read: without descriptors, no
-/// change would be seen.
+/// Maximum number of connections of each listener, so that descriptors are left to read changed files.
 fn connections(most: usize, listeners: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let left = usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(most);
@@ -222,7 +223,7 @@ impl Signals {
         })
     }
 
-    /// Waits until told to stop; calls `reload` on each SIGHUP before that.
+    /// Waits for SIGTERM or SIGINT; calls `reload` on each SIGHUP before that.
     async fn until_stop(&mut self, reload: impl Fn()) {
         loop {
             tokio::select! {

@@ -1,4 +1,5 @@
-//! Logs: to standard error, as text or as JSON lines.
+//! Starts the log of `mandate serve`: to standard error, as text or as JSON lines. Metrics are in
+//! mandate-pdp.
 
 use std::io::stderr;
 
@@ -11,7 +12,7 @@ use crate::error::CliError;
 /// Starts logging for the rest of the process.
 ///
 /// # Errors
-/// The filter is none.
+/// The filter is not valid.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), CliError> {
     let targets: Targets = filter
         .parse()

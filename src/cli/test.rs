@@ -19,7 +19,7 @@ pub struct Arguments {
     content: ContentArguments,
     #[command(flatten)]
     run: RunArguments,
-    /// Run again whenever policies, entities or suites change
+    /// Run again whenever policies, entities or suites change, until interrupted
     #[arg(long)]
     watch: bool,
 }

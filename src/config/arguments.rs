@@ -1,4 +1,5 @@
-//! Arguments that several commands share: the configuration file, and the content under flags, environment and file.
+//! Arguments that several commands share: the configuration file, and the content under flags, environment
+//! and file.
 
 use std::path::PathBuf;
 

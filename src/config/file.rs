@@ -1,5 +1,5 @@
-//! The configuration file: TOML, read strictly. Each group of [`options`](super::options) takes its keys out of a
-//! table; what nothing takes is an error. All errors are reported at once, with their places.
+//! The configuration file: TOML, read strictly. Each group of [`options`](super::options) takes its keys out
+//! of a table; what nothing takes is an error. All errors are reported at once, with their places.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl ConfigFile {
         for error in &errors {
             reader.push(error);
         }
-        // A file with wrong syntax is read in part: what is missing would be reported as well.
+        // Errors about the part that could be parsed would be misleading.
         if !errors.is_empty() {
             return Err(reader.diagnostics);
         }

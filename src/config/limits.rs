@@ -1,5 +1,5 @@
-//! Limits on connections, requests and times: the table `[limits]` of the configuration file. Only `mandate serve`
-//! uses them; mandate-server enforces them and has the defaults.
+//! Limits on connections, requests and times: the table `[limits]` of the configuration file. Only `mandate
+//! serve` uses them; mandate-server enforces them and has the defaults.
 
 use super::options::options;
 use super::values::{Bounded, Count, Timeout};

@@ -1,6 +1,6 @@
-//! Options of listeners: addresses, TLS, and how callers authenticate. Flags and the top-level keys of the file
-//! describe the listeners of `listen`; each `[[listener]]` and `[admin]` has keys of its own. The listeners
-//! themselves are in `cli/serve/listeners.rs`.
+//! Options of listeners: addresses, TLS, and how callers authenticate. Flags and the top-level keys of the
+//! file describe the listeners of `listen`; each `[[listener]]` and `[admin]` has keys of its own. The
+//! listeners themselves are in `cli/serve/listeners.rs`.
 
 use std::path::PathBuf;
 
@@ -24,8 +24,8 @@ options! {
         /// CA certificates for mutual TLS: clients must present a certificate issued by one of them (PEM)
         #[arg(long, env = "MANDATE_TLS_CLIENT_CA", value_name = "FILE")]
         pub tls_client_ca: Option<PathBuf>,
-        /// Accept only client certificates with one of these names, comma-separated: a URI or DNS name among the
-        /// subject alternative names, or the common name if there are none [default: any]
+        /// Accept only client certificates with one of these names, comma-separated: a URI or DNS name among
+        /// the subject alternative names, or the common name if there are none [default: any]
         #[arg(long, env = "MANDATE_TLS_CLIENT_NAMES", value_name = "NAMES", value_delimiter = ',')]
         pub tls_client_names: Option<Vec<String>>,
         /// Accept the bearer tokens of this file: on each line a caller's name and a token, or a name and

@@ -1,5 +1,6 @@
-//! Groups of options. `options!` declares each option once, as a field; from the fields come the flags (clap), the
-//! keys of the configuration file (serde) and the merge of the two. [`file`](super::file) reads the keys.
+//! Groups of options. `options!` declares each option once, as a field; from the fields come the flags
+//! (clap), the keys of the configuration file (serde) and the merge of the two. [`file`](super::file) reads
+//! the keys.
 
 use serde::de::DeserializeOwned;
 

@@ -24,8 +24,8 @@ pub struct ServeArguments {
     content: ContentArguments,
     #[command(flatten)]
     solver: SolverArguments,
-    /// Serve the decision API here: HOST:PORT, https://HOST:PORT or unix:PATH; repeat it for several addresses;
-    /// port 0 picks a free port [default: 127.0.0.1:8181]
+    /// Serve the decision API here: HOST:PORT, https://HOST:PORT or unix:PATH; repeat it for several
+    /// addresses; port 0 picks a free port [default: 127.0.0.1:8181]
     #[arg(long, env = "MANDATE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Option<Vec<Address>>,
     /// Serve /livez, /readyz, /status and /metrics here, in the same forms [default: 127.0.0.1:8182]

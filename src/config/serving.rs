@@ -1,5 +1,5 @@
-//! Options of `mandate serve` that are neither content, solver, listeners nor limits. [`serve`](super::serve) makes the
-//! configuration of them all.
+//! Options of `mandate serve` that are neither content, solver, listeners nor limits. [`serve`](super::serve)
+//! makes the configuration of them all.
 
 use std::time::Duration;
 
@@ -11,14 +11,16 @@ use super::options::options;
 options! {
     /// How to serve.
     pub struct ServingOptions {
-        /// What to do with policies that violate a guardrail [default: enforce; warn if no solver is installed]
+        /// What to do with policies that violate a guardrail [default: enforce; warn if no solver is
+        /// installed]
         #[arg(long, env = "MANDATE_GUARDRAILS", value_name = "MODE")]
         pub guardrails: Option<GuardrailsOption>,
-        /// Publish this base URL in the AuthZEN metadata, such as https://pdp.example.com [default: the URL that
-        /// the request was sent to]
+        /// Publish this base URL in the AuthZEN metadata, such as https://pdp.example.com [default: the URL
+        /// that the request was sent to]
         #[arg(long, env = "MANDATE_PUBLIC_URL", value_name = "URL")]
         pub public_url: Option<String>,
-        /// Check for changes that caused no file event this often; at least 100ms, or 0s to disable [default: 30s]
+        /// Check for changes that caused no file event this often; at least 100ms, or 0s to disable [default:
+        /// 30s]
         #[arg(long, env = "MANDATE_POLL", value_name = "TIME", value_parser = humantime::parse_duration)]
         #[serde(with = "humantime_serde")]
         pub poll: Option<Duration>,

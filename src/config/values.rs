@@ -1,5 +1,5 @@
-//! Values of options that carry their bounds: one that is out of bounds is refused where it is written, with the flag
-//! or with the line of the configuration file.
+//! Values of options that carry their bounds: one that is out of bounds is refused where it is written, with
+//! the flag or with the line of the configuration file.
 
 use std::num::ParseIntError;
 use std::str::FromStr;

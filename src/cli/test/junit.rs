@@ -1,4 +1,4 @@
-//! The results of suites as a JUnit report.
+//! Writes the results of suites as a JUnit report, for CI.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! One run of `mandate test`: loads the content, runs the cases and reports. `test.rs` starts it once, `watch.rs` on
-//! every change.
+//! One run of `mandate test`: loads the content, runs the cases and reports. `test.rs` starts it once,
+//! `watch.rs` on every change.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -22,35 +22,36 @@ use mandate_sources::loader::{ContentPaths, Loader};
 /// Extensions of suite files in a folder.
 const SUITE_EXTENSIONS: &[&str] = &["yaml", "yml"];
 
-/// What to run, and what to say about it.
+/// What to run, and what to report.
 #[derive(Args)]
 pub struct RunArguments {
-    /// Suite files or folders of them [default: `tests` in the folder of the policies]
+    /// Suite files, or folders of suite files [default: `tests` in the policy folder]
     #[arg(value_name = "PATH")]
     pub suites: Vec<PathBuf>,
-    /// Run only the cases whose name contains this
+    /// Run only the cases whose name contains this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Write a JUnit report as well
+    /// Also write a JUnit report to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Show which policies, and which clauses of their conditions, the cases decided
+    /// Show the coverage: which policies, and which clauses of their conditions, the cases evaluated
     #[arg(long)]
     coverage: bool,
-    /// Fail if less is covered than this; implies --coverage
+    /// Minimum coverage in percent, such as 90; exit 1 below it; implies --coverage
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     min: Option<f64>,
-    /// Write the coverage as an LCOV file as well
+    /// Also write the coverage to this file, in LCOV format
     #[arg(long, value_name = "FILE")]
     lcov: Option<PathBuf>,
-    /// Try wrong edits of the policies, and fail if one is noticed by no case and no guardrail
+    /// Mutation testing: apply small wrong edits to the policies; exit 1 if an edit survives all cases and
+    /// guardrails
     #[arg(long)]
     mutate: bool,
     #[command(flatten)]
     pub solver: SolverArguments,
 }
 
-/// Loads everything, runs the cases and says what came of it.
+/// Loads the content and the suites, runs the cases and reports the results.
 pub fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> CommandResult {
     let mut loader = Loader::new(content_paths);
     let snapshot = loader.load().map_err(CliError::Diagnostics)?.snapshot;
@@ -90,7 +91,7 @@ impl RunArguments {
         self.coverage || self.min.is_some() || self.lcov.is_some()
     }
 
-    /// Shows the coverage where that was asked for; whether it is enough.
+    /// Shows the coverage if it was asked for; returns whether it reaches `--min`.
     fn report_coverage(&self, coverage: &Coverage) -> Result<bool, CliError> {
         if let Some(path) = &self.lcov {
             std::fs::write(path, lcov::lcov(coverage))

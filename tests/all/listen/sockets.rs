@@ -126,14 +126,21 @@ fn addresses_that_cannot_be_are_refused_all_at_once() {
         ],
     );
     let said = content.mandate("serve", &public);
-    assert_eq!(String::from_utf8_lossy(&said.stderr).matches("can be reached from other machines").count(), 3);
+    assert_eq!(
+        String::from_utf8_lossy(&said.stderr).matches("can be reached from other machines").count(),
+        3
+    );
 }
 
 #[test]
 fn insecure_is_a_warning() {
     let content = Content::of_pack();
     let sidecar = content.serve_with(&["--listen", "0.0.0.0:0", "--insecure"]);
-    assert!(sidecar.log().contains("insecure: this address can be reached from other machines"), "{}", sidecar.log());
+    assert!(
+        sidecar.log().contains("insecure: this address can be reached from other machines"),
+        "{}",
+        sidecar.log()
+    );
     permits(&sidecar.decisions.replace("0.0.0.0", "127.0.0.1"), Version::One);
 }
 
@@ -173,7 +180,10 @@ fn the_file_is_read_strictly() {
     check("socket-mode = \"888\"", &["mandate.toml:1:15", "`888` is not a file mode"]);
     check("listen = [\"127.0.0.1:0\", \"x\"]", &["`x` is no address"]);
     check("max-header-bytes = 100", &["mandate.toml:1:20", "max-header-bytes", "has to be at least 8192"]);
-    check("[limits]\nmax-json-depth = 128", &["mandate.toml:2:18", "max-json-depth", "has to be at most 127"]);
+    check(
+        "[limits]\nmax-json-depth = 128",
+        &["mandate.toml:2:18", "max-json-depth", "has to be at most 127"],
+    );
     check("[limits]\nrequest-timeout = \"0s\"", &["request-timeout", "has to be more than 0s"]);
     check("[limits]\nmax-bach = 1", &["mandate.toml:2:1", "unknown field `max-bach`", "`max-batch`"]);
     check(

@@ -235,7 +235,11 @@ fn what_cannot_be_used_is_said_at_the_start() {
     let file = |name: &str| content.path(name).display().to_string();
     let (cert, key) = (file("server.crt"), file("server.key"));
     let public = ["--listen", "https://0.0.0.0:0", "--tls-cert", &cert, "--tls-key", &key];
-    refuses_to_start(&content, &public, &["`https://0.0.0.0:0` can be reached from other machines, and it does not authenticate callers"]);
+    refuses_to_start(
+        &content,
+        &public,
+        &["`https://0.0.0.0:0` can be reached from other machines, and it does not authenticate callers"],
+    );
 }
 
 #[test]
