@@ -27,7 +27,7 @@ use mandate_sources::loader::LOADING_STACK_BYTES;
 
 /// Authorization sidecar: decides requests with Cedar policies and entities that are kept up to date.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

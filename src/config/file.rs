@@ -47,33 +47,29 @@ impl ConfigFile {
     }
 
     fn parse(source: &Arc<SourceText>) -> Result<Self, Diagnostics> {
-        let mut reader = Reader { source: Arc::clone(source), diagnostics: Diagnostics::default() };
+        let mut reader = Reader { source: Arc::clone(source), diagnostics: Vec::new() };
         let (root, errors) = DeTable::parse_recoverable(&source.text);
         for error in &errors {
-            reader.push(error);
+            reader.push(error.message(), error.span());
         }
         // Errors about the part that could be parsed would be misleading.
-        if !errors.is_empty() {
-            return Err(reader.diagnostics);
-        }
-        let mut file = reader.file(Section::new(root));
-        file.warnings = reader.diagnostics.into_result()?;
-        Ok(file)
+        let root = if errors.is_empty() { root.into_inner() } else { DeTable::new() };
+        let file = reader.file(Section::new(root));
+        Ok(ConfigFile { warnings: reader.finish().into_result()?, ..file })
     }
 }
 
 /// A table whose keys are being taken.
+#[derive(Default)]
 struct Section<'i> {
     table: DeTable<'i>,
-    span: std::ops::Range<usize>,
     /// The keys that the table may have, for the error about other keys.
     known: Vec<String>,
 }
 
 impl<'i> Section<'i> {
-    fn new(table: Spanned<DeTable<'i>>) -> Self {
-        let span = table.span();
-        Self { table: table.into_inner(), span, known: Vec::new() }
+    fn new(table: DeTable<'i>) -> Self {
+        Self { table, known: Vec::new() }
     }
 
     /// Takes the keys of a group of options out of the table.
@@ -81,23 +77,33 @@ impl<'i> Section<'i> {
         let (taken, left) =
             std::mem::take(&mut self.table).into_iter().partition(|(key, _)| T::has_key(key.get_ref()));
         self.table = left;
-        Self { table: taken, span: self.span.clone(), known: Vec::new() }
+        Self::new(taken)
     }
 }
 
 struct Reader {
     source: Arc<SourceText>,
-    diagnostics: Diagnostics,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Reader {
+    /// What was reported, in the order of the file.
+    fn finish(mut self) -> Diagnostics {
+        self.diagnostics.sort_by_key(|diagnostic| diagnostic.span.as_ref().map_or(0, |span| span.offset));
+        let mut diagnostics = Diagnostics::default();
+        for diagnostic in self.diagnostics {
+            diagnostics.push(diagnostic);
+        }
+        diagnostics
+    }
+
     fn span(&self, range: std::ops::Range<usize>) -> SourceSpan {
         SourceSpan::new(&self.source, range.start, range.len())
     }
 
-    fn push(&mut self, error: &toml::de::Error) {
-        let span = error.span().map(|range| self.span(range));
-        self.diagnostics.push(Diagnostic::error(error.message()).at(span));
+    fn push(&mut self, message: impl Into<String>, range: Option<std::ops::Range<usize>>) {
+        let span = range.map(|range| self.span(range));
+        self.diagnostics.push(Diagnostic::error(message).at(span));
     }
 
     fn file(&mut self, mut root: Section<'_>) -> ConfigFile {
@@ -114,15 +120,14 @@ impl Reader {
             limits: self.limits(&mut root),
             warnings: Diagnostics::default(),
         };
-        self.finish(&root);
+        self.report_unknown_keys(&root);
         file
     }
 
     /// `[limits]`, and the same options at the top level, where they were before there was that table.
     fn limits(&mut self, root: &mut Section<'_>) -> LimitOptions {
         let flat = root.take::<LimitOptions>();
-        let mut nested =
-            self.table(root, "limits").unwrap_or_else(|| Section::new(Spanned::new(0..0, DeTable::new())));
+        let mut nested = self.table(root, "limits").unwrap_or_default();
         for (key, _) in &flat.table {
             let name = key.get_ref();
             let diagnostic = match nested.table.get_key_value(&**name) {
@@ -142,14 +147,14 @@ impl Reader {
         }
         let flat: LimitOptions = self.deserialize(flat);
         let limits = self.options::<LimitOptions>(&mut nested).or(flat);
-        self.finish(&nested);
+        self.report_unknown_keys(&nested);
         limits
     }
 
     fn listener(&mut self, mut table: Section<'_>) -> ListenerTable {
         let table_options =
             ListenerTable { address: self.key(&mut table, "address"), options: self.options(&mut table) };
-        self.finish(&table);
+        self.report_unknown_keys(&table);
         table_options
     }
 
@@ -161,19 +166,32 @@ impl Reader {
     }
 
     fn deserialize<T: Options>(&mut self, section: Section<'_>) -> T {
-        let value = Spanned::new(section.span, DeValue::Table(section.table));
-        self.value(value).unwrap_or_default()
+        let mut options = T::default();
+        for (key, value) in section.table {
+            let (name, span) = (key.get_ref().to_string(), value.span());
+            let table = Spanned::new(span, DeValue::Table(DeTable::from_iter([(key, value)])));
+            if let Some(option) = self.value::<T>(&name, table) {
+                options = option.or(options);
+            }
+        }
+        options
     }
 
-    fn value<T: DeserializeOwned>(&mut self, value: Spanned<DeValue<'_>>) -> Option<T> {
-        T::deserialize(ValueDeserializer::from(value)).map_err(|error| self.push(&error)).ok()
+    fn value<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Option<T> {
+        let whole = value.span();
+        let value = T::deserialize(ValueDeserializer::from(value));
+        value
+            .map_err(|error| {
+                self.push(format!("`{key}`: {}", error.message()), error.span().or(Some(whole)));
+            })
+            .ok()
     }
 
     /// Takes the value of one key.
     fn key<T: DeserializeOwned>(&mut self, section: &mut Section<'_>, key: &str) -> Option<T> {
         section.known.push(key.to_owned());
         let value = section.table.remove(key)?;
-        self.value(value)
+        self.value(key, value)
     }
 
     /// Takes a table.
@@ -205,7 +223,7 @@ impl Reader {
         let span = value.span();
         let found = value.get_ref().type_str();
         if let DeValue::Table(table) = value.into_inner() {
-            return Some(Section::new(Spanned::new(span, table)));
+            return Some(Section::new(table));
         }
         let diagnostic = Diagnostic::error(format!("`{key}` has to be a table, found {found}"));
         self.diagnostics.push(diagnostic.at(self.span(span)));
@@ -213,7 +231,7 @@ impl Reader {
     }
 
     /// Reports the keys that nothing took.
-    fn finish(&mut self, section: &Section<'_>) {
+    fn report_unknown_keys(&mut self, section: &Section<'_>) {
         let known: Vec<String> = section.known.iter().map(|key| format!("`{key}`")).collect();
         for key in section.table.keys() {
             let diagnostic = Diagnostic::error(format!("unknown field `{}`", key.get_ref()))
@@ -269,7 +287,7 @@ mod tests {
             "\nlisen = 1\nmax_batch = 1\n[limits]\nmax-batch = 0\nmax-bach = 1\n[[listener]]\nadress = 1\n";
         let errors = parse(text).err().unwrap();
         for says in [
-            "f:5:13: has to be at least 1",
+            "f:5:13: `max-batch`: has to be at least 1",
             "f:6:1: unknown field `max-bach` (the fields are `max-body-bytes`, ",
             "f:2:1: unknown field `lisen` (the fields are `policies`, ",
             "f:3:1: unknown field `max_batch`",
@@ -277,7 +295,15 @@ mod tests {
         ] {
             assert!(errors.lines().any(|line| line.starts_with(says)), "`{says}` is not in: {errors}");
         }
-        refused("[limits]\nmax-header-bytes = 100", &["f:2:20: has to be at least 8192"]);
+        refused("[limits]\nmax-header-bytes = 100", &["f:2:20: `max-header-bytes`: has to be at least 8192"]);
+        refused(
+            "poll = 1\nlog-format = \"x\"",
+            &[
+                "f:1:8: `poll`: invalid type: integer `1`, expected a duration",
+                "f:2:14: `log-format`: unknown variant `x`, expected `text` or `json`",
+            ],
+        );
+        refused("listen = 1", &["f:1:10: `listen`: has to be an address or an array of addresses"]);
         refused("limits = 1", &["f:1:10: `limits` has to be a table, found integer"]);
         refused("[listener]", &["f:1:1: `listener` has to be an array of tables: write `[[listener]]`"]);
         assert!(parse("listen = [").is_err());

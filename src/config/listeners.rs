@@ -53,7 +53,7 @@ options! {
 
 /// One address, or several.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "has to be an address or an array of addresses")]
 pub enum Addresses {
     One(String),
     Several(Vec<String>),

@@ -179,12 +179,15 @@ fn the_file_is_read_strictly() {
     check("admin-listen = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"", &["are the same option"]);
     check("socket-mode = \"888\"", &["mandate.toml:1:15", "`888` is not a file mode"]);
     check("listen = [\"127.0.0.1:0\", \"x\"]", &["`x` is no address"]);
-    check("max-header-bytes = 100", &["mandate.toml:1:20", "max-header-bytes", "has to be at least 8192"]);
+    check("max-header-bytes = 100", &["mandate.toml:1:20", "`max-header-bytes`: has to be at least 8192"]);
     check(
         "[limits]\nmax-json-depth = 128",
-        &["mandate.toml:2:18", "max-json-depth", "has to be at most 127"],
+        &["mandate.toml:2:18", "`max-json-depth`: has to be at most 127"],
     );
-    check("[limits]\nrequest-timeout = \"0s\"", &["request-timeout", "has to be more than 0s"]);
+    check(
+        "[limits]\nrequest-timeout = \"0s\"",
+        &["mandate.toml:2:19", "`request-timeout`: has to be more than 0s"],
+    );
     check("[limits]\nmax-bach = 1", &["mandate.toml:2:1", "unknown field `max-bach`", "`max-batch`"]);
     check(
         "max-batch = 1\n[limits]\nmax-batch = 1",
