@@ -56,7 +56,13 @@ fn modification_text(location: &RepairLocation, modification: &Modification, sch
                 display::uid(of.as_uid_ref(), schema)
             )
         }
-        (RepairLocation::Membership(entity, of), _) => {
+        (
+            RepairLocation::Membership(entity, of),
+            Modification::Add
+            | Modification::SetTo(_)
+            | Modification::SetToAnyExcept(_)
+            | Modification::Unset,
+        ) => {
             let entity_types = types_between(schema, entity.entity_type, of.entity_type).into_iter();
             let entity_types: Vec<String> = entity_types
                 .map(|entity_type| format!("a {}", display::entity_type(entity_type, schema)))
@@ -82,7 +88,9 @@ fn modification_text(location: &RepairLocation, modification: &Modification, sch
             let not: Vec<String> = not.iter().map(|it| display::value(it, schema)).collect();
             format!("{} other than {}", attribute_path(at, schema), not.join(" and "))
         }
-        (RepairLocation::Value(at), _) => format!("{} absent", attribute_path(at, schema)),
+        (RepairLocation::Value(at), Modification::Add | Modification::Remove | Modification::Unset) => {
+            format!("{} absent", attribute_path(at, schema))
+        }
         (RepairLocation::Element(at, element), modification) => {
             let verb = if *modification == Modification::Remove { "without" } else { "with" };
             format!("{} {verb} {}", attribute_path(at, schema), display::value(element, schema))

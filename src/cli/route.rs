@@ -141,7 +141,7 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
         Err(unrouted) => {
             let heading = match unrouted {
                 RouteError::MissingValue { route, .. } => heading(route) + "\n",
-                _ => String::new(),
+                RouteError::Path(_) | RouteError::NoRoute => String::new(),
             };
             report::print(&format!("{heading}deny: {unrouted}\n"))?;
             return Ok(ExitCode::from(2));

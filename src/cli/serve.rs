@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::{guardrails, telemetry};
 use crate::config::{LimitConfig, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
-use listeners::ListenerGroup;
+use listeners::{BoundListener, ListenerGroup};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
 use mandate_pdp::reload::Reloader;
@@ -26,6 +26,7 @@ use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig};
 use mandate_server::admin::{self, Phase};
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
+use mandate_server::listen::monitor::ListenerMonitor;
 use mandate_server::listen::server::ConnectionLimits;
 use mandate_server::service::{self, DecisionService};
 use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, Loader};
@@ -57,47 +58,16 @@ async fn serve(config: ServeConfig) -> CommandResult {
     let (admin_bound, bound) =
         (listeners::bind_all([&config.admin])?, listeners::bind_all(&config.listeners)?);
     let (phase, phases) = watch::channel(Phase::Loading);
-    let LimitConfig { api: api_limits, connection: connection_limits, admission: admission_limits } =
-        config.limits;
     let monitor = listeners::monitor(config.listeners.iter().chain([&config.admin]));
     tokio::spawn(Arc::clone(&monitor).poll_files());
-    let admission =
-        |paths| Admission::new(Security::default(), paths, admission_limits, Arc::clone(&monitor));
-    let router = admin::router(phases, Arc::clone(&monitor));
-    let admin_limits = ConnectionLimits { max_connections: ADMIN_CONNECTIONS, ..connection_limits };
-    let admin_service = |_: &Address| TowerToHyperService::new(router.clone());
-    let admin = ListenerGroup::open(
-        "admin",
-        admin_bound,
-        &admission(admin::SPECIAL_PATHS),
-        admin_limits,
-        admin_service,
-    )?;
+    let admin = open_admin(&config, admin_bound, phases, &monitor)?;
     admin.announce()?;
 
     let proof_config = guardrails::proof_config(&config)?;
     let Some(loaded) = load(&config, proof_config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(CliError::Diagnostics)?, &config, started)?;
     // Connections are accepted only now: until here a gateway is refused at once, instead of waiting.
-    let decision_service = |listener: &Address| {
-        let public = config.public_url.clone();
-        let handler = Arc::new(DecisionService::new(pdp.clone(), api_limits, public, listener.clone()));
-        service_fn(move |request| {
-            let handler = Arc::clone(&handler);
-            async move { Ok(handler.handle(request).await) }
-        })
-    };
-    let decision_limits = ConnectionLimits {
-        max_connections: connections(connection_limits.max_connections, bound.len()),
-        ..connection_limits
-    };
-    let decisions = ListenerGroup::open(
-        "decisions",
-        bound,
-        &admission(service::SPECIAL_PATHS),
-        decision_limits,
-        decision_service,
-    )?;
+    let decisions = open_decisions(&config, bound, &pdp, &monitor)?;
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
 
@@ -112,6 +82,45 @@ async fn serve(config: ServeConfig) -> CommandResult {
     admin.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the operators' port, which answers before the content is loaded.
+fn open_admin(
+    config: &ServeConfig,
+    bound: Vec<BoundListener>,
+    phases: watch::Receiver<Phase>,
+    monitor: &Arc<ListenerMonitor>,
+) -> Result<ListenerGroup, CliError> {
+    let LimitConfig { connection, admission, .. } = config.limits;
+    let router = admin::router(phases, Arc::clone(monitor));
+    let admission = Admission::new(Security::default(), admin::SPECIAL_PATHS, admission, Arc::clone(monitor));
+    let limits = ConnectionLimits { max_connections: ADMIN_CONNECTIONS, ..connection };
+    ListenerGroup::open("admin", bound, &admission, limits, |_: &Address| {
+        TowerToHyperService::new(router.clone())
+    })
+}
+
+/// Opens the decision listeners.
+fn open_decisions(
+    config: &ServeConfig,
+    bound: Vec<BoundListener>,
+    pdp: &Pdp,
+    monitor: &Arc<ListenerMonitor>,
+) -> Result<ListenerGroup, CliError> {
+    let LimitConfig { api, connection, admission } = config.limits;
+    let service = |listener: &Address| {
+        let public_url = config.public_url.clone();
+        let handler = Arc::new(DecisionService::new(pdp.clone(), api, public_url, listener.clone()));
+        service_fn(move |request| {
+            let handler = Arc::clone(&handler);
+            async move { Ok(handler.handle(request).await) }
+        })
+    };
+    let admission =
+        Admission::new(Security::default(), service::SPECIAL_PATHS, admission, Arc::clone(monitor));
+    let max_connections = connections(connection.max_connections, bound.len());
+    let limits = ConnectionLimits { max_connections, ..connection };
+    ListenerGroup::open("decisions", bound, &admission, limits, service)
 }
 
 /// The result of the first load.
