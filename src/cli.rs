@@ -1,5 +1,5 @@
-//! The command line: one file a verb. The only place that reads arguments and the environment, and
-//! the only one that wires the floors together.
+//! The command line: parses the arguments and runs a command. Each command is a file of this module; their
+//! options are in `config`. What the commands do is in the crates, which are wired together here.
 
 #![allow(clippy::doc_markdown, reason = "doc comments of arguments are help texts, shown as they stand")]
 
@@ -8,7 +8,7 @@ mod decide;
 mod diff;
 mod explain;
 mod fmt;
-mod gate;
+mod guardrails;
 mod lint;
 mod proof_text;
 mod prove;
@@ -25,9 +25,9 @@ use clap::{Parser, Subcommand};
 use crate::error::{CliError, CommandResult};
 use mandate_sources::loader::LOADING_STACK_BYTES;
 
-/// Decides who may: an authorization sidecar on Cedar policies and live entities.
+/// Authorization sidecar: decides requests with Cedar policies and entities that are kept up to date.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -35,23 +35,26 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer questions over HTTP (AuthZEN), and follow every change of policies and entities
+    /// Serve decisions over HTTP (AuthZEN, Envoy, forward auth), and reload policies and entities when they
+    /// change
     Serve(Box<serve::Arguments>),
-    /// Load policies and entities as `serve` would, and show everything that is wrong
+    /// Load policies and entities as `serve` does, and show all errors; exit 1 if there are any
     Check(check::Arguments),
-    /// Answer one question, with reasons; exit 0 permit, 2 deny, 1 error
+    /// Decide one request, with reasons; exit 0 permit, 2 deny, 1 error
     Decide(decide::Arguments),
-    /// Show which route takes an HTTP request, and the question that comes out; exit 2 if none
+    /// Show the route that matches an HTTP request, and the resulting authorization request; exit 2 if none
+    /// matches
     Route(route::Arguments),
     /// Run policy test suites; exit 1 if a case fails
     Test(test::Arguments),
-    /// Prove the guardrails for all requests and entities; exit 1 if one is not proven
+    /// Prove the guardrails for all requests and all entities; exit 1 if one is not proven
     Prove(prove::Arguments),
-    /// Show what an edit of policies changes, for all requests and entities, with examples
+    /// Compare two versions of the policies, for all requests and all entities, with an example of each
+    /// difference
     Diff(diff::Arguments),
-    /// Find policies that do nothing, types and actions that nothing uses; exit 1 if there are any
+    /// Find policies without effect, and unused types and actions; exit 1 if there are any
     Lint(lint::Arguments),
-    /// Format policy files (`*.cedar`; Cedar has no form for schemas); exit 1 if one cannot be
+    /// Format policy files (`*.cedar`, not schemas); exit 1 if one cannot be formatted
     Fmt(fmt::Arguments),
 }
 
@@ -60,9 +63,9 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // There is nowhere left to complain.
+            // If standard error is closed, the error cannot be reported.
             let _ = error.print();
-            // Help is no failure; and 2, which clap would give, is what a denial exits with.
+            // `--help` exits with 0. For errors clap would exit with 2, which means a denial here.
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
@@ -83,12 +86,14 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Runs a verb that loads content, on a thread with room for it.
+/// Runs a command on a thread whose stack is large enough to load content.
 fn on_loading_stack(command: impl FnOnce() -> CommandResult + Send) -> CommandResult {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(LOADING_STACK_BYTES).spawn_scoped(scope, command);
-        let thread = thread.map_err(|error| CliError::message(format!("cannot start a thread: {error}")))?;
-        // A panic was reported where it happened.
-        thread.join().unwrap_or_else(|_| Err(CliError::message("ended by a defect of this program")))
+        let thread = thread.map_err(CliError::system("cannot start a thread"))?;
+        // The panic itself was already printed to standard error.
+        thread.join().unwrap_or_else(|_| {
+            Err(CliError::message("internal error: the command panicked (a bug in mandate)"))
+        })
     })
 }

@@ -1,4 +1,5 @@
-//! The `mandate` program: the command line, which wires the crates together.
+//! The `mandate` program. `cli` has the commands, one file each, and wires the crates together; `config`
+//! reads flags, environment and file.
 
 mod cli;
 mod config;

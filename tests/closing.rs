@@ -1,6 +1,7 @@
-//! The last words of a test run: what it could not do on this machine.
+//! Runs last and prints which tests could not run on this machine, because a program is missing, and how to install
+//! it. It tests nothing itself.
 
-#![allow(clippy::print_stdout, reason = "said to whoever runs the tests")]
+#![allow(clippy::print_stdout, reason = "this is output for the person who runs the tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 /// A program that some tests need.
 struct Needed {
     program: &'static str,
-    /// The environment variable that names it, where `PATH` does not have it.
+    /// The environment variable with its path, if it is not on `PATH`.
     named_by: &'static str,
     tests: &'static str,
     install: &'static str,
@@ -18,7 +19,7 @@ const NEEDED: [Needed; 4] = [
     Needed {
         program: "cvc5",
         named_by: "CVC5",
-        tests: "whatever proves",
+        tests: "everything that needs proofs",
         install: "on Debian: apt-get install cvc5",
     },
     Needed {
@@ -42,7 +43,7 @@ const NEEDED: [Needed; 4] = [
 ];
 
 fn main() {
-    // Other runners ask for a list of tests, and this is none.
+    // Other test runners ask for a list of tests; there are none here.
     if std::env::args().any(|argument| argument == "--list") {
         return;
     }
@@ -51,7 +52,7 @@ fn main() {
         match found(program, named_by) {
             Some(path) => println!("run: {tests}, with {}", path.display()),
             None => println!(
-                "NOT RUN: {tests}, because there is no `{program}`; install it ({install}), or name it with {named_by}"
+                "NOT RUN: {tests}, because `{program}` was not found: install it ({install}), or set {named_by} to its path"
             ),
         }
     }
@@ -61,13 +62,13 @@ fn main() {
         println!("run: the AuthZEN client decern, with {}", python.display());
     } else {
         println!(
-            "NOT RUN: the AuthZEN client decern, because `{}` has no such package; install it (pip install decern), or name another Python with PYTHON",
+            "NOT RUN: the AuthZEN client decern, because `{}` has no such package: install it (pip install decern), or set PYTHON to another Python",
             python.display()
         );
     }
 }
 
-/// Where a program is: where it is named, or in one of the usual folders.
+/// The path of a program: from its environment variable, or in one of the usual folders.
 fn found(program: &str, named_by: &str) -> Option<PathBuf> {
     if let Some(named) = std::env::var_os(named_by).map(PathBuf::from)
         && named.components().count() > 1

@@ -1,4 +1,5 @@
-//! `mandate check`: everything that `serve` would refuse, before it is asked to.
+//! `mandate check`: loads the content as `serve` does, and shows all errors and warnings. It proves nothing;
+//! see `prove.rs`.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -19,14 +20,14 @@ use mandate_sources::loader::{ContentPaths, Loader};
 pub struct Arguments {
     #[command(flatten)]
     content: ContentArguments,
-    /// Form of what is found [default: text; annotations as well where GITHUB_ACTIONS is `true`]
+    /// Output format [default: text; also annotations if GITHUB_ACTIONS is `true`]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people: with the source, in colour on a terminal
+    /// For people: with excerpts, in colour on a terminal
     Text,
     /// One JSON object
     Json,
@@ -52,7 +53,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     Ok(ExitCode::from(u8::from(generation.is_none())))
 }
 
-/// Loads everything, and reads the guardrails as well.
+/// Loads the content, and parses the guardrails.
 fn load(content_paths: &ContentPaths) -> Result<(Generation, Diagnostics), Diagnostics> {
     let mut loader = Loader::new(content_paths);
     let mut loaded = loader.load()?;
@@ -93,7 +94,5 @@ fn as_json(diagnostics: &Diagnostics, generation: Option<&Generation>) -> Result
         "errors": of(Severity::Error),
         "warnings": of(Severity::Warning),
     });
-    serde_json::to_string_pretty(&body)
-        .map(|text| text + "\n")
-        .map_err(|error| CliError::message(error.to_string()))
+    Ok(serde_json::to_string_pretty(&body)? + "\n")
 }

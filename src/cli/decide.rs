@@ -1,4 +1,5 @@
-//! `mandate decide`: one question, answered from folders, with reasons.
+//! `mandate decide`: decides one request on the content of the folders, with reasons. `explain.rs` prints
+//! explanations.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Read as _};
@@ -21,32 +22,33 @@ use mandate_query::explain::{Budget, Explanation, explain as explained};
 use mandate_server::authzen::wire::{EvaluationResponse, RequestFields, request_error_message};
 use mandate_sources::loader::Loader;
 
-/// The longest request that is read from standard input, in bytes.
+/// Maximum length of a request on standard input, in bytes; the rest is not read.
 const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
 
 #[derive(Args)]
 #[command(
-    after_help = "Without --principal, --action and --resource, an AuthZEN request (JSON) is read from standard input."
+    after_help = "Without --principal, --action and --resource, an AuthZEN request (JSON) is read from standard input.\n\nExample: mandate decide --principal DirectBillPartner::fabrikam --action registerDevice --resource Customer::contoso --context channel=partner-center-api"
 )]
 pub struct Arguments {
     #[command(flatten)]
     content: ContentArguments,
-    /// Who asks, such as DirectBillPartner::fabrikam
+    /// Principal of the request, such as DirectBillPartner::fabrikam
     #[arg(long, value_name = "TYPE::ID", requires = "action", requires = "resource")]
     principal: Option<String>,
-    /// What for, such as registerDevice
+    /// Action of the request, such as registerDevice
     #[arg(long, value_name = "NAME", requires = "principal")]
     action: Option<String>,
-    /// On what, such as Customer::contoso
+    /// Resource of the request, such as Customer::contoso
     #[arg(long, value_name = "TYPE::ID", requires = "principal")]
     resource: Option<String>,
-    /// A value of the context, such as channel=partner-center-api; JSON, or else a string
+    /// Set one context attribute, such as channel=partner-center-api; the value is parsed as JSON, otherwise
+    /// it is a string; may be repeated
     #[arg(long, value_name = "NAME=VALUE", requires = "principal")]
     context: Vec<String>,
-    /// Show what is missing for a permit, or what the permit rests on
+    /// Show what is missing for a permit, or the memberships behind a permit
     #[arg(long)]
     explain: bool,
-    /// Form of the answer
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
@@ -55,7 +57,7 @@ pub struct Arguments {
 enum Format {
     /// For people
     Text,
-    /// The answer that AuthZEN clients get
+    /// The response that AuthZEN clients get
     Json,
 }
 
@@ -67,8 +69,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let explained = match (&principal, &action, &resource) {
         (Some(principal), Some(action), Some(resource)) => {
             let context = context(&arguments.context)?;
-            let context =
-                Json::parse(context.as_bytes()).map_err(|error| CliError::message(error.to_string()))?;
+            let context = Json::parse(context.as_bytes()).map_err(CliError::message)?;
             let named = |text| {
                 let (entity_type, id) = display::parse_type_and_id(text).map_err(CliError::message)?;
                 Ok::<_, CliError>(QuestionEntity { entity_type, id, properties: None })
@@ -87,7 +88,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     Ok(ExitCode::from(if explained.decision.is_permit() { 0 } else { 2 }))
 }
 
-/// A decision, and why it is so where that was asked.
+/// A decision, with an explanation if `--explain` is given.
 struct ExplainedDecision {
     decision: Decision,
     explanation: Option<Explanation>,
@@ -102,7 +103,7 @@ fn answer_stdin(snapshot: &Snapshot, explain: bool) -> Result<ExplainedDecision,
     std::io::stdin()
         .take(LONGEST_REQUEST)
         .read_to_end(&mut body)
-        .map_err(|error| CliError::message(format!("cannot read the request: {error}")))?;
+        .map_err(CliError::system("cannot read the request"))?;
     let json = Json::parse(&body).map_err(|error| {
         CliError::message(format!("the request on standard input is not valid JSON: {error}"))
     })?;
@@ -119,7 +120,7 @@ fn answer(
     let request = snapshot
         .request_from_question(question)
         .map_err(|error| CliError::message(request_error_message(&error)))?;
-    let defect = |error: DecideError| CliError::message(error.to_string());
+    let defect = |error: DecideError| CliError::message(error);
     let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
     let budget = explain.then(Budget::interactive);
     let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
@@ -150,21 +151,23 @@ fn as_json(explained: &ExplainedDecision, generation: &Generation) -> Result<Str
         }
         None => EvaluationResponse::with_context(id, decision, revision, true),
     };
-    Ok(serde_json::to_string_pretty(&answer).map_err(|error| CliError::message(error.to_string()))? + "\n")
+    Ok(serde_json::to_string_pretty(&answer)? + "\n")
 }
 
 fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
     let decision = &explained.decision;
-    let (verdict, why) = match &decision.outcome {
+    let (word, why) = match &decision.outcome {
         Decided::Permitted(_) => ("permit", "permitted by"),
         Decided::Forbidden(_) => ("deny", "forbidden by"),
-        Decided::ForbidFailed(_) => ("deny", "in doubt, because these could not be evaluated:"),
+        Decided::ForbidFailed(_) => {
+            ("deny", "these forbid policies could not be evaluated, so the request is denied:")
+        }
         Decided::NotPermitted(unmet) if unmet.is_empty() => ("deny", "no policy permits this"),
         Decided::NotPermitted(_) => ("deny", "not permitted; these would, if their conditions held:"),
         Decided::UnknownPrincipal => ("deny", "the principal is not known"),
         Decided::UnknownResource => ("deny", "the resource is not known"),
     };
-    let mut text = format!("{verdict}\n  {why}\n");
+    let mut text = format!("{word}\n  {why}\n");
     for policy in decision.reported_policies() {
         describe(&mut text, policy);
     }

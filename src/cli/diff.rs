@@ -1,4 +1,5 @@
-//! `mandate diff`: what an edit of policies changes, for all requests and all entities.
+//! `mandate diff`: compares two versions of the policies, for all requests and all entities, and shows the
+//! differences as text, JSON or Markdown. The comparison is in mandate-analysis.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,26 +24,26 @@ use mandate_sources::loader::{PolicyFolder, PolicyFolderState};
 
 #[derive(Args)]
 #[command(
-    after_help = "OLD and NEW are folders, or revisions of git for the folder of the policies. Exit 0 if all could be compared, 1 if not, or if there is what --fail-on names."
+    after_help = "OLD and NEW are folders, or git revisions of the policy folder. Exit 0 if every request environment was compared; 1 if one could not be, or if a change matches --fail-on.\n\nExample: mandate diff --against main --fail-on wider"
 )]
 pub struct Arguments {
     #[command(flatten)]
     policies: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
-    /// The older policies: a folder, or a revision
+    /// The older policies: a folder, or a git revision
     #[arg(value_name = "OLD", required_unless_present = "against")]
     old: Option<String>,
-    /// The newer policies: a folder, or a revision [default: the folder of the policies, as it is]
+    /// The newer policies: a folder, or a git revision [default: the policy folder as it is now]
     #[arg(value_name = "NEW", conflicts_with = "against")]
     new: Option<String>,
-    /// Compare the folder of the policies with what it was at this revision
+    /// Compare the policy folder as it is now with this git revision of it
     #[arg(long, value_name = "REV", conflicts_with = "old")]
     against: Option<String>,
-    /// Form of the result
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-    /// Fail if anything becomes wider, narrower, or either
+    /// Exit 1 if the new policies permit more (wider), permit less (narrower), or either (any)
     #[arg(long, value_name = "CHANGE")]
     fail_on: Option<FailOn>,
 }
@@ -53,15 +54,15 @@ enum Format {
     Text,
     /// One JSON object
     Json,
-    /// To paste into a pull request
+    /// For a comment on a pull request
     Markdown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FailOn {
-    /// Something is permitted that was not
+    /// Something is permitted that was denied
     Wider,
-    /// Something is no longer permitted, or cannot be asked any more
+    /// Something is no longer permitted, or its request environment is gone from the schema
     Narrower,
     /// Either
     Any,
@@ -71,7 +72,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let solver = arguments.policies.solver(arguments.solver)?;
     let folder = arguments.policies.folder()?;
     let old = arguments.against.map(VersionArgument::Revision).or(arguments.old.map(VersionArgument::of));
-    let old = old.ok_or_else(|| CliError::message("name what to compare with: OLD or --against"))?;
+    let old = old.ok_or_else(|| CliError::message("say what to compare with: OLD or --against"))?;
     let new = arguments.new.map_or_else(|| VersionArgument::Folder(folder.clone()), VersionArgument::of);
     let (old, new, old_schema) =
         PolicyFolder::load_two_versions(&old.version(&folder), &new.version(&folder))
@@ -95,7 +96,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-/// What is compared: a folder, or the folder of the policies as it was.
+/// A folder, or the policy folder at a git revision.
 enum VersionArgument {
     Folder(PathBuf),
     Revision(String),
@@ -114,7 +115,7 @@ impl VersionArgument {
     }
 }
 
-/// A comparison, to be shown.
+/// The result of a comparison, as it is shown.
 struct DiffReport<'a> {
     schema: &'a Arc<Schema>,
     gone: Vec<String>,
@@ -124,7 +125,7 @@ struct DiffReport<'a> {
 #[derive(Serialize)]
 struct DiffJson<'a> {
     environments: Vec<EnvironmentReport<'a>>,
-    /// What could be asked before and cannot any more.
+    /// Request environments that the newer schema no longer has.
     gone: &'a [String],
 }
 
@@ -175,7 +176,7 @@ impl DiffReport<'_> {
         self.differences.iter().filter(|difference| !difference.is_none())
     }
 
-    /// What was found of each difference, with the word for it.
+    /// Both directions of each difference, with their words, if there is a result.
     fn found(&self) -> impl Iterator<Item = (&Difference, &'static str, &DiffResult)> {
         self.changed().flat_map(|difference| {
             let found = [("wider", &difference.wider), ("narrower", &difference.narrower)];
@@ -191,8 +192,7 @@ impl DiffReport<'_> {
             match found {
                 DiffResult::None => {}
                 DiffResult::Unknown(why) => {
-                    let _ =
-                        writeln!(text, "unknown   {title}\n    whether it is {what}, nobody knows: {why}");
+                    let _ = writeln!(text, "unknown   {title}\n    not known whether it is {what}: {why}");
                 }
                 DiffResult::Example(found) => {
                     let _ = write!(text, "{what:8}  {title}\n{}", example(found, self.schema));
@@ -240,7 +240,7 @@ impl DiffReport<'_> {
             let title = self.names(difference.environment).map(|name| escape_markdown(&name)).join(" ");
             let body = match found {
                 DiffResult::None => continue,
-                DiffResult::Unknown(why) => format!("Nobody knows: {}\n", escape_markdown(why)),
+                DiffResult::Unknown(why) => format!("Not known: {}\n", escape_markdown(why)),
                 DiffResult::Example(example) => {
                     let sentences =
                         sentences(example).into_iter().map(|text| format!("- {}\n", escape_markdown(&text)));
@@ -267,9 +267,7 @@ impl DiffReport<'_> {
             }
         });
         let report = DiffJson { environments: environments.collect(), gone: &self.gone };
-        serde_json::to_string_pretty(&report)
-            .map(|text| text + "\n")
-            .map_err(|error| CliError::message(error.to_string()))
+        Ok(serde_json::to_string_pretty(&report)? + "\n")
     }
 
     fn example(&self, found: &DiffResult) -> Option<ExampleReport> {
@@ -283,7 +281,7 @@ impl DiffReport<'_> {
     }
 }
 
-/// An example for people: how it was decided and how it is, the request and its entities.
+/// An example as text: both decisions, the request and its entities.
 pub fn example(example: &Example, schema: &Schema) -> String {
     let sentences = sentences(example).into_iter().map(|sentence| format!("    {sentence}\n"));
     sentences.collect::<String>() + &proof_text::witness(&example.witness, schema)
@@ -296,10 +294,10 @@ fn unknown(found: &DiffResult) -> Option<&str> {
     }
 }
 
-/// How an example was decided, and how it is.
+/// The decisions on an example, before and now.
 fn sentences(example: &Example) -> Vec<String> {
     match &example.decisions {
-        None => vec!["as the solver has it; the rules of loading may rule such entities out".to_owned()],
+        None => vec!["found by the solver; these entities may violate the loading rules (`@member_of_one`, `@only_member`)".to_owned()],
         Some((old, new)) => vec![format!("before: {}", decided(old)), format!("now: {}", decided(new))],
     }
 }
@@ -314,7 +312,7 @@ fn decided(decision: &Decision) -> String {
     }
 }
 
-/// A text in Markdown that means nothing but itself.
+/// Escapes text so that Markdown shows it literally.
 fn escape_markdown(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {

@@ -1,4 +1,6 @@
-//! Explanations for people: what is missing for a permit, and what a permit rests on.
+//! Explanations as text for `mandate decide --explain`: what is missing for a permit, or the memberships
+//! behind one. The explanations themselves are made in mandate-query; AuthZEN clients get them as JSON, see
+//! mandate-server.
 
 use std::fmt::Write as _;
 
@@ -21,31 +23,31 @@ pub fn show(text: &mut String, explanation: &Explanation, schema: &Schema) {
         }
         Explanation::Denial { missing, complete } => {
             text.push_str(match (missing.as_slice(), complete) {
-                ([], true) => "  nothing that could be changed would permit it\n",
-                ([], false) => "  nothing was found that would permit it; not every way was tried\n",
+                ([], true) => "  no change of entities or context would permit it\n",
+                ([], false) => "  nothing was found that would permit it; the search stopped at its limit\n",
                 ([_], _) => "  missing for a permit\n",
                 _ => "  missing for a permit: any one of these\n",
             });
             for repair in missing {
-                append_facts(text, repair, schema);
+                append_repair(text, repair, schema);
             }
             text.push_str(if missing.is_empty() || *complete {
                 ""
             } else {
-                "    (not every way was tried)\n"
+                "    (the search stopped at its limit: there may be others)\n"
             });
         }
     }
 }
 
-fn append_facts(text: &mut String, repair: &Repair, schema: &Schema) {
+fn append_repair(text: &mut String, repair: &Repair, schema: &Schema) {
     for (n, (location, modification)) in repair.iter().enumerate() {
         let lead = if n == 0 { "-" } else { "  and" };
-        let _ = writeln!(text, "    {lead} {}", fact(location, modification, schema));
+        let _ = writeln!(text, "    {lead} {}", modification_text(location, modification, schema));
     }
 }
 
-fn fact(location: &RepairLocation, modification: &Modification, schema: &Schema) -> String {
+fn modification_text(location: &RepairLocation, modification: &Modification, schema: &Schema) -> String {
     match (location, modification) {
         (RepairLocation::Membership(entity, of), Modification::Remove) => {
             format!(
@@ -54,7 +56,13 @@ fn fact(location: &RepairLocation, modification: &Modification, schema: &Schema)
                 display::uid(of.as_uid_ref(), schema)
             )
         }
-        (RepairLocation::Membership(entity, of), _) => {
+        (
+            RepairLocation::Membership(entity, of),
+            Modification::Add
+            | Modification::SetTo(_)
+            | Modification::SetToAnyExcept(_)
+            | Modification::Unset,
+        ) => {
             let entity_types = types_between(schema, entity.entity_type, of.entity_type).into_iter();
             let entity_types: Vec<String> = entity_types
                 .map(|entity_type| format!("a {}", display::entity_type(entity_type, schema)))
@@ -80,7 +88,9 @@ fn fact(location: &RepairLocation, modification: &Modification, schema: &Schema)
             let not: Vec<String> = not.iter().map(|it| display::value(it, schema)).collect();
             format!("{} other than {}", attribute_path(at, schema), not.join(" and "))
         }
-        (RepairLocation::Value(at), _) => format!("{} absent", attribute_path(at, schema)),
+        (RepairLocation::Value(at), Modification::Add | Modification::Remove | Modification::Unset) => {
+            format!("{} absent", attribute_path(at, schema))
+        }
         (RepairLocation::Element(at, element), modification) => {
             let verb = if *modification == Modification::Remove { "without" } else { "with" };
             format!("{} {verb} {}", attribute_path(at, schema), display::value(element, schema))

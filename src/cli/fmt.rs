@@ -1,4 +1,5 @@
-//! `mandate fmt`: policy files in Cedar's standard form.
+//! `mandate fmt`: rewrites policy files in Cedar's standard form, or shows how they differ from it. The
+//! formatter itself is in mandate-analysis.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,10 @@ use mandate_sources::folder::Folder;
 pub struct Arguments {
     #[command(flatten)]
     policies: PolicyArguments,
-    /// Policy files or folders of them [default: the folder of the policies, guardrails included]
+    /// Policy files, or folders of policy files [default: the policy folder, with its guardrails]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Change nothing; show what would change, and exit 1 if anything would
+    /// Show what would change, without changing it; exit 1 if a file is not formatted
     #[arg(long)]
     check: bool,
 }
@@ -50,7 +51,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     Ok(ExitCode::from(u8::from(arguments.check && differing > 0)))
 }
 
-/// Formats a file, or shows how it would change. `None` if it is in standard form already.
+/// Formats a file, or shows how it would change. `None` if it is formatted already.
 fn one(path: &Path, check: bool) -> Result<Option<String>, Diagnostics> {
     let failed = |what: &str, error: &std::io::Error| {
         Diagnostics::from(Diagnostic::error(format!("cannot {what} `{}`: {error}", path.display())))
@@ -70,19 +71,19 @@ fn one(path: &Path, check: bool) -> Result<Option<String>, Diagnostics> {
     Ok(Some(format!("formatted {}\n", path.display())))
 }
 
-/// Replaces a file's content at once, so that nobody reads a part of it. What a link leads to is
-/// replaced, not the link.
+/// Replaces a file by renaming another over it, so that it is never half written. If the path is a link, the
+/// file that it points to is replaced.
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let path = fs::canonicalize(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // A name that begins with a dot is never read as a policy file.
+    // Files whose names begin with a dot are never loaded as policies.
     let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let written = fs::write(&beside, text)
         .and_then(|()| fs::set_permissions(&beside, fs::metadata(&path)?.permissions()))
         .and_then(|()| fs::File::open(&beside)?.sync_all())
         .and_then(|()| fs::rename(&beside, &path));
     if written.is_err() {
-        // What failed is worth more than what could not be cleaned up after it.
+        // Report the first error, not that of the clean-up.
         let _ = fs::remove_file(&beside);
     }
     written

@@ -1,4 +1,4 @@
-//! `mandate lint`: what is in policies and their schema without effect.
+//! `mandate lint`: finds policies, types and actions without effect. The rules are in mandate-analysis.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -17,21 +17,21 @@ use mandate_sources::loader::PolicyFolder;
 
 #[derive(Args)]
 #[command(
-    after_help = "A policy accepts a finding with `@allow(\"RULE\")`, several separated by commas. Without a solver, what takes one is not checked, and a line on standard error says so. Exit 0 if nothing is found, 1 if anything is."
+    after_help = "A policy accepts a finding with `@allow(\"RULE\")`, several separated by commas. Without a solver, the rules that need one are skipped, and standard error names them. Exit 0 if nothing is found, 1 otherwise."
 )]
 pub struct Arguments {
     #[command(flatten)]
     policies: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
-    /// Form of what is found [default: text; annotations as well where GITHUB_ACTIONS is `true`]
+    /// Output format [default: text; also annotations if GITHUB_ACTIONS is `true`]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people: with the source, in colour on a terminal
+    /// For people: with excerpts, in colour on a terminal
     Text,
     /// An array of JSON objects
     Json,
@@ -39,7 +39,7 @@ enum Format {
     Github,
 }
 
-/// A finding as data; what has no place has no file.
+/// A finding as JSON. `file`, `line` and `column` are null if it has no place.
 #[derive(Serialize)]
 struct FindingJson<'a> {
     rule: Rule,
@@ -71,10 +71,10 @@ pub fn run(arguments: Arguments) -> CommandResult {
     Ok(ExitCode::from(u8::from(!findings.is_empty())))
 }
 
-/// Says what is not checked where there is no solver.
+/// Names the rules that are skipped without a solver.
 fn warn_without_solver(missing: &CliError) {
     let rules = Rule::SOLVER_RULES.map(Rule::name).join(", ");
-    // There is nowhere left to complain.
+    // If standard error is closed, the warning cannot be reported.
     let _ = writeln!(std::io::stderr(), "not checked: {rules}: {missing}");
 }
 
@@ -98,7 +98,5 @@ fn as_json(findings: &[Finding]) -> Result<String, CliError> {
             help: &finding.help,
         }
     });
-    serde_json::to_string_pretty(&reported.collect::<Vec<_>>())
-        .map(|text| text + "\n")
-        .map_err(|error| CliError::message(error.to_string()))
+    Ok(serde_json::to_string_pretty(&reported.collect::<Vec<_>>())? + "\n")
 }

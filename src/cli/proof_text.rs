@@ -1,4 +1,5 @@
-//! Proofs for people: what is broken, by which request, and the same as a test case.
+//! Proofs as text: the broken claims with their counterexamples, and counterexamples as test cases.
+//! `prove.rs` and `diff.rs` print them.
 
 use std::fmt::Write as _;
 
@@ -34,7 +35,8 @@ pub fn describe(proof: &CheckedClaim, schema: &Schema) -> String {
 /// What the counterexample shows, in a sentence.
 fn sentence(found: &Counterexample) -> String {
     let Some(decision) = &found.decision else {
-        return "Broken as the solver has it; the rules of loading may rule such entities out:".to_owned();
+        return "Broken according to the solver, but these entities may violate the loading rules:"
+            .to_owned();
     };
     match &found.counterfactual {
         None if decision.errors.is_empty() => format!("This request is {}:", describe_decision(decision)),
@@ -67,17 +69,17 @@ pub fn witness(witness: &Witness, schema: &Schema) -> String {
     text
 }
 
-/// The counterexamples as cases of a test suite, each of which fails until its claim holds.
+/// The counterexamples as a test suite; each case fails until its claim holds.
 pub fn as_suite(proofs: &[CheckedClaim], schema: &Schema) -> String {
     let mut text = String::from("cases:\n");
     let mut none = true;
     for proof in proofs {
         let ClaimResult::Broken(found) = &proof.result else { continue };
-        // What cannot be loaded cannot be tested; and no case can expect that a policy does not fail.
+        // A suite can only hold entities that can be loaded, and cannot expect a policy not to error.
         if found.decision.is_none() || proof.claim.kind == ClaimKind::NeverErrors {
             let _ = writeln!(
                 text,
-                "  # {} has a counterexample that is no test case; see `mandate prove`",
+                "  # the counterexample of {} cannot be written as a test case; see `mandate prove`",
                 proof.claim.id
             );
             continue;

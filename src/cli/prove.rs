@@ -1,4 +1,5 @@
-//! `mandate prove`: are the guardrails kept, for all requests and all entities?
+//! `mandate prove`: proves the guardrails for all requests and all entities. `proof_text.rs` prints
+//! counterexamples; the proof is in mandate-analysis.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -19,22 +20,22 @@ use mandate_analysis::prove::{CheckedClaim, ClaimResult, prove};
 use mandate_core::schema::Schema;
 use mandate_sources::loader::PolicyFolder;
 
-/// How long a run may take before it says what it is doing.
+/// The progress line appears after this time.
 const PROGRESS_DELAY: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit 0 if every claim is proven, 1 if one is broken or nobody knows. Claims are in the folder `guardrails` beside the policies."
+    after_help = "Exit 0 if every claim is proven, 1 if one is broken or unknown. Claims are in the folder `guardrails` of the policy folder."
 )]
 pub struct Arguments {
     #[command(flatten)]
     policies: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
-    /// Form of the result
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-    /// For each broken claim, print a case for `mandate test` in place of the table
+    /// Print a test suite instead of the table: a case for `mandate test` for each broken claim
     #[arg(long)]
     emit_test: bool,
 }
@@ -69,7 +70,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     Ok(ExitCode::from(u8::from(!proofs.iter().all(CheckedClaim::holds))))
 }
 
-/// A line on a terminal that says what a long run is at.
+/// A progress line on a terminal.
 struct Progress {
     started: Instant,
     total: usize,
@@ -79,7 +80,7 @@ struct Progress {
 impl Progress {
     fn next(&mut self, claim: &Claim, nth: usize) -> ControlFlow<()> {
         if self.started.elapsed() > PROGRESS_DELAY && std::io::stderr().is_terminal() {
-            // A line that cannot be shown is not worth failing for.
+            // A progress line that cannot be written is no reason to fail.
             let _ = write!(std::io::stderr(), "\r\x1b[Kproving {nth} of {}: {}", self.total, claim.id);
             self.shown = true;
         }
@@ -129,7 +130,5 @@ fn as_json(proofs: &[CheckedClaim], schema: &Schema, took: Duration) -> Result<S
         "took_ms": milliseconds(took),
         "claims": proofs.iter().map(|proof| ClaimReport::of(proof, schema)).collect::<Vec<_>>(),
     });
-    serde_json::to_string_pretty(&body)
-        .map(|text| text + "\n")
-        .map_err(|error| CliError::message(error.to_string()))
+    Ok(serde_json::to_string_pretty(&body)? + "\n")
 }

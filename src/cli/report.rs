@@ -1,4 +1,5 @@
-//! Shows diagnostics: to people with the text they are in, to machines as data.
+//! Output of the commands: errors and diagnostics with excerpts for people, or as GitHub annotations. What is
+//! wrong is found elsewhere.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write, stderr};
@@ -12,20 +13,25 @@ use crate::config::colour;
 use crate::error::CliError;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity, SourceSpan, SourceText};
 
-/// A line longer than this is not shown as an excerpt: it is data, not a text that people read.
+/// Lines longer than this are not shown as excerpts: they are data.
 const MAX_EXCERPT_LINE: usize = 400;
 
-/// Shows why a verb failed, on standard error.
+/// Prints why a command failed to standard error.
 pub fn print_error(failure: &CliError) {
     let text = match failure {
         CliError::Diagnostics(diagnostics) => render_text(diagnostics, colour(&stderr())),
-        CliError::Message(message) => format!("error: {message}\n"),
+        CliError::File { .. }
+        | CliError::System { .. }
+        | CliError::SolverNotFound(_)
+        | CliError::Solver(_)
+        | CliError::Json(_)
+        | CliError::Message(_) => format!("error: {failure}\n"),
     };
-    // There is nowhere left to complain.
+    // If standard error is closed, the error cannot be reported.
     let _ = stderr().write_all(text.as_bytes());
 }
 
-/// Diagnostics with excerpts of the texts they are in, and a closing line that counts them.
+/// Diagnostics with excerpts of their source texts, and a last line that counts them.
 pub fn render_text(diagnostics: &Diagnostics, colour: bool) -> String {
     let handler = handler(colour);
     let mut text = String::new();
@@ -46,13 +52,13 @@ pub fn render_text(diagnostics: &Diagnostics, colour: bool) -> String {
     text
 }
 
-/// Renders excerpts of texts.
+/// The renderer of excerpts.
 pub fn handler(colour: bool) -> GraphicalReportHandler {
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     GraphicalReportHandler::new_themed(theme).with_links(false).with_context_lines(1)
 }
 
-/// Diagnostics as GitHub's annotations, a line each.
+/// Diagnostics as GitHub annotations, one per line.
 pub fn render_github(diagnostics: &Diagnostics) -> String {
     let mut text = String::new();
     for diagnostic in diagnostics.iter() {
@@ -70,12 +76,12 @@ pub fn render_github(diagnostics: &Diagnostics) -> String {
     text
 }
 
-/// Escapes what would end an annotation's message.
+/// Escapes the characters that would end the message of an annotation.
 fn escape_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// Escapes what would end an annotation's property.
+/// Escapes the characters that would end a property of an annotation.
 fn escape_property(text: &str) -> String {
     escape_data(text).replace(':', "%3A").replace(',', "%2C")
 }
@@ -88,18 +94,18 @@ pub fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {plural}") }
 }
 
-/// Writes to standard output. A reader that went away is no error.
+/// Writes to standard output. A closed pipe is not an error.
 pub fn print(text: &str) -> Result<(), CliError> {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| CliError::with_cause("cannot write to standard output", &error)),
+        written => written.map_err(CliError::system("cannot write to standard output")),
     }
 }
 
-/// A fault in the form that the graphical renderer takes.
+/// A diagnostic, as miette's renderer takes it.
 struct MietteReport<'a> {
     diagnostic: &'a Diagnostic,
-    /// The text to show an excerpt of, if it is one that people read.
+    /// The text of the excerpt; `None` if the line is too long to show.
     text: Option<NamedText<'a>>,
 }
 
@@ -147,7 +153,7 @@ impl MietteDiagnostic for MietteReport<'_> {
     }
 }
 
-/// Offset and length of a place's first line: a span over many would show them all, and it says where.
+/// Offset and length of a span's first line: miette would print every line of a longer span.
 pub fn first_line(span: &SourceSpan) -> (usize, usize) {
     let text = span.source.text.get(span.byte_range()).unwrap_or_default();
     (span.offset, text.lines().next().map_or(0, str::len))
@@ -161,7 +167,7 @@ fn has_short_line(span: &SourceSpan) -> bool {
     end - start <= MAX_EXCERPT_LINE
 }
 
-/// A source text under its path, without a copy.
+/// A source text with its path, borrowed.
 pub struct NamedText<'a>(pub &'a SourceText);
 
 impl SourceCode for NamedText<'_> {

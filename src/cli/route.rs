@@ -1,4 +1,5 @@
-//! `mandate route`: which route takes an HTTP request, and the question that comes out.
+//! `mandate route`: shows the route that matches an HTTP request, and the authorization request that it
+//! makes. Routing is in mandate-routes.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -19,39 +20,41 @@ use mandate_routes::{HttpRequest, RequestBody, Route, RouteError, RouteMatch, Ro
 use mandate_server::authzen::wire::request_error_message;
 use mandate_sources::loader::PolicyFolder;
 
-/// The longest body that is read, in bytes.
+/// Maximum length of a body or certificate file, in bytes; the rest is not read.
 const LONGEST_BODY: u64 = 16 * 1024 * 1024;
 
 #[derive(Args)]
-#[command(after_help = "Without a method and a path, all routes are listed, the narrower before the wider.")]
+#[command(
+    after_help = "Without a method and a path, all routes are listed, the more specific ones first.\n\nExample: mandate route POST /v1/customers/contoso/deviceBatches -H 'X-Partner-Type: DirectBillPartner' -H 'X-Partner-Id: fabrikam'"
+)]
 pub struct Arguments {
     #[command(flatten)]
     policies: PolicyArguments,
-    /// The request's method, such as POST
+    /// Method of the HTTP request, such as POST
     #[arg(requires = "target")]
     method: Option<String>,
-    /// The request's path, as it would come: percent-encoded, with a query or without
+    /// Path of the HTTP request, percent-encoded as a client sends it; may have a query
     #[arg(value_name = "PATH")]
     target: Option<String>,
-    /// A header; may be repeated
+    /// Header of the HTTP request; may be repeated
     #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     header: Vec<String>,
-    /// The request's body; `-` is standard input
+    /// Read the body of the HTTP request from this file; `-` is standard input
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// A context extension of Envoy's; may be repeated
+    /// Context extension, as Envoy sends them; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     extension: Vec<String>,
-    /// Envoy's dynamic metadata, a JSON object by filter
+    /// Dynamic metadata, as Envoy sends it: a JSON object with a member for each filter
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
-    /// The client's certificate (PEM)
+    /// Read the client's certificate from this file (PEM)
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// The name that the gateway made of the client's certificate
+    /// Identity of the client, as Envoy takes it from the client's certificate (`source.principal`)
     #[arg(long, value_name = "NAME")]
     peer: Option<String>,
-    /// Form of the answer
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
@@ -60,7 +63,7 @@ pub struct Arguments {
 enum Format {
     /// For people
     Text,
-    /// The question as AuthZEN clients ask it; `mandate decide` reads it
+    /// An AuthZEN request, which `mandate decide` can read
     Json,
 }
 
@@ -100,7 +103,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, CliError> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(LONGEST_BODY).read_to_end(&mut bytes))
     };
-    done.map_err(|error| CliError::with_cause(format_args!("cannot read `{}`", path.display()), &error))?;
+    done.map_err(|error| CliError::file("read", path, error))?;
     Ok(bytes)
 }
 
@@ -116,7 +119,7 @@ fn list(routes: &Routes) -> String {
         let _ = writeln!(text, "{}\n  action     {}", heading(route), route.action());
     }
     if text.is_empty() {
-        text.push_str("there are no routes: write them into `routes.toml`, in the folder of the policies\n");
+        text.push_str("there are no routes: add them to `routes.toml` in the policy folder\n");
     }
     text
 }
@@ -138,7 +141,7 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
         Err(unrouted) => {
             let heading = match unrouted {
                 RouteError::MissingValue { route, .. } => heading(route) + "\n",
-                _ => String::new(),
+                RouteError::Path(_) | RouteError::NoRoute => String::new(),
             };
             report::print(&format!("{heading}deny: {unrouted}\n"))?;
             return Ok(ExitCode::from(2));
@@ -165,7 +168,7 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
     Ok(ExitCode::SUCCESS)
 }
 
-/// A request as AuthZEN clients ask it.
+/// The request as AuthZEN JSON.
 fn question(request: &Request, schema: &Schema) -> serde_json::Value {
     let entity =
         |entity_type, id: &str| json!({ "type": display::entity_type(entity_type, schema), "id": id });

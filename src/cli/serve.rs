@@ -1,4 +1,5 @@
-//! `mandate serve`: wires content, decision point and listeners together, and ends them in order.
+//! `mandate serve`: wires content, decision point and listeners together, and shuts them down in order.
+//! `listeners.rs` has the ports; a request enters at mandate-server.
 
 mod listeners;
 
@@ -14,10 +15,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use super::{gate, telemetry};
+use super::{guardrails, telemetry};
 use crate::config::{LimitConfig, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
-use listeners::ListenerGroup;
+use listeners::{BoundListener, ListenerGroup};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
 use mandate_pdp::reload::Reloader;
@@ -25,6 +26,7 @@ use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig};
 use mandate_server::admin::{self, Phase};
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
+use mandate_server::listen::monitor::ListenerMonitor;
 use mandate_server::listen::server::ConnectionLimits;
 use mandate_server::service::{self, DecisionService};
 use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, Loader};
@@ -38,68 +40,39 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> CommandResult {
     let config = arguments.serve.config()?;
     telemetry::start(&config.log, config.log_format)?;
+    for warning in config.warnings.iter() {
+        tracing::warn!("{warning}");
+    }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CliError::with_cause("cannot start", &error))?;
+    let runtime = runtime.map_err(CliError::system("cannot start the runtime"))?;
     let outcome = runtime.block_on(serve(config));
-    // A load that was interrupted by a signal is not waited for.
+    // Do not wait for a load that a signal interrupted.
     runtime.shutdown_background();
     outcome
 }
 
 async fn serve(config: ServeConfig) -> CommandResult {
-    let mut signals =
-        Signals::new().map_err(|error| CliError::with_cause("cannot listen to signals", &error))?;
+    let mut signals = Signals::new().map_err(CliError::system("cannot handle signals"))?;
     let started = Instant::now();
     let (admin_bound, bound) =
         (listeners::bind_all([&config.admin])?, listeners::bind_all(&config.listeners)?);
     let (phase, phases) = watch::channel(Phase::Loading);
-    let LimitConfig { api: api_limits, connection: connection_limits, admission: admission_limits } =
-        config.limits;
     let monitor = listeners::monitor(config.listeners.iter().chain([&config.admin]));
     tokio::spawn(Arc::clone(&monitor).poll_files());
-    let admission =
-        |paths| Admission::new(Security::default(), paths, admission_limits, Arc::clone(&monitor));
-    let router = admin::router(phases, Arc::clone(&monitor));
-    let admin_limits = ConnectionLimits { max_connections: ADMIN_CONNECTIONS, ..connection_limits };
-    let admin_service = |_: &Address| TowerToHyperService::new(router.clone());
-    let admin = ListenerGroup::open(
-        "admin",
-        admin_bound,
-        &admission(admin::SPECIAL_PATHS),
-        admin_limits,
-        admin_service,
-    )?;
+    let admin = open_admin(&config, admin_bound, phases, &monitor)?;
     admin.announce()?;
 
-    let proof_config = gate::of(&config)?;
+    let proof_config = guardrails::proof_config(&config)?;
     let Some(loaded) = load(&config, proof_config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(CliError::Diagnostics)?, &config, started)?;
-    // Only now are connections taken: before, a gateway is refused at once rather than kept waiting.
-    let decision_service = |listener: &Address| {
-        let public = config.public_url.clone();
-        let handler = Arc::new(DecisionService::new(pdp.clone(), api_limits, public, listener.clone()));
-        service_fn(move |request| {
-            let handler = Arc::clone(&handler);
-            async move { Ok(handler.handle(request).await) }
-        })
-    };
-    let decision_limits = ConnectionLimits {
-        max_connections: connections(connection_limits.max_connections, bound.len()),
-        ..connection_limits
-    };
-    let decisions = ListenerGroup::open(
-        "decisions",
-        bound,
-        &admission(service::SPECIAL_PATHS),
-        decision_limits,
-        decision_service,
-    )?;
+    // Connections are accepted only now: until here a gateway is refused at once, instead of waiting.
+    let decisions = open_decisions(&config, bound, &pdp, &monitor)?;
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
 
     signals.until_stop(|| reloader.trigger().request_full_poll()).await;
-    tracing::info!("stopping: not ready from now on");
+    tracing::info!("shutting down: /readyz now answers 503");
     phase.send_replace(Phase::Stopping(pdp));
     tokio::select! {
         () = tokio::time::sleep(config.shutdown_delay) => {}
@@ -111,7 +84,46 @@ async fn serve(config: ServeConfig) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the first load brought.
+/// Opens the operators' port, which answers before the content is loaded.
+fn open_admin(
+    config: &ServeConfig,
+    bound: Vec<BoundListener>,
+    phases: watch::Receiver<Phase>,
+    monitor: &Arc<ListenerMonitor>,
+) -> Result<ListenerGroup, CliError> {
+    let LimitConfig { connection, admission, .. } = config.limits;
+    let router = admin::router(phases, Arc::clone(monitor));
+    let admission = Admission::new(Security::default(), admin::SPECIAL_PATHS, admission, Arc::clone(monitor));
+    let limits = ConnectionLimits { max_connections: ADMIN_CONNECTIONS, ..connection };
+    ListenerGroup::open("admin", bound, &admission, limits, |_: &Address| {
+        TowerToHyperService::new(router.clone())
+    })
+}
+
+/// Opens the decision listeners.
+fn open_decisions(
+    config: &ServeConfig,
+    bound: Vec<BoundListener>,
+    pdp: &Pdp,
+    monitor: &Arc<ListenerMonitor>,
+) -> Result<ListenerGroup, CliError> {
+    let LimitConfig { api, connection, admission } = config.limits;
+    let service = |listener: &Address| {
+        let public_url = config.public_url.clone();
+        let handler = Arc::new(DecisionService::new(pdp.clone(), api, public_url, listener.clone()));
+        service_fn(move |request| {
+            let handler = Arc::clone(&handler);
+            async move { Ok(handler.handle(request).await) }
+        })
+    };
+    let admission =
+        Admission::new(Security::default(), service::SPECIAL_PATHS, admission, Arc::clone(monitor));
+    let max_connections = connections(connection.max_connections, bound.len());
+    let limits = ConnectionLimits { max_connections, ..connection };
+    ListenerGroup::open("decisions", bound, &admission, limits, service)
+}
+
+/// The result of the first load.
 struct InitialLoad {
     loader: Loader,
     proof_config: ProofConfig,
@@ -120,7 +132,7 @@ struct InitialLoad {
     proof: Option<CompletedProof>,
 }
 
-/// A decision point on what was loaded, and the writer that keeps it fresh.
+/// A decision point on the loaded content, and the reloader that keeps it up to date.
 fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<(Pdp, Reloader), CliError> {
     let InitialLoad { loader, proof_config, generation, warnings, proof } = loaded;
     let first = InitialLoadReport { warnings, took: started.elapsed(), proof };
@@ -128,12 +140,10 @@ fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<
     let (pdp, publisher) = Pdp::new(generation, PdpConfig::cached(config.cache_entries));
     let reloader =
         Reloader::start(publisher, loader, &config.content_paths, proof_config, &first, config.poll);
-    reloader
-        .map(|reloader| (pdp, reloader))
-        .map_err(|error| CliError::with_cause("cannot start a thread", &error))
+    reloader.map(|reloader| (pdp, reloader)).map_err(CliError::system("cannot start a thread"))
 }
 
-/// Loads the first snapshot; `None` if told to stop meanwhile.
+/// Loads the first snapshot; `None` if a signal stops the process meanwhile.
 async fn load(
     config: &ServeConfig,
     proof_config: ProofConfig,
@@ -142,7 +152,7 @@ async fn load(
     let content_paths = config.content_paths.clone();
     let (done, loaded) = oneshot::channel();
     let load = move || {
-        // Nobody waits any more if the program was told to stop.
+        // The receiver is gone if a signal stopped the process.
         let _ = done.send(load_and_prove(&content_paths, proof_config));
     };
     let thread = std::thread::Builder::new().name("load".into()).stack_size(LOADING_STACK_BYTES).spawn(load);
@@ -150,12 +160,12 @@ async fn load(
         return Some(Err(Diagnostic::error(format!("cannot start a thread: {error}")).into()));
     }
     tokio::select! {
-        loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Diagnostic::error("loading failed by a defect").into()))),
+        loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Diagnostic::error("internal error: loading panicked (a bug in mandate)").into()))),
         () = signals.until_stop(|| {}) => None,
     }
 }
 
-/// Where guardrails are enforced, nothing is served before they are proven.
+/// Loads the content and, if guardrails are enforced, proves them before anything is served.
 fn load_and_prove(
     content_paths: &ContentPaths,
     mut proof_config: ProofConfig,
@@ -184,23 +194,23 @@ fn log_start(generation: &Generation, first: &InitialLoadReport) {
     tracing::info!(revision = %generation.revision(), policies, entities, took_ms, "loaded");
 }
 
-/// Connections to the operators' port at a time.
+/// Maximum number of connections to the operators' port.
 const ADMIN_CONNECTIONS: usize = 64;
 
-/// Descriptors for everything but connections to the decision port: files being read, logs, events.
+/// File descriptors that are kept for everything but decision connections: files being read, logs, file
+/// events.
 const RESERVED_DESCRIPTORS: u64 = ADMIN_CONNECTIONS as u64 + 64;
 
-/// Takes as many file descriptors as the system lets this process have.
+/// Raises the limit of file descriptors as far as the system allows.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of file descriptors stays as it is");
+        tracing::debug!(%error, "the limit of file descriptors cannot be raised");
     }
 }
 
-/// How many connections each listener may have such that files can still be read: without descriptors, no
-/// change would be seen.
+/// Maximum number of connections of each listener, so that descriptors are left to read changed files.
 fn connections(most: usize, listeners: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let left = usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(most);
@@ -222,7 +232,7 @@ impl Signals {
         })
     }
 
-    /// Waits until told to stop; calls `reload` on each SIGHUP before that.
+    /// Waits for SIGTERM or SIGINT; calls `reload` on each SIGHUP before that.
     async fn until_stop(&mut self, reload: impl Fn()) {
         loop {
             tokio::select! {

@@ -1,30 +1,17 @@
-//! `mandate test`: runs policy test suites against the policies and entities.
+//! `mandate test`: the command, once or on every change. One run of the suites is in `run.rs`.
 
 mod coverage;
 mod junit;
 mod lcov;
 mod mutate;
+mod run;
 mod watch;
-
-use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 
-use super::report::{self, counted};
-use crate::config::{ContentArguments, SolverArguments, colour};
-use crate::error::{CliError, CommandResult};
-use mandate_analysis::coverage::Coverage;
-use mandate_analysis::suite::{self, Case, CaseResult};
-use mandate_core::diagnostics::{Diagnostics, SourceText};
-use mandate_sources::folder::Folder;
-use mandate_sources::loader::{ContentPaths, Loader};
-
-/// The files of a folder of suites that count.
-const SUITE_EXTENSIONS: &[&str] = &["yaml", "yml"];
+use crate::config::ContentArguments;
+use crate::error::CommandResult;
+use run::{RunArguments, run_once};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -32,37 +19,9 @@ pub struct Arguments {
     content: ContentArguments,
     #[command(flatten)]
     run: RunArguments,
-    /// Run again whenever policies, entities or suites change
+    /// Run again whenever policies, entities or suites change, until interrupted
     #[arg(long)]
     watch: bool,
-}
-
-/// What to run, and what to say about it.
-#[derive(Args)]
-struct RunArguments {
-    /// Suite files or folders of them [default: `tests` in the folder of the policies]
-    #[arg(value_name = "PATH")]
-    suites: Vec<PathBuf>,
-    /// Run only the cases whose name contains this
-    #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
-    /// Write a JUnit report as well
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// Show which policies, and which clauses of their conditions, the cases decided
-    #[arg(long)]
-    coverage: bool,
-    /// Fail if less is covered than this; implies --coverage
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
-    min: Option<f64>,
-    /// Write the coverage as an LCOV file as well
-    #[arg(long, value_name = "FILE")]
-    lcov: Option<PathBuf>,
-    /// Try wrong edits of the policies, and fail if one is noticed by no case and no guardrail
-    #[arg(long)]
-    mutate: bool,
-    #[command(flatten)]
-    solver: SolverArguments,
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {
@@ -73,121 +32,4 @@ pub fn run(arguments: Arguments) -> CommandResult {
         run.suites.push(content_paths.policies.join("tests"));
     }
     if watch { watch::run_on_changes(&run, &content_paths) } else { run_once(&run, &content_paths) }
-}
-
-/// Loads everything, runs the cases and says what came of it.
-fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> CommandResult {
-    let mut loader = Loader::new(content_paths);
-    let snapshot = loader.load().map_err(CliError::Diagnostics)?.snapshot;
-    let mut cases = read_cases(&arguments.suites)?;
-    let all = cases.len();
-    if let Some(filter) = &arguments.filter {
-        cases.retain(|case| case.name.contains(filter));
-    }
-    if cases.is_empty() {
-        let why =
-            if all == 0 { "there is no case to run" } else { "no case has a name that contains the filter" };
-        return Err(CliError::message(why));
-    }
-    let mut coverage = arguments.wants_coverage().then(|| Coverage::of(snapshot.policies()));
-    let results = cases.into_iter().map(|case| {
-        let result = case.run_covering(&snapshot, coverage.as_mut());
-        (case, result)
-    });
-    let results: Vec<(Case, CaseResult)> = results.collect();
-    if let Some(path) = &arguments.junit {
-        junit::write(path, &results)?;
-    }
-    report::print(&summary(&results, all))?;
-    let enough = coverage.map_or(Ok(true), |coverage| arguments.report_coverage(&coverage))?;
-    let failed = results.iter().any(|(_, result)| result.failure.is_some());
-    if arguments.mutate && failed {
-        return Err(CliError::message("the cases have to pass before mutants are tried"));
-    }
-    let cases: Vec<Case> = results.into_iter().map(|(case, _)| case).collect();
-    let noticed =
-        !arguments.mutate || mutate::run(&snapshot, &cases, loader.guardrails(), &arguments.solver)?;
-    Ok(ExitCode::from(u8::from(failed || !enough || !noticed)))
-}
-
-impl RunArguments {
-    fn wants_coverage(&self) -> bool {
-        self.coverage || self.min.is_some() || self.lcov.is_some()
-    }
-
-    /// Shows the coverage where that was asked for; whether it is enough.
-    fn report_coverage(&self, coverage: &Coverage) -> Result<bool, CliError> {
-        if let Some(path) = &self.lcov {
-            let written = std::fs::write(path, lcov::lcov(coverage));
-            written.map_err(|error| {
-                CliError::with_cause(format_args!("cannot write `{}`", path.display()), &error)
-            })?;
-        }
-        if self.coverage || self.min.is_some() {
-            report::print(&coverage::render_text(coverage, colour(&std::io::stdout())))?;
-        }
-        let covered = coverage.totals().percent();
-        let missed = self.min.filter(|min| covered < *min);
-        if let Some(min) = missed {
-            let covered = coverage::shown_percent(covered);
-            let message = format!("{covered} is covered, less than the {min} % of `--min`");
-            report::print_error(&CliError::Message(message));
-        }
-        Ok(missed.is_none())
-    }
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let percent = text.trim_end_matches('%').trim_end().parse().ok();
-    percent.filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| "has to be 0 to 100".to_owned())
-}
-
-fn read_cases(paths: &[PathBuf]) -> Result<Vec<Case>, CliError> {
-    let mut cases = Vec::new();
-    let mut diagnostics = Diagnostics::default();
-    for source in sources(paths)? {
-        match suite::parse(&source) {
-            Ok(read) => cases.extend(read),
-            Err(found) => diagnostics.extend(found),
-        }
-    }
-    diagnostics.into_result().map(|_| cases).map_err(CliError::Diagnostics)
-}
-
-fn sources(paths: &[PathBuf]) -> Result<Vec<Arc<SourceText>>, CliError> {
-    let mut sources = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let folder = Folder::new(path, SUITE_EXTENSIONS, &[]);
-            sources.extend(folder.read(|_, _| true).map_err(CliError::Diagnostics)?.1);
-        } else {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| CliError::message(format!("cannot read `{}`: {error}", path.display())))?;
-            sources.push(SourceText::new(path.to_string_lossy(), text));
-        }
-    }
-    Ok(sources)
-}
-
-fn summary(results: &[(Case, CaseResult)], all: usize) -> String {
-    let mut text = String::new();
-    for (case, result) in results {
-        if let Some(failure) = &result.failure {
-            let _ = writeln!(text, "FAIL {}:{}: {}", case.file, case.line, case.name);
-            for line in failure.lines() {
-                let _ = writeln!(text, "     {line}");
-            }
-        }
-    }
-    let failed = results.iter().filter(|(_, result)| result.failure.is_some()).count();
-    let took: Duration = results.iter().map(|(_, result)| result.took).sum();
-    let _ = writeln!(
-        text,
-        "{}: {} passed, {failed} failed, {} filtered out; {:.1} ms",
-        counted(results.len(), "case"),
-        results.len() - failed,
-        all - results.len(),
-        took.as_secs_f64() * 1e3
-    );
-    text
 }

@@ -1,54 +1,53 @@
-//! Limits of listeners, and of what one caller may ask for.
+//! Limits on connections, requests and times: the table `[limits]` of the configuration file. Only `mandate
+//! serve` uses them; mandate-server enforces them and has the defaults.
 
-use std::time::Duration;
-
-use clap::Args;
-
-use super::at_least_one;
-use crate::error::CliError;
+use super::options::options;
+use super::values::{Bounded, Count, Timeout};
 use mandate_server::authzen::api::ApiLimits;
 use mandate_server::listen::admission::AdmissionLimits;
 use mandate_server::listen::server::{ConnectionLimits, MIN_HEADER_BYTES};
 
-/// Limits that have an option.
-#[derive(Debug, Clone, Default, Args)]
-pub struct LimitOptions {
-    /// Longest body of a request, in bytes [default: 1048576]
-    #[arg(long, env = "MANDATE_MAX_BODY_BYTES", value_name = "N")]
-    pub max_body_bytes: Option<usize>,
-    /// Longest head of a request, in bytes, at least 8192 [default: 32768]
-    #[arg(long, env = "MANDATE_MAX_HEADER_BYTES", value_name = "N")]
-    pub max_header_bytes: Option<usize>,
-    /// Most questions in a batch [default: 1000]
-    #[arg(long, env = "MANDATE_MAX_BATCH", value_name = "N")]
-    pub max_batch: Option<usize>,
-    /// Most results on one page of a search [default: 1000]
-    #[arg(long, env = "MANDATE_MAX_PAGE", value_name = "N")]
-    pub max_page: Option<usize>,
-    /// Most levels of arrays and objects in a body, at most 127 [default: 64]
-    #[arg(long, env = "MANDATE_MAX_JSON_DEPTH", value_name = "N")]
-    pub max_json_depth: Option<usize>,
-    /// Most connections to a listener at a time [default: 10000]
-    #[arg(long, env = "MANDATE_MAX_CONNECTIONS", value_name = "N")]
-    pub max_connections: Option<usize>,
-    /// Most requests at a time on one HTTP/2 connection [default: 200]
-    #[arg(long, env = "MANDATE_MAX_STREAMS", value_name = "N")]
-    pub max_streams: Option<u32>,
-    /// Most requests at a time; more are answered with 503 at once [default: 4096]
-    #[arg(long, env = "MANDATE_MAX_CONCURRENT_REQUESTS", value_name = "N")]
-    pub max_concurrent_requests: Option<usize>,
-    /// How long a request's body, or a TLS handshake, may take to arrive [default: 10s]
-    #[arg(long, env = "MANDATE_READ_TIMEOUT", value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub read_timeout: Option<Duration>,
-    /// How long a connection may be idle, or take to send a request's head [default: 30s]
-    #[arg(long, env = "MANDATE_IDLE_TIMEOUT", value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub idle_timeout: Option<Duration>,
-    /// How long a request may take, from its head to its answer [default: 30s]
-    #[arg(long, env = "MANDATE_REQUEST_TIMEOUT", value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub request_timeout: Option<Duration>,
+options! {
+    /// The options of `[limits]`.
+    pub struct LimitOptions {
+        /// Maximum length of a request body, in bytes [default: 1048576]
+        #[arg(long, env = "MANDATE_MAX_BODY_BYTES", value_name = "N")]
+        pub max_body_bytes: Option<Count>,
+        /// Maximum length of a request line with its headers, in bytes, at least 8192 [default: 32768]
+        #[arg(long, env = "MANDATE_MAX_HEADER_BYTES", value_name = "N")]
+        pub max_header_bytes: Option<Bounded<MIN_HEADER_BYTES, { usize::MAX }>>,
+        /// Maximum number of evaluations in a batch [default: 1000]
+        #[arg(long, env = "MANDATE_MAX_BATCH", value_name = "N")]
+        pub max_batch: Option<Count>,
+        /// Maximum number of results on one page of a search [default: 1000]
+        #[arg(long, env = "MANDATE_MAX_PAGE", value_name = "N")]
+        pub max_page: Option<Count>,
+        /// Maximum depth of arrays and objects in a request body, at most 127 [default: 64]
+        #[arg(long, env = "MANDATE_MAX_JSON_DEPTH", value_name = "N")]
+        pub max_json_depth: Option<Bounded<1, { ApiLimits::MAX_JSON_DEPTH }>>,
+        /// Maximum number of open connections of each listener; more wait to be accepted [default: 10000]
+        #[arg(long, env = "MANDATE_MAX_CONNECTIONS", value_name = "N")]
+        pub max_connections: Option<Count>,
+        /// Maximum number of concurrent requests on one HTTP/2 connection [default: 200]
+        #[arg(long, env = "MANDATE_MAX_STREAMS", value_name = "N")]
+        pub max_streams: Option<Bounded<1, { u32::MAX as usize }>>,
+        /// Maximum number of concurrent requests; more are rejected with 503 immediately [default: 4096]
+        #[arg(long, env = "MANDATE_MAX_CONCURRENT_REQUESTS", value_name = "N")]
+        pub max_concurrent_requests: Option<Count>,
+        /// Maximum time to receive a request body or to complete a TLS handshake [default: 10s]
+        #[arg(long, env = "MANDATE_READ_TIMEOUT", value_name = "TIME")]
+        pub read_timeout: Option<Timeout>,
+        /// Maximum time that a connection may be idle or take to send a request's headers [default: 30s]
+        #[arg(long, env = "MANDATE_IDLE_TIMEOUT", value_name = "TIME")]
+        pub idle_timeout: Option<Timeout>,
+        /// Maximum time from a request's headers to its response [default: 30s]
+        #[arg(long, env = "MANDATE_REQUEST_TIMEOUT", value_name = "TIME")]
+        pub request_timeout: Option<Timeout>,
+    }
 }
 
-/// All limits.
+/// All limits of `mandate serve`.
+#[derive(Debug)]
 pub struct LimitConfig {
     pub api: ApiLimits,
     pub connection: ConnectionLimits,
@@ -56,87 +55,59 @@ pub struct LimitConfig {
 }
 
 impl LimitOptions {
-    /// These options, and the other's where these say nothing.
-    #[must_use]
-    pub fn or_file(self, file: &Self) -> Self {
-        Self {
-            max_body_bytes: self.max_body_bytes.or(file.max_body_bytes),
-            max_header_bytes: self.max_header_bytes.or(file.max_header_bytes),
-            max_batch: self.max_batch.or(file.max_batch),
-            max_page: self.max_page.or(file.max_page),
-            max_json_depth: self.max_json_depth.or(file.max_json_depth),
-            max_connections: self.max_connections.or(file.max_connections),
-            max_streams: self.max_streams.or(file.max_streams),
-            max_concurrent_requests: self.max_concurrent_requests.or(file.max_concurrent_requests),
-            read_timeout: self.read_timeout.or(file.read_timeout),
-            idle_timeout: self.idle_timeout.or(file.idle_timeout),
-            request_timeout: self.request_timeout.or(file.request_timeout),
-        }
-    }
-
-    /// The limits, with the defaults where nothing is said.
-    ///
-    /// # Errors
-    /// One that would refuse everything, or that cannot be held.
-    pub fn config(self) -> Result<LimitConfig, CliError> {
+    /// The limits, with the defaults of mandate-server where an option is not set.
+    pub fn config(&self) -> LimitConfig {
         let (api, connection, admission) =
             (ApiLimits::default(), ConnectionLimits::default(), AdmissionLimits::default());
-        let read = positive_duration("read-timeout", self.read_timeout, api.body_timeout)?;
-        let request = positive_duration("request-timeout", self.request_timeout, admission.request_timeout)?;
-        let head = self.max_header_bytes.unwrap_or(connection.max_header_bytes);
-        if head < MIN_HEADER_BYTES {
-            return Err(CliError::message(format!(
-                "`max-header-bytes` has to be at least {MIN_HEADER_BYTES}"
-            )));
-        }
-        let depth = at_least_one("max-json-depth", self.max_json_depth, api.max_json_depth)?;
-        if depth > ApiLimits::MAX_JSON_DEPTH {
-            return Err(CliError::message(format!(
-                "`max-json-depth` has to be at most {}",
-                ApiLimits::MAX_JSON_DEPTH
-            )));
-        }
-        let streams = self.max_streams.map(|streams| streams as usize);
-        let streams = at_least_one("max-streams", streams, connection.max_streams as usize)?;
-        let connections = at_least_one("max-connections", self.max_connections, connection.max_connections)?;
-        let requests = at_least_one(
-            "max-concurrent-requests",
-            self.max_concurrent_requests,
-            admission.max_concurrent_requests,
-        )?;
-        Ok(LimitConfig {
+        let count = |given: Option<Count>, default| given.map_or(default, Count::get);
+        let time = |given: Option<Timeout>, default| given.map_or(default, Timeout::get);
+        let max_streams = self.max_streams.and_then(|streams| u32::try_from(streams.get()).ok());
+        LimitConfig {
             api: ApiLimits {
-                max_body_bytes: at_least_one("max-body-bytes", self.max_body_bytes, api.max_body_bytes)?,
-                max_batch_items: at_least_one("max-batch", self.max_batch, api.max_batch_items)?,
-                max_json_depth: depth,
-                body_timeout: read,
-                request_timeout: request,
-                max_page_size: at_least_one("max-page", self.max_page, api.max_page_size)?,
+                max_body_bytes: count(self.max_body_bytes, api.max_body_bytes),
+                max_batch_items: count(self.max_batch, api.max_batch_items),
+                max_json_depth: self.max_json_depth.map_or(api.max_json_depth, Bounded::get),
+                body_timeout: time(self.read_timeout, api.body_timeout),
+                request_timeout: time(self.request_timeout, api.request_timeout),
+                max_page_size: count(self.max_page, api.max_page_size),
                 ..api
             },
             connection: ConnectionLimits {
-                max_connections: connections,
-                max_header_bytes: head,
-                max_streams: u32::try_from(streams).unwrap_or(u32::MAX),
-                idle_timeout: positive_duration("idle-timeout", self.idle_timeout, connection.idle_timeout)?,
-                handshake_timeout: read,
+                max_connections: count(self.max_connections, connection.max_connections),
+                max_header_bytes: self.max_header_bytes.map_or(connection.max_header_bytes, Bounded::get),
+                max_streams: max_streams.unwrap_or(connection.max_streams),
+                idle_timeout: time(self.idle_timeout, connection.idle_timeout),
+                handshake_timeout: time(self.read_timeout, connection.handshake_timeout),
                 ..connection
             },
-            admission: AdmissionLimits { max_concurrent_requests: requests, request_timeout: request },
-        })
+            admission: AdmissionLimits {
+                max_concurrent_requests: count(
+                    self.max_concurrent_requests,
+                    admission.max_concurrent_requests,
+                ),
+                request_timeout: time(self.request_timeout, admission.request_timeout),
+            },
+        }
     }
 }
 
-/// Whoever wants to wait longer does not want a limit, and there is none without.
-const MAX_TIMEOUT: Duration = Duration::from_hours(24);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, Command, FromArgMatches};
 
-/// A time; none would end everything at once.
-fn positive_duration(option: &str, given: Option<Duration>, default: Duration) -> Result<Duration, CliError> {
-    match given {
-        Some(Duration::ZERO) => Err(CliError::message(format!("`{option}` has to be more than 0s"))),
-        Some(given) if given > MAX_TIMEOUT => {
-            Err(CliError::message(format!("`{option}` has to be at most 1 day")))
+    /// The help texts name the defaults of mandate-server.
+    #[test]
+    fn help_names_the_defaults() {
+        let command = LimitOptions::augment_args(Command::new("serve"));
+        let mut words = vec!["serve".to_owned()];
+        for argument in command.get_arguments() {
+            let help = argument.get_help().unwrap().to_string();
+            let (_, default) = help.rsplit_once("[default: ").unwrap();
+            words.push(format!("--{}={}", argument.get_long().unwrap(), default.trim_end_matches(']')));
         }
-        given => Ok(given.unwrap_or(default)),
+        let matches = command.try_get_matches_from(words).unwrap();
+        let documented = LimitOptions::from_arg_matches(&matches).unwrap().config();
+        assert_eq!(format!("{documented:?}"), format!("{:?}", LimitOptions::default().config()));
     }
 }

@@ -1,195 +1,203 @@
-//! Listeners: where to listen, and who may connect and ask. Flags and the keys at the top of the file
-//! describe the listeners of `listen`; each `[[listener]]` and `[admin]` describe themselves.
+//! Options of listeners: addresses, TLS, and how callers authenticate. Flags and the top-level keys of the
+//! file describe the listeners of `listen`; each `[[listener]]` and `[admin]` has keys of its own. The
+//! listeners themselves are in `cli/serve/listeners.rs`.
 
 use std::path::PathBuf;
 
-use clap::Args;
 use serde::Deserialize;
 
-use mandate_server::listen::address::Address;
+use super::options::options;
+use super::values::{FileMode, non_empty_names};
+use mandate_server::listen::address::{Address, AddressError};
 use mandate_server::listen::admission::{Security, SecurityConfig};
 use mandate_server::listen::authentication::JwtConfig;
 
-/// Who may connect to a listener, and ask.
-#[derive(Debug, Clone, Default, Args, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ListenerOptions {
-    #[arg(skip)]
-    pub(super) address: Option<Addresses>,
-    /// Certificate of the `https` listeners, with those between it and its authority (PEM)
-    #[arg(long, env = "MANDATE_TLS_CERT", value_name = "FILE")]
-    pub(super) tls_cert: Option<PathBuf>,
-    /// Key of the certificate (PEM)
-    #[arg(long, env = "MANDATE_TLS_KEY", value_name = "FILE")]
-    pub(super) tls_key: Option<PathBuf>,
-    /// Authorities whose client certificates `https` listeners demand (PEM)
-    #[arg(long, env = "MANDATE_TLS_CLIENT_CA", value_name = "FILE")]
-    pub(super) tls_client_ca: Option<PathBuf>,
-    /// Names of which a client certificate needs one, separated by commas [default: any]
-    #[arg(long, env = "MANDATE_TLS_CLIENT_NAMES", value_name = "NAMES", value_delimiter = ',')]
-    pub(super) tls_client_names: Option<Vec<String>>,
-    /// Bearer tokens of callers: lines of a name and a token, or `sha256:` and its digest
-    #[arg(long, env = "MANDATE_TOKENS", value_name = "FILE")]
-    pub(super) tokens: Option<PathBuf>,
-    /// Who issues the JWTs of callers
-    #[arg(long, env = "MANDATE_JWT_ISSUER", value_name = "ISS")]
-    pub(super) jwt_issuer: Option<String>,
-    /// For whom JWTs have to be
-    #[arg(long, env = "MANDATE_JWT_AUDIENCE", value_name = "AUD")]
-    pub(super) jwt_audience: Option<String>,
-    /// Public keys of the issuer (JWKS)
-    #[arg(long, env = "MANDATE_JWT_JWKS", value_name = "FILE")]
-    pub(super) jwt_jwks: Option<PathBuf>,
-    /// Listen where others can reach, without TLS or without knowing who asks
-    #[arg(long, env = "MANDATE_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub(super) insecure: Option<bool>,
-    /// Permissions of unix sockets [default: 660]
-    #[arg(long, env = "MANDATE_SOCKET_MODE", value_name = "MODE")]
-    pub(super) socket_mode: Option<SocketMode>,
+options! {
+    /// Who may connect to a listener, and how callers authenticate.
+    pub struct ListenerOptions {
+        /// Certificate chain of the `https` listeners, leaf first, without the root (PEM)
+        #[arg(long, env = "MANDATE_TLS_CERT", value_name = "FILE")]
+        pub tls_cert: Option<PathBuf>,
+        /// Private key of the certificate, not encrypted (PEM)
+        #[arg(long, env = "MANDATE_TLS_KEY", value_name = "FILE")]
+        pub tls_key: Option<PathBuf>,
+        /// CA certificates for mutual TLS: clients must present a certificate issued by one of them (PEM)
+        #[arg(long, env = "MANDATE_TLS_CLIENT_CA", value_name = "FILE")]
+        pub tls_client_ca: Option<PathBuf>,
+        /// Accept only client certificates with one of these names, comma-separated: a URI or DNS name among
+        /// the subject alternative names, or the common name if there are none [default: any]
+        #[arg(long, env = "MANDATE_TLS_CLIENT_NAMES", value_name = "NAMES", value_delimiter = ',')]
+        pub tls_client_names: Option<Vec<String>>,
+        /// Accept the bearer tokens of this file: on each line a caller's name and a token, or a name and
+        /// `sha256:` with the token's digest
+        #[arg(long, env = "MANDATE_TOKENS", value_name = "FILE")]
+        pub tokens: Option<PathBuf>,
+        /// Accept JWTs whose `iss` is this
+        #[arg(long, env = "MANDATE_JWT_ISSUER", value_name = "ISS")]
+        pub jwt_issuer: Option<String>,
+        /// Accept JWTs whose `aud` is or contains this
+        #[arg(long, env = "MANDATE_JWT_AUDIENCE", value_name = "AUD")]
+        pub jwt_audience: Option<String>,
+        /// Verify JWTs with the public keys of this file (JWKS)
+        #[arg(long, env = "MANDATE_JWT_JWKS", value_name = "FILE")]
+        pub jwt_jwks: Option<PathBuf>,
+        /// Allow addresses that other machines can reach without TLS or without authentication; applies to
+        /// --listen and --admin-listen
+        #[arg(long, env = "MANDATE_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        pub insecure: Option<bool>,
+        /// Set the permissions of unix sockets, in octal digits [default: 660]
+        #[arg(long, env = "MANDATE_SOCKET_MODE", value_name = "MODE")]
+        pub socket_mode: Option<FileMode>,
+    }
 }
 
 /// One address, or several.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "has to be an address or an array of addresses")]
 pub enum Addresses {
     One(String),
     Several(Vec<String>),
 }
 
-impl Addresses {
-    fn read(&self, wrong: &mut Vec<String>) -> Vec<Address> {
-        let texts = match self {
-            Self::One(text) => std::slice::from_ref(text),
-            Self::Several(texts) => texts.as_slice(),
-        };
-        let read =
-            texts.iter().filter_map(|text| text.parse().map_err(|error| push_error(wrong, &error)).ok());
-        read.collect()
-    }
+/// A table `[[listener]]` or `[admin]`.
+#[derive(Debug, Clone, Default)]
+pub struct ListenerTable {
+    pub address: Option<Addresses>,
+    pub options: ListenerOptions,
 }
 
-/// Permissions, as octal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct SocketMode(u32);
-
-impl std::str::FromStr for SocketMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
-        mode.map(Self).ok_or_else(|| format!("`{text}` is no mode: use octal digits such as `660`"))
-    }
+/// What is wrong with the listeners that are asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("a `[[listener]]` has no `address`")]
+    NoAddress,
+    #[error("two listeners have the same address, {0}")]
+    SameAddress(Address),
+    #[error("`admin-listen` and the `address` of `[admin]` are the same option: use one")]
+    TwoAdminAddresses,
+    #[error("the admin listener takes exactly one address")]
+    SeveralAdminAddresses,
+    #[error("`{given}` needs `{missing}`")]
+    HalfCertificate { given: &'static str, missing: &'static str },
+    #[error("`{0}` needs `tls-cert` and `tls-key`")]
+    NoCertificate(Address),
+    #[error("`tls-cert` is set, but no address begins with `https://`: use one that does")]
+    UnusedCertificate,
+    #[error("`tls-client-ca` needs `tls-cert` and `tls-key`")]
+    ClientCaWithoutCertificate,
+    #[error("`tls-client-names` needs `tls-client-ca`")]
+    NamesWithoutClientCa,
+    #[error("`tls-client-names` is empty: list names, or remove it to accept any")]
+    NoClientNames,
+    #[error("set all three of `jwt-issuer`, `jwt-audience` and `jwt-jwks`, or none")]
+    PartialJwt,
+    #[error(
+        "`{address}` can be reached from other machines, and {problem}; or listen on a loopback address, or accept the risk with `--insecure` (in the file: `insecure = true`)"
+    )]
+    Exposed { address: Address, problem: &'static str },
+    /// Files that cannot be used.
+    #[error("{0}")]
+    Security(String),
 }
 
-impl TryFrom<String> for SocketMode {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-/// Listeners that are alike.
+/// Listeners with the same options.
 pub struct ListenerConfig {
     pub addresses: Vec<Address>,
     pub socket_mode: u32,
     pub security: Security,
 }
 
-/// All listeners, as they are asked for.
+/// All that flags, environment and file say about listeners.
 pub struct ListenerSettings {
-    /// The addresses of flags and environment.
+    /// `--listen` and `--admin-listen`, or their environment variables.
     pub listen_flag: Option<Vec<Address>>,
     pub admin_listen_flag: Option<Address>,
-    /// The options of flags and environment, and under them those of the file.
+    /// The options of the listeners of `listen`, flags before the file.
     pub options: ListenerOptions,
-    /// The file's.
+    /// `listen`, `admin-listen` and the tables of the file.
     pub listen: Option<Addresses>,
     pub admin_listen: Option<String>,
-    pub listener_tables: Vec<ListenerOptions>,
-    pub admin: Option<ListenerOptions>,
+    pub tables: Vec<ListenerTable>,
+    pub admin: Option<ListenerTable>,
+}
+
+type Errors = Vec<ListenerError>;
+
+impl ListenerError {
+    fn security(error: impl std::fmt::Display) -> Self {
+        Self::Security(error.to_string())
+    }
+}
+
+impl Addresses {
+    fn parse(&self, errors: &mut Errors) -> Vec<Address> {
+        let texts = match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Several(texts) => texts.as_slice(),
+        };
+        let (mut addresses, mut wrong) = (Vec::new(), Vec::new());
+        for text in texts {
+            match text.parse() {
+                Ok(address) => addresses.push(address),
+                Err(error) => wrong.push(ListenerError::Address(error)),
+            }
+        }
+        errors.extend(wrong);
+        addresses
+    }
 }
 
 impl ListenerOptions {
-    /// These options, and the other's where these say nothing.
-    #[must_use]
-    pub fn or_file(self, file: Self) -> Self {
-        Self {
-            address: self.address.or(file.address),
-            tls_cert: self.tls_cert.or(file.tls_cert),
-            tls_key: self.tls_key.or(file.tls_key),
-            tls_client_ca: self.tls_client_ca.or(file.tls_client_ca),
-            tls_client_names: self.tls_client_names.or(file.tls_client_names),
-            tokens: self.tokens.or(file.tokens),
-            jwt_issuer: self.jwt_issuer.or(file.jwt_issuer),
-            jwt_audience: self.jwt_audience.or(file.jwt_audience),
-            jwt_jwks: self.jwt_jwks.or(file.jwt_jwks),
-            insecure: self.insecure.or(file.insecure),
-            socket_mode: self.socket_mode.or(file.socket_mode),
-        }
-    }
-
-    /// The listeners on these addresses; what is wrong goes to the list.
-    fn open(self, addresses: Vec<Address>, wrong: &mut Vec<String>) -> ListenerConfig {
-        let socket_mode = self.socket_mode.map_or(0o660, |mode| mode.0);
+    /// Reads the files of these options, for listeners on these addresses.
+    fn open(self, addresses: Vec<Address>, errors: &mut Errors) -> ListenerConfig {
+        let socket_mode = self.socket_mode.unwrap_or(FileMode::SOCKET).get();
         let insecure = self.insecure.unwrap_or(false);
-        let before = wrong.len();
-        let files = self.files(&addresses, wrong);
-        let security = if wrong.len() == before { Security::open(files) } else { Ok(Security::default()) };
-        let security = security.map_err(|errors| wrong.extend(errors)).unwrap_or_default();
-        if wrong.len() == before && !insecure {
-            wrong.extend(addresses.iter().filter_map(|address| exposure_error(address, &security)));
+        let before = errors.len();
+        let files = self.files(&addresses, errors);
+        let security = if errors.len() == before { Security::open(files) } else { Ok(Security::default()) };
+        let security = security.unwrap_or_else(|unusable| {
+            errors.extend(unusable.into_iter().map(ListenerError::security));
+            Security::default()
+        });
+        if errors.len() == before && !insecure {
+            errors.extend(addresses.iter().filter_map(|address| exposure_error(address, &security)));
         }
         ListenerConfig { addresses, socket_mode, security }
     }
 
-    fn files(self, addresses: &[Address], wrong: &mut Vec<String>) -> SecurityConfig {
-        let https = addresses.iter().find(|address| address.is_https());
-        let half = self.tls_cert.is_some() != self.tls_key.is_some();
-        let certificate = match (self.tls_cert, self.tls_key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            (certificate, _) => {
-                let (there, lacks) =
-                    if certificate.is_some() { ("tls-cert", "tls-key") } else { ("tls-key", "tls-cert") };
-                push_error(wrong, &format!("`{there}` needs `{lacks}`"));
-                None
-            }
-        };
-        match (https, &certificate) {
-            (Some(address), None) if !half => {
-                push_error(wrong, &format!("`{address}` needs `tls-cert` and `tls-key`"));
-            }
-            (None, Some(_)) => {
-                push_error(
-                    wrong,
-                    &"`tls-cert` is given, and no address begins with `https://`: use one that does",
-                );
-            }
-            _ => {}
+    fn files(self, addresses: &[Address], errors: &mut Errors) -> SecurityConfig {
+        let is_half = self.tls_cert.is_some() != self.tls_key.is_some();
+        if is_half {
+            let (given, missing) =
+                if self.tls_cert.is_some() { ("tls-cert", "tls-key") } else { ("tls-key", "tls-cert") };
+            errors.push(ListenerError::HalfCertificate { given, missing });
         }
-        if self.tls_client_ca.is_some() && certificate.is_none() && !half {
-            push_error(wrong, &"`tls-client-ca` needs `tls-cert` and `tls-key`");
+        let certificate = self.tls_cert.zip(self.tls_key);
+        match (addresses.iter().find(|address| address.is_https()), &certificate) {
+            (Some(address), None) if !is_half => errors.push(ListenerError::NoCertificate(address.clone())),
+            (None, Some(_)) => errors.push(ListenerError::UnusedCertificate),
+            (Some(_) | None, _) => {}
+        }
+        if self.tls_client_ca.is_some() && certificate.is_none() && !is_half {
+            errors.push(ListenerError::ClientCaWithoutCertificate);
         }
         if self.tls_client_names.is_some() && self.tls_client_ca.is_none() {
-            push_error(wrong, &"`tls-client-names` needs `tls-client-ca`");
+            errors.push(ListenerError::NamesWithoutClientCa);
         }
         let jwt = match (self.jwt_issuer, self.jwt_audience, self.jwt_jwks) {
             (Some(issuer), Some(audience), Some(jwks)) => Some(JwtConfig { issuer, audience, jwks }),
             (None, None, None) => None,
             _ => {
-                push_error(
-                    wrong,
-                    &"`jwt-issuer`, `jwt-audience` and `jwt-jwks` need each other: give all three",
-                );
+                errors.push(ListenerError::PartialJwt);
                 None
             }
         };
-        let named = self.tls_client_names.is_some();
-        let client_names = super::non_empty_names(self.tls_client_names);
-        if named && client_names.is_empty() {
-            push_error(wrong, &"`tls-client-names` names nobody: give names, or leave it out for any");
+        let restricts_names = self.tls_client_names.is_some();
+        let client_names = non_empty_names(self.tls_client_names);
+        if restricts_names && client_names.is_empty() {
+            errors.push(ListenerError::NoClientNames);
         }
         SecurityConfig { certificate, client_ca: self.tls_client_ca, client_names, tokens: self.tokens, jwt }
     }
@@ -200,78 +208,70 @@ impl ListenerSettings {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn open(self) -> Result<(Vec<ListenerConfig>, ListenerConfig), Vec<String>> {
-        let mut wrong = Vec::new();
+    pub fn open(self) -> Result<(Vec<ListenerConfig>, ListenerConfig), Vec<ListenerError>> {
+        let mut errors = Vec::new();
         let admin = self.admin.clone().unwrap_or_default();
         if self.admin_listen.is_some() && admin.address.is_some() {
-            push_error(
-                &mut wrong,
-                &"`admin-listen` and the `address` of `[admin]` are the same option: use one",
-            );
+            errors.push(ListenerError::TwoAdminAddresses);
         }
-        let in_file = self.admin_listen.clone().map(Addresses::One).or_else(|| admin.address.clone());
-        let in_file = in_file.map_or_else(|| vec![Address::loopback(8182)], |it| it.read(&mut wrong));
+        let in_file = self.admin_listen.clone().map(Addresses::One).or(admin.address);
+        let in_file = in_file.map_or_else(|| vec![Address::loopback(8182)], |it| it.parse(&mut errors));
         let addresses = self.admin_listen_flag.clone().map_or(in_file, |address| vec![address]);
         if addresses.len() > 1 {
-            push_error(&mut wrong, &"the operators' port is one address");
+            errors.push(ListenerError::SeveralAdminAddresses);
         }
-        // Whoever says so by a flag means this port, too.
-        let insecure = admin.insecure.or(self.options.insecure);
-        let mut config = Vec::new();
-        self.open_decision_listeners(&mut config, &mut wrong);
-        let admin = ListenerOptions { insecure, ..admin }.open(addresses, &mut wrong);
-        let all = config.iter().flat_map(|config: &ListenerConfig| &config.addresses).chain(&admin.addresses);
-        collisions(&all.collect::<Vec<_>>(), &mut wrong);
-        if wrong.is_empty() { Ok((config, admin)) } else { Err(wrong) }
+        // Unlike the other options, `insecure` also applies to the admin listener.
+        let insecure = admin.options.insecure.or(self.options.insecure);
+        let mut configs = Vec::new();
+        self.open_decision_listeners(&mut configs, &mut errors);
+        let admin = ListenerOptions { insecure, ..admin.options }.open(addresses, &mut errors);
+        let all =
+            configs.iter().flat_map(|config: &ListenerConfig| &config.addresses).chain(&admin.addresses);
+        find_conflicts(&all.collect::<Vec<_>>(), &mut errors);
+        if errors.is_empty() { Ok((configs, admin)) } else { Err(errors) }
     }
 
-    fn open_decision_listeners(self, config: &mut Vec<ListenerConfig>, wrong: &mut Vec<String>) {
-        let listen = self.listen.map(|listen| listen.read(wrong));
-        // What is flagged takes the place of all that the file names.
-        let (addresses, listener_tables) = match (self.listen_flag, listen) {
+    fn open_decision_listeners(self, configs: &mut Vec<ListenerConfig>, errors: &mut Errors) {
+        let listen = self.listen.map(|listen| listen.parse(errors));
+        // `--listen` replaces every listener of the configuration file.
+        let (addresses, tables) = match (self.listen_flag, listen) {
             (Some(listen_flag), _) => (listen_flag, Vec::new()),
-            (None, Some(listen)) => (listen, self.listener_tables),
-            (None, None) if self.listener_tables.is_empty() => (vec![Address::loopback(8181)], Vec::new()),
-            (None, None) => (Vec::new(), self.listener_tables),
+            (None, Some(listen)) => (listen, self.tables),
+            (None, None) if self.tables.is_empty() => (vec![Address::loopback(8181)], Vec::new()),
+            (None, None) => (Vec::new(), self.tables),
         };
         if !addresses.is_empty() {
-            config.push(self.options.open(addresses, wrong));
+            configs.push(self.options.open(addresses, errors));
         }
-        for table in listener_tables {
-            let addresses = table.address.as_ref().map(|address| address.read(wrong)).unwrap_or_default();
+        for table in tables {
+            let addresses = table.address.as_ref().map(|address| address.parse(errors)).unwrap_or_default();
             if addresses.is_empty() {
-                push_error(wrong, &"a `[[listener]]` has no `address`");
+                errors.push(ListenerError::NoAddress);
             }
-            config.push(table.open(addresses, wrong));
+            configs.push(table.options.open(addresses, errors));
         }
     }
 }
 
-/// Why an address must not be listened on with so little security.
-fn exposure_error(address: &Address, security: &Security) -> Option<String> {
-    let (tls, callers) = (address.is_https(), !security.for_address(address).methods().is_empty());
-    let lacks = match (tls, callers) {
+/// The error if other machines can reach the address without TLS or without authentication.
+fn exposure_error(address: &Address, security: &Security) -> Option<ListenerError> {
+    let authenticates = !security.for_address(address).methods().is_empty();
+    let problem = match (address.is_https(), authenticates) {
         _ if address.is_local() => return None,
         (true, true) => return None,
-        (false, true) => "there is no TLS: use `https://` with `tls-cert` and `tls-key`",
-        (true, false) => "nobody knows who asks: give `tokens`, `jwt-jwks` or `tls-client-ca`",
+        (false, true) => "it has no TLS: use `https://` with `tls-cert` and `tls-key`",
+        (true, false) => "it does not authenticate callers: set `tokens`, `jwt-jwks` or `tls-client-ca`",
         (false, false) => {
-            "there is no TLS, and nobody knows who asks: use `https://` with `tls-cert` and `tls-key`, and give `tokens`, `jwt-jwks` or `tls-client-ca`"
+            "it has no TLS and does not authenticate callers: use `https://` with `tls-cert` and `tls-key`, and set `tokens`, `jwt-jwks` or `tls-client-ca`"
         }
     };
-    Some(format!(
-        "others can reach `{address}`, and {lacks}; or listen on loopback; to listen all the same, say `--insecure`, in the file `insecure = true`"
-    ))
+    Some(ListenerError::Exposed { address: address.clone(), problem })
 }
 
-fn collisions(addresses: &[&Address], wrong: &mut Vec<String>) {
+fn find_conflicts(addresses: &[&Address], errors: &mut Errors) {
     for (index, address) in addresses.iter().enumerate() {
         if addresses.iter().skip(index + 1).any(|other| other.conflicts_with(address)) {
-            push_error(wrong, &format!("two listeners have the same address, {address}"));
+            errors.push(ListenerError::SameAddress((*address).clone()));
         }
     }
-}
-
-fn push_error(wrong: &mut Vec<String>, what: &impl ToString) {
-    wrong.push(what.to_string());
 }

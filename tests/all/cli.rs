@@ -333,7 +333,7 @@ fn wrong_flags_and_files_are_explained() {
         .unwrap();
     ends(&file, 1);
     assert!(
-        stderr(&file).contains("unknown field `listen-admin`") && stderr(&file).contains("line 2"),
+        stderr(&file).contains("unknown field `listen-admin`") && stderr(&file).contains("mandate.toml:2:1"),
         "{}",
         stderr(&file)
     );
@@ -343,9 +343,9 @@ fn wrong_flags_and_files_are_explained() {
         assert!(stderr(&output).contains(says), "{}", stderr(&output));
     };
     serve(&["--listen", "127.0.0.1:8181", "--admin-listen", "127.0.0.1:8181"], "the same address");
-    serve(&["--max-batch", "0"], "`max-batch` has to be at least 1");
+    serve(&["--max-batch", "0"], "'--max-batch <N>': has to be at least 1");
     serve(&["--poll", "1ns"], "`poll` has to be at least 100ms");
-    serve(&["--log", "a=b=c"], "is no log filter");
+    serve(&["--log", "a=b=c"], "`a=b=c` is not a valid log filter");
     ends(&content.mandate("check", &["--described-by-callers", " , Device"]), 0);
     let kind = content.mandate("check", &["--described-by-callers", "Nothing"]);
     ends(&kind, 1);

@@ -139,7 +139,7 @@ fn the_text_marks_what_is_open() {
     check_text("unless { context.a }", &["a", ""], &["✓ p: met 1, unmet 1, 2 of 2 outcomes\n", "100.0 %"]);
     check_text("", &["a"], &["✓ p: met 1, unmet 0\n", "0 of 0 outcomes of clauses seen, 100.0 %"]);
     let other = "when { context.a };\n@id(\"q\")\npermit (principal == User::\"x\", action, resource)";
-    check_text(other, &["a", ""], &["✓ p: met 1", "⚠ q, line 4: no case asks about it", "75.0 %"]);
+    check_text(other, &["a", ""], &["✓ p: met 1", "⚠ q, line 4: not covered by any case", "75.0 %"]);
 }
 
 /// A question about a principal that does not exist reaches no policy.

@@ -10,4 +10,3 @@ mod page;
 pub(crate) mod search;
 mod search_limiter;
 pub mod wire;
-

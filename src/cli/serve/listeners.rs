@@ -1,4 +1,5 @@
-//! The ports of `mandate serve`: taken at the start, opened one after the other, closed in order.
+//! The listeners of `mandate serve`: bound at the start, opened one after the other, closed in order.
+//! mandate-server serves their connections; their options are in `config::listeners`.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -20,16 +21,16 @@ use mandate_server::listen::monitor::{ListenerInfo, ListenerMonitor};
 use mandate_server::listen::server::{self, ConnectionLimits};
 use mandate_server::listen::socket::BoundSocket;
 
-/// An address that is taken, and who may ask there.
+/// A bound address, and how its callers authenticate.
 pub struct BoundListener {
     socket: BoundSocket,
     security: Security,
 }
 
-/// Takes all addresses of some listeners.
+/// Binds all addresses of some listeners.
 ///
 /// # Errors
-/// Those that cannot be taken.
+/// The addresses that cannot be bound.
 pub fn bind_all<'c>(
     configs: impl IntoIterator<Item = &'c ListenerConfig>,
 ) -> Result<Vec<BoundListener>, CliError> {
@@ -44,7 +45,7 @@ pub fn bind_all<'c>(
             }
         }
     }
-    if wrong.is_empty() { Ok(bound) } else { Err(CliError::from_messages(&wrong)) }
+    if wrong.is_empty() { Ok(bound) } else { Err(CliError::all(&wrong)) }
 }
 
 fn warn_if_exposed(address: &Address, security: &Security) {
@@ -52,10 +53,10 @@ fn warn_if_exposed(address: &Address, security: &Security) {
         return;
     }
     let callers = if security.methods().is_empty() { "not authenticated" } else { "authenticated" };
-    tracing::warn!(%address, callers, tls = address.is_https(), "insecure: others than this machine may reach this address");
+    tracing::warn!(%address, callers, tls = address.is_https(), "insecure: this address can be reached from other machines");
 }
 
-/// Ports that are served until they are closed.
+/// Listeners that serve until they are closed.
 pub struct ListenerGroup {
     announcement: String,
     stop: watch::Sender<bool>,
@@ -63,7 +64,7 @@ pub struct ListenerGroup {
 }
 
 impl ListenerGroup {
-    /// Opens what was taken.
+    /// Starts to listen on bound addresses.
     ///
     /// # Errors
     /// An address cannot be listened on.
@@ -83,8 +84,7 @@ impl ListenerGroup {
         let mut tasks = Vec::new();
         let mut announcement = String::new();
         for BoundListener { socket, security } in bound {
-            let (listener, address) = socket.listen().map_err(CliError::Message)?;
-            // Writing to a string does not fail.
+            let (listener, address) = socket.listen().map_err(CliError::message)?;
             let _ = writeln!(announcement, "{serves} on {address}");
             let (authentication, files) = (security.methods(), security.files());
             let service = service(&address);
@@ -101,22 +101,22 @@ impl ListenerGroup {
         Ok(Self { announcement, stop, tasks })
     }
 
-    /// Says where they are, on standard output.
+    /// Prints the addresses to standard output.
     pub fn announce(&self) -> Result<(), CliError> {
         report::print(&self.announcement)
     }
 
-    /// Takes no more connections, and waits for the requests in flight.
+    /// Accepts no more connections, and waits for the requests in flight.
     pub async fn close(self) {
         self.stop.send_replace(true);
         for served in self.tasks {
-            // A task that panicked has ended as well.
+            // An error means that the task panicked, so it has ended as well.
             let _ = served.await;
         }
     }
 }
 
-/// What operators see of listeners that follow these files.
+/// The monitor of listeners, and of the files that they reload.
 pub fn monitor<'c>(configs: impl IntoIterator<Item = &'c ListenerConfig>) -> Arc<ListenerMonitor> {
     ListenerMonitor::new(configs.into_iter().flat_map(|config| config.security.files()).collect())
 }

@@ -1,4 +1,5 @@
-//! Coverage for people: the clauses that the cases left open, in the text that they stand in.
+//! Coverage as text: a line for each policy, with excerpts of the clauses that the cases did not cover.
+//! `lcov.rs` writes the same for other tools; mandate-analysis measures it.
 
 use std::fmt::{self, Write as _};
 
@@ -8,7 +9,7 @@ use crate::cli::report::{NamedText, counted, first_line, handler};
 use mandate_analysis::coverage::{ClauseCoverage, Coverage, PolicyCoverage, Totals};
 use mandate_core::trace::TruthValues;
 
-/// A line for each policy, the text of what is not covered, and the totals.
+/// A line for each policy, excerpts of what is not covered, and the totals.
 pub fn render_text(coverage: &Coverage, colour: bool) -> String {
     let handler = handler(colour);
     let mut text = String::new();
@@ -27,11 +28,11 @@ pub fn render_text(coverage: &Coverage, colour: bool) -> String {
     text + &totals_line(coverage.totals())
 }
 
-/// A policy in a line.
+/// One line about a policy.
 fn summary_line(policy: &PolicyCoverage) -> String {
     let id = &policy.info.id;
     if policy.scope_matches == 0 {
-        return format!("{id}, line {}: no case asks about it", policy.span.line_column().0);
+        return format!("{id}, line {}: not covered by any case", policy.span.line_column().0);
     }
     let (outcomes, seen) = policy.outcomes();
     let seen =
@@ -57,12 +58,12 @@ fn totals_line(totals: Totals) -> String {
     )
 }
 
-/// Rounded down, so that 100 is all.
+/// Rounds down, so that `100.0 %` means everything.
 pub fn shown_percent(percent: f64) -> String {
     format!("{:.1} %", (percent * 10.0).floor() / 10.0)
 }
 
-/// What is left open of a policy, in the form that the graphical renderer takes.
+/// A policy that is not fully covered, as miette's renderer takes it.
 struct UncoveredPolicy<'a> {
     policy: &'a PolicyCoverage,
     text: NamedText<'a>,
@@ -83,7 +84,7 @@ impl UncoveredPolicy<'_> {
     }
 }
 
-/// What a clause never was; `None` if it was all that it can be.
+/// The outcomes that a clause never had; `None` if it had all that are possible.
 fn uncovered_label(clause: &ClauseCoverage) -> Option<String> {
     let never = match clause.unseen() {
         TruthValues::NONE => return None,

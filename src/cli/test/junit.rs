@@ -1,4 +1,4 @@
-//! The results of suites as a JUnit report.
+//! Writes the results of suites as a JUnit report, for CI.
 
 use std::path::Path;
 
@@ -22,11 +22,10 @@ pub fn write(path: &Path, results: &[(Case, CaseResult)]) -> Result<(), CliError
         }
         report.add_test_suite(suite);
     }
-    let write = |error: &dyn std::fmt::Display| {
-        CliError::message(format!("cannot write `{}`: {error}", path.display()))
-    };
-    let file = std::fs::File::create(path).map_err(|error| write(&error))?;
-    report.serialize(file).map_err(|error| write(&error))
+    let file = std::fs::File::create(path).map_err(|error| CliError::file("write", path, error))?;
+    report
+        .serialize(file)
+        .map_err(|error| CliError::message(format_args!("cannot write `{}`: {error}", path.display())))
 }
 
 fn junit_case(case: &Case, result: &CaseResult) -> TestCase {

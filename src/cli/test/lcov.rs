@@ -1,11 +1,12 @@
-//! Coverage as an LCOV file: policies are its functions, clauses its lines and branches.
+//! Coverage in LCOV format, for editors and coverage services: policies are functions, clauses are lines and
+//! branches. `coverage.rs` shows it to people.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use mandate_analysis::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 
-/// The whole coverage; each file under the path that diagnostics name it by.
+/// The coverage of all policies. Files have the paths that diagnostics show.
 pub fn lcov(coverage: &Coverage) -> String {
     let mut files: BTreeMap<&str, Vec<&PolicyCoverage>> = BTreeMap::new();
     for policy in coverage.policies() {
@@ -40,15 +41,16 @@ fn record(path: &str, policies: &[&PolicyCoverage]) -> String {
     text + "end_of_record\n"
 }
 
-/// Whether it came out true is branch 0, whether false branch 1; a literal has one of them only.
+/// Branch 0 counts how often the clause was true, branch 1 how often it was false; a literal has only one of
+/// them.
 fn branches(clause: &ClauseCoverage) -> impl Iterator<Item = (usize, u64)> {
     let can_be = [clause.clause.possible.includes_true, clause.clause.possible.includes_false];
     let counts = [clause.counts.yes, clause.counts.no].into_iter().enumerate();
     counts.zip(can_be).filter(|(_, can_be)| *can_be).map(|(branch, _)| branch)
 }
 
-/// The line that a policy begins on, with how often the policy was asked, and the lines that clauses
-/// begin on, with how often the one that was most was evaluated.
+/// For the first line of each policy, how many requests its scope matched; for the first line of each clause,
+/// how often it was evaluated. If several begin on one line, the highest count.
 fn lines(policies: &[&PolicyCoverage]) -> BTreeMap<usize, u64> {
     let mut lines = BTreeMap::new();
     let mut count = |line, n: u64| {

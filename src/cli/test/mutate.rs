@@ -1,4 +1,5 @@
-//! `mandate test --mutate`: which wrong edits of the policies would nobody notice?
+//! `mandate test --mutate`: applies wrong edits to the policies, and shows those that no case and no
+//! guardrail detects. The edits are made in mandate-analysis.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,8 +9,8 @@ use std::sync::Arc;
 
 use similar::TextDiff;
 
-use super::super::diff;
-use super::super::report::{self, counted};
+use crate::cli::diff;
+use crate::cli::report::{self, counted};
 use crate::config::SolverArguments;
 use crate::error::CliError;
 use mandate_analysis::claims::Guardrails;
@@ -20,7 +21,7 @@ use mandate_core::Snapshot;
 use mandate_core::diagnostics::SourceText;
 use mandate_core::schema::Schema;
 
-/// Tries every mutant, and says which survive; whether none does.
+/// Tries every mutant and reports those that survive; returns whether none does.
 pub fn run(
     snapshot: &Snapshot,
     cases: &[Case],
@@ -53,12 +54,12 @@ pub fn run(
     report::print(&summary(&tried, snapshot.schema()))?;
     if let Err(missing) = &solver {
         let message = format!("guardrails and equivalent mutants were not proven: {missing}");
-        report::print_error(&CliError::Message(message));
+        report::print_error(&CliError::message(message));
     }
     Ok(!tried.iter().any(|(_, outcome)| matches!(outcome, MutantOutcome::Survived(_))))
 }
 
-/// A line on a terminal that says how far it is.
+/// A progress line on a terminal.
 struct Progress {
     total: usize,
     shown: bool,
@@ -67,7 +68,7 @@ struct Progress {
 impl Progress {
     fn at(&mut self, n: usize) {
         if self.shown {
-            // A line that cannot be shown is not worth failing for.
+            // A progress line that cannot be written is no reason to fail.
             let _ = write!(std::io::stderr(), "\r\x1b[Kmutant {n} of {}", self.total);
         }
     }
@@ -130,12 +131,12 @@ fn row(name: &str, [tests, claims, equivalent, invalid, survivors]: &[usize; 5])
     format!("{name:24} {tests:7} {claims:7} {equivalent:10} {invalid:7} {survivors:9}\n")
 }
 
-#[expect(clippy::cast_precision_loss, reason = "there are fewer mutants than that")]
+#[expect(clippy::cast_precision_loss, reason = "there are far fewer than 2^53 mutants")]
 fn percent(caught: usize, of: usize) -> f64 {
     caught as f64 / of as f64 * 100.0
 }
 
-/// The edit that nobody notices, and the request that a test should ask.
+/// A surviving edit, and the request that a test case should cover.
 fn describe_survivor(mutant: &Mutant, survivor: &Survivor, schema: &Schema) -> String {
     let source = &mutant.span.source;
     let line = mutant.span.line_column().0;
@@ -148,11 +149,11 @@ fn describe_survivor(mutant: &Mutant, survivor: &Survivor, schema: &Schema) -> S
     }
     match survivor {
         Survivor::Untested(example) => {
-            let _ = writeln!(text, "  no case asks this, and no claim rules it out:");
+            let _ = writeln!(text, "  no test case covers this request, and no claim forbids the change:");
             text += &diff::example(example, schema);
         }
         Survivor::Unproven(why) => {
-            let _ = writeln!(text, "  whether it changes anything was not proven: {why}");
+            let _ = writeln!(text, "  it was not proven whether this changes any decision: {why}");
         }
     }
     text.push('\n');

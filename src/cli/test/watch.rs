@@ -1,4 +1,5 @@
-//! `mandate test --watch`: runs again whenever what was read changes.
+//! `mandate test --watch`: runs the suites again whenever the files that a run reads change. `run.rs` has one
+//! run.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::{RunArguments, run_once, sources};
+use super::run::{RunArguments, run_once, sources};
 use crate::cli::report;
 use crate::error::{CliError, CommandResult};
 use mandate_core::diagnostics::SourceText;
@@ -14,24 +15,26 @@ use mandate_sources::folder::{ENTITY_EXTENSIONS, Folder, POLICY_EXTENSIONS};
 use mandate_sources::loader::ContentPaths;
 use mandate_sources::watch::FolderWatcher;
 
-/// How long no hint comes before a change counts as made.
+/// A change counts as finished when no file event came for this long.
 const QUIET_PERIOD: Duration = Duration::from_millis(50);
-/// How often to look without a hint: a path may lead elsewhere by now, or have no events.
+/// How often to check without a file event: a path may have been replaced, or its file system may send no
+/// events.
 const POLL: Duration = Duration::from_secs(1);
-/// Clears a terminal, and starts at its top.
+/// Clears the terminal and moves the cursor to its top.
 const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
 /// Runs, and runs again after each change, until the process is interrupted.
 pub fn run_on_changes(arguments: &RunArguments, content_paths: &ContentPaths) -> CommandResult {
-    let (hint, hints) = channel();
+    let (event, events) = channel();
     let mut roots = vec![content_paths.policies.clone(), content_paths.entities.clone()];
     let inside = |suites: &&PathBuf| suites.starts_with(&content_paths.policies);
     roots.extend(arguments.suites.iter().filter(|suites| !inside(suites)).cloned());
     let watch = FolderWatcher::new(&roots, move || {
-        // Nobody listens only when the process ends.
-        let _ = hint.send(());
+        // The receiver is dropped only when the process ends.
+        let _ = event.send(());
     });
-    let mut watch = watch.map_err(|error| CliError::with_cause("cannot watch for changes", &error))?;
+    let mut watch =
+        watch.map_err(|error| CliError::message(format_args!("cannot watch for changes: {error}")))?;
     loop {
         let seen = content(arguments, content_paths);
         if std::io::stdout().is_terminal() {
@@ -42,7 +45,7 @@ pub fn run_on_changes(arguments: &RunArguments, content_paths: &ContentPaths) ->
         }
         report::print("watching for changes\n")?;
         loop {
-            wait(&hints, &mut watch);
+            wait(&events, &mut watch);
             if content(arguments, content_paths) != seen {
                 break;
             }
@@ -50,17 +53,18 @@ pub fn run_on_changes(arguments: &RunArguments, content_paths: &ContentPaths) ->
     }
 }
 
-/// Waits until something may have changed, and until it is at rest.
-fn wait(hints: &Receiver<()>, watch: &mut FolderWatcher) {
-    while hints.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+/// Waits until something may have changed, and then until no more changes come.
+fn wait(events: &Receiver<()>, watch: &mut FolderWatcher) {
+    while events.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
         if watch.rewatch() || !watch.watches_all_roots() {
             return;
         }
     }
-    while hints.recv_timeout(QUIET_PERIOD).is_ok() || watch.has_unfinished_writes() {}
+    while events.recv_timeout(QUIET_PERIOD).is_ok() || watch.has_unfinished_writes() {}
 }
 
-/// Everything that a run reads, or why it cannot be read: a hint may be about anything.
+/// The text of everything that a run reads, or the errors. File events may come without a change, so it is
+/// compared.
 fn content(
     arguments: &RunArguments,
     content_paths: &ContentPaths,

@@ -148,7 +148,11 @@ fn broken_files_are_said_at_the_start() {
         r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA","alg":"HS256"}]}"#,
         &["key 1: its `alg` does not match"],
     );
-    refuses_to_start(&content, &["--jwt-jwks", &file], &["need each other"]);
+    refuses_to_start(
+        &content,
+        &["--jwt-jwks", &file],
+        &["set all three of `jwt-issuer`, `jwt-audience` and `jwt-jwks`, or none"],
+    );
 }
 
 /// An issuer of tokens.

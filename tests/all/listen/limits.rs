@@ -231,3 +231,20 @@ fn hostile_streams() {
         assert_eq!(connection.ask(&fabrikam(), None).unwrap().status, 200);
     }
 }
+
+/// Limits in their table, and one at the top level, where they were before there was the table.
+#[test]
+fn the_file_has_limits() {
+    let content = Content::of_pack();
+    let sidecar = content.serve_by(
+        "listen = \"127.0.0.1:0\"\nadmin-listen = \"127.0.0.1:0\"\nmax-json-depth = 5\n[limits]\nmax-body-bytes = 1000\n",
+        1,
+    );
+    let long = sidecar.post(EVALUATION, "x".repeat(1001));
+    assert_eq!((long.status, long.body.as_str()), (400, "the body is longer than 1000 bytes"));
+    let deep = sidecar.post(EVALUATION, "[[[[[[]]]]]]");
+    assert!(deep.body.contains("more than 5 levels"), "{}", deep.body);
+    let log = sidecar.log();
+    assert!(log.contains("`max-json-depth` at the top level is deprecated: move it to `[limits]`"), "{log}");
+    assert_eq!(log.matches("deprecated").count(), 1, "{log}");
+}

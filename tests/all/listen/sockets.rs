@@ -113,27 +113,34 @@ fn addresses_that_cannot_be_are_refused_all_at_once() {
         &["--listen", "127.0.0.1:9,127.0.0.1:9"],
         &["two listeners have the same address, http://127.0.0.1:9"],
     );
-    refuses_to_start(&content, &["--socket-mode", "rw"], &["`rw` is no mode"]);
+    refuses_to_start(&content, &["--socket-mode", "rw"], &["`rw` is not a file mode"]);
     let public =
         ["--listen=0.0.0.0:0", "--listen=[::]:0", "--listen=127.0.0.1:0", "--admin-listen=0.0.0.0:0"];
     refuses_to_start(
         &content,
         &public,
         &[
-            "others can reach `http://0.0.0.0:0`, and there is no TLS, and nobody knows who asks",
-            "others can reach `http://[::]:0`",
+            "`http://0.0.0.0:0` can be reached from other machines, and it has no TLS and does not authenticate callers",
+            "`http://[::]:0` can be reached from other machines",
             "--insecure",
         ],
     );
     let said = content.mandate("serve", &public);
-    assert_eq!(String::from_utf8_lossy(&said.stderr).matches("others can reach").count(), 3);
+    assert_eq!(
+        String::from_utf8_lossy(&said.stderr).matches("can be reached from other machines").count(),
+        3
+    );
 }
 
 #[test]
 fn insecure_is_a_warning() {
     let content = Content::of_pack();
     let sidecar = content.serve_with(&["--listen", "0.0.0.0:0", "--insecure"]);
-    assert!(sidecar.log().contains("insecure: others than this machine may reach"), "{}", sidecar.log());
+    assert!(
+        sidecar.log().contains("insecure: this address can be reached from other machines"),
+        "{}",
+        sidecar.log()
+    );
     permits(&sidecar.decisions.replace("0.0.0.0", "127.0.0.1"), Version::One);
 }
 
@@ -166,15 +173,26 @@ fn the_file_is_read_strictly() {
         let file = content.path("mandate.toml").display().to_string();
         refuses_to_start(&content, &["--config", &file], says);
     };
-    check("\nlisen = 1", &["line 2", "unknown field `lisen`", "`listen`"]);
-    check("[[listener]]\nadress = \"x\"", &["line 2", "unknown field `adress`"]);
+    check("\nlisen = 1", &["mandate.toml:2:1", "unknown field `lisen`", "`listen`"]);
+    check("[[listener]]\nadress = \"x\"", &["mandate.toml:2:1", "unknown field `adress`", "`address`"]);
     check("[[listener]]\ntokens = \"x\"", &["a `[[listener]]` has no `address`"]);
     check("admin-listen = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"", &["are the same option"]);
-    check("socket-mode = \"888\"", &["`888` is no mode"]);
+    check("socket-mode = \"888\"", &["mandate.toml:1:15", "`888` is not a file mode"]);
     check("listen = [\"127.0.0.1:0\", \"x\"]", &["`x` is not a valid address"]);
-    check("max-header-bytes = 100", &["`max-header-bytes` has to be at least 8192"]);
-    check("max-json-depth = 128", &["`max-json-depth` has to be at most 127"]);
-    check("request-timeout = \"0s\"", &["`request-timeout` has to be more than 0s"]);
+    check("max-header-bytes = 100", &["mandate.toml:1:20", "`max-header-bytes`: has to be at least 8192"]);
+    check(
+        "[limits]\nmax-json-depth = 128",
+        &["mandate.toml:2:18", "`max-json-depth`: has to be at most 127"],
+    );
+    check(
+        "[limits]\nrequest-timeout = \"0s\"",
+        &["mandate.toml:2:19", "`request-timeout`: has to be more than 0s"],
+    );
+    check("[limits]\nmax-bach = 1", &["mandate.toml:2:1", "unknown field `max-bach`", "`max-batch`"]);
+    check(
+        "max-batch = 1\n[limits]\nmax-batch = 1",
+        &["mandate.toml:1:1", "`max-batch` is set at the top level and in `[limits]`, line 3"],
+    );
 }
 
 /// A flag takes the place of all that the file names.

@@ -224,7 +224,7 @@ fn what_cannot_be_used_is_said_at_the_start() {
         &["--tls-client-names", "x"],
         &["`tls-client-names` needs `tls-client-ca`"],
     );
-    check("server.crt", "server.key", &["--tls-client-names", ""], &["names nobody"]);
+    check("server.crt", "server.key", &["--tls-client-names", ""], &["`tls-client-names` is empty"]);
     refuses_to_start(&content, &["--listen", "https://127.0.0.1:0"], &["needs `tls-cert` and `tls-key`"]);
     refuses_to_start(&content, &["--tls-cert", "x"], &["`tls-cert` needs `tls-key`"]);
     refuses_to_start(
@@ -235,7 +235,11 @@ fn what_cannot_be_used_is_said_at_the_start() {
     let file = |name: &str| content.path(name).display().to_string();
     let (cert, key) = (file("server.crt"), file("server.key"));
     let public = ["--listen", "https://0.0.0.0:0", "--tls-cert", &cert, "--tls-key", &key];
-    refuses_to_start(&content, &public, &["others can reach `https://0.0.0.0:0`, and nobody knows who asks"]);
+    refuses_to_start(
+        &content,
+        &public,
+        &["`https://0.0.0.0:0` can be reached from other machines, and it does not authenticate callers"],
+    );
 }
 
 #[test]

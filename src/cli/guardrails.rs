@@ -1,4 +1,5 @@
-//! The gate before new policies: the decision point knows when to prove, the assurance how.
+//! Makes the prover of the guardrails for `mandate serve`: mandate-pdp decides when new policies are proven,
+//! and mandate-analysis proves them.
 
 use std::ops::ControlFlow;
 
@@ -11,19 +12,18 @@ use mandate_analysis::solver::{Solver, SolverOptions};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{GuardrailMode, ProofConfig, ProofJob, ProofOutcome, Prover};
 
-/// The gate that the configuration asks for; without a word, claims are enforced where they can be
-/// proven.
+/// The configured proof of guardrails. By default, guardrails are enforced if there is a solver.
 ///
 /// # Errors
-/// Claims are to be enforced, and there is no solver; or there is not the one that somebody named.
-pub fn of(config: &ServeConfig) -> Result<ProofConfig, CliError> {
+/// Guardrails have to be enforced and there is no solver, or the configured solver is missing.
+pub fn proof_config(config: &ServeConfig) -> Result<ProofConfig, CliError> {
     let mode = match (config.guardrails, &config.solver) {
         (Some(GuardrailsOption::Off), _) => return Ok(ProofConfig::disabled()),
         (Some(GuardrailsOption::Enforce), Err(missing)) => {
             return Err(CliError::message(format!("guardrails cannot be enforced: {missing}")));
         }
         (None, Err(missing)) if config.solver_is_configured => {
-            return Err(CliError::message(missing.to_string()));
+            return Err(CliError::message(missing));
         }
         (Some(GuardrailsOption::Enforce) | None, Ok(_)) => GuardrailMode::Enforce,
         (Some(GuardrailsOption::Warn), _) | (None, Err(_)) => GuardrailMode::Warn,

@@ -1,0 +1,167 @@
+//! One run of `mandate test`: loads the content, runs the cases and reports. `test.rs` starts it once,
+//! `watch.rs` on every change.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{coverage, junit, lcov, mutate};
+use crate::cli::report::{self, counted};
+use crate::config::{SolverArguments, colour};
+use crate::error::{CliError, CommandResult};
+use mandate_analysis::coverage::Coverage;
+use mandate_analysis::suite::{self, Case, CaseResult};
+use mandate_core::diagnostics::{Diagnostics, SourceText};
+use mandate_sources::folder::Folder;
+use mandate_sources::loader::{ContentPaths, Loader};
+
+/// Extensions of suite files in a folder.
+const SUITE_EXTENSIONS: &[&str] = &["yaml", "yml"];
+
+/// What to run, and what to report.
+#[derive(Args)]
+pub struct RunArguments {
+    /// Suite files, or folders of suite files [default: `tests` in the policy folder]
+    #[arg(value_name = "PATH")]
+    pub suites: Vec<PathBuf>,
+    /// Run only the cases whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Also write a JUnit report to this file
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Show the coverage: which policies, and which clauses of their conditions, the cases evaluated
+    #[arg(long)]
+    coverage: bool,
+    /// Minimum coverage in percent, such as 90; exit 1 below it; implies --coverage
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    min: Option<f64>,
+    /// Also write the coverage to this file, in LCOV format
+    #[arg(long, value_name = "FILE")]
+    lcov: Option<PathBuf>,
+    /// Mutation testing: apply small wrong edits to the policies; exit 1 if an edit survives all cases and
+    /// guardrails
+    #[arg(long)]
+    mutate: bool,
+    #[command(flatten)]
+    pub solver: SolverArguments,
+}
+
+/// Loads the content and the suites, runs the cases and reports the results.
+pub fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> CommandResult {
+    let mut loader = Loader::new(content_paths);
+    let snapshot = loader.load().map_err(CliError::Diagnostics)?.snapshot;
+    let mut cases = read_cases(&arguments.suites)?;
+    let all = cases.len();
+    if let Some(filter) = &arguments.filter {
+        cases.retain(|case| case.name.contains(filter));
+    }
+    if cases.is_empty() {
+        let why =
+            if all == 0 { "there is no case to run" } else { "no case has a name that contains the filter" };
+        return Err(CliError::message(why));
+    }
+    let mut coverage = arguments.wants_coverage().then(|| Coverage::of(snapshot.policies()));
+    let results = cases.into_iter().map(|case| {
+        let result = case.run_covering(&snapshot, coverage.as_mut());
+        (case, result)
+    });
+    let results: Vec<(Case, CaseResult)> = results.collect();
+    if let Some(path) = &arguments.junit {
+        junit::write(path, &results)?;
+    }
+    report::print(&summary(&results, all))?;
+    let enough = coverage.map_or(Ok(true), |coverage| arguments.report_coverage(&coverage))?;
+    let failed = results.iter().any(|(_, result)| result.failure.is_some());
+    if arguments.mutate && failed {
+        return Err(CliError::message("the cases have to pass before mutants are tried"));
+    }
+    let cases: Vec<Case> = results.into_iter().map(|(case, _)| case).collect();
+    let noticed =
+        !arguments.mutate || mutate::run(&snapshot, &cases, loader.guardrails(), &arguments.solver)?;
+    Ok(ExitCode::from(u8::from(failed || !enough || !noticed)))
+}
+
+impl RunArguments {
+    fn wants_coverage(&self) -> bool {
+        self.coverage || self.min.is_some() || self.lcov.is_some()
+    }
+
+    /// Shows the coverage if it was asked for; returns whether it reaches `--min`.
+    fn report_coverage(&self, coverage: &Coverage) -> Result<bool, CliError> {
+        if let Some(path) = &self.lcov {
+            std::fs::write(path, lcov::lcov(coverage))
+                .map_err(|error| CliError::file("write", path, error))?;
+        }
+        if self.coverage || self.min.is_some() {
+            report::print(&coverage::render_text(coverage, colour(&std::io::stdout())))?;
+        }
+        let covered = coverage.totals().percent();
+        let missed = self.min.filter(|min| covered < *min);
+        if let Some(min) = missed {
+            let covered = coverage::shown_percent(covered);
+            let message = format!("{covered} is covered, less than the {min} % of `--min`");
+            report::print_error(&CliError::message(message));
+        }
+        Ok(missed.is_none())
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.trim_end_matches('%').trim_end().parse().ok();
+    percent.filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| "has to be 0 to 100".to_owned())
+}
+
+fn read_cases(paths: &[PathBuf]) -> Result<Vec<Case>, CliError> {
+    let mut cases = Vec::new();
+    let mut diagnostics = Diagnostics::default();
+    for source in sources(paths)? {
+        match suite::parse(&source) {
+            Ok(read) => cases.extend(read),
+            Err(found) => diagnostics.extend(found),
+        }
+    }
+    diagnostics.into_result().map(|_| cases).map_err(CliError::Diagnostics)
+}
+
+/// The texts of suite files and of the suites in folders.
+pub fn sources(paths: &[PathBuf]) -> Result<Vec<Arc<SourceText>>, CliError> {
+    let mut sources = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let folder = Folder::new(path, SUITE_EXTENSIONS, &[]);
+            sources.extend(folder.read(|_, _| true).map_err(CliError::Diagnostics)?.1);
+        } else {
+            let text = std::fs::read_to_string(path).map_err(|error| CliError::file("read", path, error))?;
+            sources.push(SourceText::new(path.to_string_lossy(), text));
+        }
+    }
+    Ok(sources)
+}
+
+fn summary(results: &[(Case, CaseResult)], all: usize) -> String {
+    let mut text = String::new();
+    for (case, result) in results {
+        if let Some(failure) = &result.failure {
+            let _ = writeln!(text, "FAIL {}:{}: {}", case.file, case.line, case.name);
+            for line in failure.lines() {
+                let _ = writeln!(text, "     {line}");
+            }
+        }
+    }
+    let failed = results.iter().filter(|(_, result)| result.failure.is_some()).count();
+    let took: Duration = results.iter().map(|(_, result)| result.took).sum();
+    let _ = writeln!(
+        text,
+        "{}: {} passed, {failed} failed, {} filtered out; {:.1} ms",
+        counted(results.len(), "case"),
+        results.len() - failed,
+        all - results.len(),
+        took.as_secs_f64() * 1e3
+    );
+    text
+}

@@ -1,0 +1,91 @@
+//! Arguments that several commands share: the configuration file, and the content under flags, environment
+//! and file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::content::{ContentOptions, PolicyOptions};
+use super::file::ConfigFile;
+use super::options::Options;
+use super::solver::SolverArguments;
+use crate::error::CliError;
+use mandate_sources::loader::ContentPaths;
+
+/// Where the policies are; every command takes these.
+#[derive(Args)]
+pub struct PolicyArguments {
+    #[command(flatten)]
+    options: PolicyOptions,
+    /// Read options from this configuration file (TOML); its keys are the names of the options
+    #[arg(long, env = "MANDATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Where policies and entities are; every command that decides takes these.
+#[derive(Args)]
+pub struct ContentArguments {
+    #[command(flatten)]
+    policies: PolicyArguments,
+    #[command(flatten)]
+    options: ContentOptions,
+}
+
+impl PolicyArguments {
+    /// The configuration file; empty if none is named.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn file(&self) -> Result<ConfigFile, CliError> {
+        ConfigFile::read(self.config.as_deref())
+    }
+
+    /// The folder of the policies.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn folder(self) -> Result<PathBuf, CliError> {
+        let file = self.file()?;
+        Ok(self.options.or(file.policies).folder())
+    }
+
+    /// These options of the solver; where one is not set, the configuration file's.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn solver(&self, arguments: SolverArguments) -> Result<SolverArguments, CliError> {
+        Ok(arguments.or(self.file()?.solver))
+    }
+}
+
+impl ContentArguments {
+    /// As [`PolicyArguments::file`].
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn file(&self) -> Result<ConfigFile, CliError> {
+        self.policies.file()
+    }
+
+    /// As [`PolicyArguments::solver`].
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn solver(&self, arguments: SolverArguments) -> Result<SolverArguments, CliError> {
+        self.policies.solver(arguments)
+    }
+
+    /// The folders, and how requests are parsed.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn content_paths(self) -> Result<ContentPaths, CliError> {
+        let file = self.file()?;
+        Ok(self.or_file(file.policies, file.content))
+    }
+
+    /// As [`Self::content_paths`], with a file that was read already.
+    pub fn or_file(self, policies: PolicyOptions, content: ContentOptions) -> ContentPaths {
+        self.options.or(content).content_paths(self.policies.options.or(policies))
+    }
+}

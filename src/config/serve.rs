@@ -1,0 +1,126 @@
+//! The arguments of `mandate serve`, and the configuration that is made from them and the file.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::arguments::ContentArguments;
+use super::limits::{LimitConfig, LimitOptions};
+use super::listeners::{ListenerConfig, ListenerOptions, ListenerSettings};
+use super::options::Options;
+use super::serving::{GuardrailsOption, LogFormat, ServingOptions};
+use super::solver::SolverArguments;
+use crate::error::CliError;
+use mandate_analysis::solver::SolverOptions;
+use mandate_core::diagnostics::Diagnostics;
+use mandate_core::json::quoted;
+use mandate_server::listen::address::Address;
+use mandate_sources::loader::ContentPaths;
+
+/// How to serve.
+#[derive(Args)]
+pub struct ServeArguments {
+    #[command(flatten)]
+    content: ContentArguments,
+    #[command(flatten)]
+    solver: SolverArguments,
+    /// Serve the decision API here: HOST:PORT, https://HOST:PORT or unix:PATH; repeat it for several
+    /// addresses; port 0 picks a free port [default: 127.0.0.1:8181]
+    #[arg(long, env = "MANDATE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    listen: Option<Vec<Address>>,
+    /// Serve /livez, /readyz, /status and /metrics here, in the same forms [default: 127.0.0.1:8182]
+    #[arg(long, env = "MANDATE_ADMIN_LISTEN", value_name = "ADDR")]
+    admin_listen: Option<Address>,
+    #[command(flatten)]
+    serving: ServingOptions,
+    #[command(flatten, next_help_heading = "Callers")]
+    listener: ListenerOptions,
+    #[command(flatten, next_help_heading = "Limits")]
+    limits: LimitOptions,
+}
+
+/// The configuration of `mandate serve`.
+pub struct ServeConfig {
+    pub content_paths: ContentPaths,
+    /// `None`: enforce them if there is a solver, else warn.
+    pub guardrails: Option<GuardrailsOption>,
+    pub solver: Result<SolverOptions, CliError>,
+    /// Whether the solver or its time limit was configured.
+    pub solver_is_configured: bool,
+    pub listeners: Vec<ListenerConfig>,
+    pub admin: ListenerConfig,
+    /// Without a slash at the end.
+    pub public_url: Option<String>,
+    pub poll: Duration,
+    pub cache_entries: u64,
+    pub limits: LimitConfig,
+    pub shutdown_delay: Duration,
+    pub log: String,
+    pub log_format: LogFormat,
+    /// Deprecated keys of the configuration file, to be logged.
+    pub warnings: Diagnostics,
+}
+
+impl ServeArguments {
+    /// The configuration: flags before the environment, and the environment before the file.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read, or options contradict each other.
+    pub fn config(self) -> Result<ServeConfig, CliError> {
+        let file = self.content.file()?;
+        let solver = self.solver.or(file.solver);
+        let serving = self.serving.or(file.serving);
+        let settings = ListenerSettings {
+            listen_flag: self.listen,
+            admin_listen_flag: self.admin_listen,
+            options: self.listener.or(file.listener),
+            listen: file.listen,
+            admin_listen: file.admin_listen,
+            tables: file.listener_tables,
+            admin: file.admin,
+        };
+        let (listeners, admin) = settings.open().map_err(|errors| CliError::all(&errors))?;
+        Ok(ServeConfig {
+            content_paths: self.content.or_file(file.policies, file.content),
+            guardrails: serving.guardrails,
+            solver_is_configured: solver.is_configured(),
+            solver: solver.find(),
+            listeners,
+            admin,
+            public_url: serving.public_url.map(|url| public_url(&url)).transpose()?,
+            poll: poll(serving.poll)?,
+            cache_entries: serving.cache_entries.unwrap_or(100_000),
+            limits: self.limits.or(file.limits).config(),
+            shutdown_delay: serving.shutdown_delay.unwrap_or(Duration::from_secs(1)),
+            log: serving.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: serving.log_format.unwrap_or_default(),
+            warnings: file.warnings,
+        })
+    }
+}
+
+/// Checks a base URL that paths are appended to.
+fn public_url(given: &str) -> Result<String, CliError> {
+    let url: Option<hyper::Uri> = given.parse().ok();
+    let fits = |url: &hyper::Uri| {
+        let scheme = url.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
+        let authority = url.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        scheme && authority && url.query().is_none() && !given.contains('#')
+    };
+    if url.as_ref().is_some_and(fits) {
+        return Ok(given.trim_end_matches('/').to_owned());
+    }
+    Err(CliError::message(format!(
+        "`public-url` has to be like `https://pdp.example.com`, found {}",
+        quoted(given)
+    )))
+}
+
+/// The poll interval; 0 disables polling.
+fn poll(given: Option<Duration>) -> Result<Duration, CliError> {
+    const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
+    match given.unwrap_or(Duration::from_secs(30)) {
+        poll if poll.is_zero() || poll >= MIN_POLL_INTERVAL => Ok(poll),
+        _ => Err(CliError::message("`poll` has to be at least 100ms, or 0s to disable polling")),
+    }
+}

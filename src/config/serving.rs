@@ -1,0 +1,63 @@
+//! Options of `mandate serve` that are neither content, solver, listeners nor limits. [`serve`](super::serve)
+//! makes the configuration of them all.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use super::options::options;
+
+options! {
+    /// How to serve.
+    pub struct ServingOptions {
+        /// What to do with policies that violate a guardrail [default: enforce; warn if no solver is
+        /// installed]
+        #[arg(long, env = "MANDATE_GUARDRAILS", value_name = "MODE")]
+        pub guardrails: Option<GuardrailsOption>,
+        /// Publish this base URL in the AuthZEN metadata, such as https://pdp.example.com [default: the URL
+        /// that the request was sent to]
+        #[arg(long, env = "MANDATE_PUBLIC_URL", value_name = "URL")]
+        pub public_url: Option<String>,
+        /// Check for changes that caused no file event this often; at least 100ms, or 0s to disable [default:
+        /// 30s]
+        #[arg(long, env = "MANDATE_POLL", value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[serde(with = "humantime_serde")]
+        pub poll: Option<Duration>,
+        /// Maximum number of cached decisions; 0 disables the cache [default: 100000]
+        #[arg(long, env = "MANDATE_CACHE_ENTRIES", value_name = "N")]
+        pub cache_entries: Option<u64>,
+        /// On SIGTERM, how long /readyz answers 503 before connections are closed [default: 1s]
+        #[arg(long, env = "MANDATE_SHUTDOWN_DELAY", value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[serde(with = "humantime_serde")]
+        pub shutdown_delay: Option<Duration>,
+        /// Log this: error, warn, info, debug or trace, or per module, such as mandate=debug [default: info]
+        #[arg(long, env = "MANDATE_LOG", value_name = "FILTER")]
+        pub log: Option<String>,
+        /// Format of the log on standard error [default: text]
+        #[arg(long, env = "MANDATE_LOG_FORMAT", value_name = "FORMAT")]
+        pub log_format: Option<LogFormat>,
+    }
+}
+
+/// What to do with policies that violate a guardrail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum GuardrailsOption {
+    /// Refuse policies unless every claim is proven
+    Enforce,
+    /// Use them, and report it in the log, metrics and /status
+    Warn,
+    /// Prove nothing
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object per line
+    Json,
+}
