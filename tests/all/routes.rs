@@ -79,10 +79,13 @@ fn what_the_schema_does_not_know() {
     );
     wrong(&one("", "resource = { type = 'Device', id = 'x' }"), &["no entity type `Device`"]);
     wrong(&one("", "context.chanel = 'api'"), &["the context of `register` has no `chanel`"]);
-    wrong(&one("", "context.channel = 'fax'"), &["`fax` is no `Channel`: it has to be one of `api`, `ui`"]);
+    wrong(
+        &one("", "context.channel = 'fax'"),
+        &["`fax` is not a valid `Channel`: expected one of `api`, `ui`"],
+    );
     wrong(&one("", "context = {}"), &["`register` needs `context.channel`, which the route does not say"]);
-    wrong(&one("", "context = { channel = 'api', count = 'many' }"), &["has to be a 64-bit whole number"]);
-    wrong(&one("", "context = { channel = 'api', from = 'nowhere' }"), &["`nowhere` is no valid `ip`"]);
+    wrong(&one("", "context = { channel = 'api', count = 'many' }"), &["expected a 64-bit whole number"]);
+    wrong(&one("", "context = { channel = 'api', from = 'nowhere' }"), &["`nowhere` is not a valid `ip`"]);
 }
 
 #[test]
@@ -96,8 +99,8 @@ fn terms_that_cannot_work() {
     wrong(&channel("{ body = 'x' }"), &["`x` is no JSON pointer"]);
     wrong(&channel("{ header = 'x', pattern = 'a' }"), &["a pattern has one `{}`"]);
     wrong(&channel("{ header = 'x', optional = true }"), &["this has to be there, so it cannot be optional"]);
-    wrong(&channel("{ header = 'x', default = 'fax' }"), &["`fax` is no `Channel`"]);
-    wrong(&channel("{ header = 'x', map = { a = 'fax' } }"), &["`fax` is no `Channel`"]);
+    wrong(&channel("{ header = 'x', default = 'fax' }"), &["`fax` is not a valid `Channel`"]);
+    wrong(&channel("{ header = 'x', map = { a = 'fax' } }"), &["`fax` is not a valid `Channel`"]);
     wrong(&channel("{ header = 'x', map = {} }"), &["at least one entry"]);
     wrong(&channel("1979-05-27"), &["a date is no value that can stand here"]);
     let tags = one("", "context = { channel = 'api', tags = { header = 'x' } }");
@@ -210,7 +213,7 @@ fn texts_are_read_as_the_schema_wants() {
         "missing: context.large: header `h` has to be `true` or `false`",
     );
     comes_to(&term("from", ""), &with("10.0.0.1"), &fine("from: ip(\"10.0.0.1\")"));
-    comes_to(&term("from", ""), &with("there"), "invalid_request: `there` is no valid `ip`");
+    comes_to(&term("from", ""), &with("there"), "invalid_request: `there` is not a valid `ip`");
     comes_to(&term("note", ", pattern = 'urn:x:{}:y'"), &with("urn:x:7:y"), &fine("note: \"7\""));
     comes_to(
         &term("note", ", pattern = 'urn:x:{}:y'"),

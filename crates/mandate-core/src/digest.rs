@@ -24,6 +24,10 @@ impl Digest {
         &self.0
     }
 
+    pub fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// The first 16 hexadecimal digits: short enough to read out, long enough to tell versions apart.
     pub fn short(&self) -> String {
         self.to_string().chars().take(16).collect()
