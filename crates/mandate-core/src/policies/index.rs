@@ -37,7 +37,7 @@ pub struct CompiledPolicy {
 pub struct CandidatePolicies {
     /// The longest chain of references that a policy follows: what a slice has to hold.
     pub level: u32,
-    /// Those whose scope names no entity.
+    /// The policies whose scope names no entity.
     unconstrained: Vec<Arc<CompiledPolicy>>,
     principal: ScopeIndex,
     resource: ScopeIndex,
@@ -160,14 +160,14 @@ impl CandidatePolicies {
     }
 }
 
-/// What a policy's scope says, in the schema's terms.
+/// The scope of a policy, with the uids and types of our schema.
 struct PolicyScope {
     action: ActionConstraint,
     principal: ScopeConstraint,
     resource: ScopeConstraint,
 }
 
-/// What a scope says about the principal or the resource.
+/// The constraint of a scope on the principal or the resource.
 #[derive(Debug, Clone)]
 pub enum ScopeConstraint {
     Any,

@@ -1,4 +1,4 @@
-//! What people know a policy by: its id, its reason, its effect and its place. The policy itself is in
+//! What identifies a policy in answers and logs: id, reason, effect and span. The policy itself is in
 //! `set.rs`.
 
 pub use cedar_policy::Effect;

@@ -124,7 +124,7 @@ impl Policies {
         self.infos.get(id)
     }
 
-    /// A policy's conditions as they are written, with their source locations; `None` if it has none.
+    /// The conditions of a policy as written, with source locations; `None` if it has none.
     pub fn conditions(&self, policy: &PolicyInfo) -> Option<&Expr> {
         self.set.policy(&PolicyId::new(&policy.id))?.as_ref().non_scope_constraints()
     }

@@ -21,7 +21,7 @@ pub struct NameIndex<T>(HashMap<SmolStr, NameEntry<T>, foldhash::fast::RandomSta
 #[derive(Debug, Clone, Copy)]
 enum NameEntry<T> {
     Unique(T),
-    /// Several namespaces have the short name, so callers have to write the full one.
+    /// Several namespaces have the short name, so callers must write the full one.
     Ambiguous,
 }
 
@@ -36,7 +36,7 @@ impl<T: Copy> NameIndex<T> {
                 .and_modify(|entry| *entry = NameEntry::Ambiguous)
                 .or_insert(NameEntry::Unique(*item));
         }
-        // A full name always stands for itself, even if it equals another's short name.
+        // A full name always means its own item, even if it is also the short name of another.
         index.extend(names.into_iter().map(|(item, (full, _))| (full, NameEntry::Unique(item))));
         Self(index)
     }

@@ -383,7 +383,7 @@ impl<'a> Reader<'a> {
             attribute.is_some_and(|attribute| attribute.required && matches!(attribute.ty, Type::Entity(_)));
         if !fits {
             let message = format!(
-                "`@only_member` on `{entity_type}` must name a required attribute of an entity type; `{value}` is not one"
+                "`@only_member` on `{entity_type}` must name a required attribute of an entity type, not `{value}`"
             );
             self.report(message, value);
         }
