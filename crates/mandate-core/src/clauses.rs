@@ -145,8 +145,8 @@ fn operands(expr: &Expr) -> Vec<&Expr> {
     }
 }
 
-/// Whether both expressions have the same source range. Cedar parses `a != b` as `!(a == b)`, `a > b` as `!(a
-/// <= b)` and `a is T in b` as `a is T && a in b`; each is still one clause in the text.
+/// Whether both expressions have the same source range. Each of these is one clause in the text, though Cedar
+/// parses `a != b` as `!(a == b)`, `a > b` as `!(a <= b)`, and `a is T in b` as `a is T && a in b`.
 pub fn same_source_range(whole: &Expr, part: &Expr) -> bool {
     source_range(whole).is_some() && source_range(whole) == source_range(part)
 }

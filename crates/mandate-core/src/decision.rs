@@ -66,7 +66,11 @@ impl Decision {
     pub fn reported_policies(&self) -> &[Arc<PolicyInfo>] {
         match &self.outcome {
             Outcome::NotPermitted(unsatisfied) => unsatisfied,
-            _ => self.determining_policies(),
+            Outcome::Permitted(_)
+            | Outcome::Forbidden(_)
+            | Outcome::ForbidFailed(_)
+            | Outcome::UnknownPrincipal
+            | Outcome::UnknownResource => self.determining_policies(),
         }
     }
 

@@ -140,3 +140,39 @@ impl Entry for StoredEntity {
 fn trie_hash(uid_hash: u32) -> u64 {
     u64::from(uid_hash) << 32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostics::SourceText;
+    use crate::entities::{EntityChanges, LoadProgress, Origin, parse_entity_file};
+
+    #[test]
+    fn ancestors_are_each_found_once_the_nearest_first() {
+        let schema = SourceText::new("s.cedarschema", "entity Team in [Team]; entity User in [Team];");
+        let schema = Schema::parse(&schema).unwrap().0;
+        let entity = |entity_type: &str, id: &str, parents: &[&str]| {
+            let parents: Vec<String> =
+                parents.iter().map(|id| format!(r#"{{"type":"Team","id":"{id}"}}"#)).collect();
+            let parents = parents.join(",");
+            format!(r#"{{"uid":{{"type":"{entity_type}","id":"{id}"}},"attrs":{{}},"parents":[{parents}]}}"#)
+        };
+        let lines = [
+            entity("User", "eve", &["a", "b"]),
+            entity("Team", "a", &["c"]),
+            entity("Team", "b", &["c", "d"]),
+            entity("Team", "c", &["d"]),
+            entity("Team", "d", &[]),
+        ];
+        let file = SourceText::new("e.ndjson", lines.join("\n"));
+        let upserts = parse_entity_file(&file, Origin(0), &schema, &LoadProgress::default()).unwrap();
+        let entities = EntityChanges { upserts, removals: Vec::new() };
+        let entities = Entities::default().apply(&entities, &schema).unwrap();
+        let ancestors = |entity_type, id| -> Vec<&str> {
+            let entity_type = schema.resolve_entity_type(entity_type).unwrap();
+            entities.ancestors(EntityUidRef { entity_type, id }).into_iter().map(|uid| uid.id).collect()
+        };
+        assert_eq!(ancestors("User", "eve"), ["a", "b", "c", "d"]);
+        assert!(ancestors("Team", "d").is_empty() && ancestors("Team", "absent").is_empty());
+    }
+}

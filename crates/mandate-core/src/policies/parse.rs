@@ -13,8 +13,8 @@ use crate::diagnostics::{Diagnostic, Diagnostics, Severity, SourceSpan, SourceTe
 use crate::schema::Schema;
 use crate::text_limits;
 
-/// The longest chain of references that policies may follow: `principal.active` is 1, `resource.customer in
-/// principal` is 2. It bounds what a decision has to gather.
+/// The longest chain of references that policies may follow: `principal.active` is 1, and
+/// `resource.customer in principal` is 2. It bounds what a decision has to gather.
 pub const MAX_LEVEL: u32 = 4;
 
 /// What the files hold, as far as it could be read.

@@ -1,5 +1,6 @@
-//! Limits the expansion of common types. Cedar inlines every use, so `type T1 = { a: T0, b: T0 }; type T2 = {
-//! a: T1, b: T1 }; …` doubles in size at each step. The limits of the text itself are in `text_limits.rs`.
+//! Limits the expansion of common types. Cedar inlines every use, so each type in
+//! `type T1 = { a: T0, b: T0 }; type T2 = { a: T1, b: T1 }; …` is twice as large as the one before. The limits
+//! of the text itself are in `text_limits.rs`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
