@@ -250,7 +250,7 @@ fn described_by_callers() {
         assert!(!sidecar.permits(&question(("user", "ada"), "can_update_todo", ("todo", "new"), json!({}))));
         let wrong = sidecar.post(EVALUATION, todo("new", json!({ "ownerID": 1 })).to_string());
         assert_eq!(wrong.status, 400);
-        assert!(wrong.body.contains("resource.properties.ownerID: has to be a string"), "{}", wrong.body);
+        assert!(wrong.body.contains("resource.properties.ownerID: expected a string"), "{}", wrong.body);
         // The user's type is not declared: its stored roles stand.
         let mut body = todo("new", json!({ "ownerID": "bo@example.com" }));
         body["subject"]["properties"] = json!({ "roles": ["evil_genius"] });

@@ -50,7 +50,7 @@ fn check_shows_all_errors_with_their_source() {
         "consent.cedar:14:8",
         "permt",
         "customers.json:8:",
-        "attrs.roles: has to be an array, found a string",
+        "attrs.roles: expected an array, found a string",
         "7 errors",
     ] {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
@@ -89,7 +89,7 @@ fn check_holds_entities_together() {
     let twice = r#"{"type": "Autopilot::IndirectProvider", "id": "wingtip"}, {"type": "Autopilot::IndirectProvider", "id": "proseware"}, "#;
     check(
         &|c| c.edit(partnerships, provider, ""),
-        "has to be in exactly one `Autopilot::IndirectProvider`, it is in 0",
+        "must be in exactly one `Autopilot::IndirectProvider`, it is in 0",
     );
     check(
         &|c| c.edit(partnerships, provider, twice),
@@ -119,7 +119,7 @@ fn check_holds_entities_together() {
                 r#""parents": [{"type": "Autopilot::DirectBillPartner", "id": "fabrikam"}"#,
             );
         },
-        "cannot be in a `Autopilot::DirectBillPartner`: it is only directly in",
+        "cannot be directly in a `Autopilot::DirectBillPartner`: expected one of",
     );
     check(
         &|c| c.write("entities/more.json", &c.read("entities/partners.json")),
@@ -137,7 +137,7 @@ fn check_holds_entities_together() {
                 "@only_members(\"customer\")\n  entity Csp",
             );
         },
-        "the annotation `@only_members` on `Autopilot::CspConsent` means nothing here",
+        "unknown annotation `@only_members` on `Autopilot::CspConsent`",
     );
     check(&|c| c.write("policies/two.cedarschema", "entity X;"), "there are several schemas");
     check(&|c| std::fs::remove_file(c.path("policies/schema.cedarschema")).unwrap(), "there is no schema in");
@@ -352,7 +352,7 @@ fn wrong_flags_and_files_are_explained() {
     assert!(stdout(&kind).contains("no entity type `Nothing`"), "{}", stdout(&kind));
     let enumerated = content.mandate("check", &["--described-by-callers", "Channel"]);
     ends(&enumerated, 1);
-    assert!(stdout(&enumerated).contains("`Channel` is enumerated"), "{}", stdout(&enumerated));
+    assert!(stdout(&enumerated).contains("`Channel` is an enumerated type"), "{}", stdout(&enumerated));
 }
 
 #[test]

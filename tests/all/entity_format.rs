@@ -195,7 +195,10 @@ fn edges() {
     both.stricter(&format!("[{}]", team("a", "gone")), "which does not exist");
     // `Doc` is in `User`, and that in `Team`: Cedar takes the edge that skips a step.
     let skipping = r#"{"uid": {"type": "N::Doc", "id": "d"}, "attrs": {}, "parents": [{"type": "N::Team", "id": "top"}]}"#;
-    both.stricter(&format!("[{top}, {skipping}]"), "only directly in `N::User`");
+    both.stricter(
+        &format!("[{top}, {skipping}]"),
+        "cannot be directly in a `N::Team`: expected one of `N::User`",
+    );
     both.stricter(&format!("[{top}, {top}]"), "defined twice, first at e.json:1");
     both.refuse(&format!("[{top}, {}]", team("top", "top")));
 }
@@ -217,9 +220,9 @@ fn every_error_comes_with_its_place() {
     assert_eq!(
         lines,
         [
-            "e.json:5:14: attrs.name: has to be a string, found a whole number",
-            "e.json:5:25: attrs.on: has to be a boolean, found a whole number",
-            "e.json:6:27: attrs.home.street: missing: it has to be a string",
+            "e.json:5:14: attrs.name: expected a string, found a whole number",
+            "e.json:5:25: attrs.on: expected a boolean, found a whole number",
+            "e.json:6:27: attrs.home.street: missing: expected a string",
         ]
     );
     let syntax = both.ours("[\n {\"uid\": ]\n").expect_err("must be refused");

@@ -451,7 +451,7 @@ fn claims_are_no_policies() {
     let output = content.mandate("check", &[]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stdout);
-    assert!(said.contains("`c` is a claim, and stands among the policies"), "{said}");
+    assert!(said.contains("`c` is a claim among the policies"), "{said}");
 }
 
 /// Every command that needs the solver reads its path from the configuration file.

@@ -314,7 +314,7 @@ fn unreadable_policy_file_is_refused() {
             fs::remove_file(&link).unwrap();
             assert!(Command::new("mkfifo").arg(&link).status().unwrap().success());
         },
-        "is no regular file",
+        "is not a regular file",
     );
     fs::remove_file(&link).unwrap();
     becomes(&sidecar, &fabrikam(), true);

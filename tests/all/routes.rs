@@ -82,10 +82,13 @@ fn what_the_schema_does_not_have_is_refused() {
     );
     wrong(&one("", "resource = { type = 'Device', id = 'x' }"), &["no entity type `Device`"]);
     wrong(&one("", "context.chanel = 'api'"), &["the context of `register` has no attribute `chanel`"]);
-    wrong(&one("", "context.channel = 'fax'"), &["`fax` is no `Channel`: it has to be one of `api`, `ui`"]);
+    wrong(
+        &one("", "context.channel = 'fax'"),
+        &["`fax` is not a valid `Channel`: expected one of `api`, `ui`"],
+    );
     wrong(&one("", "context = {}"), &["`register` requires `context.channel`, which the route does not set"]);
-    wrong(&one("", "context = { channel = 'api', count = 'many' }"), &["has to be a 64-bit whole number"]);
-    wrong(&one("", "context = { channel = 'api', from = 'nowhere' }"), &["`nowhere` is no valid `ip`"]);
+    wrong(&one("", "context = { channel = 'api', count = 'many' }"), &["expected a 64-bit whole number"]);
+    wrong(&one("", "context = { channel = 'api', from = 'nowhere' }"), &["`nowhere` is not a valid `ip`"]);
 }
 
 #[test]
@@ -108,8 +111,8 @@ fn invalid_extractors_are_refused() {
         &channel("{ header = 'x', optional = true }"),
         &["the value is required, so it cannot be `optional`"],
     );
-    wrong(&channel("{ header = 'x', default = 'fax' }"), &["`fax` is no `Channel`"]);
-    wrong(&channel("{ header = 'x', map = { a = 'fax' } }"), &["`fax` is no `Channel`"]);
+    wrong(&channel("{ header = 'x', default = 'fax' }"), &["`fax` is not a valid `Channel`"]);
+    wrong(&channel("{ header = 'x', map = { a = 'fax' } }"), &["`fax` is not a valid `Channel`"]);
     wrong(&channel("{ header = 'x', map = {} }"), &["at least one entry"]);
     wrong(&channel("1979-05-27"), &["a date is not allowed here"]);
     let tags = one("", "context = { channel = 'api', tags = { header = 'x' } }");
@@ -221,7 +224,7 @@ fn strings_are_converted_to_the_type_of_the_schema() {
         "missing: context.large: header `h` has to be `true` or `false`",
     );
     comes_to(&route("from", ""), &with("10.0.0.1"), &fine("from: ip(\"10.0.0.1\")"));
-    comes_to(&route("from", ""), &with("there"), "invalid_request: `there` is no valid `ip`");
+    comes_to(&route("from", ""), &with("there"), "invalid_request: `there` is not a valid `ip`");
     comes_to(&route("note", ", pattern = 'urn:x:{}:y'"), &with("urn:x:7:y"), &fine("note: \"7\""));
     comes_to(
         &route("note", ", pattern = 'urn:x:{}:y'"),

@@ -157,7 +157,7 @@ fn malformed_requests_say_what_to_fix_and_where() {
     check(with("/context/channel", json!(null)), &["context.channel", "found null"]);
     check(
         with("/context/channel", json!({ "__entity": "oem-api" })),
-        &["context.channel: an entity has to be"],
+        &["context.channel: expected an entity"],
     );
     check(
         with("/context/channel", json!({ "__entity": { "type": "Channel", "id": "oem-api" }, "x": 1 })),
@@ -184,7 +184,7 @@ fn malformed_requests_say_what_to_fix_and_where() {
         ("Customer", "contoso"),
         json!({ "delegatedAdministration": "yes" }),
     );
-    check(delegated.to_string(), &["context.delegatedAdministration: has to be a boolean, found a string"]);
+    check(delegated.to_string(), &["context.delegatedAdministration: expected a boolean, found a string"]);
     assert!(sidecar.permits(&fabrikam()), "and it goes on");
 }
 

@@ -1,28 +1,29 @@
-//! What is stored and asked, as Cedar's own values.
+//! Conversion between our uids, values and entities and Cedar's own. It evaluates nothing; that is
+//! `decide.rs`.
 //!
-//! This builds what Cedar's evaluator reads from parts, with `cedar-policy-core`: the public crate
-//! would resolve types, evaluate expressions and close the hierarchy for each request once more, at
-//! several times the cost of the decision itself. Both crates are of one version.
+//! It uses `cedar-policy-core`: the public crate would resolve types, evaluate expressions and close the
+//! hierarchy for each request once more, at several times the cost of the decision itself. Both crates are of
+//! one version.
 
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use cedar_policy_core::ast::{
-    self, Context, EntityUID as CedarEntityUid, Literal, Name, PartialValue, RestrictedExpr, ValueKind,
+    self, Context, EntityType, EntityUID as CedarEntityUid, Literal, PartialValue, ValueKind,
 };
-use cedar_policy_core::evaluator::{EvaluationError, RestrictedEvaluator};
-use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::evaluator::EvaluationError;
 use smol_str::SmolStr;
 
-use super::schema::{EntityUid, Extension, Schema};
+use super::extension::extension_value;
+use super::schema::{EntityTypeId, EntityUid, Schema};
 use super::value::{Record, Value};
 
 type Result<T> = std::result::Result<T, Box<EvaluationError>>;
 
-/// A value as Cedar's.
+/// Converts a value to Cedar's.
 ///
 /// # Errors
-/// Cedar's constructor does not take the text of an extension's value.
+/// Cedar's constructor refuses the text of an extension value.
 pub fn to_cedar_value(value: &Value, schema: &Schema) -> Result<ast::Value> {
     Ok(match value {
         Value::Bool(bool) => literal(Literal::Bool(*bool)),
@@ -46,7 +47,7 @@ fn attribute_values(record: &Record, schema: &Schema) -> Result<Vec<(SmolStr, as
     record.iter().map(|(name, value)| Ok((name.clone(), to_cedar_value(value, schema)?))).collect()
 }
 
-/// The value that a Cedar value is; `None` for one of an extension type, whose text Cedar does not keep.
+/// Converts a Cedar value to ours. `None` for extension values: Cedar does not keep their source text.
 pub fn from_cedar_value(value: &ast::Value, schema: &Schema) -> Option<Value> {
     Some(match &value.value {
         ValueKind::Lit(Literal::Bool(bool)) => Value::Bool(*bool),
@@ -68,25 +69,30 @@ pub fn from_cedar_value(value: &ast::Value, schema: &Schema) -> Option<Value> {
     })
 }
 
-/// The entity that a Cedar name names; actions are none.
+/// Converts a Cedar uid to ours. `None` for actions and unknown types. A `cedar_policy::EntityUid` comes as
+/// its `as_ref()`.
 pub fn entity_uid(uid: &CedarEntityUid, schema: &Schema) -> Option<EntityUid> {
-    let entity_type = schema.entity_type_by_full_name(&uid.entity_type().to_string())?;
     let id: &str = uid.eid().as_ref();
-    Some(EntityUid { entity_type, id: id.into() })
+    Some(EntityUid { entity_type: entity_type(uid.entity_type(), schema)?, id: id.into() })
+}
+
+/// Converts a Cedar entity type to ours. `None` for types of actions and unknown types.
+pub fn entity_type(entity_type: &EntityType, schema: &Schema) -> Option<EntityTypeId> {
+    schema.entity_type_by_full_name(&entity_type.to_string())
 }
 
 /// The context of a request.
 ///
 /// # Errors
-/// As for [`value`].
+/// As for [`to_cedar_value`].
 pub fn context(record: &Record, schema: &Schema) -> Result<Context> {
     Ok(Context::Value(Arc::new(attribute_values(record, schema)?.into_iter().collect())))
 }
 
-/// An entity with all that it is in.
+/// An entity with all its ancestors.
 ///
 /// # Errors
-/// As for [`value`].
+/// As for [`to_cedar_value`].
 pub fn entity(
     uid: CedarEntityUid,
     attributes: &Record,
@@ -98,7 +104,7 @@ pub fn entity(
         Ok(attribute_values(record, schema)?.into_iter().map(|(name, value)| (name, value.into())).collect())
     };
     let (attributes, tags) = (values(attributes)?, values(tags)?);
-    // To be in something directly or not makes no difference to policies.
+    // Policies cannot tell direct parents from other ancestors.
     Ok(ast::Entity::new_with_attr_partial_value(
         uid,
         attributes,
@@ -106,22 +112,4 @@ pub fn entity(
         HashSet::new(),
         tags,
     ))
-}
-
-/// The value that an extension's constructor makes of a text.
-///
-/// # Errors
-/// The constructor does not take the text.
-pub fn extension_value(extension: Extension, text: &str) -> Result<ast::Value> {
-    static CONSTRUCTORS: LazyLock<[Option<Name>; 4]> = LazyLock::new(|| {
-        [Extension::Ip, Extension::Decimal, Extension::DateTime, Extension::Duration]
-            .map(|extension| Name::parse_unqualified_name(extension.constructor()).ok())
-    });
-    let name = CONSTRUCTORS.get(extension as usize).cloned().flatten();
-    let text = RestrictedExpr::val(text);
-    let call = match name {
-        Some(name) => RestrictedExpr::call_extension_fn(name, [text]),
-        None => text,
-    };
-    RestrictedEvaluator::new(Extensions::all_available()).interpret(call.as_borrowed()).map_err(Box::new)
 }

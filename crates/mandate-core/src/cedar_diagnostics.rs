@@ -1,4 +1,5 @@
-//! Turns what Cedar reports about a text into diagnostics with their place in it.
+//! Converts Cedar's reports about a text to diagnostics with spans. It finds no errors itself; see
+//! `diagnostics.rs`.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use miette::Diagnostic as MietteDiagnostic;
 
 use super::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 
-/// Every error in a reported: itself, or its related ones where it only gathers them.
+/// All errors in a report from Cedar: the report itself and its related errors.
 pub fn errors(reported: &dyn MietteDiagnostic, source: &Arc<SourceText>) -> Diagnostics {
     let mut diagnostics = Diagnostics::default();
     diagnostics.push(error(reported, source));
@@ -16,12 +17,13 @@ pub fn errors(reported: &dyn MietteDiagnostic, source: &Arc<SourceText>) -> Diag
     diagnostics
 }
 
-/// A reported as a warning.
+/// Converts a report from Cedar to a warning.
 pub fn warning(reported: &dyn MietteDiagnostic, source: &Arc<SourceText>) -> Diagnostic {
     Diagnostic { severity: super::diagnostics::Severity::Warning, ..error(reported, source) }
 }
 
-/// A reported as one error: its message with its causes, its first label as the place.
+/// Converts a report from Cedar to one error: message and causes become the message, the first label becomes
+/// the span.
 pub fn error(reported: &dyn MietteDiagnostic, source: &Arc<SourceText>) -> Diagnostic {
     let label = reported.labels().and_then(|mut labels| labels.next());
     let mut message = reported.to_string();
@@ -30,7 +32,7 @@ pub fn error(reported: &dyn MietteDiagnostic, source: &Arc<SourceText>) -> Diagn
         message = format!("{message}: {error}");
         cause = error.source();
     }
-    // A label often says what was expected; that belongs to the one sentence.
+    // A label often says what was expected, so it joins the message.
     if let Some(label) = label.as_ref().and_then(|label| label.label()) {
         message = format!("{message}, {label}");
     }

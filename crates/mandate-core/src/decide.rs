@@ -1,41 +1,46 @@
-//! The only caller of Cedar's evaluator: a pure function of policies, slice and request.
+//! Decides: a pure function of policies, slice and request, and the only caller of Cedar's evaluator.
 //!
-//! Combining the policies' results is Cedar's rule, but for one point: a forbid that fails denies. It
-//! is done here, because Cedar's authorizer would build every policy's condition anew for each request.
+//! The policies' results are combined by Cedar's rule, except that a forbid that fails denies. That is done
+//! here because Cedar's authorizer would build every policy's condition anew for each request.
 
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{self, EntityUIDEntry, Expr, Literal, SlotEnv, ValueKind};
+use cedar_policy_core::entities::err::EntitiesError;
 use cedar_policy_core::entities::{Entities as CedarEntities, NoEntitiesSchema, TCComputation};
-use cedar_policy_core::evaluator::Evaluator;
+use cedar_policy_core::evaluator::{EvaluationError, Evaluator};
 use cedar_policy_core::extensions::Extensions;
 
 use super::cedar;
+use super::clauses::{self, TruthValues};
 use super::decision::{Decision, Outcome, PolicyError};
-use super::policies::Effect;
-use super::policies::{CompiledPolicy, Policies, PolicyInfo};
+use super::entities::CorruptEntity;
+use super::policies::{CompiledPolicy, Effect, Policies, PolicyInfo};
 use super::request::Request;
 use super::schema::{EntityUidRef, Schema};
 use super::slice::{Slice, SliceEntity};
-use super::trace::{self, PolicyTrace, TruthValues};
+use super::trace::PolicyTrace;
 use super::value::Record;
 
-/// Why a request that fits the schema could still not be decided: a defect of this program, which a
-/// caller must not take for a decision.
+/// An internal error: a valid request could not be evaluated. It is a bug in Mandate, not a decision.
 #[derive(Debug, thiserror::Error)]
 pub enum DecideError {
-    #[error("the request does not fit the environment of any policy")]
+    #[error("the schema has no request environment for this action, principal type and resource type")]
     Environment,
     #[error("cannot build the request: {0}")]
-    Request(String),
+    Request(Box<EvaluationError>),
+    #[error("cannot build an entity of the slice: {0}")]
+    Entity(Box<EvaluationError>),
     #[error("cannot build the slice of entities: {0}")]
-    Slice(String),
+    Slice(Box<EntitiesError>),
+    #[error("cannot read an entity of the slice: {0}")]
+    Corrupt(#[from] CorruptEntity),
 }
 
-/// Decides. Denials are no errors.
+/// Decides. A denial is a decision, not an error.
 ///
 /// # Errors
-/// Only where Cedar does not take what was checked before; see [`DecideError`].
+/// A bug in Mandate; see [`DecideError`].
 pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Result<Decision, DecideError> {
     let schema = policies.schema();
     if let Some(outcome) = unknown_entity(schema, request, slice) {
@@ -54,14 +59,14 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
         {
             Ok(true) => results.satisfied.push(policy),
             Ok(false) => results.unsatisfied.push(policy),
-            Err(message) => results.errors.push(PolicyError { policy, message }),
+            Err(error) => results.errors.push(PolicyError { policy, message: error.to_string() }),
         }
     }
     Ok(results.decision())
 }
 
-/// Evaluates like [`decide`], but the policies as they are written, and shows how their clauses came
-/// out. Nothing, where principal or resource do not exist: then no policy is asked.
+/// Like [`decide`], but evaluates the policies as they are written and returns the result of each clause.
+/// Empty if the principal or resource does not exist: no policy is evaluated then.
 ///
 /// # Errors
 /// Like [`decide`].
@@ -81,18 +86,18 @@ pub fn trace_policies(
         let mut clauses = Vec::new();
         let mut evaluate = |clause| {
             let truth = evaluate_condition(clause, &evaluator).map_or(TruthValues::NONE, TruthValues::only);
-            clauses.extend(trace::source_range(clause).map(|span| (span, truth)));
+            clauses.extend(clauses::source_range(clause).map(|span| (span, truth)));
             truth
         };
         let conditions = policies.conditions(&candidate.info);
         let satisfied =
-            conditions.map_or(TruthValues::only(true), |conditions| trace::walk(conditions, &mut evaluate));
+            conditions.map_or(TruthValues::only(true), |conditions| clauses::walk(conditions, &mut evaluate));
         PolicyTrace { policy: Arc::clone(&candidate.info), satisfied, clauses }
     });
     Ok(traces.collect())
 }
 
-/// The policies whose scope takes the request.
+/// The policies whose scope matches the request.
 fn matching_policies<'a>(
     policies: &'a Policies,
     request: &'a Request,
@@ -104,7 +109,8 @@ fn matching_policies<'a>(
     Ok(candidates.matching((principal, above_principal), (resource, above_resource)))
 }
 
-/// Reads expressions as a decision on the request does; what cannot be evaluated is `None`.
+/// Calls `read` with a function that evaluates expressions for this request. The function returns `None` if
+/// evaluation fails.
 ///
 /// # Errors
 /// As for [`decide`].
@@ -120,17 +126,29 @@ pub fn with_evaluator<T>(
     Ok(read(&|expr| evaluator.interpret(expr, &SlotEnv::new()).ok()))
 }
 
-fn evaluate_condition(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, String> {
+fn evaluate_condition(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, ConditionError> {
     // A policy without slots has no values for them.
-    let value = evaluator.interpret(condition, &SlotEnv::new()).map_err(|error| error.to_string())?;
+    let value = evaluator
+        .interpret(condition, &SlotEnv::new())
+        .map_err(|error| ConditionError::Evaluation(Box::new(error)))?;
     match value.value {
         ValueKind::Lit(Literal::Bool(holds)) => Ok(holds),
-        _ => Err("the condition is no boolean".to_owned()),
+        _ => Err(ConditionError::NotBoolean),
     }
 }
 
-/// Principal and resource have to exist: stored, enumerated by the schema, or described by a caller
-/// who may. Cedar alone would let a policy without conditions permit anybody anything.
+/// Why the condition of a policy has no result.
+#[derive(Debug, thiserror::Error)]
+enum ConditionError {
+    #[error("{0}")]
+    Evaluation(Box<EvaluationError>),
+    #[error("the condition is not a boolean")]
+    NotBoolean,
+}
+
+/// Denies if the principal or resource is unknown: not stored, not enumerated by the schema, and without
+/// accepted properties from the caller. Cedar alone would let a policy without conditions permit an unknown
+/// principal.
 fn unknown_entity(schema: &Schema, request: &Request, slice: &Slice<'_>) -> Option<Outcome> {
     let exists = |name: EntityUidRef<'_>| {
         let mut loaded = slice.principal_and_resource().iter().filter(|loaded| loaded.uid == name);
@@ -145,22 +163,22 @@ fn unknown_entity(schema: &Schema, request: &Request, slice: &Slice<'_>) -> Opti
 
 fn cedar_request(request: &Request, schema: &Schema) -> Result<ast::Request, DecideError> {
     let known = |euid| EntityUIDEntry::Known { euid: Arc::new(euid), loc: None };
-    let context =
-        cedar::context(&request.context, schema).map_err(|error| DecideError::Request(error.to_string()))?;
+    let context = cedar::context(&request.context, schema).map_err(DecideError::Request)?;
     let [principal, resource] =
         [&request.principal, &request.resource].map(|it| schema.cedar_uid(it.as_uid_ref()));
     let action = schema.action(request.action).uid.clone();
-    // That it fits the schema was seen when it was read.
+    // It was checked against the schema when it was read.
     Ok(ast::Request::new_unchecked(known(principal), known(action), known(resource), Some(context)))
 }
 
-/// The slice as Cedar's entities. The ancestors of each stand beside it as if they were parents, so
-/// the ancestors themselves need not be there.
+/// The slice as Cedar's entities. Each has all its ancestors as if they were parents, so the ancestors
+/// themselves need not be in the slice.
 fn cedar_entities(
     request: &Request,
     slice: &Slice<'_>,
     schema: &Schema,
 ) -> Result<CedarEntities, DecideError> {
+    slice.check_complete()?;
     let mut entities: Vec<ast::Entity> = Vec::with_capacity(slice.entities.len() + 1);
     for (n, loaded) in slice.entities.iter().enumerate() {
         let is_duplicate = n == 1 && slice.entities.first().is_some_and(|first| first.uid == loaded.uid);
@@ -169,7 +187,7 @@ fn cedar_entities(
             entities.push(cedar_entity(loaded, slice, schema)?);
         }
     }
-    // An action that is in no group is in nothing but itself, which needs no entity.
+    // An action without groups needs no entity: it is only in itself.
     let action = &schema.action(request.action).self_and_groups;
     if action.len() > 1 {
         entities.extend(action.iter().map(|entity| ast::Entity::clone(entity)));
@@ -181,7 +199,7 @@ fn cedar_entities(
         TCComputation::AssumeAlreadyComputed,
         extensions,
     )
-    .map_err(|error| DecideError::Slice(error.to_string()))
+    .map_err(|error| DecideError::Slice(Box::new(error)))
 }
 
 fn cedar_entity(
@@ -189,8 +207,10 @@ fn cedar_entity(
     slice: &Slice<'_>,
     schema: &Schema,
 ) -> Result<ast::Entity, DecideError> {
-    let (stored, tags) =
-        loaded.entity.map_or_else(Default::default, |entity| entity.attributes_and_tags(schema));
+    let (stored, tags) = match loaded.entity {
+        Some(entity) => entity.attributes_and_tags(schema)?,
+        None => Default::default(),
+    };
     let descriptions = slice
         .principal_and_resource()
         .iter()
@@ -200,10 +220,10 @@ fn cedar_entity(
         descriptions.fold(stored, |attributes, properties| attributes.with_overrides(properties));
     let ancestors = slice.ancestors(loaded).iter().map(|name| schema.cedar_uid(*name));
     cedar::entity(schema.cedar_uid(loaded.uid), &attributes, &tags, ancestors, schema)
-        .map_err(|error| DecideError::Slice(error.to_string()))
+        .map_err(DecideError::Entity)
 }
 
-/// What the policies that can match came to.
+/// The results of the policies whose scope matches.
 #[derive(Default)]
 struct PolicyResults {
     satisfied: Vec<Arc<PolicyInfo>>,
@@ -212,8 +232,8 @@ struct PolicyResults {
 }
 
 impl PolicyResults {
-    /// Cedar's rule: a forbid that is met denies, else a permit that is met permits, else nothing
-    /// does. A forbid that failed denies, because nobody can tell whether it would have forbidden.
+    /// Cedar's rule: a satisfied forbid denies; else a satisfied permit permits; else nothing does. A forbid
+    /// that failed denies as well, because nobody can tell whether it would have forbidden.
     fn decision(mut self) -> Decision {
         self.errors.sort_by(|a, b| a.policy.id.cmp(&b.policy.id));
         let failed = self.errors.iter().map(|error| &error.policy);

@@ -1,34 +1,35 @@
-//! Decisions: permit or deny, and why.
+//! Decisions: permit or deny, and why. They are made in `decide.rs`; how an answer shows them is the
+//! transport's part.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::policies::PolicyInfo;
 
-/// The answer to a request, with what made it so.
+/// The answer to a request, and the reasons for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub outcome: Outcome,
-    /// Policies that could not be evaluated. They make no permit; a forbid among them denies.
+    /// Policies that could not be evaluated. They do not permit; a forbid among them denies.
     pub errors: Vec<PolicyError>,
 }
 
-/// What was decided, and by what. Policies are sorted by id.
+/// What was decided, and by which policies. Policies are sorted by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// These policies permit, and none forbids.
     Permitted(Vec<Arc<PolicyInfo>>),
     /// These policies forbid.
     Forbidden(Vec<Arc<PolicyInfo>>),
-    /// These policies would forbid or not, but could not be evaluated; in doubt, it is a denial.
+    /// These forbid policies failed to evaluate, so the request is denied.
     ForbidFailed(Vec<Arc<PolicyInfo>>),
-    /// No policy permits. These would, if their conditions held.
+    /// No policy permits. These would permit if their conditions held.
     NotPermitted(Vec<Arc<PolicyInfo>>),
     UnknownPrincipal,
     UnknownResource,
 }
 
-/// A policy that failed on a request, and Cedar's word on why.
+/// A policy that failed on a request, and Cedar's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
     pub policy: Arc<PolicyInfo>,
@@ -36,12 +37,12 @@ pub struct PolicyError {
 }
 
 impl Decision {
-    /// The decision of no policies.
+    /// The decision if there are no policies.
     pub fn default_deny() -> Self {
         Self { outcome: Outcome::NotPermitted(Vec::new()), errors: Vec::new() }
     }
 
-    /// About how many bytes the decision takes; policies are shared.
+    /// About how many bytes of memory the decision takes; policies are shared, so they do not count.
     pub fn estimated_bytes(&self) -> usize {
         size_of::<Self>() + size_of_val(self.reported_policies()) + size_of_val(&*self.errors)
     }
@@ -50,7 +51,7 @@ impl Decision {
         matches!(self.outcome, Outcome::Permitted(_))
     }
 
-    /// The policies that determined the decision: those that permitted, forbade or failed to.
+    /// The policies that determined the decision: those that permitted, forbade, or failed to forbid.
     pub fn determining_policies(&self) -> &[Arc<PolicyInfo>] {
         match &self.outcome {
             Outcome::Permitted(policies) | Outcome::Forbidden(policies) | Outcome::ForbidFailed(policies) => {
@@ -60,15 +61,20 @@ impl Decision {
         }
     }
 
-    /// The policies to name to whoever was denied: those that forbade, or whose conditions do not hold.
+    /// The policies to report: the determining ones, or, if nothing permits, the permits whose conditions do
+    /// not hold.
     pub fn reported_policies(&self) -> &[Arc<PolicyInfo>] {
         match &self.outcome {
             Outcome::NotPermitted(unsatisfied) => unsatisfied,
-            _ => self.determining_policies(),
+            Outcome::Permitted(_)
+            | Outcome::Forbidden(_)
+            | Outcome::ForbidFailed(_)
+            | Outcome::UnknownPrincipal
+            | Outcome::UnknownResource => self.determining_policies(),
         }
     }
 
-    /// For whoever was denied: the policies' own words, as far as they have any.
+    /// The reason for a denial: the `@reason` of each reported policy that has one.
     pub fn reason(&self) -> Cow<'_, str> {
         let mut reasons = self.reported_policies().iter().filter_map(|policy| policy.reason.as_deref());
         match (&self.outcome, reasons.next()) {
@@ -81,7 +87,7 @@ impl Decision {
 }
 
 impl Outcome {
-    /// One word for logs, metrics and answers.
+    /// The name of the outcome in logs, metrics and answers.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Permitted(_) => "permitted",

@@ -1,5 +1,5 @@
-//! What is wrong with policies, a schema or entities: where, what, and what to do.
-//! A fault is data; how it is shown (terminal, JSON, annotations) is the caller's choice.
+//! Diagnostics of policies, schemas and entities: what is wrong, where, and what to do. A diagnostic is data;
+//! how it is shown (terminal, JSON, annotations) is the caller's choice.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,15 +8,15 @@ use std::sync::Arc;
 /// A text that diagnostics point into.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SourceText {
-    /// Where the user finds it: a path as the user would write it.
+    /// The path, as the user would write it.
     pub path: String,
-    /// Its name inside its folder: the same on every machine, so digests and ids are made of it.
+    /// The name inside its folder: the same on every machine, so it is part of digests and ids.
     pub name: String,
     pub text: String,
 }
 
 impl SourceText {
-    /// A text that is known by one name everywhere.
+    /// A text whose path is its name.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
         let name = name.into();
         Arc::new(Self { path: name.clone(), name, text: text.into() })
@@ -34,7 +34,7 @@ pub struct SourceSpan {
 }
 
 impl SourceSpan {
-    /// A place, held inside its text and on character boundaries.
+    /// A span, limited to the text and to character boundaries.
     pub fn new(source: &Arc<SourceText>, offset: usize, length: usize) -> Self {
         let text = &source.text;
         let offset = text.floor_char_boundary(offset.min(text.len()));
@@ -42,7 +42,7 @@ impl SourceSpan {
         Self { source: Arc::clone(source), offset, length: end - offset }
     }
 
-    /// Its bytes.
+    /// The range of its bytes.
     pub fn byte_range(&self) -> Range<usize> {
         self.offset..self.offset + self.length
     }
@@ -56,20 +56,20 @@ impl SourceSpan {
     }
 }
 
-/// Whether a fault stops the content from being served.
+/// Whether a diagnostic stops the content from being served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     Error,
     Warning,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone)]
 pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong: lower case, no full stop.
     pub message: String,
-    /// What to do about it, where that is not obvious.
+    /// What to do about it, if that is not obvious.
     pub help: Option<String>,
     pub span: Option<SourceSpan>,
 }
@@ -107,7 +107,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Everything that is wrong with a candidate. Holds at least one error when it stands in an `Err`.
+/// The diagnostics of a change. As an `Err`, it contains at least one error.
 ///
 /// Keeps the first [`Diagnostics::MAX_KEPT`] and counts the rest, so that a million broken records cannot
 /// fill the memory.
@@ -130,10 +130,10 @@ impl Diagnostics {
         }
     }
 
-    /// Pushes an error that is worded only if it is kept: there may be as many as entities.
-    pub fn push_error(&mut self, word: impl FnOnce() -> Diagnostic) {
+    /// Pushes an error that is built only if it is kept: there may be as many errors as entities.
+    pub fn push_error(&mut self, build: impl FnOnce() -> Diagnostic) {
         if self.kept.len() < Self::MAX_KEPT {
-            self.push(word());
+            self.push(build());
         } else {
             self.found += 1;
             self.errors += 1;

@@ -1,5 +1,5 @@
-//! Digests of contents: what names a version of policies, schema or entities, the same on every
-//! machine that has the same content.
+//! Digests of content: they name the content of policies, a schema or entities, the same on every machine. A
+//! `version.rs` number is cheaper, but only means something in one process.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of the parts, each with its length, so that no two lists of parts collide.
+    /// The digest of the parts. The length of each part is included, so that different lists differ.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hasher = Sha256::new();
         for part in parts {
@@ -24,7 +24,11 @@ impl Digest {
         &self.0
     }
 
-    /// The first 16 hexadecimal digits: short enough to read out, long enough to tell versions apart.
+    pub fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// The first 16 hexadecimal digits: short enough to read aloud, long enough to distinguish versions.
     pub fn short(&self) -> String {
         self.to_string().chars().take(16).collect()
     }
@@ -42,8 +46,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The digest of a set of contents that changes a member at a time: a sum of the members' digests,
-/// the same in any order, in which one member is added or taken away at no cost for the others.
+/// The digest of a set that changes by one member at a time: a sum of the members' digests, so the order does
+/// not matter, and adding or removing a member does not touch the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SetDigest([u64; 4]);
 

@@ -1,5 +1,5 @@
-//! Entities and values as people write them, `Customer::contoso` or `Autopilot::Customer::"contoso"`, and
-//! in Cedar's JSON format.
+//! Entities and values as people write them, `Customer::contoso` or `Autopilot::Customer::"contoso"`, and in
+//! Cedar's JSON format. Entity files are read in `entities/parse.rs`, not here.
 
 use serde_json::{Map, Value as JsonValue, json};
 
@@ -8,35 +8,53 @@ use crate::json::quoted;
 use crate::schema::{ActionId, EntityTypeId, EntityUid, EntityUidRef, Schema, Unresolved};
 use crate::value::{Record, Value};
 
-/// The type and the id of a written entity.
+/// Why a text does not name an entity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UidError {
+    #[error("{0} is not an entity: write `Type::id` or `Type::\"id\"`")]
+    Malformed(String),
+    #[error("the schema has no entity type {0}")]
+    UnknownType(String),
+    #[error("{0} is in several namespaces: write it with its namespace")]
+    AmbiguousType(String),
+}
+
+/// For callers that only pass the message on.
+impl From<UidError> for String {
+    fn from(error: UidError) -> Self {
+        error.to_string()
+    }
+}
+
+/// The type and the id of an entity as people write it.
 ///
 /// # Errors
 /// The text has no `::`, or its quotes do not close.
-pub fn parse_type_and_id(text: &str) -> Result<(&str, &str), String> {
-    let malformed = || format!("{} is no entity: write `Type::id` or `Type::\"id\"`", quoted(text));
+pub fn parse_type_and_id(text: &str) -> Result<(&str, &str), UidError> {
+    let malformed = || UidError::Malformed(quoted(text));
     if let Some((entity_type, rest)) = text.split_once("::\"") {
         let id = rest.strip_suffix('"').ok_or_else(malformed)?;
         return Ok((entity_type, id));
     }
-    // A namespace is part of the type; without quotes, an id cannot hold `::`.
+    // A namespace is part of the type; without quotes, an id cannot contain `::`.
     let (entity_type, id) = text.rsplit_once("::").ok_or_else(malformed)?;
     if entity_type.is_empty() { Err(malformed()) } else { Ok((entity_type, id)) }
 }
 
-/// The entity that a text names.
+/// The entity that a text names. It need not exist.
 ///
 /// # Errors
 /// The text is malformed, or the schema has no such type.
-pub fn parse_uid(text: &str, schema: &Schema) -> Result<EntityUid, String> {
+pub fn parse_uid(text: &str, schema: &Schema) -> Result<EntityUid, UidError> {
     let (entity_type, id) = parse_type_and_id(text)?;
     match schema.resolve_entity_type(entity_type) {
         Ok(entity_type) => Ok(EntityUid { entity_type, id: id.into() }),
-        Err(Unresolved::Unknown) => Err(format!("the schema has no entity type {}", quoted(entity_type))),
-        Err(Unresolved::Ambiguous) => Err(format!("{} stands in several namespaces", quoted(entity_type))),
+        Err(Unresolved::Unknown) => Err(UidError::UnknownType(quoted(entity_type))),
+        Err(Unresolved::Ambiguous) => Err(UidError::AmbiguousType(quoted(entity_type))),
     }
 }
 
-/// An entity as people write it, in as few words as it can be read back from.
+/// An entity as people write it, in the shortest form that [`parse_uid`] can read back.
 pub fn uid(entity: EntityUidRef<'_>, schema: &Schema) -> String {
     let entity_type = entity_type(entity.entity_type, schema);
     let text = format!("{entity_type}::{}", entity.id);
@@ -44,21 +62,21 @@ pub fn uid(entity: EntityUidRef<'_>, schema: &Schema) -> String {
     if plain && !entity.id.is_empty() { text } else { format!("{entity_type}::\"{}\"", entity.id) }
 }
 
-/// A type's name, without its namespace where no other has it.
+/// A type's name, without its namespace if no other namespace has the name.
 pub fn entity_type(entity_type: EntityTypeId, schema: &Schema) -> &str {
     let full = schema.entity_type(entity_type).name.as_str();
     let short = full.rsplit("::").next().unwrap_or(full);
     if schema.resolve_entity_type(short) == Ok(entity_type) { short } else { full }
 }
 
-/// An action's name, without its namespace where no other has it.
+/// An action's name, without its namespace if no other namespace has the name.
 pub fn action(action: ActionId, schema: &Schema) -> String {
     let uid = &schema.action(action).uid;
     let short: &str = uid.eid().as_ref();
     if schema.resolve_action(short) == Ok(action) { short.to_owned() } else { uid.to_string() }
 }
 
-/// An entity with what it is in and what is known of it.
+/// An entity with its parents, attributes and tags: `Customer::contoso in Consent::c1 { active: true }`.
 pub fn entity(entity: &EntityData, schema: &Schema) -> String {
     let mut text = uid(entity.uid.as_uid_ref(), schema);
     let parents: Vec<String> = entity.parents.iter().map(|parent| uid(parent.as_uid_ref(), schema)).collect();
@@ -73,7 +91,7 @@ pub fn entity(entity: &EntityData, schema: &Schema) -> String {
     text
 }
 
-/// Named values as people write them, without brackets around them.
+/// Named values as people write them, without braces around them.
 pub fn record(record: &Record, schema: &Schema) -> String {
     let members: Vec<String> =
         record.iter().map(|(name, value)| format!("{name}: {}", self::value(value, schema))).collect();
@@ -117,7 +135,7 @@ fn record_json(record: &Record, schema: &Schema) -> JsonValue {
     JsonValue::Object(members.collect::<Map<_, _>>())
 }
 
-/// Named values as a caller would send them: what the schema enumerates as plain strings.
+/// Named values as a caller would send them: entities of enumerated types as plain strings.
 pub fn request_json(record: &Record, schema: &Schema) -> JsonValue {
     let members = record.iter().map(|(name, value)| {
         let json = match value {
@@ -162,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entity() {
+    fn texts_that_name_no_entity() {
         for text in ["contoso", "::contoso", "Customer::\"contoso", ""] {
             assert!(parse_type_and_id(text).is_err(), "{text}");
         }

@@ -1,8 +1,9 @@
-//! Cedar's expressions, rebuilt from their parts.
+//! Rebuilds Cedar's expressions from their parts. What the new parts are is up to the callers:
+//! `policies/compile.rs` here, and the analysis crate.
 
 use cedar_policy_core::ast::{Expr, ExprKind};
 
-/// The expression with each of its direct parts in a new form, and without its source location.
+/// The expression with each of its direct parts replaced by `new`, and without its source location.
 pub fn map_subexpressions(expr: &Expr, mut new: impl FnMut(&Expr) -> Expr) -> Expr {
     match expr.expr_kind() {
         ExprKind::And { left, right } => Expr::and(new(left), new(right)),

@@ -1,6 +1,6 @@
-//! A JSON tree that is strict where callers and files can deceive: keys are unique at every depth,
-//! also in fields that nobody reads. Strings are borrowed from the input where it has no escapes.
-//! It is not a general JSON library: it only reads.
+//! A JSON tree that is strict where callers and files could deceive: keys are unique at every depth, also in
+//! ignored fields. Strings without escapes are borrowed from the input. It is not a general JSON library: it
+//! only reads. `value/reader.rs` reads values from it by their types.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -46,7 +46,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// An object of members with different keys.
+/// For members whose keys differ.
 impl<'a> FromIterator<(Cow<'a, str>, Json<'a>)> for Object<'a> {
     fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Json<'a>)>>(members: I) -> Self {
         Self(members.into_iter().collect())
@@ -54,13 +54,13 @@ impl<'a> FromIterator<(Cow<'a, str>, Json<'a>)> for Object<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// The most levels of arrays and objects that can be read: JSON's own reader recurses no deeper.
+    /// The most levels of arrays and objects that can be read: the parser's own recursion limit.
     pub const MAX_DEPTH: usize = 127;
 
-    /// Reads one JSON document that has at most so many levels of arrays and objects.
+    /// Reads one JSON document with at most `levels` levels of arrays and objects.
     ///
     /// # Errors
-    /// As for [`Self::parse`]; or it has more levels, and where.
+    /// As for [`Self::parse`], or the text has more levels.
     pub fn parse_with_max_depth(text: &'a [u8], levels: usize) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_slice(text);
         let json = DepthLimit { left: levels, all: levels }.deserialize(&mut reader)?;
@@ -70,7 +70,7 @@ impl<'a> Json<'a> {
     /// Reads one JSON document; anything after it is an error.
     ///
     /// # Errors
-    /// The text is no JSON, nests deeper than [`Self::MAX_DEPTH`] levels, or repeats a key.
+    /// The text is not JSON, nests deeper than [`Self::MAX_DEPTH`] levels, or repeats a key.
     pub fn parse(text: &'a [u8]) -> Result<Self, serde_json::Error> {
         Self::parse_with_max_depth(text, Self::MAX_DEPTH)
     }
@@ -110,7 +110,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// What kind of value this is, with its article, for messages.
+    /// The type of this value, with its article, for messages.
     pub fn describe(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -130,7 +130,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
     }
 }
 
-/// Reads a value that has at most so many levels.
+/// Reads a value with a limited number of levels.
 #[derive(Clone, Copy)]
 struct DepthLimit {
     left: usize,
@@ -138,7 +138,7 @@ struct DepthLimit {
 }
 
 impl DepthLimit {
-    /// What is left inside of an array or an object.
+    /// The limit inside of an array or an object.
     fn nested<E: de::Error>(self) -> Result<Self, E> {
         let left = self.left.checked_sub(1);
         let left = left.ok_or_else(|| E::custom(format_args!("more than {} levels", self.all)))?;
@@ -212,8 +212,8 @@ impl<'de> Visitor<'de> for DepthLimit {
     }
 }
 
-/// Finds repeated keys: by looking at all while they are few, by a set from then on, so that a
-/// hostile object of many keys costs no more than its length.
+/// Finds repeated keys: compares all while they are few, and uses a set from then on, so that a hostile
+/// object of many keys does not take quadratic time.
 #[derive(Default)]
 struct SeenKeys(HashSet<String>);
 
@@ -252,17 +252,17 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
-/// A caller's text inside a message: in backticks, without control characters, cut when long.
+/// A caller's text for a message: in backticks, without control characters, cut if it is long.
 pub fn quoted(text: &str) -> String {
     format!("`{}`", escape_and_truncate(text, 64))
 }
 
-/// Names as they stand in a sentence: each in backticks, with commas between them.
+/// Names for a message: each in backticks, with commas between them.
 pub fn quoted_list<T: fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// A text that others wrote, without control characters, and cut after so many.
+/// A text from outside, without control characters, and cut after `longest` characters.
 pub fn escape_and_truncate(text: &str, longest: usize) -> String {
     let mut shown: String = text.chars().take(longest).flat_map(escape_control).collect();
     if text.chars().nth(longest).is_some() {

@@ -1,8 +1,9 @@
-//! The engine, pure: no I/O, no clock, no runtime, no logs. A [`Snapshot`] answers requests, and
-//! becomes another one by a change; that is all that can happen.
+//! The engine. It does no I/O, reads no clock, runs no async code and writes no logs. A [`Snapshot`] decides
+//! requests; a change of entities or policies makes another snapshot. Start reading at `snapshot.rs`.
 
 pub mod cedar;
 pub mod cedar_diagnostics;
+pub mod clauses;
 pub mod decide;
 pub mod decision;
 pub mod diagnostics;
@@ -10,9 +11,11 @@ pub mod digest;
 pub mod display;
 pub mod entities;
 pub mod expression;
+mod extension;
 pub mod json;
 mod parallel;
 pub mod policies;
+pub mod reachable;
 pub mod request;
 pub mod schema;
 pub mod slice;

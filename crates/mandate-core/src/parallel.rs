@@ -1,15 +1,16 @@
-//! Work on many items, on as many threads as there are cores.
+//! Work on many items, on as many threads as there are cores. It is for loading, not for requests: a decision
+//! stays on the thread of its request.
 
 use std::num::NonZero;
 use std::thread;
 
-/// Below so many items, a thread costs more than it saves.
+/// With fewer items, threads cost more than they save.
 const MIN_ITEMS_FOR_THREADS: usize = 4_096;
 
-/// Splits the items into consecutive parts, works on them side by side, and returns the results in
-/// the order of the parts.
+/// Splits the items into consecutive parts, works on the parts in parallel, and returns the results in the
+/// order of the parts.
 pub fn map_chunks<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
-    // To ask how many cores there are takes longer than a small change.
+    // Counting the cores takes longer than a small change.
     let threads = if items.len() < MIN_ITEMS_FOR_THREADS { 1 } else { cores() };
     if threads == 1 {
         return vec![work(items)];

@@ -1,5 +1,5 @@
-//! From a question as a caller words it to a request that fits the schema.
-//! Everything below works on [`Request`]; what cannot become one is an error, never a decision.
+//! From a question in a caller's words to a [`Request`] that fits the schema. A question that does not fit is
+//! an error, never a decision. The decision on a request starts in `slice.rs`.
 
 use smol_str::SmolStr;
 
@@ -9,11 +9,43 @@ use super::schema::{ActionId, EntityTypeId, EntityUid, Schema, Unresolved};
 use super::value::{Completeness, Dialect, Record, ValueReader};
 
 /// A question in a caller's words, from any transport.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use mandate_core::Snapshot;
+/// use mandate_core::diagnostics::SourceText;
+/// use mandate_core::json::Json;
+/// use mandate_core::policies::Policies;
+/// use mandate_core::request::{Question, QuestionEntity, RequestPart};
+/// use mandate_core::schema::Schema;
+/// use mandate_core::snapshot::RequestConfig;
+///
+/// let schema = "entity User; entity Channel enum [\"api\", \"ui\"];
+///     action view appliesTo { principal: User, resource: User, context: { channel: Channel } };";
+/// let schema = Arc::new(Schema::parse(&SourceText::new("schema.cedarschema", schema))?.0);
+/// let policies = Arc::new(Policies::parse(&[], schema)?.0);
+/// let snapshot = Snapshot::new(policies, &RequestConfig::default())?;
+///
+/// let eve = QuestionEntity { entity_type: "User", id: "eve", properties: None };
+/// let context = Json::parse(br#"{ "channel": "fax" }"#).expect("valid JSON");
+/// let question = Question {
+///     principal: eve,
+///     action: "view",
+///     action_properties: None,
+///     resource: eve,
+///     context: context.as_object(),
+/// };
+/// let error = snapshot.request_from_question(&question).expect_err("`fax` is not a channel");
+/// assert_eq!((error.part, error.path.as_str()), (RequestPart::Context, ".channel"));
+/// assert_eq!(error.message, "`fax` is not a valid `Channel`: expected one of `api`, `ui`");
+/// # Ok::<(), mandate_core::diagnostics::Diagnostics>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     pub principal: QuestionEntity<'a>,
     pub action: &'a str,
-    /// Attributes of the action. Cedar's actions take none, so they join the context.
+    /// Attributes of the action. Cedar's actions have none, so these are added to the context.
     pub action_properties: Option<&'a Object<'a>>,
     pub resource: QuestionEntity<'a>,
     pub context: Option<&'a Object<'a>>,
@@ -25,23 +57,23 @@ pub struct QuestionEntity<'a> {
     /// The entity type, with its namespace or without.
     pub entity_type: &'a str,
     pub id: &'a str,
-    /// The caller's own word about the entity; counts only where the operator said so.
+    /// Attributes sent by the caller. Ignored unless the entity type is listed in `described-by-callers`.
     pub properties: Option<&'a Object<'a>>,
 }
 
-/// A request that fits the schema: its types, its context, and what the caller may describe.
+/// A request that fits the schema, in its types, its context and what the caller describes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Request {
     pub action: ActionId,
     pub principal: EntityUid,
     pub resource: EntityUid,
     pub context: Record,
-    /// The caller's description, where the entity's type is declared as described by callers.
+    /// Attributes sent by the caller, if the entity type is listed in `described-by-callers`.
     pub principal_properties: Option<Record>,
     pub resource_properties: Option<Record>,
 }
 
-/// The part of a question that an error is about. Transports name it in their own terms.
+/// The part of a question that an error is about. Each transport has its own name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestPart {
     PrincipalType,
@@ -55,7 +87,7 @@ pub enum RequestPart {
     Context,
 }
 
-/// Why a question is not a request: one sentence that says what to fix and where.
+/// Why a question is not a request: what to fix, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RequestError {
@@ -65,12 +97,12 @@ pub struct RequestError {
     pub message: String,
 }
 
-/// What a reader of questions has to know besides the schema.
+/// Operator settings for requests, with type names resolved against the schema.
 #[derive(Debug, Clone)]
 pub struct RequestLimits {
     /// The longest id of an entity, in bytes.
     pub max_id_bytes: usize,
-    /// Kinds whose attributes callers may supply.
+    /// Entity types whose attributes callers may send.
     pub described_by_callers: Vec<EntityTypeId>,
 }
 
@@ -90,7 +122,7 @@ impl Request {
         (self.action, self.principal.entity_type, self.resource.entity_type)
     }
 
-    /// About how many bytes the request takes.
+    /// About how many bytes of memory the request takes.
     pub fn estimated_bytes(&self) -> usize {
         let described = [&self.principal_properties, &self.resource_properties].into_iter().flatten();
         let records = described.chain([&self.context]).map(Record::estimated_bytes).sum::<usize>();
@@ -100,7 +132,7 @@ impl Request {
     /// Reads a question by the schema.
     ///
     /// # Errors
-    /// The first thing that has to be fixed before the question can be answered.
+    /// The first part of the question that does not fit the schema.
     pub fn from_question(
         question: &Question<'_>,
         schema: &Schema,
@@ -157,7 +189,7 @@ fn unknown_action(name: &str, why: Unresolved) -> RequestError {
         match why {
             Unresolved::Unknown => format!("the schema has no action {name}"),
             Unresolved::Ambiguous => {
-                format!("{name} stands in several namespaces: write `Namespace::Action::\"…\"`")
+                format!("{name} is in several namespaces: write `Namespace::Action::\"…\"`")
             }
         },
     )
@@ -177,7 +209,7 @@ fn resolve_entity(
             match why {
                 Unresolved::Unknown => format!("the schema has no entity type {name}"),
                 Unresolved::Ambiguous => {
-                    format!("{name} stands in several namespaces: write it with its namespace")
+                    format!("{name} is in several namespaces: write it with its namespace")
                 }
             },
         )
@@ -211,7 +243,7 @@ fn check_applies_to(
     check(RequestPart::ResourceType, &info.resource_types, resource.entity_type, "resource type")
 }
 
-/// The context: the caller's own and the action's properties, read by the action's context type.
+/// The context: the caller's own and the properties of the action, read by the action's context type.
 fn context(
     question: &Question<'_>,
     schema: &Schema,
@@ -237,7 +269,7 @@ fn context(
     missing_attribute(&record, ty, schema).map_or(Ok(record), Err)
 }
 
-/// The first required context attribute that is not there.
+/// The first required context attribute that is missing.
 fn missing_attribute(
     record: &Record,
     ty: &super::schema::RecordType,
@@ -246,11 +278,12 @@ fn missing_attribute(
     let (name, attribute) =
         ty.iter().find(|(name, attribute)| attribute.required && record.get(name).is_none())?;
     let wanted = ValueReader::new(schema, Dialect::Request, "").expected(&attribute.ty);
-    let message = format!("missing: it has to be {wanted}");
+    let message = format!("missing: expected {wanted}");
     Some(RequestError { part: RequestPart::Context, path: format!(".{name}"), message })
 }
 
-/// The caller's description of an entity, if its type takes one and the caller gave one.
+/// The caller's description of an entity, if there is one and the entity type is listed in
+/// `described-by-callers`.
 fn properties(
     question_entity: &QuestionEntity<'_>,
     entity: &EntityUid,

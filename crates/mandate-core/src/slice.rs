@@ -1,25 +1,29 @@
-//! Gathering: the few entities that a decision on one request can read, found in the index.
+//! Gathering: finds the few entities that a decision on one request can read. It decides nothing; `decide.rs`
+//! reads the slice, and the decision cache uses its versions as a key.
 
 use std::ops::Range;
 
-use super::entities::{Entities, Entity, StoredEntity};
+use super::entities::{CorruptEntity, Entities, Entity, StoredEntity};
+use super::reachable::extend_with_reachable;
 use super::request::Request;
 use super::schema::{EntityUidRef, Schema};
 use super::small_set::SmallSet;
 use super::value::Record;
 use super::version::Version;
 
-/// What a decision reads of the entities, and a key that is equal only where all of that is.
+/// The entities that a decision can read, and their versions. Equal versions mean equal content, so the
+/// versions are the cache key.
 #[derive(Debug)]
 pub struct Slice<'a> {
-    /// The entities whose attributes and ancestors policies can read; first the principal, then the
-    /// resource.
+    /// The entities whose attributes and ancestors policies can read; first the principal, then the resource.
     pub entities: Vec<SliceEntity<'a>>,
     ancestors: Vec<EntityUidRef<'a>>,
-    /// The stamps of all entities that were looked at, ancestors included, in the order of the walk.
-    /// The walk depends on nothing but the request and what it finds, so equal stamps for an equal
-    /// request mean equal content.
+    /// The versions of all entities that were looked up, ancestors included, in the order of the walk. The
+    /// walk depends only on the request and on what it finds, so equal versions for an equal request mean
+    /// equal content.
     versions: Vec<Version>,
+    /// Set if an entity could not be read: then nothing may be decided on the slice.
+    corrupt: Option<CorruptEntity>,
 }
 
 /// An entity of a slice.
@@ -28,8 +32,8 @@ pub struct SliceEntity<'a> {
     pub uid: EntityUidRef<'a>,
     /// `None` if it is not stored.
     pub entity: Option<&'a Entity>,
-    /// What the caller says about it, where that counts. An entity that is both principal and
-    /// resource can be loaded twice, once with each description.
+    /// The caller's description, if it counts. An entity that is both principal and resource can be loaded
+    /// twice, once with each description.
     pub properties: Option<&'a Record>,
     ancestors: Range<usize>,
 }
@@ -39,31 +43,40 @@ impl<'a> Slice<'a> {
         &self.versions
     }
 
-    /// The principal and the resource: only these are described by callers, and only these can be the
-    /// same entity, loaded twice.
+    /// The principal and the resource: only these are described by callers, and only these can be the same
+    /// entity, loaded twice.
     pub fn principal_and_resource(&self) -> &[SliceEntity<'a>] {
         self.entities.get(..2).unwrap_or(&self.entities)
     }
 
-    /// All that the principal or the resource is in, directly or not.
+    /// All ancestors of the principal or the resource.
     pub fn ancestors_of(&self, uid: EntityUidRef<'_>) -> &[EntityUidRef<'a>] {
         let loaded = self.principal_and_resource().iter().find(|loaded| loaded.uid == uid);
         loaded.map_or(&[], |loaded| self.ancestors(loaded))
     }
 
-    /// All that a loaded entity is in, directly or not.
+    /// All ancestors of a loaded entity.
     pub fn ancestors(&self, of: &SliceEntity<'_>) -> &[EntityUidRef<'a>] {
         self.ancestors.get(of.ancestors.clone()).unwrap_or_default()
     }
+
+    /// Whether all entities could be read.
+    ///
+    /// # Errors
+    /// One could not, so the slice may lack entities.
+    pub fn check_complete(&self) -> Result<(), CorruptEntity> {
+        self.corrupt.map_or(Ok(()), Err)
+    }
 }
 
-/// Gathers for a request, following references as deep as `level`. At level 0 policies read no
-/// entity at all, but whether principal and resource exist still counts.
+/// Gathers the slice for a request. `level` is the validation level of the policies: the longest chain of
+/// references that they follow. Principal and resource are always loaded, because they must exist.
 pub fn gather<'a>(entities: &'a Entities, request: &'a Request, schema: &Schema, level: u32) -> Slice<'a> {
     let slice = Slice {
         entities: Vec::with_capacity(4),
         ancestors: Vec::with_capacity(8),
         versions: Vec::with_capacity(12),
+        corrupt: None,
     };
     let mut gatherer = Gatherer { entities, schema, slice, loaded: SmallSet::default() };
     gatherer.load(request.principal.as_uid_ref(), request.principal_properties.as_ref());
@@ -75,7 +88,8 @@ pub fn gather<'a>(entities: &'a Entities, request: &'a Request, schema: &Schema,
         } else {
             let end = gatherer.slice.entities.len();
             for loaded in gatherer.slice.entities.get(next..end).into_iter().flatten() {
-                loaded.references(&mut |uid| references.push(uid));
+                let read = loaded.references(schema, &mut |uid| references.push(uid));
+                gatherer.slice.corrupt = gatherer.slice.corrupt.or(read.err());
             }
             next = end;
         }
@@ -98,44 +112,51 @@ impl<'a> Gatherer<'a, '_> {
         if !self.loaded.insert(uid) && properties.is_none() {
             return;
         }
-        let entity = self.look_up(uid).map(|stored| &stored.entity);
+        let stored = look_up(self.entities, uid, self.schema, &mut self.slice.versions);
+        let entity = stored.map(|stored| &stored.entity);
         let ancestors = entity.map_or(0..0, |entity| self.ancestors(entity));
         self.slice.entities.push(SliceEntity { uid, entity, properties, ancestors });
     }
 
-    fn look_up(&mut self, uid: EntityUidRef<'_>) -> Option<&'a StoredEntity> {
-        // Who the schema enumerates is not stored, and in nothing.
-        if self.schema.entity_type(uid.entity_type).enum_ids.is_some() {
-            return None;
-        }
-        let stored = self.entities.get(uid);
-        self.slice.versions.push(stored.map_or(Version::ABSENT, |stored| stored.version));
-        stored
-    }
-
-    /// Walks to all ancestors, breadth first.
     fn ancestors(&mut self, of: &'a Entity) -> Range<usize> {
-        let start = self.slice.ancestors.len();
-        let mut seen = SmallSet::default();
-        self.slice.ancestors.extend(of.parents().filter(|uid| seen.insert(*uid)));
-        let mut next = start;
-        while let Some(uid) = self.slice.ancestors.get(next).copied() {
-            next += 1;
-            if let Some(stored) = self.look_up(uid) {
-                self.slice.ancestors.extend(stored.entity.parents().filter(|uid| seen.insert(*uid)));
-            }
-        }
-        start..next
+        let (entities, schema) = (self.entities, self.schema);
+        let Slice { ancestors, versions, corrupt, .. } = &mut self.slice;
+        let start = ancestors.len();
+        let read = extend_with_reachable(ancestors, of.try_parents(schema), |uid| {
+            look_up(entities, uid, schema, versions).map(|stored| stored.entity.try_parents(schema))
+        });
+        *corrupt = corrupt.or(read.err());
+        start..ancestors.len()
     }
 }
 
+fn look_up<'a>(
+    entities: &'a Entities,
+    uid: EntityUidRef<'_>,
+    schema: &Schema,
+    versions: &mut Vec<Version>,
+) -> Option<&'a StoredEntity> {
+    // Entities of an enumerated type are not stored, and have no parents.
+    if schema.entity_type(uid.entity_type).enum_ids.is_some() {
+        return None;
+    }
+    let stored = entities.get(uid);
+    versions.push(stored.map_or(Version::ABSENT, |stored| stored.version));
+    stored
+}
+
 impl<'a> SliceEntity<'a> {
-    fn references(&self, found: &mut impl FnMut(EntityUidRef<'a>)) {
+    fn references(
+        &self,
+        schema: &Schema,
+        found: &mut impl FnMut(EntityUidRef<'a>),
+    ) -> Result<(), CorruptEntity> {
         if let Some(entity) = self.entity {
-            entity.for_each_reference(found);
+            entity.for_each_reference(schema, found)?;
         }
         if let Some(properties) = self.properties {
             properties.for_each_entity(found);
         }
+        Ok(())
     }
 }

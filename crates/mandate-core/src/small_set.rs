@@ -1,9 +1,11 @@
-//! A set for few members that can also hold many: the first are compared one by one, which is
-//! quicker than hashing; from then on a hash set keeps hostile numbers of them from costing more.
+//! A set for few members that can also hold many. The first members are compared one by one, which is faster
+//! than hashing; the others go to a hash set, so that a hostile number of members does not take quadratic
+//! time.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
+/// A set that is fast while it is small.
 #[derive(Debug)]
 pub struct SmallSet<T> {
     few: Vec<T>,
@@ -19,7 +21,7 @@ impl<T> Default for SmallSet<T> {
 impl<T: Eq + Hash> SmallSet<T> {
     const MAX_LINEAR: usize = 16;
 
-    /// Whether this is the first time.
+    /// Inserts a member. True if it was not in the set.
     pub fn insert(&mut self, member: T) -> bool {
         if self.few.contains(&member) {
             return false;

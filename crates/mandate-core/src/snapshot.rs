@@ -1,4 +1,6 @@
-//! A snapshot: policies, schema and entities as one immutable value.
+//! A snapshot: policies, schema and entities as one immutable value. It keeps no history and no cache. A
+//! request goes through `request.rs`, `slice.rs` and `decide.rs`; a change of entities through
+//! `entities/apply.rs`.
 
 use std::sync::Arc;
 
@@ -13,12 +15,12 @@ use super::slice::{Slice, gather};
 use super::trace::PolicyTrace;
 use super::version::Version;
 
-/// What an operator decides about reading questions.
+/// Operator settings for parsing requests.
 #[derive(Debug, Clone)]
 pub struct RequestConfig {
     /// The longest id of a principal or resource, in bytes.
     pub max_id_bytes: usize,
-    /// Entity types, by name, whose attributes callers may supply.
+    /// Names of entity types whose attributes callers may send.
     pub described_by_callers: Vec<String>,
 }
 
@@ -29,6 +31,48 @@ impl Default for RequestConfig {
 }
 
 /// Everything that an answer depends on, at one moment.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use mandate_core::Snapshot;
+/// use mandate_core::diagnostics::SourceText;
+/// use mandate_core::entities::{EntityChanges, LoadProgress, Origin, parse_entity_file};
+/// use mandate_core::policies::Policies;
+/// use mandate_core::request::{Question, QuestionEntity};
+/// use mandate_core::schema::Schema;
+/// use mandate_core::snapshot::RequestConfig;
+///
+/// let schema = "entity Team; entity User in [Team]; action view appliesTo { principal: User, resource: Team };";
+/// let schema = Arc::new(Schema::parse(&SourceText::new("schema.cedarschema", schema))?.0);
+/// let policy = r#"@id("own-team") permit (principal, action, resource) when { principal in resource };"#;
+/// let policies = Policies::parse(&[SourceText::new("team.cedar", policy)], Arc::clone(&schema))?.0;
+/// let entities = r#"[
+///     { "uid": { "type": "Team", "id": "a" }, "attrs": {}, "parents": [] },
+///     { "uid": { "type": "Team", "id": "b" }, "attrs": {}, "parents": [] },
+///     { "uid": { "type": "User", "id": "eve" }, "attrs": {}, "parents": [{ "type": "Team", "id": "a" }] }
+/// ]"#;
+/// let file = SourceText::new("staff.json", entities);
+/// let upserts = parse_entity_file(&file, Origin(0), &schema, &LoadProgress::default())?;
+/// let snapshot = Snapshot::new(Arc::new(policies), &RequestConfig::default())?
+///     .apply(&EntityChanges { upserts, removals: Vec::new() })?;
+///
+/// let may_view = |team| {
+///     let question = Question {
+///         principal: QuestionEntity { entity_type: "User", id: "eve", properties: None },
+///         action: "view",
+///         action_properties: None,
+///         resource: QuestionEntity { entity_type: "Team", id: team, properties: None },
+///         context: None,
+///     };
+///     let request = snapshot.request_from_question(&question).expect("it fits the schema");
+///     let decision = snapshot.decide(&request, &snapshot.gather(&request)).expect("it can be decided");
+///     decision.is_permit()
+/// };
+/// assert!(may_view("a"));
+/// assert!(!may_view("b"));
+/// # Ok::<(), mandate_core::diagnostics::Diagnostics>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     version: Version,
@@ -41,7 +85,7 @@ impl Snapshot {
     /// A snapshot without entities.
     ///
     /// # Errors
-    /// The terms name an entity type that the schema does not have.
+    /// The settings name an entity type that the schema does not have, or that is enumerated.
     pub fn new(policies: Arc<Policies>, config: &RequestConfig) -> Result<Self, Diagnostics> {
         let limits = limits(policies.schema(), config)?;
         Ok(Self { version: Version::new_unique(), policies, entities: Entities::default(), limits })
@@ -50,7 +94,7 @@ impl Snapshot {
     /// This snapshot with a change of its entities.
     ///
     /// # Errors
-    /// Everything that is wrong with the change.
+    /// Every error of the change.
     pub fn apply(&self, change: &EntityChanges) -> Result<Self, Diagnostics> {
         let entities = self.entities.apply(change, self.policies.schema())?;
         Ok(Self { version: Version::new_unique(), entities, ..self.clone() })
@@ -62,12 +106,12 @@ impl Snapshot {
     /// The policies were validated against another schema.
     pub fn with_policies(&self, policies: Arc<Policies>) -> Result<Self, Diagnostics> {
         if policies.schema().digest() != self.policies.schema().digest() {
-            return Err(Diagnostic::error("the schema differs, so the entities have to be read again").into());
+            return Err(Diagnostic::error("the schema differs, so the entities must be read again").into());
         }
         Ok(Self { version: Version::new_unique(), policies, ..self.clone() })
     }
 
-    /// Nothing that differs from this snapshot has its version.
+    /// A version that no other snapshot in this process has.
     pub fn version(&self) -> Version {
         self.version
     }
@@ -87,7 +131,7 @@ impl Snapshot {
     /// Reads a question by this snapshot's schema.
     ///
     /// # Errors
-    /// What has to be fixed before the question can be answered.
+    /// The first part of the question that does not fit the schema.
     pub fn request_from_question(&self, question: &Question<'_>) -> Result<Request, RequestError> {
         Request::from_question(question, self.schema(), &self.limits)
     }
@@ -101,15 +145,15 @@ impl Snapshot {
     /// Decides on what was gathered for the request.
     ///
     /// # Errors
-    /// A defect of this program; see [`DecideError`].
+    /// A bug in Mandate; see [`DecideError`].
     pub fn decide(&self, request: &Request, slice: &Slice<'_>) -> Result<Decision, DecideError> {
         decide(&self.policies, request, slice)
     }
 
-    /// What each policy whose scope takes the request makes of it, clause by clause.
+    /// The result of each policy whose scope matches the request, clause by clause.
     ///
     /// # Errors
-    /// A defect of this program; see [`DecideError`].
+    /// A bug in Mandate; see [`DecideError`].
     pub fn trace_policies(
         &self,
         request: &Request,
@@ -126,7 +170,7 @@ fn limits(schema: &Schema, config: &RequestConfig) -> Result<RequestLimits, Diag
         match schema.resolve_entity_type(name) {
             Ok(entity_type) if schema.entity_type(entity_type).enum_ids.is_some() => diagnostics.push(
                 Diagnostic::error(format!(
-                    "`{name}` is enumerated: the schema alone says which ones there are"
+                    "`{name}` is an enumerated type: its entities are declared in the schema"
                 ))
                 .help("leave it out of `described-by-callers`"),
             ),

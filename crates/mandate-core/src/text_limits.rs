@@ -1,5 +1,6 @@
-//! Bounds on the shape of a Cedar text, checked before Cedar reads it: its parser and validator
-//! recurse, and a text that is nested without end must not end the process that loads it.
+//! Limits on policy and schema texts, checked before Cedar parses them. Cedar's parser and validator recurse:
+//! a deeply nested text would overflow the stack and end the process. The limit on common types is in
+//! `schema/expansion.rs`.
 
 use std::sync::Arc;
 
@@ -7,20 +8,19 @@ use super::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 
 /// How deep brackets may nest.
 const MAX_NESTING: usize = 48;
-/// How many operators, clauses and brackets one policy may have; a chain of them nests as deep as it
-/// is long.
+/// How many operators, clauses and brackets one policy may have: a chain nests as deep as it is long.
 const MAX_OPERATORS: usize = 2_000;
-/// How many dots in a row; what the validator does with `has a.b.c` grows with their cube.
+/// How many attributes in a row: the validator's work for `has a.b.c` grows with their cube.
 const MAX_ATTRIBUTE_CHAIN: usize = 16;
-/// How many `if`s one policy may have; what the validator does with nested ones doubles with each.
+/// How many `if`s one policy may have: the validator's work doubles with each nested one.
 const MAX_IFS: usize = 12;
 
-/// What is too deep or too long in a policy file.
+/// Reports what is too deep or too long in a policy file.
 pub fn check_policies(source: &Arc<SourceText>) -> Diagnostics {
     Scanner::new(source, "([{", ")]}").run()
 }
 
-/// What is too deep in a schema; there, angle brackets nest as well.
+/// Reports what is too deep in a schema, where angle brackets nest as well.
 pub fn check_schema(source: &Arc<SourceText>) -> Diagnostics {
     Scanner::new(source, "([{<", ")]}>").run()
 }
@@ -90,7 +90,7 @@ impl<'a> Scanner<'a> {
             "if" => {
                 self.ifs += 1;
                 if self.ifs == MAX_IFS + 1 {
-                    self.report(at, format!("a policy with more than {MAX_IFS} `if`s is not read"));
+                    self.report(at, format!("too many `if`s: at most {MAX_IFS} in a policy"));
                 }
                 self.count_operator(at);
             }
@@ -125,16 +125,15 @@ impl<'a> Scanner<'a> {
         c.len_utf8()
     }
 
-    /// One more level in the tree that Cedar makes of the policy. A schema has no policies to count by.
+    /// Counts one more level in the tree that Cedar makes of the policy. In a schema, nothing ends the count,
+    /// so it has no limit.
     fn count_operator(&mut self, at: usize) {
         self.chain = 0;
         self.steps += 1;
         if self.steps == MAX_OPERATORS + 1 && !self.open.contains('<') {
             self.report(
                 at,
-                format!(
-                    "a policy with more than {MAX_OPERATORS} operators, clauses and brackets is not read"
-                ),
+                format!("the policy is too large: at most {MAX_OPERATORS} operators, clauses and brackets"),
             );
         }
     }
@@ -145,12 +144,13 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The length of the comment that a text begins with, if it does. Cedar ends one at either character.
+/// The length of the comment at the start of a text; 0 if there is none. For Cedar, `\n` and `\r` both end
+/// it.
 fn comment_length(rest: &str) -> usize {
     if rest.starts_with("//") { rest.find(['\n', '\r']).unwrap_or(rest.len()) } else { 0 }
 }
 
-/// The length of a string with its quotes, or of the rest if it does not close.
+/// The length of a string with its quotes, or of the rest of the text if the string does not close.
 fn string_length(rest: &str) -> usize {
     let mut escaped = false;
     for (at, c) in rest.char_indices().skip(1) {

@@ -1,8 +1,8 @@
-//! Stamps: names for versions of content, never given twice in a process.
+//! Versions: numbers for a version of an entity, a policy set or a snapshot, each used once in a process.
+//! They say nothing about content; `digest.rs` names content, the same on every machine.
 //!
-//! The counter is the one piece of global state in the engine. It is here because a stamp that is
-//! unique by construction makes a stale cache impossible, also where snapshots branch (a candidate
-//! that was refused, a test case's variation), which a counter in the snapshot could not promise.
+//! The counter is the only global state of the engine. A counter in the snapshot would not do: snapshots
+//! branch (refused policies, test cases), and two branches would give the same version to different content.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,15 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Version(u64);
 
 impl Version {
-    /// What stands for an entity that does not exist.
+    /// The version of an entity that does not exist.
     pub const ABSENT: Self = Self(0);
 
-    /// The number that the stamp is.
     pub fn as_u64(self) -> u64 {
         self.0
     }
 
-    /// A stamp that nothing had before.
+    /// A version that was never used before.
     pub fn new_unique() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))

@@ -1,75 +1,65 @@
-//! Who is in what: the hierarchy from above, and the entities by type. A trie over hashes that are the
-//! same on every machine, edited by sorted batches as the index of names is; so walks can stop at a
-//! member and go on after it elsewhere.
+//! Index from a parent to its direct members, and from an entity type to its entities. It is a trie like the
+//! one that `store.rs` keeps the entities in, but over SHA-256 bits instead of a seeded hash: the order is
+//! the same on every machine, so a search can stop at any member and another machine can continue after it.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
-use triomphe::ThinArc;
-
-use super::Entity;
+use super::packed::Entity;
+use super::trie::{Edit, Entry, Trie};
 use crate::digest::Digest;
 use crate::schema::{EntityTypeId, EntityUidRef, Schema};
 
 /// All edges of the hierarchy, by parent, type of the member, and member. Cloning is cheap.
-#[derive(Clone)]
-pub struct MemberIndex(Node);
+#[derive(Clone, Default)]
+pub struct MemberIndex(Trie<Edge>);
 
-/// That an entity is in another, or, above all parents, that it is there.
+/// One edge from a parent to a direct member. The edge from the root (parent bits 0) says that the entity
+/// exists. An entity whose parents' hashes collide has one edge for both.
 #[derive(Clone)]
 pub struct Edge {
-    /// 32 bits of the parent's hash, 8 of the type's and 24 of the member's: what collides is told apart
-    /// by names.
+    /// Parent hash (32 bits), entity type hash (8 bits), member hash (24 bits). Keys may collide; comparing
+    /// uids breaks the tie.
     key: u64,
     entity: Entity,
 }
 
-/// What happens to one edge.
-pub struct EdgeEdit {
-    edge: Edge,
+impl Entry for Edge {
+    const HASH_BITS: u32 = u64::BITS;
+
+    fn hash(&self) -> u64 {
+        self.key
+    }
+
+    fn cmp_within_hash(&self, other: &Self) -> Ordering {
+        self.entity.uid().cmp(&other.entity.uid())
+    }
+}
+
+/// What happens to the edges of an entity that is inserted or removed.
+pub fn edits_for_entity(
+    entity: &Entity,
     is_insert: bool,
-}
-
-#[derive(Clone)]
-enum Node {
-    /// Sorted by place.
-    Leaf(ThinArc<(), Edge>),
-    Branch(Arc<[Node; FANOUT]>),
-}
-
-const BITS: u32 = 4;
-const FANOUT: usize = 1 << BITS;
-
-/// The most edges of a leaf, as long as keys can tell them apart.
-const MAX_LEAF_ENTRIES: usize = 64;
-
-impl Default for MemberIndex {
-    fn default() -> Self {
-        Self(leaf(&[]))
-    }
-}
-
-impl EdgeEdit {
-    /// What happens to the edges of an entity that is inserted or removed.
-    pub fn for_entity(entity: &Entity, is_insert: bool, schema: &Schema) -> impl Iterator<Item = Self> {
-        let member = member_bits(entity.uid(), schema);
-        let above = entity.parents().map(|parent| parent_bits(Some(parent), schema));
-        above.chain([parent_bits(None, schema)]).map(move |parent| {
-            let edge = Edge { key: parent | member, entity: entity.clone() };
-            Self { edge, is_insert }
-        })
-    }
+    schema: &Schema,
+) -> impl Iterator<Item = Edit<Edge>> {
+    let member = member_bits(entity.uid(), schema);
+    let parents = entity.parents().map(|parent| parent_bits(Some(parent), schema));
+    parents.chain([parent_bits(None, schema)]).map(move |parent| {
+        let edge = Edge { key: parent | member, entity: entity.clone() };
+        Edit { entry: edge, is_insert }
+    })
 }
 
 impl MemberIndex {
-    /// These edges after some edits. What goes goes first.
-    pub fn with_edits(&self, mut edits: Vec<EdgeEdit>) -> Self {
-        edits.sort_unstable_by(|a, b| a.edge.cmp_key(&b.edge).then(a.is_insert.cmp(&b.is_insert)));
-        Self(apply_edits(&self.0, &edits, 0))
+    /// This index with the edits applied, which are in any order. Of edits of the same edge, removals are
+    /// applied first.
+    #[must_use]
+    pub fn with_edits(&self, mut edits: Vec<Edit<Edge>>) -> Self {
+        edits.sort_unstable_by(|a, b| a.cmp_place(b).then(a.is_insert.cmp(&b.is_insert)));
+        Self(self.0.with_edits(&edits))
     }
 
-    /// The entities of a type that are directly in one, or all of the type, after one of them; in an
-    /// order that is the same on every machine.
+    /// The direct members of `parent` with this type, or all entities of the type if `parent` is `None`.
+    /// Starts after `after`. The order is the same on every machine.
     pub fn members_of<'a, 'n: 'a>(
         &'a self,
         parent: Option<EntityUidRef<'n>>,
@@ -81,150 +71,33 @@ impl MemberIndex {
         let first = parent_bits | type_bits(entity_type, schema);
         let last = first | MEMBER_BITS;
         let from = after.map_or(first, |after| parent_bits | member_bits(after, schema));
-        let edges = self.edges_after((from, after)).take_while(move |edge| edge.key <= last);
+        let is_skipped = |edge: &Edge| after.is_some_and(|after| edge.entity.uid() <= after);
+        let edges = self.0.iter_from(from, is_skipped).take_while(move |edge| edge.key <= last);
         let entities =
             edges.map(|edge| &edge.entity).filter(move |entity| entity.uid().entity_type == entity_type);
         entities.filter(move |entity| parent.is_none_or(|of| entity.parents().any(|other| other == of)))
     }
-
-    /// The edges after a place, in order.
-    fn edges_after(
-        &self,
-        (key, name): (u64, Option<EntityUidRef<'_>>),
-    ) -> impl Iterator<Item = &Edge> + use<'_> {
-        let (mut node, mut depth, mut open) = (&self.0, 0, Vec::new());
-        let mut edges = loop {
-            match node {
-                Node::Leaf(leaf) => {
-                    let before = |edge: &Edge| match name {
-                        Some(name) => edge.key < key || (edge.key == key && edge.entity.uid() <= name),
-                        None => edge.key < key,
-                    };
-                    let (_, rest) = leaf.slice.split_at(leaf.slice.partition_point(before));
-                    break rest.iter();
-                }
-                Node::Branch(children) => {
-                    let mut rest = children.iter();
-                    let Some(child) = rest.nth(child_index(key, depth)) else { break [].iter() };
-                    open.push(rest);
-                    (node, depth) = (child, depth + 1);
-                }
-            }
-        };
-        std::iter::from_fn(move || {
-            loop {
-                if let Some(edge) = edges.next() {
-                    return Some(edge);
-                }
-                match open.last_mut()?.next() {
-                    Some(Node::Leaf(leaf)) => edges = leaf.slice.iter(),
-                    Some(Node::Branch(children)) => open.push(children.iter()),
-                    None => drop(open.pop()),
-                }
-            }
-        })
-    }
 }
 
-impl Edge {
-    /// By key, and only where keys collide by name: a name is elsewhere in memory.
-    fn cmp_key(&self, other: &Self) -> Ordering {
-        self.key.cmp(&other.key).then_with(|| self.entity.uid().cmp(&other.entity.uid()))
-    }
-}
-
-/// The bits of a member.
+/// The bits of a member's hash.
 const MEMBER_BITS: u64 = (1 << 24) - 1;
 
-/// Of no parent, which stands above all, there is no hash.
+/// The bits of a parent. The root (`None`) is 0: its edges list the entities of each type.
 fn parent_bits(parent: Option<EntityUidRef<'_>>, schema: &Schema) -> u64 {
-    parent.map_or(0, |name| {
-        hash([schema.entity_type(name.entity_type).name.as_bytes(), name.id.as_bytes()]) << 32
-    })
+    parent.map_or(0, |uid| u64::from(hash(uid, schema)) << 32)
 }
 
 fn type_bits(entity_type: EntityTypeId, schema: &Schema) -> u64 {
     u64::from(schema.entity_type(entity_type).name_hash) << 24
 }
 
-fn member_bits(name: EntityUidRef<'_>, schema: &Schema) -> u64 {
-    let hash = hash([schema.entity_type(name.entity_type).name.as_bytes(), name.id.as_bytes()]);
-    type_bits(name.entity_type, schema) | hash & MEMBER_BITS
+fn member_bits(uid: EntityUidRef<'_>, schema: &Schema) -> u64 {
+    type_bits(uid.entity_type, schema) | u64::from(hash(uid, schema)) & MEMBER_BITS
 }
 
-/// 32 bits that nobody can choose and everybody computes alike.
-fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
-    let digest = Digest::of(parts);
-    digest.as_bytes().iter().take(4).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
-}
-
-fn leaf(edges: &[Edge]) -> Node {
-    Node::Leaf(ThinArc::from_header_and_iter((), edges.iter().cloned()))
-}
-
-/// The number of the child at a depth that a key leads to.
-fn child_index(key: u64, depth: u32) -> usize {
-    usize::from(key.rotate_left(BITS * (depth + 1)).to_le_bytes()[0]) % FANOUT
-}
-
-fn apply_edits(node: &Node, edits: &[EdgeEdit], depth: u32) -> Node {
-    if edits.is_empty() {
-        return node.clone();
-    }
-    match node {
-        Node::Leaf(edges) => build_node(&merge_leaf(&edges.slice, edits), depth),
-        Node::Branch(children) => {
-            let mut rest = edits;
-            let children: [Node; FANOUT] = std::array::from_fn(|n| {
-                let (mine, others) =
-                    rest.split_at(rest.partition_point(|edit| child_index(edit.edge.key, depth) <= n));
-                rest = others;
-                children.get(n).map_or_else(|| leaf(&[]), |child| apply_edits(child, mine, depth + 1))
-            });
-            collapse_if_small(&children).unwrap_or_else(|| Node::Branch(Arc::new(children)))
-        }
-    }
-}
-
-/// A node of sorted edges.
-fn build_node(edges: &[Edge], depth: u32) -> Node {
-    if edges.len() <= MAX_LEAF_ENTRIES || BITS * depth >= u64::BITS {
-        return leaf(edges);
-    }
-    let mut rest = edges;
-    Node::Branch(Arc::new(std::array::from_fn(|n| {
-        let (mine, others) = rest.split_at(rest.partition_point(|edge| child_index(edge.key, depth) <= n));
-        rest = others;
-        build_node(mine, depth + 1)
-    })))
-}
-
-/// One leaf instead of a branch of which little is left.
-fn collapse_if_small(children: &[Node; FANOUT]) -> Option<Node> {
-    let mut edges = Vec::new();
-    for child in children {
-        let Node::Leaf(leaf) = child else { return None };
-        if edges.len() + leaf.slice.len() > MAX_LEAF_ENTRIES / 2 {
-            return None;
-        }
-        edges.extend(leaf.slice.iter().cloned());
-    }
-    Some(leaf(&edges))
-}
-
-/// A leaf's edges with edits, all sorted.
-fn merge_leaf(edges: &[Edge], edits: &[EdgeEdit]) -> Vec<Edge> {
-    let mut merged: Vec<Edge> = Vec::with_capacity(edges.len() + edits.len());
-    let mut left = edges;
-    for EdgeEdit { edge, is_insert } in edits {
-        let (before, rest) = left.split_at(left.partition_point(|other| other.cmp_key(edge).is_lt()));
-        merged.extend(before.iter().cloned());
-        left = rest.split_at(rest.partition_point(|other| other.cmp_key(edge).is_eq())).1;
-        // An entity whose parents' hashes collide has one edge for both.
-        if *is_insert && merged.last().is_none_or(|last| last.cmp_key(edge).is_ne()) {
-            merged.push(edge.clone());
-        }
-    }
-    merged.extend(left.iter().cloned());
-    merged
+/// The first 32 bits of SHA-256: the same on every machine, and hard to collide on purpose.
+fn hash(uid: EntityUidRef<'_>, schema: &Schema) -> u32 {
+    let name = &schema.entity_type(uid.entity_type).name;
+    let [a, b, c, d, ..] = Digest::of([name.as_bytes(), uid.id.as_bytes()]).to_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }

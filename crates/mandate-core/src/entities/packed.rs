@@ -1,17 +1,20 @@
-//! One entity in one allocation: its name, parents, attributes and tags as bytes, because millions of
-//! them have to fit. Equal bytes are equal entities. What the bytes mean needs the schema, whose
-//! numbers stand for kinds and attributes' names; they are never written anywhere.
+//! One entity in one allocation: its uid, parents, attributes and tags as bytes, because millions of them
+//! have to fit in memory. Equal bytes are equal entities. The bytes are never written to a file or the
+//! network: they hold the schema's numbers of entity types and attribute names. `codec.rs` reads and writes
+//! them.
 
 use std::fmt;
-use std::sync::Arc;
 
-use smol_str::SmolStr;
 use triomphe::ThinArc;
 
-use super::Origin;
+use super::codec::{CorruptEntity, Packer, Parents, Unpacker};
 use crate::digest::Digest;
-use crate::schema::{EntityTypeId, EntityUid, EntityUidRef, Extension, Schema};
-use crate::value::{Record, Value};
+use crate::schema::{EntityTypeId, EntityUid, EntityUidRef, Schema};
+use crate::value::Record;
+
+/// The source (for example, the file) that an entity came from. Two origins may not define the same uid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Origin(pub u32);
 
 /// An entity as people write it, to be packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +22,14 @@ pub struct EntityData {
     pub uid: EntityUid,
     pub attributes: Record,
     pub tags: Record,
-    /// What it is directly in; sorted, without repetition.
+    /// Direct parents; sorted, without repetition.
     pub parents: Vec<EntityUid>,
 }
 
-/// An entity as it is stored.
+/// An entity as it is stored. Only [`Entity::pack`] makes one, and nothing changes its bytes.
+///
+/// What decisions read of it returns [`CorruptEntity`] if the bytes cannot be decoded, so that the decision
+/// fails. The other functions rely on `pack`, and panic instead of inventing a value.
 #[derive(Clone)]
 pub struct Entity(ThinArc<Header, u8>);
 
@@ -34,98 +40,135 @@ struct Header {
 }
 
 impl Entity {
-    /// Packs an entity that was read by this schema.
+    /// Packs an entity that was read by this schema. Attributes that no entity type of the schema has are
+    /// left out: no policy can read them.
     pub fn pack(entity: &EntityData, origin: Origin, schema: &Schema) -> Self {
-        let mut packer = Packer { bytes: Vec::with_capacity(256), schema };
+        let mut packer = Packer::new(schema);
         packer.text(&entity.uid.id);
-        packer.varint(entity.parents.len());
-        entity.parents.iter().for_each(|parent| packer.uid(parent));
+        packer.parents(&entity.parents);
         packer.record(&entity.attributes);
-        packer.varint(entity.tags.iter().count());
-        for (name, value) in entity.tags.iter() {
-            packer.text(name);
-            packer.value(value);
-        }
-        let head = Header { entity_type: entity.uid.entity_type, origin };
-        Self(ThinArc::from_header_and_slice(head, &packer.bytes))
+        packer.tags(&entity.tags);
+        Self::from_bytes(entity.uid.entity_type, origin, &packer.bytes)
+    }
+
+    /// Bytes that [`Packer`] wrote.
+    fn from_bytes(entity_type: EntityTypeId, origin: Origin, bytes: &[u8]) -> Self {
+        Self(ThinArc::from_header_and_slice(Header { entity_type, origin }, bytes))
     }
 
     /// The entity as people write it.
     pub fn unpack(&self, schema: &Schema) -> EntityData {
         let parents = self.parents().map(EntityUidRef::to_owned).collect();
-        let (attributes, tags) = self.attributes_and_tags(schema);
+        let (attributes, tags) = as_packed(self.attributes_and_tags(schema));
         EntityData { uid: self.uid().to_owned(), attributes, tags, parents }
     }
 
-    pub fn attributes_and_tags(&self, schema: &Schema) -> (Record, Record) {
-        let mut rest = self.skip_to_attributes();
-        let attributes = rest.record(schema);
-        let tags = (0..rest.varint()).map(|_| (SmolStr::new(rest.text()), rest.value(schema)));
-        (attributes, tags.collect())
+    /// The attributes and the tags.
+    ///
+    /// # Errors
+    /// The bytes cannot be decoded by this schema.
+    pub fn attributes_and_tags(&self, schema: &Schema) -> Result<(Record, Record), CorruptEntity> {
+        let mut bytes = self.skip_to_attributes(schema)?;
+        let attributes = bytes.record(schema)?;
+        let tags = bytes.tags(schema)?;
+        bytes.end().map(|()| (attributes, tags))
     }
 
     pub fn uid(&self) -> EntityUidRef<'_> {
-        EntityUidRef { entity_type: self.0.header.header.entity_type, id: Unpacker(&self.0.slice).text() }
+        let id = as_packed(Unpacker::new(&self.0.slice).text());
+        EntityUidRef { entity_type: self.0.header.header.entity_type, id }
     }
 
-    /// Whether this is its name; quicker than to compare with [`Self::name`].
-    pub(super) fn has_uid(&self, name: EntityUidRef<'_>) -> bool {
-        let mut bytes = Unpacker(&self.0.slice);
-        let length = bytes.varint();
-        self.0.header.header.entity_type == name.entity_type && bytes.take(length) == name.id.as_bytes()
+    /// Whether this is its uid; faster than comparing with [`Self::uid`].
+    pub(super) fn has_uid(&self, uid: EntityUidRef<'_>) -> bool {
+        let mut bytes = Unpacker::new(&self.0.slice);
+        self.0.header.header.entity_type == uid.entity_type && bytes.text_bytes() == Ok(uid.id.as_bytes())
     }
 
     pub fn origin(&self) -> Origin {
         self.0.header.header.origin
     }
 
-    /// Whether the two are the same entity with the same content, wherever they come from.
+    /// Whether both are the same entity with the same content, wherever they come from.
     pub fn same_content(&self, other: &Self) -> bool {
         self.0.header.header.entity_type == other.0.header.header.entity_type && self.0.slice == other.0.slice
     }
 
-    /// What it is directly in; sorted, without repetition.
+    /// Direct parents; sorted, without repetition.
     pub fn parents(&self) -> impl Iterator<Item = EntityUidRef<'_>> {
-        let mut bytes = Unpacker(&self.0.slice);
-        bytes.text();
-        (0..bytes.varint()).map(move |_| bytes.uid())
+        Parents::of(Unpacker::new(&self.0.slice)).map(as_packed)
     }
 
-    /// The entity that an attribute names, if the entity has it and it is one.
+    /// Direct parents, for decisions: a parent that cannot be decoded by this schema is an error, and the
+    /// last item.
+    pub(crate) fn try_parents(&self, schema: &Schema) -> Parents<'_> {
+        Parents::of(Unpacker::with_schema(&self.0.slice, schema))
+    }
+
+    /// The entity that an attribute names; `None` if the attribute is absent or holds no entity.
     pub fn entity_attribute(&self, name: &str, schema: &Schema) -> Option<EntityUidRef<'_>> {
-        let symbol = schema.symbol(name)?;
-        let mut rest = self.skip_to_attributes();
-        for _ in 0..rest.varint() {
-            if rest.varint() == symbol {
-                return (rest.byte() == ENTITY).then(|| rest.uid());
-            }
-            rest.visit_value_uids(&mut |_| {});
-        }
-        None
+        as_packed(self.try_entity_attribute(name, schema))
     }
 
-    /// Every entity that attributes and tags name, at any depth.
-    pub fn for_each_reference<'a>(&'a self, found: &mut impl FnMut(EntityUidRef<'a>)) {
-        let mut rest = self.skip_to_attributes();
-        rest.visit_record_uids(found);
-        for _ in 0..rest.varint() {
-            rest.text();
-            rest.visit_value_uids(found);
+    fn try_entity_attribute(
+        &self,
+        name: &str,
+        schema: &Schema,
+    ) -> Result<Option<EntityUidRef<'_>>, CorruptEntity> {
+        let Some(symbol) = schema.symbol(name) else { return Ok(None) };
+        let mut bytes = self.skip_to_attributes(schema)?;
+        for _ in 0..bytes.varint()? {
+            if bytes.varint()? == symbol {
+                return bytes.entity_value();
+            }
+            bytes.skip_value(&mut |_| {})?;
         }
+        Ok(None)
+    }
+
+    /// Calls `found` for every entity that attributes and tags name, at any depth.
+    ///
+    /// # Errors
+    /// The bytes cannot be decoded by this schema.
+    pub(crate) fn for_each_reference<'a>(
+        &'a self,
+        schema: &Schema,
+        found: &mut impl FnMut(EntityUidRef<'a>),
+    ) -> Result<(), CorruptEntity> {
+        let mut bytes = self.skip_to_attributes(schema)?;
+        bytes.skip_record(found)?;
+        for _ in 0..bytes.varint()? {
+            bytes.text_bytes()?;
+            bytes.skip_value(found)?;
+        }
+        Ok(())
     }
 
     /// The digest of the content: the same on every machine that has the same schema.
     pub(super) fn digest(&self, schema: &Schema) -> Digest {
-        Digest::of([schema.entity_type(self.uid().entity_type).name.as_bytes(), &self.0.slice])
+        let name = &schema.entity_type(self.0.header.header.entity_type).name;
+        Digest::of([name.as_bytes(), &self.0.slice])
     }
 
-    fn skip_to_attributes(&self) -> Unpacker<'_> {
-        let mut bytes = Unpacker(&self.0.slice);
-        bytes.text();
-        for _ in 0..bytes.varint() {
-            bytes.uid();
+    fn skip_to_attributes(&self, schema: &Schema) -> Result<Unpacker<'_>, CorruptEntity> {
+        let mut bytes = Unpacker::with_schema(&self.0.slice, schema);
+        bytes.text_bytes()?;
+        for _ in 0..bytes.varint()? {
+            bytes.uid()?;
         }
-        bytes
+        Ok(bytes)
+    }
+}
+
+/// What [`Entity::pack`] wrote can be read.
+#[expect(
+    clippy::panic,
+    reason = "only `pack` makes the bytes; an invented value would be worse than a crash"
+)]
+fn as_packed<T>(read: Result<T, CorruptEntity>) -> T {
+    match read {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -135,173 +178,153 @@ impl fmt::Debug for Entity {
     }
 }
 
-// The byte before a value says what it is; an extension's value has EXTENSION plus its number.
-const FALSE: u8 = 0;
-const TRUE: u8 = 1;
-const LONG: u8 = 2;
-const STRING: u8 = 3;
-const ENTITY: u8 = 4;
-const SET: u8 = 5;
-const RECORD: u8 = 6;
-const EXTENSION: u8 = 7;
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-const EXTENSIONS: [Extension; 4] =
-    [Extension::Ip, Extension::Decimal, Extension::DateTime, Extension::Duration];
+    use super::*;
+    use crate::decide::DecideError;
+    use crate::diagnostics::SourceText;
+    use crate::entities::{Entities, EntityChanges, EntityUpsert};
+    use crate::json::Json;
+    use crate::policies::Policies;
+    use crate::request::{Question, QuestionEntity};
+    use crate::snapshot::{RequestConfig, Snapshot};
 
-struct Packer<'s> {
-    bytes: Vec<u8>,
-    schema: &'s Schema,
-}
+    const SCHEMA: &str = r#"
+        entity Role enum ["a", "b"];
+        entity Team in [Team];
+        entity User in [Team] = {
+            name: String, on: Bool, age: Long, boss: User, roles: Set<Role>, home: { no: Long, street: String },
+            ip: ipaddr, worth: decimal, born: datetime, shift: duration,
+        } tags Set<String>;
+        action see appliesTo { principal: User, resource: Team };
+    "#;
 
-impl Packer<'_> {
-    /// Seven bits a byte, the lowest first; the highest bit says that more follow.
-    fn varint(&mut self, mut number: usize) {
-        while number >= 0x80 {
-            self.bytes.push(low_byte(number) | 0x80);
-            number >>= 7;
+    fn schema() -> Arc<Schema> {
+        Arc::new(Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0)
+    }
+
+    fn user(schema: &Schema) -> EntityData {
+        let name = "n".repeat(200);
+        let text = format!(
+            r#"{{ "uid": {{ "type": "User", "id": "eve" }}, "parents": [{{ "type": "Team", "id": "t" }}], "attrs": {{
+                "name": "{name}", "on": true, "age": -3, "boss": {{ "type": "User", "id": "bob" }},
+                "roles": [{{ "type": "Role", "id": "a" }}, {{ "type": "Role", "id": "b" }}],
+                "home": {{ "no": 7, "street": "s" }}, "ip": "::1", "worth": "1.5", "born": "2026-11-24",
+                "shift": "8h" }}, "tags": {{ "x": ["1", "2"] }} }}"#
+        );
+        crate::entities::parse_entity_json(&Json::parse(text.as_bytes()).unwrap(), schema).unwrap()
+    }
+
+    /// Bytes like those of the entity, with one byte flipped in every way, and cut at every length.
+    fn broken(entity: &Entity) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let bytes = entity.0.slice.to_vec();
+        let flips = (0..bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, 1 << bit)));
+        let whole = bytes.clone();
+        let flipped = flips.map(move |(at, bit)| {
+            let mut flipped = whole.clone();
+            flipped[at] ^= bit;
+            flipped
+        });
+        let longer = [bytes.as_slice(), &[0]].concat();
+        flipped.chain((0..bytes.len()).map(move |length| bytes[..length].to_vec())).chain([longer])
+    }
+
+    fn try_unpack(entity: &Entity, schema: &Schema) -> Result<EntityData, CorruptEntity> {
+        Unpacker::new(&entity.0.slice).text()?;
+        let parents = entity.try_parents(schema).map(|parent| parent.map(EntityUidRef::to_owned));
+        let parents = parents.collect::<Result<_, _>>()?;
+        let (attributes, tags) = entity.attributes_and_tags(schema)?;
+        Ok(EntityData { uid: entity.uid().to_owned(), attributes, tags, parents })
+    }
+
+    #[test]
+    fn unpacks_what_was_packed() {
+        let (schema, mut found) = (schema(), Vec::new());
+        let data = user(&schema);
+        let entity = Entity::pack(&data, Origin(3), &schema);
+        assert_eq!(entity.unpack(&schema), data);
+        assert_eq!(entity.origin(), Origin(3));
+        assert!(entity.has_uid(data.uid.as_uid_ref()));
+        assert_eq!(entity.parents().map(EntityUidRef::to_owned).collect::<Vec<_>>(), data.parents);
+        assert_eq!(entity.entity_attribute("boss", &schema).map(|boss| boss.id), Some("bob"));
+        for other in ["name", "home", "absent"] {
+            assert_eq!(entity.entity_attribute(other, &schema), None, "{other}");
         }
-        self.bytes.push(low_byte(number));
+        entity.for_each_reference(&schema, &mut |uid| found.push(uid.id.to_owned())).unwrap();
+        assert_eq!(found, ["bob", "a", "b"]);
     }
 
-    fn text(&mut self, text: &str) {
-        self.varint(text.len());
-        self.bytes.extend(text.as_bytes());
-    }
-
-    fn uid(&mut self, name: &EntityUid) {
-        self.varint(usize::from(name.entity_type.as_u16()));
-        self.text(&name.id);
-    }
-
-    fn record(&mut self, record: &Record) {
-        // What was read by the schema has only names that the schema has.
-        let known = |name: &SmolStr| self.schema.symbol(name);
-        let members: Vec<_> = record.iter().filter_map(|(name, value)| Some((known(name)?, value))).collect();
-        self.varint(members.len());
-        for (symbol, value) in members {
-            self.varint(symbol);
-            self.value(value);
-        }
-    }
-
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::Bool(bool) => self.bytes.push(if *bool { TRUE } else { FALSE }),
-            Value::Long(long) => {
-                self.bytes.push(LONG);
-                self.bytes.extend(long.to_le_bytes());
+    #[test]
+    fn corrupt_bytes_are_errors_or_other_bytes_of_an_entity_but_never_invented() {
+        let schema = schema();
+        let entity = Entity::pack(&user(&schema), Origin(0), &schema);
+        let mut errors = 0;
+        for bytes in broken(&entity) {
+            let broken = Entity::from_bytes(entity.0.header.header.entity_type, Origin(0), &bytes);
+            let references = broken.for_each_reference(&schema, &mut |_| {});
+            match try_unpack(&broken, &schema) {
+                // What can be read is exactly what the bytes say: a flipped bit in a text is another text.
+                Ok(data) => assert_eq!(Entity::pack(&data, Origin(0), &schema).0.slice, bytes),
+                Err(CorruptEntity) => errors += 1,
             }
-            Value::String(text) => {
-                self.bytes.push(STRING);
-                self.text(text);
-            }
-            Value::Entity(name) => {
-                self.bytes.push(ENTITY);
-                self.uid(name);
-            }
-            Value::Set(items) => {
-                self.bytes.push(SET);
-                self.varint(items.len());
-                items.iter().for_each(|item| self.value(item));
-            }
-            Value::Record(record) => {
-                self.bytes.push(RECORD);
-                self.record(record);
-            }
-            Value::Extension(extension, text) => {
-                let number = EXTENSIONS.iter().position(|it| it == extension).unwrap_or_default();
-                self.bytes.push(EXTENSION + low_byte(number));
-                self.text(text);
-            }
-        }
-    }
-}
-
-fn low_byte(number: usize) -> u8 {
-    number.to_le_bytes()[0] & 0x7F
-}
-
-/// Reads what [`Packer`] wrote, from the front.
-struct Unpacker<'a>(&'a [u8]);
-
-impl<'a> Unpacker<'a> {
-    fn take(&mut self, length: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at_checked(length).unwrap_or((self.0, &[]));
-        self.0 = rest;
-        taken
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.take(1).first().copied().unwrap_or_default()
-    }
-
-    fn varint(&mut self) -> usize {
-        let (mut number, mut shift) = (0, 0);
-        loop {
-            let byte = self.byte();
-            number |= usize::from(byte & 0x7F) << shift;
-            shift += 7;
-            if byte < 0x80 || shift > usize::BITS - 7 {
-                return number;
+            if bytes.len() < entity.0.slice.len() {
+                assert!(
+                    try_unpack(&broken, &schema).is_err() && references.is_err(),
+                    "cut at {}",
+                    bytes.len()
+                );
             }
         }
+        assert!(errors > entity.0.slice.len(), "{errors}");
     }
 
-    fn text(&mut self) -> &'a str {
-        let length = self.varint();
-        std::str::from_utf8(self.take(length)).unwrap_or_default()
-    }
-
-    fn uid(&mut self) -> EntityUidRef<'a> {
-        let entity_type = EntityTypeId::from_u16(u16::try_from(self.varint()).unwrap_or_default());
-        EntityUidRef { entity_type, id: self.text() }
-    }
-
-    fn record(&mut self, schema: &Schema) -> Record {
-        let read = |bytes: &mut Self| {
-            let name = schema.symbol_name(bytes.varint()).cloned().unwrap_or_default();
-            (name, bytes.value(schema))
+    #[test]
+    fn no_decision_is_made_on_a_corrupt_entity() {
+        let schema = schema();
+        let policies = "permit (principal, action, resource);
+            forbid (principal, action, resource) when { principal in resource };";
+        let policies = [SourceText::new("p.cedar", policies)];
+        let policies = Arc::new(Policies::parse(&policies, Arc::clone(&schema)).unwrap().0);
+        let data = user(&schema);
+        let entity = Entity::pack(&data, Origin(0), &schema);
+        let team = EntityData {
+            uid: data.parents[0].clone(),
+            attributes: Record::default(),
+            tags: Record::default(),
+            parents: Vec::new(),
         };
-        // Symbols are numbered as their names are sorted, so the record is sorted as well.
-        (0..self.varint()).map(|_| read(self)).collect()
-    }
-
-    fn value(&mut self, schema: &Schema) -> Value {
-        match self.byte() {
-            FALSE => Value::Bool(false),
-            TRUE => Value::Bool(true),
-            LONG => Value::Long(i64::from_le_bytes(self.take(8).try_into().unwrap_or_default())),
-            STRING => Value::String(SmolStr::new(self.text())),
-            ENTITY => Value::Entity(self.uid().to_owned()),
-            SET => Value::Set((0..self.varint()).map(|_| self.value(schema)).collect::<Arc<[Value]>>()),
-            RECORD => Value::Record(self.record(schema)),
-            other => {
-                let number = usize::from(other.saturating_sub(EXTENSION));
-                let extension = EXTENSIONS.get(number).copied().unwrap_or(Extension::Ip);
-                Value::Extension(extension, SmolStr::new(self.text()))
-            }
-        }
-    }
-
-    fn visit_record_uids(&mut self, found: &mut impl FnMut(EntityUidRef<'a>)) {
-        for _ in 0..self.varint() {
-            self.varint();
-            self.visit_value_uids(found);
-        }
-    }
-
-    /// Passes over a value, and reports the entities in it.
-    fn visit_value_uids(&mut self, found: &mut impl FnMut(EntityUidRef<'a>)) {
-        match self.byte() {
-            FALSE | TRUE => {}
-            LONG => {
-                self.take(8);
-            }
-            ENTITY => found(self.uid()),
-            SET => (0..self.varint()).for_each(|_| self.visit_value_uids(found)),
-            RECORD => self.visit_record_uids(found),
-            _ => {
-                self.text();
+        let upserts = [Entity::pack(&team, Origin(0), &schema), entity.clone()]
+            .map(|entity| EntityUpsert { entity, span: None })
+            .to_vec();
+        let entities = EntityChanges { upserts, removals: Vec::new() };
+        let snapshot = Snapshot::new(policies, &RequestConfig::default()).unwrap().apply(&entities).unwrap();
+        let named = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
+        let question = Question {
+            principal: named("User", "eve"),
+            action: "see",
+            action_properties: None,
+            resource: named("Team", "t"),
+            context: None,
+        };
+        let request = snapshot.request_from_question(&question).unwrap();
+        let decide = |entities: &Entities| {
+            let slice = crate::slice::gather(entities, &request, &schema, 4);
+            crate::decide::decide(snapshot.policies(), &request, &slice)
+        };
+        assert!(!decide(snapshot.entities()).unwrap().is_permit());
+        let id_length = data.uid.id.len() + 1;
+        let readable_id = |bytes: &Vec<u8>| bytes.get(..id_length) == entity.0.slice.get(..id_length);
+        for bytes in broken(&entity).filter(readable_id) {
+            let corrupt = Entity::from_bytes(data.uid.entity_type, Origin(0), &bytes);
+            let unreadable = try_unpack(&corrupt, &schema).is_err();
+            let entities = snapshot.entities().with_unchecked([corrupt].into_iter());
+            match decide(&entities) {
+                Err(DecideError::Corrupt(CorruptEntity)) => assert!(unreadable),
+                // An extension value whose text was changed.
+                Err(DecideError::Entity(_)) => assert!(!unreadable),
+                other => assert!(!unreadable, "{other:?}"),
             }
         }
     }

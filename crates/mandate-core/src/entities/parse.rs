@@ -1,20 +1,21 @@
-//! Reads entity files: Cedar's JSON entity format (an array), or one entity a line (NDJSON).
-//! As strict as Cedar's own reader, and stricter in one point: an edge has to lead to a type that
-//! the schema lists as a *direct* parent.
+//! Reads entity files: Cedar's JSON entity format (an array), or one entity a line (NDJSON). It is as strict
+//! as Cedar's own reader, and stricter in one point: an edge must lead to a type that the schema lists as a
+//! *direct* parent. Rules between entities are not checked here but in `rules.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::value::RawValue;
 
-use super::{Entity, EntityData, EntityUpsert, Origin};
+use super::change::EntityUpsert;
+use super::packed::{Entity, EntityData, Origin};
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use crate::json::{Json, Object};
 use crate::parallel::map_chunks;
 use crate::schema::{EntityUid, Schema};
 use crate::value::{Completeness, Dialect, PathStep, Record, TypeMismatch, Value, ValueReader};
 
-/// How many entities were read so far, for whoever waits.
+/// How many entities were read so far, to show while a large file loads.
 #[derive(Debug, Default)]
 pub struct LoadProgress(AtomicUsize);
 
@@ -28,10 +29,10 @@ impl LoadProgress {
     }
 }
 
-/// Reads all entities of a file; the name tells the format: `.ndjson` is one entity a line.
+/// Reads all entities of a file. A name that ends in `.ndjson` means one entity a line.
 ///
 /// # Errors
-/// Everything that is no JSON or does not fit the schema, each with its place.
+/// Everything that is not JSON or does not fit the schema, each with its span.
 pub fn parse_entity_file(
     source: &Arc<SourceText>,
     origin: Origin,
@@ -84,7 +85,7 @@ fn elements(source: &Arc<SourceText>) -> Result<Vec<&str>, Diagnostics> {
     Ok(elements.into_iter().map(RawValue::get).collect())
 }
 
-/// Where a slice of the source stands in it.
+/// The span of a slice of the source.
 fn span_of(text: &str, source: &Arc<SourceText>) -> SourceSpan {
     let offset = (text.as_ptr() as usize).saturating_sub(source.text.as_ptr() as usize);
     // One line is enough to show; an entity may have many.
@@ -97,7 +98,7 @@ fn syntax_error(error: &serde_json::Error, text: &str, source: &Arc<SourceText>)
         text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
     let offset = base + line_start + error.column().saturating_sub(1);
     let message = error.to_string();
-    // The place says it better than the parser's line and column, which count from the element.
+    // The span replaces the parser's line and column, which count from the element.
     let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
     let help = "an entity file is an array of objects with `uid`, `attrs` and `parents`; an `.ndjson` file has one object a line";
     Diagnostic::error(format!("not a valid entity file: {message}"))
@@ -119,7 +120,8 @@ fn parse_entity(text: &str, source: &Arc<SourceText>, schema: &Schema) -> Result
     })
 }
 
-/// Where a path points to: the last of its keys that the text has, in turn; else the entity.
+/// The span of a path such as `attrs.roles[2]`: finds each key in turn, and returns the last one found, or
+/// the whole entity.
 fn span_of_path(text: &str, path: &str, source: &Arc<SourceText>) -> SourceSpan {
     let keys = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty());
     let mut at = None;
@@ -144,14 +146,14 @@ pub fn parse_entity_json(json: &Json<'_>, schema: &Schema) -> Result<EntityData,
     let mut reader = ValueReader::new(schema, Dialect::EntityFile, "");
     let entity = json.as_object().and_then(|object| parse_entity_object(object, schema, &mut reader));
     if json.as_object().is_none() {
-        reader.report_mismatch(format!("an entity has to be an object, found {}", json.describe()));
+        reader.report_mismatch(format!("expected an entity object, found {}", json.describe()));
     }
     match entity {
         Some(entity) if reader.mismatches.is_empty() => Ok(entity),
         _ => {
-            // Nothing may be left out in silence.
+            // Never drop an entity without an error.
             if reader.mismatches.is_empty() {
-                reader.report_mismatch("cannot be read as an entity".to_owned());
+                reader.report_mismatch("not a valid entity".to_owned());
             }
             Err(reader.mismatches)
         }
@@ -165,7 +167,9 @@ fn parse_entity_object(
 ) -> Option<EntityData> {
     for (key, _) in object.iter().filter(|(key, _)| !matches!(*key, "uid" | "attrs" | "parents" | "tags")) {
         reader.descend(PathStep::Member(key), |reader| {
-            reader.report_mismatch("an entity has only `uid`, `attrs`, `parents` and `tags`".to_owned());
+            reader.report_mismatch(
+                "unknown key: an entity has only `uid`, `attrs`, `parents` and `tags`".to_owned(),
+            );
         });
     }
     let name = reader.descend(PathStep::Member("uid"), |reader| uid(object.get("uid"), reader))?;
@@ -174,7 +178,7 @@ fn parse_entity_object(
         reader.descend(PathStep::Member("uid"), |reader| {
             reader.check_id(&name);
             reader.report_mismatch(format!(
-                "`{}` is enumerated: the schema alone says which ones there are",
+                "`{}` is an enumerated type: its entities are declared in the schema",
                 info.name
             ));
         });
@@ -193,8 +197,8 @@ fn parse_entity_object(
 
 fn report_missing<T>(found: Option<&Json<'_>>, wanted: &str, reader: &mut ValueReader<'_>) -> Option<T> {
     reader.report_mismatch(match found {
-        None => format!("missing: it has to be {wanted}"),
-        Some(json) => format!("has to be {wanted}, found {}", json.describe()),
+        None => format!("missing: expected {wanted}"),
+        Some(json) => format!("expected {wanted}, found {}", json.describe()),
     });
     None
 }
@@ -219,7 +223,7 @@ fn tags(
     for (tag, json) in object.iter() {
         reader.descend(PathStep::Member(tag), |reader| match &info.tag_type {
             Some(ty) => tags.extend(reader.value(json, ty).map(|value| (tag.into(), value))),
-            None => reader.report_mismatch(format!("`{}` takes no tags", info.name)),
+            None => reader.report_mismatch(format!("`{}` does not declare tags", info.name)),
         });
     }
     Some(Record::new(tags))
@@ -255,13 +259,13 @@ fn parent(
             .iter()
             .map(|entity_type| format!("`{}`", schema.entity_type(*entity_type).name))
             .collect();
-        let only = if wanted.is_empty() {
-            "in nothing".to_owned()
+        let expected = if wanted.is_empty() {
+            "it has no parent types".to_owned()
         } else {
-            format!("directly in {}", wanted.join(", "))
+            format!("expected one of {}", wanted.join(", "))
         };
         let found = &schema.entity_type(parent.entity_type).name;
-        reader.report_mismatch(format!("a `{}` cannot be in a `{found}`: it is only {only}", info.name));
+        reader.report_mismatch(format!("a `{}` cannot be directly in a `{found}`: {expected}", info.name));
         return None;
     }
     reader.check_id(&parent).then_some(parent)

@@ -1,35 +1,38 @@
-//! A change in the making: the next version of the entities, and what has to be checked before it
-//! stands.
+//! A change being applied: `stage` builds the next version of the entities and lists what changed. It checks
+//! only that uids are unique and removed entities exist; `rules.rs` checks the rest.
 
 use std::collections::{HashMap, HashSet};
 
-use super::trie::TrieEdit;
-use super::{Entities, Entity, EntityChanges, EntityUpsert, StoredEntity, member_index};
+use super::change::{EntityChanges, EntityUpsert};
+use super::member_index::{self, Edge};
+use super::packed::Entity;
+use super::store::{self, Entities, StoredEntity};
+use super::trie::Edit;
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan};
 use crate::parallel::map_chunks;
 use crate::schema::{EntityUid, EntityUidRef, Schema};
 use crate::version::Version;
 
-pub(super) struct Transaction<'a> {
+pub struct Transaction<'a> {
     pub before: &'a Entities,
     pub schema: &'a Schema,
     pub after: Entities,
-    /// What comes and differs from before, in the order in which it came.
+    /// Upserts that differ from what is stored, in their order.
     pub changed: Vec<&'a EntityUpsert>,
-    /// What was replaced or removed.
+    /// The stored entities that are replaced or removed.
     pub replaced_or_removed: Vec<&'a Entity>,
-    /// What was removed; sorted.
+    /// The removed entities; sorted.
     pub removed: Vec<EntityUidRef<'a>>,
     pub diagnostics: Diagnostics,
 }
 
-/// The hashes of what comes.
+/// The hashes of the upserts' uids.
 struct UidHashes<'a> {
-    /// In the order in which it came.
+    /// In the order of the upserts.
     hashes: Vec<u32>,
-    /// By hash.
+    /// Sorted by hash.
     by_hash: Vec<(u32, &'a EntityUpsert)>,
-    /// What came again under a name that had come before, by its address.
+    /// Upserts whose uid occurred before in this change, by address.
     duplicates: HashSet<*const EntityUpsert>,
 }
 
@@ -47,12 +50,13 @@ impl<'a> Transaction<'a> {
         let hashes = transaction.hash_uids(change);
         let mut edits = transaction.stage_upserts(change, &hashes);
         transaction.stage_removals(change, &hashes, &mut edits);
-        transaction.after.index = before.index.with_edits(edits);
+        transaction.after.index = store::with_edits(&before.index, edits);
         transaction.after.members = before.members.with_edits(transaction.edge_edits());
         transaction
     }
 
-    /// What comes, by hash. Of those with the same name only the first is left; the others are diagnostics.
+    /// Hashes the uids of all upserts. If a uid occurs more than once, the first upsert counts and the others
+    /// are reported.
     fn hash_uids(&mut self, change: &'a EntityChanges) -> UidHashes<'a> {
         let uid_hash = |upsert: &EntityUpsert| self.before.uid_hash(upsert.entity.uid());
         let parts = map_chunks(&change.upserts, |part| part.iter().map(uid_hash).collect::<Vec<u32>>());
@@ -88,19 +92,22 @@ impl<'a> Transaction<'a> {
         });
     }
 
-    /// In the order of the files, where people look for what is wrong, and where memory is read one
-    /// after the other.
-    fn stage_upserts(&mut self, change: &'a EntityChanges, hashes: &UidHashes<'a>) -> Vec<TrieEdit<'a>> {
-        let going: HashSet<EntityUidRef<'_>> = change.removals.iter().map(EntityUid::as_uid_ref).collect();
+    /// Stages upserts in their order: errors come in the order of the files, and memory is read sequentially.
+    fn stage_upserts(
+        &mut self,
+        change: &'a EntityChanges,
+        hashes: &UidHashes<'a>,
+    ) -> Vec<Edit<StoredEntity>> {
+        let removals: HashSet<EntityUidRef<'_>> = change.removals.iter().map(EntityUid::as_uid_ref).collect();
         let mut edits = Vec::with_capacity(change.upserts.len());
         for (uid_hash, upsert) in hashes.hashes.iter().zip(&change.upserts) {
             if hashes.duplicates.contains(&std::ptr::from_ref(upsert)) {
                 continue;
             }
             let entity = &upsert.entity;
-            let old = self.before.index.get(*uid_hash, entity.uid());
+            let old = self.before.get_by_hash(*uid_hash, entity.uid());
             let moved = old.is_some_and(|old| old.entity.origin() != entity.origin());
-            if moved && !going.contains(&entity.uid()) {
+            if moved && !removals.contains(&entity.uid()) {
                 self.report_duplicate(upsert, None);
                 continue;
             }
@@ -111,7 +118,8 @@ impl<'a> Transaction<'a> {
                 self.changed.push(upsert);
             }
             if same.is_none() || moved {
-                edits.push(TrieEdit::Upsert(StoredEntity::new(entity.clone(), *uid_hash, version)));
+                let entry = StoredEntity::new(entity.clone(), *uid_hash, version);
+                edits.push(Edit { entry, is_insert: true });
             }
         }
         edits
@@ -121,7 +129,7 @@ impl<'a> Transaction<'a> {
         &mut self,
         change: &'a EntityChanges,
         hashes: &UidHashes<'a>,
-        edits: &mut Vec<TrieEdit<'a>>,
+        edits: &mut Vec<Edit<StoredEntity>>,
     ) {
         let before = self.before;
         let mut uids: Vec<EntityUidRef<'_>> = change.removals.iter().map(EntityUid::as_uid_ref).collect();
@@ -129,7 +137,7 @@ impl<'a> Transaction<'a> {
         uids.dedup();
         for uid in uids {
             let uid_hash = before.uid_hash(uid);
-            let Some(old) = before.index.get(uid_hash, uid) else {
+            let Some(old) = before.get_by_hash(uid_hash, uid) else {
                 let schema = self.schema;
                 self.diagnostics.push_error(|| {
                     Diagnostic::error(format!(
@@ -142,29 +150,29 @@ impl<'a> Transaction<'a> {
             let from = hashes.by_hash.partition_point(|(other, _)| *other < uid_hash);
             let same_hash = hashes.by_hash.iter().skip(from).take_while(|(other, _)| *other == uid_hash);
             if same_hash.map(|(_, upsert)| upsert.entity.uid()).all(|other| other != uid) {
-                edits.push(TrieEdit::Remove(uid_hash, uid));
+                edits.push(Edit { entry: old.clone(), is_insert: false });
                 self.replaced_or_removed.push(&old.entity);
                 self.removed.push(uid);
             }
         }
     }
 
-    /// What the change does to who is in what.
-    fn edge_edits(&self) -> Vec<member_index::EdgeEdit> {
+    /// The changes of the member index.
+    fn edge_edits(&self) -> Vec<Edit<Edge>> {
         let schema = self.schema;
-        let edits = |entity: &Entity, comes| {
-            member_index::EdgeEdit::for_entity(entity, comes, schema).collect::<Vec<_>>()
-        };
-        let left = map_chunks(&self.replaced_or_removed, |part| {
-            part.iter().flat_map(|it| edits(it, false)).collect::<Vec<_>>()
+        let removed = map_chunks(&self.replaced_or_removed, |part| {
+            let edits = part.iter().flat_map(|entity| member_index::edits_for_entity(entity, false, schema));
+            edits.collect::<Vec<_>>()
         });
-        let came = map_chunks(&self.changed, |part| {
-            part.iter().flat_map(|it| edits(&it.entity, true)).collect::<Vec<_>>()
+        let inserted = map_chunks(&self.changed, |part| {
+            let edits =
+                part.iter().flat_map(|upsert| member_index::edits_for_entity(&upsert.entity, true, schema));
+            edits.collect::<Vec<_>>()
         });
-        left.into_iter().chain(came).flatten().collect()
+        removed.into_iter().chain(inserted).flatten().collect()
     }
 
-    /// Whether an entity is no longer, or not yet, what it was before.
+    /// Whether this transaction adds, changes or removes the entity.
     pub fn was_changed(&self, uid: EntityUidRef<'_>) -> bool {
         self.before.get(uid).map(|stored| stored.version) != self.after.get(uid).map(|stored| stored.version)
     }

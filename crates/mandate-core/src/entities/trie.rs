@@ -1,133 +1,185 @@
-//! The persistent index of entities: a trie over the hash of their names, with small sorted leaves.
-//! A version with some edits shares all that they do not touch, so it costs what the edits cost. A
-//! decision's entities are a few cache lines away, among millions as among dozens.
+//! A persistent trie over hashes, with small sorted leaves. An edited trie shares all untouched nodes with
+//! the old one, so an edit costs what it touches; a lookup touches a few cache lines, however many entries
+//! there are. It knows no entities: `store.rs` keeps entities in it by uid, `member_index.rs` edges by
+//! parent.
 //!
-//! It is our own because what is stored is a pointer and a version: general persistent maps take twice
-//! the memory around them, and cannot be built from millions of entries at once.
+//! It is our own because the entries are small (a pointer and a number or two): general persistent maps take
+//! twice the memory around them, and cannot be built from millions of entries at once.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use triomphe::ThinArc;
 
-use super::StoredEntity;
-use crate::schema::EntityUidRef;
-use crate::version::Version;
+/// What a trie holds: it has a hash, and an order among the entries of one hash.
+pub trait Entry: Clone {
+    /// How many of the highest bits of a hash can be set.
+    const HASH_BITS: u32;
 
-/// All entities by name. Cloning is cheap.
+    /// The hash, in the highest bits.
+    fn hash(&self) -> u64;
+
+    /// The order among entries of the same hash; entries that are equal here replace each other.
+    fn cmp_within_hash(&self, other: &Self) -> Ordering;
+}
+
+/// Entries by hash. Cloning is cheap.
 #[derive(Clone)]
-pub struct EntityTrie {
-    root: Node,
+pub struct Trie<E> {
+    root: Node<E>,
     len: usize,
 }
 
-#[derive(Clone)]
-enum Node {
-    /// Sorted by hash.
-    Leaf(ThinArc<(), StoredEntity>),
+/// What happens to one entry.
+pub struct Edit<E> {
+    /// The entry to insert, or an entry that is equal to the one to remove.
+    pub entry: E,
+    pub is_insert: bool,
+}
+
+enum Node<E> {
+    /// Sorted.
+    Leaf(ThinArc<(), E>),
     /// One child for each value of the next bits of the hash.
-    Branch(Arc<[Node; FANOUT]>),
+    Branch(Arc<[Node<E>; FANOUT]>),
 }
 
 const BITS: u32 = 4;
 const FANOUT: usize = 1 << BITS;
 
-/// The most entries of a leaf, as long as hashes can tell them apart.
+/// The most entries of a leaf, unless their hashes are equal.
 const MAX_LEAF_ENTRIES: usize = 64;
 
-/// What happens to one entity.
-pub enum TrieEdit<'a> {
-    /// It comes, or is replaced.
-    Upsert(StoredEntity),
-    /// It goes.
-    Remove(u32, EntityUidRef<'a>),
+impl<E: Entry> Edit<E> {
+    /// The order in which [`Trie::with_edits`] takes edits, but for edits of the same entry.
+    pub fn cmp_place(&self, other: &Self) -> Ordering {
+        cmp(&self.entry, &other.entry)
+    }
 }
 
-impl TrieEdit<'_> {
-    fn uid_hash(&self) -> u32 {
+impl<E> Clone for Node<E> {
+    fn clone(&self) -> Self {
         match self {
-            TrieEdit::Upsert(stored) => stored.uid_hash,
-            TrieEdit::Remove(uid_hash, _) => *uid_hash,
-        }
-    }
-
-    fn uid(&self) -> EntityUidRef<'_> {
-        match self {
-            TrieEdit::Upsert(stored) => stored.entity.uid(),
-            TrieEdit::Remove(_, uid) => *uid,
+            Self::Leaf(entries) => Self::Leaf(entries.clone()),
+            Self::Branch(children) => Self::Branch(Arc::clone(children)),
         }
     }
 }
 
-impl Default for EntityTrie {
+impl<E: Entry> Default for Trie<E> {
     fn default() -> Self {
         Self { root: leaf(&[]), len: 0 }
     }
 }
 
-impl EntityTrie {
+impl<E: Entry> Trie<E> {
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The entity of a name, whose hash begins with the hash.
-    pub fn get(&self, uid_hash: u32, uid: EntityUidRef<'_>) -> Option<&StoredEntity> {
+    /// The entry of this hash that is the wanted one.
+    pub fn get(&self, hash: u64, is_wanted: impl Fn(&E) -> bool) -> Option<&E> {
         let (mut node, mut depth) = (&self.root, 0);
-        while let Node::Branch(children) = node {
-            node = children.get(child_index(uid_hash, depth))?;
+        loop {
+            match node {
+                Node::Leaf(entries) => return find(&entries.slice, hash, depth, is_wanted),
+                Node::Branch(children) => node = children.get(child_index(hash, depth))?,
+            }
             depth += 1;
         }
-        let Node::Leaf(entries) = node else { return None };
-        find(&entries.slice, uid_hash, depth, uid)
     }
 
-    /// This index after some edits, in their order.
-    pub fn with_edits(&self, mut edits: Vec<TrieEdit<'_>>) -> Self {
-        edits.sort_by_key(TrieEdit::uid_hash);
+    /// This trie with the edits applied, which are sorted by [`Edit::cmp_place`]. Edits of the same entry are
+    /// applied in their order.
+    #[must_use]
+    pub fn with_edits(&self, edits: &[Edit<E>]) -> Self {
+        debug_assert!(edits.is_sorted_by(|a, b| a.cmp_place(b).is_le()), "edits are sorted");
         let mut growth = 0;
-        let root = apply_edits(&self.root, &edits, 0, &mut growth);
+        let root = apply_edits(&self.root, edits, 0, &mut growth);
         Self { root, len: self.len.saturating_add_signed(growth) }
     }
 
-    /// All entities, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &StoredEntity> {
-        let mut open = vec![&self.root];
-        let mut entries = [].iter();
-        std::iter::from_fn(move || {
-            loop {
-                if let Some(stored) = entries.next() {
-                    return Some(stored);
+    /// All entries, sorted.
+    pub fn iter(&self) -> Iter<'_, E> {
+        self.iter_from(0, |_| false)
+    }
+
+    /// The entries from a hash on, sorted. Of the entries with this very hash, those at the front that
+    /// `is_skipped` are left out.
+    pub fn iter_from(&self, hash: u64, is_skipped: impl Fn(&E) -> bool) -> Iter<'_, E> {
+        let is_before = |entry: &E| entry.hash() < hash || (entry.hash() == hash && is_skipped(entry));
+        let (mut node, mut depth, mut open) = (&self.root, 0, Vec::new());
+        let entries = loop {
+            match node {
+                Node::Leaf(leaf) => {
+                    let (_, rest) = leaf.slice.split_at(leaf.slice.partition_point(is_before));
+                    break rest.iter();
                 }
-                match open.pop()? {
-                    Node::Leaf(leaf) => entries = leaf.slice.iter(),
-                    Node::Branch(children) => open.extend(children.iter()),
+                Node::Branch(children) => {
+                    let mut rest = children.iter();
+                    let Some(child) = rest.nth(child_index(hash, depth)) else { break [].iter() };
+                    open.push(rest);
+                    (node, depth) = (child, depth + 1);
                 }
             }
-        })
+        };
+        Iter { open, entries }
     }
 }
 
-fn leaf(entries: &[StoredEntity]) -> Node {
+/// Iterates over entries in their order.
+pub struct Iter<'a, E> {
+    /// What is left of the branches on the path to the current leaf, the root first.
+    open: Vec<std::slice::Iter<'a, Node<E>>>,
+    /// What is left of the current leaf.
+    entries: std::slice::Iter<'a, E>,
+}
+
+impl<'a, E> Iterator for Iter<'a, E> {
+    type Item = &'a E;
+
+    fn next(&mut self) -> Option<&'a E> {
+        loop {
+            if let Some(entry) = self.entries.next() {
+                return Some(entry);
+            }
+            match self.open.last_mut()?.next() {
+                Some(Node::Leaf(leaf)) => self.entries = leaf.slice.iter(),
+                Some(Node::Branch(children)) => self.open.push(children.iter()),
+                None => drop(self.open.pop()),
+            }
+        }
+    }
+}
+
+/// By hash; only if hashes are equal, the entries themselves are compared, which may cost a cache miss.
+fn cmp<E: Entry>(a: &E, b: &E) -> Ordering {
+    a.hash().cmp(&b.hash()).then_with(|| a.cmp_within_hash(b))
+}
+
+fn leaf<E: Entry>(entries: &[E]) -> Node<E> {
     Node::Leaf(ThinArc::from_header_and_iter((), entries.iter().cloned()))
 }
 
-/// Looks where the hash would stand if hashes were spread evenly, which they nearly are, and goes on
-/// from there.
-fn find<'a>(
-    entries: &'a [StoredEntity],
-    uid_hash: u32,
-    depth: u32,
-    uid: EntityUidRef<'_>,
-) -> Option<&'a StoredEntity> {
-    // What the branches did not use of the hash, as a fraction of its range.
-    let fraction = u64::from(uid_hash.checked_shl(BITS * depth).unwrap_or(0));
-    let guess = usize::try_from((fraction * entries.len() as u64) >> u32::BITS).unwrap_or_default();
-    let (before, after) = entries.split_at_checked(guess)?;
-    let before = before.iter().rev().take_while(|stored| stored.uid_hash >= uid_hash);
-    let after = after.iter().take_while(|stored| stored.uid_hash <= uid_hash);
-    before.chain(after).find(|stored| stored.uid_hash == uid_hash && stored.entity.has_uid(uid))
+/// Interpolation search: hashes are spread almost evenly, so the first guess is close, and the scan starts
+/// there.
+fn find<E: Entry>(entries: &[E], hash: u64, depth: u32, is_wanted: impl Fn(&E) -> bool) -> Option<&E> {
+    // The part of the hash that the branches did not use, as a fraction of its range.
+    let fraction = hash.checked_shl(BITS * depth).unwrap_or(0) >> 32;
+    let guess = usize::try_from((fraction * entries.len() as u64) >> 32).unwrap_or(usize::MAX);
+    let (before, after) = entries.split_at(guess.min(entries.len()));
+    let before = before.iter().rev().take_while(|entry| entry.hash() >= hash);
+    let after = after.iter().take_while(|entry| entry.hash() <= hash);
+    before.chain(after).find(|entry| entry.hash() == hash && is_wanted(entry))
 }
 
-fn apply_edits(node: &Node, edits: &[TrieEdit<'_>], depth: u32, growth: &mut isize) -> Node {
+/// The number of the child at a depth that a hash leads to.
+fn child_index(hash: u64, depth: u32) -> usize {
+    usize::from(hash.rotate_left(BITS * (depth + 1)).to_le_bytes()[0]) % FANOUT
+}
+
+/// `growth` counts the entries that the edits add, less those that they remove.
+fn apply_edits<E: Entry>(node: &Node<E>, edits: &[Edit<E>], depth: u32, growth: &mut isize) -> Node<E> {
     if edits.is_empty() {
         return node.clone();
     }
@@ -139,9 +191,9 @@ fn apply_edits(node: &Node, edits: &[TrieEdit<'_>], depth: u32, growth: &mut isi
         }
         Node::Branch(children) => {
             let mut rest = edits;
-            let children = each_child(|n| {
-                let (mine, others) =
-                    rest.split_at(rest.partition_point(|edit| child_index(edit.uid_hash(), depth) <= n));
+            let children: [Node<E>; FANOUT] = std::array::from_fn(|n| {
+                let is_mine = |edit: &Edit<E>| child_index(edit.entry.hash(), depth) <= n;
+                let (mine, others) = rest.split_at(rest.partition_point(is_mine));
                 rest = others;
                 children.get(n).map_or_else(|| leaf(&[]), |child| apply_edits(child, mine, depth + 1, growth))
             });
@@ -150,31 +202,22 @@ fn apply_edits(node: &Node, edits: &[TrieEdit<'_>], depth: u32, growth: &mut isi
     }
 }
 
-fn each_child(node: impl FnMut(usize) -> Node) -> [Node; FANOUT] {
-    std::array::from_fn(node)
-}
-
-/// The number of the child at a depth that a hash leads to.
-fn child_index(uid_hash: u32, depth: u32) -> usize {
-    uid_hash.rotate_left(BITS * (depth + 1)) as usize % FANOUT
-}
-
-/// A node of entries that are sorted by hash.
-fn build_node(entries: &[StoredEntity], depth: u32) -> Node {
-    if entries.len() <= MAX_LEAF_ENTRIES || BITS * depth >= u32::BITS {
+/// A node of sorted entries.
+fn build_node<E: Entry>(entries: &[E], depth: u32) -> Node<E> {
+    if entries.len() <= MAX_LEAF_ENTRIES || BITS * depth >= E::HASH_BITS {
         return leaf(entries);
     }
     let mut rest = entries;
-    Node::Branch(Arc::new(each_child(|n| {
-        let (mine, others) =
-            rest.split_at(rest.partition_point(|stored| child_index(stored.uid_hash, depth) <= n));
+    Node::Branch(Arc::new(std::array::from_fn(|n| {
+        let is_mine = |entry: &E| child_index(entry.hash(), depth) <= n;
+        let (mine, others) = rest.split_at(rest.partition_point(is_mine));
         rest = others;
         build_node(mine, depth + 1)
     })))
 }
 
-/// One leaf instead of a branch of which little is left.
-fn collapse_if_small(children: &[Node; FANOUT]) -> Option<Node> {
+/// One leaf instead of a branch that holds few entries.
+fn collapse_if_small<E: Entry>(children: &[Node<E>; FANOUT]) -> Option<Node<E>> {
     let mut entries = Vec::new();
     for child in children {
         let Node::Leaf(leaf) = child else { return None };
@@ -186,44 +229,187 @@ fn collapse_if_small(children: &[Node; FANOUT]) -> Option<Node> {
     Some(leaf(&entries))
 }
 
-/// A leaf's entries with edits, all sorted by hash.
-fn merge_leaf(entries: &[StoredEntity], edits: &[TrieEdit<'_>]) -> Vec<StoredEntity> {
-    let mut merged: Vec<StoredEntity> = Vec::with_capacity(entries.len() + edits.len());
+/// The entries of a leaf with the edits applied; all are sorted.
+fn merge_leaf<E: Entry>(entries: &[E], edits: &[Edit<E>]) -> Vec<E> {
+    let mut merged: Vec<E> = Vec::with_capacity(entries.len() + edits.len());
     let mut left = entries;
-    for same_hash in edits.chunk_by(|a, b| a.uid_hash() == b.uid_hash()) {
-        let Some(uid_hash) = same_hash.first().map(TrieEdit::uid_hash) else { continue };
-        let (before, rest) = left.split_at(left.partition_point(|stored| stored.uid_hash < uid_hash));
-        let (same, rest) = rest.split_at(rest.partition_point(|stored| stored.uid_hash == uid_hash));
-        left = rest;
+    for Edit { entry, is_insert } in edits {
+        let (before, rest) = left.split_at(left.partition_point(|other| cmp(other, entry).is_lt()));
         merged.extend(before.iter().cloned());
-        let first = merged.len();
-        merged.extend(same.iter().cloned());
-        for edit in same_hash {
-            apply_edit(edit, &mut merged, first);
+        left = rest.split_at(rest.partition_point(|other| cmp(other, entry).is_eq())).1;
+        // An earlier edit inserted the same entry.
+        merged.pop_if(|last| cmp(last, entry).is_eq());
+        if *is_insert {
+            merged.push(entry.clone());
         }
     }
     merged.extend(left.iter().cloned());
     merged
 }
 
-/// Makes one edit among the entries of its hash, which begin at `first`.
-fn apply_edit(edit: &TrieEdit<'_>, entries: &mut Vec<StoredEntity>, first: usize) {
-    let at =
-        entries.iter().skip(first).position(|stored| stored.entity.has_uid(edit.uid())).map(|at| first + at);
-    let there = at.and_then(|at| entries.get_mut(at));
-    match (edit, there) {
-        (TrieEdit::Upsert(stored), Some(there)) => *there = stored.clone(),
-        (TrieEdit::Upsert(stored), None) => entries.push(stored.clone()),
-        (TrieEdit::Remove(..), Some(_)) => {
-            at.map(|at| entries.remove(at));
-        }
-        (TrieEdit::Remove(..), None) => {}
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
 
-impl StoredEntity {
-    /// An entity that comes with a version of its own.
-    pub(super) fn new(entity: super::Entity, uid_hash: u32, version: Version) -> Self {
-        Self { entity, version, uid_hash }
+    use super::*;
+
+    /// Ordered by hash, then by name; the version tells a replaced entry from the one before.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Item {
+        hash: u32,
+        name: u32,
+        version: usize,
+    }
+
+    impl Entry for Item {
+        const HASH_BITS: u32 = u32::BITS;
+
+        fn hash(&self) -> u64 {
+            u64::from(self.hash) << 32
+        }
+
+        fn cmp_within_hash(&self, other: &Self) -> Ordering {
+            self.name.cmp(&other.name)
+        }
+    }
+
+    type Model = BTreeMap<(u32, u32), usize>;
+
+    /// Numbers that look random and are the same in every run (splitmix).
+    fn random(state: &mut u64) -> u32 {
+        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        u32::try_from((mixed ^ (mixed >> 27)) >> 32).unwrap()
+    }
+
+    fn edit(hash: u32, name: u32, version: Option<usize>) -> Edit<Item> {
+        Edit { entry: Item { hash, name, version: version.unwrap_or(0) }, is_insert: version.is_some() }
+    }
+
+    fn apply(trie: &Trie<Item>, model: &mut Model, mut edits: Vec<Edit<Item>>) -> Trie<Item> {
+        for Edit { entry, is_insert } in &edits {
+            if *is_insert {
+                model.insert((entry.hash, entry.name), entry.version);
+            } else {
+                model.remove(&(entry.hash, entry.name));
+            }
+        }
+        edits.sort_by(Edit::cmp_place);
+        trie.with_edits(&edits)
+    }
+
+    #[track_caller]
+    fn check(trie: &Trie<Item>, model: &Model) {
+        let of_model = |((hash, name), version): (&(u32, u32), &usize)| Item {
+            hash: *hash,
+            name: *name,
+            version: *version,
+        };
+        let expected: Vec<Item> = model.iter().map(of_model).collect();
+        assert_eq!(trie.len(), expected.len());
+        assert_eq!(trie.iter().cloned().collect::<Vec<_>>(), expected);
+        for item in &expected {
+            assert_eq!(trie.get(item.hash(), |entry| entry.name == item.name), Some(item));
+            assert_eq!(trie.get(item.hash(), |_| false), None);
+        }
+        for at in (0..expected.len()).step_by(97) {
+            let Item { name, .. } = expected[at];
+            let rest: Vec<Item> =
+                trie.iter_from(expected[at].hash(), |entry| entry.name <= name).cloned().collect();
+            assert_eq!(rest, expected[at + 1..], "after {:?}", expected[at]);
+        }
+    }
+
+    /// A trie with so many entries of different hashes.
+    fn filled(count: u32, state: &mut u64) -> (Trie<Item>, Model) {
+        let mut model = Model::new();
+        let edits = (0..count).map(|name| edit(random(state), name, Some(0))).collect();
+        (apply(&Trie::default(), &mut model, edits), model)
+    }
+
+    fn nodes(node: &Node<Item>, found: &mut HashSet<*const ()>) {
+        match node {
+            Node::Leaf(entries) => _ = found.insert(entries.as_ptr().cast()),
+            Node::Branch(children) => {
+                found.insert(Arc::as_ptr(children).cast());
+                children.iter().for_each(|child| nodes(child, found));
+            }
+        }
+    }
+
+    #[test]
+    fn random_edits_at_every_size_are_those_of_a_map() {
+        // Few hashes collide often, many rarely; sizes grow over several levels and shrink to nothing again.
+        for (seed, hashes) in [(1, 40_u32), (2, 5_000), (3, u32::MAX)] {
+            let (mut state, mut model) = (seed, Model::new());
+            let mut trie = Trie::default();
+            let mut earlier = Vec::new();
+            for (round, size) in [1, 70, 3_000, 10, 2_000, 0, 3_000, 0].into_iter().enumerate() {
+                let mut edits: Vec<Edit<Item>> = Vec::new();
+                let keys: Vec<(u32, u32)> = model.keys().copied().collect();
+                for (hash, name) in
+                    keys.into_iter().filter(|_| !random(&mut state).is_multiple_of(8) || size == 0)
+                {
+                    edits.push(edit(hash, name, None));
+                }
+                for _ in 0..size {
+                    let hash = (random(&mut state) % hashes).wrapping_mul(u32::MAX / hashes);
+                    edits.push(edit(hash, random(&mut state) % 5, Some(round)));
+                }
+                earlier.push((trie.clone(), model.clone()));
+                trie = apply(&trie, &mut model, edits);
+                check(&trie, &model);
+            }
+            assert!(matches!(trie.root, Node::Leaf(_)), "an empty trie is one leaf");
+            for (trie, model) in &earlier {
+                check(trie, model);
+            }
+        }
+    }
+
+    #[test]
+    fn colliding_hashes_stay_in_one_sorted_leaf() {
+        let (mut trie, mut model) = filled(500, &mut 5);
+        trie =
+            apply(&trie, &mut model, (0..300).rev().map(|name| edit(0xABCD_EF01, name, Some(1))).collect());
+        check(&trie, &model);
+        trie =
+            apply(&trie, &mut model, (0..300).step_by(3).map(|name| edit(0xABCD_EF01, name, None)).collect());
+        check(&trie, &model);
+    }
+
+    #[test]
+    fn edits_of_one_entry_count_in_their_order() {
+        let (trie, mut model) = filled(100, &mut 6);
+        let edits = vec![edit(7, 1, Some(1)), edit(7, 1, None), edit(7, 1, Some(2)), edit(7, 1, Some(3))];
+        let trie = apply(&trie, &mut model, edits);
+        assert_eq!(trie.get(7 << 32, |_| true).map(|item| item.version), Some(3));
+        let trie = apply(&trie, &mut model, vec![edit(7, 1, Some(4)), edit(7, 1, None), edit(9, 9, None)]);
+        check(&trie, &model);
+    }
+
+    #[test]
+    fn an_edit_makes_new_nodes_on_its_path_only() {
+        let (before, mut model) = filled(20_000, &mut 7);
+        let (mut old, mut new) = (HashSet::new(), HashSet::new());
+        nodes(&before.root, &mut old);
+        let after = apply(&before, &mut model, vec![edit(0x1234_5678, 0, Some(1))]);
+        nodes(&after.root, &mut new);
+        let fresh = new.difference(&old).count();
+        assert!(old.len() > 500 && (2..=5).contains(&fresh), "{fresh} new nodes beside {}", old.len());
+    }
+
+    #[test]
+    fn no_edits_share_everything() {
+        let (before, _) = filled(2_000, &mut 8);
+        let (mut old, mut new) = (HashSet::new(), HashSet::new());
+        nodes(&before.root, &mut old);
+        nodes(&before.with_edits(&[]).root, &mut new);
+        assert_eq!(old, new);
+    }
+
+    #[test]
+    fn entries_take_no_room_but_their_own() {
+        assert_eq!((size_of::<Node<Item>>(), size_of::<Trie<Item>>()), (16, 24));
     }
 }

@@ -1,15 +1,17 @@
-//! Conditions as they are evaluated: the same in value and in errors as they were written, with less
-//! to do. The property tests compare with Cedar's authorizer on the policies as they stand.
+//! Rewrites conditions so that they evaluate faster, with the same value and the same errors. The property
+//! tests compare with Cedar's authorizer on the policies as they are written. Traces and explanations use the
+//! original conditions.
 
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind};
 
 use crate::expression::map_subexpressions;
 
-/// Membership in a literal set of at most so many becomes comparisons; more are quicker found in it.
+/// Membership in a literal set of at most so many members becomes comparisons; in larger sets, a lookup is
+/// faster.
 const MAX_LITERALS: usize = 4;
 
-/// A condition without source locations, which Cedar would pass on from every step to the next, and
-/// without literal sets that would be built for every request.
+/// A condition without source locations, which Cedar would copy at every step, and without small literal
+/// sets, which it would build for every request.
 pub fn compile_condition(expr: &Expr) -> Expr {
     match expr.expr_kind() {
         ExprKind::BinaryApp { op: BinaryOp::Contains, arg1, arg2 } => match few_literals(arg1) {
@@ -20,15 +22,15 @@ pub fn compile_condition(expr: &Expr) -> Expr {
     }
 }
 
-/// The elements of a set, if they are literals and few.
+/// The elements of a set, if they are few and all literals.
 fn few_literals(set: &Expr) -> Option<&[Expr]> {
     let ExprKind::Set(items) = set.expr_kind() else { return None };
     let literal = |item: &Expr| matches!(item.expr_kind(), ExprKind::Lit(_));
     ((1..=MAX_LITERALS).contains(&items.len()) && items.iter().all(literal)).then_some(items)
 }
 
-/// A variable or something in it: cheap enough to be looked up for each comparison. Of anything else,
-/// copies in copies would take exponential time.
+/// Whether the expression is a variable or an attribute path: cheap enough to evaluate once per comparison.
+/// Copies of larger expressions would grow exponentially when nested.
 fn is_path(expr: &Expr) -> bool {
     match expr.expr_kind() {
         ExprKind::Var(_) => true,
@@ -37,7 +39,8 @@ fn is_path(expr: &Expr) -> bool {
     }
 }
 
-/// `[a, b].contains(x)` as `x == a || x == b`: literals cannot fail, and `x` fails in both or in none.
+/// `[a, b].contains(x)` as `x == a || x == b`. Literals cannot fail, and `x` fails in both forms or in
+/// neither.
 fn one_of(literals: &[Expr], member: &Expr) -> Expr {
     let is = literals.iter().map(|literal| Expr::is_eq(member.clone(), compile_condition(literal)));
     is.reduce(Expr::or).unwrap_or_else(|| Expr::val(false))

@@ -1,6 +1,6 @@
-//! Policies by what a request can match: Cedar looks at every policy for each request, and here only
-//! those are found whose scope takes the request, so that only their conditions are left to evaluate.
-//! A policy whose scope cannot be indexed is always found, and evaluated with its scope.
+//! Index of policies by what a request can match: action, types, principal and resource. Cedar alone would
+//! evaluate every policy for each request; here only the conditions of those whose scope matches are left to
+//! evaluate. A policy whose scope cannot be indexed is always found, and evaluated with its scope.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,24 +9,25 @@ use cedar_policy::{ActionConstraint, EntityTypeName, Policy, PrincipalConstraint
 use cedar_policy_core::ast::Expr;
 use smol_str::SmolStr;
 
-use super::PolicyInfo;
 use super::compile::compile_condition;
+use super::info::PolicyInfo;
+use crate::cedar;
 use crate::schema::{ActionDef, ActionId, EntityTypeId, EntityUid, EntityUidRef, Schema};
 
-/// What a request is indexed by first: its action, principal type and resource type.
+/// The request environment, by which policies are indexed first: action, principal type and resource type.
 pub type EnvironmentKey = (ActionId, EntityTypeId, EntityTypeId);
 
 /// A policy that is ready to be evaluated.
 #[derive(Debug)]
 pub struct CompiledPolicy {
     pub info: Arc<PolicyInfo>,
-    /// What is left to evaluate once the index has found the policy: its conditions together, or
-    /// nothing if it has none.
+    /// What is left to evaluate once the index has found the policy: all its conditions, or `None` if it has
+    /// none.
     pub condition: Option<Expr>,
-    /// How many references in a row it follows.
+    /// The longest chain of references that it follows.
     pub level: u32,
-    /// What its scope says about the principal and the resource: it is found by one that it names, and
-    /// may name the other as well.
+    /// The scope constraints on principal and resource. The index finds the policy by one of them; `matches`
+    /// checks both.
     pub principal: ScopeConstraint,
     pub resource: ScopeConstraint,
 }
@@ -34,9 +35,9 @@ pub struct CompiledPolicy {
 /// The policies that requests of one environment can match.
 #[derive(Debug, Default)]
 pub struct CandidatePolicies {
-    /// How many references in a row the policies follow at most: what a slice has to hold.
+    /// The longest chain of references that a policy follows: what a slice has to hold.
     pub level: u32,
-    /// Those whose scope names no entity.
+    /// The policies whose scope names no entity.
     unconstrained: Vec<Arc<CompiledPolicy>>,
     principal: ScopeIndex,
     resource: ScopeIndex,
@@ -53,7 +54,7 @@ type PoliciesByUid =
     HashMap<EntityTypeId, HashMap<SmolStr, Vec<Arc<CompiledPolicy>>, foldhash::fast::RandomState>>;
 
 impl CandidatePolicies {
-    /// The policies that can match a request of this principal and resource, which are in these.
+    /// The policies whose scope matches a request of this principal and resource, which have these ancestors.
     pub fn matching<'a>(
         &'a self,
         (principal, its_ancestors): (EntityUidRef<'a>, &'a [EntityUidRef<'a>]),
@@ -69,7 +70,7 @@ impl CandidatePolicies {
         self.unconstrained.iter().chain(named)
     }
 
-    /// All of them, also those whose scope names other entities than the request's; in no order.
+    /// All of them, in no particular order, also those whose scope names other entities than the request.
     pub fn all(&self) -> impl Iterator<Item = &Arc<CompiledPolicy>> {
         let named = [&self.principal, &self.resource].into_iter().flat_map(|it| [&it.eq, &it.within]);
         self.unconstrained.iter().chain(named.flat_map(HashMap::values).flat_map(HashMap::values).flatten())
@@ -108,7 +109,7 @@ impl ScopeIndex {
     }
 }
 
-/// For every environment of the schema, the policies that can match.
+/// For every environment of the schema, the policies that can match its requests.
 pub fn index<'p>(
     policies: impl Iterator<Item = (&'p Policy, Arc<PolicyInfo>, u32)>,
     schema: &Schema,
@@ -148,7 +149,7 @@ pub fn index<'p>(
 }
 
 impl CandidatePolicies {
-    /// The same order in every run.
+    /// Makes the order the same in every run.
     fn sort(&mut self) {
         let names = [&mut self.principal, &mut self.resource];
         let lists =
@@ -159,23 +160,23 @@ impl CandidatePolicies {
     }
 }
 
-/// What a policy's scope says, in the schema's terms.
+/// The scope of a policy, with the uids and types of our schema.
 struct PolicyScope {
     action: ActionConstraint,
     principal: ScopeConstraint,
     resource: ScopeConstraint,
 }
 
-/// What a scope says about the principal or the resource.
+/// The constraint of a scope on the principal or the resource.
 #[derive(Debug, Clone)]
 pub enum ScopeConstraint {
     Any,
     Is(EntityTypeId),
     Eq(EntityUid),
-    /// In an entity, and of a type where the scope says so.
+    /// In an entity, and of this type if the scope names one.
     In(Option<EntityTypeId>, EntityUid),
-    /// Of a type that the schema does not have, which no validated policy should name: it rules out
-    /// nothing here, and is left to the evaluation.
+    /// The scope names a type that the schema does not declare. Validation prevents this; if it happens, the
+    /// index does not filter and the evaluator decides.
     UnknownType,
 }
 
@@ -200,7 +201,7 @@ impl PolicyScope {
         Self { action: policy.action_constraint(), principal, resource }
     }
 
-    /// Whether the index finds the policy for exactly the requests that its scope takes.
+    /// Whether the index finds the policy for exactly the requests that its scope matches.
     fn is_exact(&self) -> bool {
         let clear = |constraint: &ScopeConstraint| !matches!(constraint, ScopeConstraint::UnknownType);
         clear(&self.principal) && clear(&self.resource)
@@ -227,34 +228,25 @@ impl PolicyScope {
     }
 }
 
-fn entity_type(name: &EntityTypeName, schema: &Schema) -> Option<EntityTypeId> {
-    schema.entity_type_by_full_name(&name.to_string())
-}
-
-fn entity(uid: &cedar_policy::EntityUid, schema: &Schema) -> Option<EntityUid> {
-    let id: &str = uid.id().as_ref();
-    Some(EntityUid { entity_type: entity_type(uid.type_name(), schema)?, id: id.into() })
-}
-
 impl ScopeConstraint {
     fn from_is(name: &EntityTypeName, schema: &Schema) -> Self {
-        entity_type(name, schema).map_or(Self::UnknownType, Self::Is)
+        cedar::entity_type(name.as_ref(), schema).map_or(Self::UnknownType, Self::Is)
     }
 
     fn from_eq(uid: &cedar_policy::EntityUid, schema: &Schema) -> Self {
-        entity(uid, schema).map_or(Self::UnknownType, Self::Eq)
+        cedar::entity_uid(uid.as_ref(), schema).map_or(Self::UnknownType, Self::Eq)
     }
 
     fn from_in(name: Option<&EntityTypeName>, uid: &cedar_policy::EntityUid, schema: &Schema) -> Self {
-        let of_type = name.map(|name| entity_type(name, schema));
-        match (of_type, entity(uid, schema)) {
+        let of_type = name.map(|name| cedar::entity_type(name.as_ref(), schema));
+        match (of_type, cedar::entity_uid(uid.as_ref(), schema)) {
             (None, Some(entity)) => Self::In(None, entity),
             (Some(Some(entity_type)), Some(entity)) => Self::In(Some(entity_type), entity),
             _ => Self::UnknownType,
         }
     }
 
-    /// Whether an entity that fits is the one that is named, or in it.
+    /// Whether the entity satisfies this constraint. Its type was checked with `can_match_type`.
     pub fn matches(&self, name: EntityUidRef<'_>, ancestors: &[EntityUidRef<'_>]) -> bool {
         match self {
             Self::Any | Self::Is(_) | Self::UnknownType => true,

@@ -1,4 +1,5 @@
-//! Where a schema's text declares its entity types and actions; Cedar's resolved form does not say.
+//! Where a schema's text declares its entity types and actions: Cedar's resolved form does not keep that. It
+//! is for diagnostics only; what the types mean is in `tables.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use cedar_policy_core::parser::Loc;
 use cedar_policy_core::validator::RawName;
 use cedar_policy_core::validator::json_schema::Fragment;
 
-use super::{ActionId, EntityTypeId, Schema};
+use super::tables::Schema;
+use super::uid::{ActionId, EntityTypeId};
 use crate::diagnostics::{SourceSpan, SourceText};
 
-/// The places of a schema's declarations; one may declare several types or actions.
+/// The spans of a schema's declarations; one declaration may declare several types or actions.
 #[derive(Debug, Default)]
 pub struct Declarations {
     pub entity_types: BTreeMap<EntityTypeId, SourceSpan>,

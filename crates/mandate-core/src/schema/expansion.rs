@@ -1,5 +1,6 @@
-//! Bounds how far a schema's common types expand: Cedar, and the tables made of its answer, write each
-//! use out in full, so a type of two uses of a type of two uses … doubles with each step.
+//! Limits the expansion of common types. Cedar inlines every use, so each type in
+//! `type T1 = { a: T0, b: T0 }; type T2 = { a: T1, b: T1 }; …` is twice as large as the one before. The limits
+//! of the text itself are in `text_limits.rs`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,12 +10,12 @@ use serde_json::Value;
 use crate::cedar_diagnostics;
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceText};
 
-/// How many types one common type may stand for.
+/// How many types one common type may expand to.
 const MAX_EXPANDED_TYPES: usize = 10_000;
-/// How many common types may be made of one another in a row.
+/// How deep common types may nest.
 const MAX_TYPE_NESTING: usize = 48;
 
-/// Refuses a schema whose common types expand too far. One that does not parse is not looked at.
+/// Refuses a schema whose common types expand too far, or that does not parse.
 pub fn check(source: &Arc<SourceText>) -> Result<(), Diagnostics> {
     let (fragment, _) = cedar_policy::SchemaFragment::from_cedarschema_str(&source.text)
         .map_err(|error| cedar_diagnostics::errors(&error, source))?;
@@ -32,8 +33,10 @@ pub fn check(source: &Arc<SourceText>) -> Result<(), Diagnostics> {
     for name in names {
         if sizes.size_of_name(name) > MAX_EXPANDED_TYPES {
             let message =
-                format!("the type `{name}` stands for too many types, or is made of too many in a row");
-            return Err(Diagnostic::error(message).help("use an entity, or fewer types in types").into());
+                format!("the common type `{name}` expands to too many types, or is nested too deeply");
+            return Err(Diagnostic::error(message)
+                .help("use an entity type, or nest fewer common types")
+                .into());
         }
     }
     Ok(())
@@ -51,7 +54,7 @@ impl<'a> Sizes<'a> {
         if let Some(size) = self.known.get(name.as_str()) {
             return *size;
         }
-        // A type that is made of itself is Cedar's to refuse.
+        // A type that contains itself is refused by Cedar.
         if self.in_progress.len() >= MAX_TYPE_NESTING {
             return usize::MAX;
         }
@@ -65,7 +68,7 @@ impl<'a> Sizes<'a> {
         size
     }
 
-    /// The size of what stands in a type: every text may be the name of another.
+    /// The number of types in a type: every text in it may be the name of another.
     fn size_of_type(&mut self, ty: &'a Value, namespace: &str) -> usize {
         match ty {
             Value::String(name) => {

@@ -1,19 +1,23 @@
-//! Reads a schema's text: Cedar parses and resolves it, this turns the resolved form into tables.
+//! Reads a schema's text: Cedar parses and resolves it, and [`Schema::parse`] turns the resolved form into
+//! tables (`tables.rs`). Start reading at [`Schema::parse`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{Eid, EntityType as CedarType, EntityUID as CedarEntityUid};
 use serde::Deserialize;
 use smol_str::{SmolStr, format_smolstr};
 
-use super::{
-    ActionDef, ActionId, Attribute, EntityTypeDef, EntityTypeId, Extension, NameEntry, NameIndex, RecordType,
-    Rules, Schema, Type, expansion,
-};
+use super::expansion;
+use super::names::NameIndex;
+use super::tables::{ActionDef, EntityTypeDef, Rules, Schema};
+use super::types::{Attribute, Extension, RecordType, Type};
+use super::uid::{ActionId, EntityTypeId};
 use crate::cedar_diagnostics;
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use crate::digest::Digest;
+use crate::reachable::extend_with_reachable;
 use crate::text_limits;
 
 type Fragment = BTreeMap<String, Namespace>;
@@ -86,37 +90,46 @@ fn default_true() -> bool {
     true
 }
 
-pub(super) fn parse(source: &Arc<SourceText>) -> Result<(Schema, Diagnostics), Diagnostics> {
-    text_limits::check_schema(source).into_result()?;
-    expansion::check(source)?;
-    let (cedar, warnings) = cedar_policy::Schema::from_cedarschema_str(&source.text)
-        .map_err(|error| cedar_diagnostics::errors(&error, source))?;
-    let mut diagnostics = Diagnostics::default();
-    for warning in warnings {
-        diagnostics.push(cedar_diagnostics::warning(&warning, source));
+impl Schema {
+    /// Reads a schema in Cedar's schema syntax. Warnings come beside it.
+    ///
+    /// # Errors
+    /// Everything that Cedar reports, and every rule annotation that does not fit.
+    pub fn parse(source: &Arc<SourceText>) -> Result<(Self, Diagnostics), Diagnostics> {
+        text_limits::check_schema(source).into_result()?;
+        expansion::check(source)?;
+        let (cedar, warnings) = cedar_policy::Schema::from_cedarschema_str(&source.text)
+            .map_err(|error| cedar_diagnostics::errors(&error, source))?;
+        let mut diagnostics = Diagnostics::default();
+        for warning in warnings {
+            diagnostics.push(cedar_diagnostics::warning(&warning, source));
+        }
+        let (json, _) = cedar_policy::schema_str_to_json_with_resolved_types(&source.text)
+            .map_err(|error| cedar_diagnostics::errors(&error, source))?;
+        let fragment: Fragment =
+            serde_json::from_value(json).map_err(|error| unusable_schema(&error, source))?;
+        let mut reader =
+            Reader { source, fragment: &fragment, entity_types: entity_type_index(&fragment)?, diagnostics };
+        let entity_types = reader.entity_type_defs();
+        let actions = reader.action_defs(&cedar);
+        let diagnostics = reader.diagnostics.into_result()?;
+        let schema = Self {
+            digest: Digest::of([source.text.as_bytes()]),
+            entity_type_names: NameIndex::new(
+                (0..)
+                    .map(EntityTypeId)
+                    .zip(entity_types.iter().map(|k| (k.name.clone(), short_name(&k.name)))),
+            ),
+            action_names: NameIndex::new(
+                (0..).map(ActionId).zip(actions.iter().map(|a| (a.uid.to_string().into(), a.name.clone()))),
+            ),
+            symbols: symbols(&entity_types),
+            cedar,
+            entity_types,
+            actions,
+        };
+        Ok((schema, diagnostics))
     }
-    let (json, _) = cedar_policy::schema_str_to_json_with_resolved_types(&source.text)
-        .map_err(|error| cedar_diagnostics::errors(&error, source))?;
-    let fragment: Fragment = serde_json::from_value(json).map_err(|error| unusable_schema(&error, source))?;
-    let mut reader =
-        Reader { source, fragment: &fragment, entity_types: entity_type_index(&fragment)?, diagnostics };
-    let entity_types = reader.entity_type_defs();
-    let actions = reader.action_defs(&cedar);
-    let diagnostics = reader.diagnostics.into_result()?;
-    let schema = Schema {
-        digest: Digest::of([source.text.as_bytes()]),
-        entity_type_names: index_names(
-            (0..).map(EntityTypeId).zip(entity_types.iter().map(|k| (k.name.clone(), short_name(&k.name)))),
-        ),
-        action_names: index_names(
-            (0..).map(ActionId).zip(actions.iter().map(|a| (a.uid.to_string().into(), a.name.clone()))),
-        ),
-        symbols: symbols(&entity_types),
-        cedar,
-        entity_types,
-        actions,
-    };
-    Ok((schema, diagnostics))
 }
 
 /// The names of all attributes of entities, at any depth, sorted.
@@ -191,7 +204,7 @@ impl<'a> Reader<'a> {
             attributes,
             tag_type: tags,
             enum_ids: ty.r#enum.clone(),
-            name_hash: Digest::of([name.as_bytes()]).as_bytes().first().copied().unwrap_or_default(),
+            name_hash: Digest::of([name.as_bytes()]).to_bytes()[0],
             name: name.into(),
         })
     }
@@ -208,9 +221,9 @@ impl<'a> Reader<'a> {
 
     fn action_def(
         &mut self,
-        namespace: &str,
+        namespace: &'a str,
         id: &str,
-        action: &Action,
+        action: &'a Action,
         entities: &cedar_policy::Entities,
     ) -> Option<ActionDef> {
         let uid = self.action_uid(namespace, id)?;
@@ -238,25 +251,21 @@ impl<'a> Reader<'a> {
     }
 
     /// The groups that an action is in, directly or not.
-    fn action_groups(&mut self, namespace: &str, action: &Action) -> Vec<CedarEntityUid> {
+    fn action_groups(&mut self, namespace: &'a str, action: &'a Action) -> Vec<CedarEntityUid> {
         let fragment: &'a Fragment = self.fragment;
-        let parents = |namespace: &str, action: &Action| -> Vec<(String, String)> {
-            let namespace_of = |parent: &ActionName| {
+        let parents = |namespace: &'a str, action: &'a Action| {
+            action.member_of.iter().map(move |parent| {
                 let ty = parent.r#type.as_deref().map(|ty| ty.strip_suffix("Action").unwrap_or(ty));
-                ty.map_or(namespace, |ty| ty.trim_end_matches("::")).to_owned()
-            };
-            action.member_of.iter().map(|parent| (namespace_of(parent), parent.id.clone())).collect()
+                let namespace = ty.map_or(namespace, |ty| ty.trim_end_matches("::"));
+                Ok::<_, Infallible>((namespace, parent.id.as_str()))
+            })
         };
-        let mut found: BTreeSet<(String, String)> = BTreeSet::new();
-        let mut open = parents(namespace, action);
-        while let Some((namespace, id)) = open.pop() {
-            if found.insert((namespace.clone(), id.clone()))
-                && let Some(group) = fragment.get(&namespace).and_then(|content| content.actions.get(&id))
-            {
-                open.extend(parents(&namespace, group));
-            }
-        }
-        found.into_iter().filter_map(|(namespace, id)| self.action_uid(&namespace, &id)).collect()
+        let mut groups: Vec<(&str, &str)> = Vec::new();
+        let Ok(_) = extend_with_reachable(&mut groups, parents(namespace, action), |(namespace, id)| {
+            Some(parents(namespace, fragment.get(namespace)?.actions.get(id)?))
+        });
+        groups.sort_unstable();
+        groups.into_iter().filter_map(|(namespace, id)| self.action_uid(namespace, id)).collect()
     }
 
     fn action_uid(&mut self, namespace: &str, id: &str) -> Option<CedarEntityUid> {
@@ -277,7 +286,10 @@ impl<'a> Reader<'a> {
         if let Type::Record(record) = read {
             return Some(record);
         }
-        self.report("a shape and a context have to be records".to_owned(), &ty.r#type);
+        self.report(
+            "the shape of an entity and the context of an action must be records".to_owned(),
+            &ty.r#type,
+        );
         None
     }
 
@@ -293,12 +305,11 @@ impl<'a> Reader<'a> {
     }
 
     fn attributes(&mut self, attributes: &BTreeMap<SmolStr, ResolvedAttribute>) -> Option<Type> {
-        let mut read = BTreeMap::new();
-        for (name, attribute) in attributes {
+        let read = attributes.iter().map(|(name, attribute)| {
             let ty = self.ty(&attribute.ty)?;
-            read.insert(name.clone(), Attribute { ty, required: attribute.required });
-        }
-        Some(Type::Record(RecordType(read)))
+            Some((name.clone(), Attribute { ty, required: attribute.required }))
+        });
+        read.collect::<Option<RecordType>>().map(Type::Record)
     }
 
     fn named_type(&mut self, name: &str) -> Option<Type> {
@@ -338,9 +349,9 @@ impl<'a> Reader<'a> {
                 "doc" => {}
                 _ => self.diagnostics.push(
                     Diagnostic::error(format!(
-                        "the annotation `@{key}` on `{entity_type}` means nothing here"
+                        "unknown annotation `@{key}` on `{entity_type}`"
                     ))
-                    .help("the rules are `@member_of_one` and `@only_member`; `@doc` is for readers")
+                    .help("supported annotations: `@member_of_one`, `@only_member` and, for readers, `@doc`")
                     .at(find_span(self.source, &format!("@{key}"))),
                 ),
             }
@@ -357,8 +368,10 @@ impl<'a> Reader<'a> {
                 .find(|parent| **parent == name || **parent == qualified(namespace, name));
             match parent.and_then(|parent| self.entity_types.get(parent)) {
                 Some(entity_type) => entity_types.push(*entity_type),
-                None => self
-                    .report(format!("`@member_of_one` names `{name}`, which is no parent type here"), value),
+                None => self.report(
+                    format!("`@member_of_one` names `{name}`, which is not a parent type of this type"),
+                    value,
+                ),
             }
         }
         entity_types
@@ -369,7 +382,10 @@ impl<'a> Reader<'a> {
         let fits =
             attribute.is_some_and(|attribute| attribute.required && matches!(attribute.ty, Type::Entity(_)));
         if !fits {
-            self.report(format!("`@only_member` on `{entity_type}` has to name a required attribute that holds an entity, `{value}` is none"), value);
+            let message = format!(
+                "`@only_member` on `{entity_type}` must name a required attribute of an entity type, not `{value}`"
+            );
+            self.report(message, value);
         }
         fits.then(|| value.into())
     }
@@ -383,7 +399,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where a text stands first; Cedar's resolved form carries no positions.
+/// Where a text occurs first: Cedar's resolved form has no positions.
 fn find_span(source: &Arc<SourceText>, needle: &str) -> Option<SourceSpan> {
     source.text.find(needle).map(|offset| SourceSpan::new(source, offset, needle.len()))
 }
@@ -394,18 +410,4 @@ fn qualified(namespace: &str, name: &str) -> String {
 
 fn short_name(name: &str) -> SmolStr {
     format_smolstr!("{}", name.rsplit("::").next().unwrap_or(name))
-}
-
-fn index_names<T: Copy>(names: impl Iterator<Item = (T, (SmolStr, SmolStr))>) -> NameIndex<T> {
-    let names: Vec<_> = names.collect();
-    let mut index: NameIndex<T> = NameIndex::default();
-    for (it, (_, short)) in &names {
-        index
-            .entry(short.clone())
-            .and_modify(|named| *named = NameEntry::Ambiguous)
-            .or_insert(NameEntry::Unique(*it));
-    }
-    // A full name always means itself, also where it equals another's short one.
-    index.extend(names.into_iter().map(|(it, (full, _))| (full, NameEntry::Unique(it))));
-    index
 }

@@ -1,0 +1,67 @@
+//! The types of values, as a schema declares them. Values themselves are in `value.rs`.
+
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use super::uid::EntityTypeId;
+
+/// The type of a value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Type {
+    Bool,
+    Long,
+    String,
+    Entity(EntityTypeId),
+    Set(Box<Type>),
+    Record(RecordType),
+    Extension(Extension),
+}
+
+/// Cedar's extension types; a value is the text that its constructor takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Extension {
+    Ip,
+    Decimal,
+    DateTime,
+    Duration,
+}
+
+impl Extension {
+    /// The constructor's name, as it stands in JSON after `__extn.fn`.
+    pub fn constructor(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Decimal => "decimal",
+            Self::DateTime => "datetime",
+            Self::Duration => "duration",
+        }
+    }
+}
+
+/// The attributes of an entity, a record or a context.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RecordType(BTreeMap<SmolStr, Attribute>);
+
+/// One attribute of a record type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribute {
+    pub ty: Type,
+    pub required: bool,
+}
+
+impl FromIterator<(SmolStr, Attribute)> for RecordType {
+    fn from_iter<I: IntoIterator<Item = (SmolStr, Attribute)>>(attributes: I) -> Self {
+        Self(attributes.into_iter().collect())
+    }
+}
+
+impl RecordType {
+    pub fn get(&self, name: &str) -> Option<&Attribute> {
+        self.0.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&SmolStr, &Attribute)> {
+        self.0.iter()
+    }
+}
