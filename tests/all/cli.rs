@@ -146,7 +146,7 @@ fn check_holds_entities_together() {
         "a template",
     );
     check(&|c| c.write("policies/x.cedar", "permit (principal, action, resource) when { 1 };"), "x.cedar:1:");
-    check(&|c| std::fs::write(c.path("policies/y.cedar"), [0xff, 0xfe]).unwrap(), "is not UTF-8");
+    check(&|c| std::fs::write(c.path("policies/y.cedar"), [0xff, 0xfe]).unwrap(), "is not valid UTF-8");
 }
 
 #[test]

@@ -23,10 +23,12 @@ fn sources(folder: &Path, inside: &Module, found: &mut Sources) {
             module.push(stem);
             sources(&path, &module, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            if !(inside.is_empty() && ["lib", "main"].contains(&stem.as_str())) {
+            // Beside a library, `main.rs` is a crate of its own that imports the library by name.
+            let is_root = stem == "lib" || stem == "main" && !folder.join("lib.rs").exists();
+            if !(inside.is_empty() && is_root) {
                 module.push(stem);
             }
-            found.entry(module).or_default().push_str(&fs::read_to_string(path).unwrap());
+            found.insert(module, fs::read_to_string(path).unwrap());
         }
     }
 }
@@ -107,13 +109,14 @@ impl<'ast> Visit<'ast> for Imports<'_> {
 }
 
 fn imports(sources: &Sources) -> BTreeMap<&Module, BTreeSet<Module>> {
-    let of = |(module, text): (_, &String)| {
-        let file = syn::parse_file(text).unwrap();
+    let mut all = BTreeMap::new();
+    for (module, text) in sources {
+        let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{}: {error}", module.join("::")));
         let mut imports = Imports { sources, module, found: BTreeSet::new() };
         imports.visit_file(&file);
-        (module, imports.found)
-    };
-    sources.iter().map(of).collect()
+        all.insert(module, imports.found);
+    }
+    all
 }
 
 /// The modules that import themselves through others.

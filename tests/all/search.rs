@@ -103,7 +103,7 @@ fn pages() {
     refused(&search(&sidecar, "resource", &page(json!({ "limit": 0 }))), "page.limit");
     let mut other = page(json!({ "token": token }));
     other["subject"]["id"] = json!("u");
-    refused(&search(&sidecar, "resource", &other), "another question");
+    refused(&search(&sidecar, "resource", &other), "another search");
     let before = sidecar.revision();
     content.place("entities/docs.json", &docs(8));
     crate::support::until("the change is seen", || sidecar.revision() != before);

@@ -274,7 +274,7 @@ fn malformed_batches() {
         json!({ "evaluations": [{}], "options": { "explain": 1 } }),
         &["options.explain: has to be a boolean"],
     );
-    check(json!({ "evaluations": vec![json!({}); 1001] }), &["at most 1000, found 1001"]);
+    check(json!({ "evaluations": vec![json!({}); 1001] }), &["has 1001 items, at most 1000"]);
     let odd = sidecar.post(EVALUATIONS, json!({ "evaluations": [1, fabrikam()] }).to_string()).json();
     assert_eq!(odd["evaluations"][0]["context"]["error"]["status"], json!(400));
     assert_eq!(odd["evaluations"][1], json!({ "decision": true }));
