@@ -1,6 +1,8 @@
 //! Options of `mandate serve` that are neither content, solver, listeners nor limits. [`serve`](super::serve)
 //! makes the configuration of them all.
 
+#![allow(rustdoc::bare_urls, reason = "doc comments of options are help texts, shown as they stand")]
+
 use std::time::Duration;
 
 use clap::ValueEnum;
