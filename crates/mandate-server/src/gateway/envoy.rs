@@ -222,7 +222,7 @@ fn dynamic_metadata(decision: &GatewayDecision) -> Struct {
     let policies = ListValue { values: decision.policies.iter().map(|id| text(id)).collect() };
     let fields = [
         ("decision", Value { kind: Some(Kind::BoolValue(decision.outcome.is_permit())) }),
-        ("decision_id", text(&decision.id.to_string())),
+        ("decision_id", Value { kind: Some(Kind::StringValue(decision.id.to_string())) }),
         ("outcome", text(decision.outcome.as_str())),
         ("policies", Value { kind: Some(Kind::ListValue(policies)) }),
         ("reason", text(&decision.reason)),
