@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use mandate_core::display;
-use mandate_core::schema::Schema;
+use mandate_core::schema::{EntityUid, Schema};
 use mandate_query::explain::{
     AttributeOwner, AttributePath, Explanation, Modification, Repair, RepairLocation, types_between,
 };
@@ -48,13 +48,10 @@ fn append_repair(text: &mut String, repair: &Repair, schema: &Schema) {
 }
 
 fn modification_text(location: &RepairLocation, modification: &Modification, schema: &Schema) -> String {
+    let uid = |uid: &EntityUid| display::uid(uid.as_uid_ref(), schema);
     match (location, modification) {
         (RepairLocation::Membership(entity, of), Modification::Remove) => {
-            format!(
-                "{} no longer in {}",
-                display::uid(entity.as_uid_ref(), schema),
-                display::uid(of.as_uid_ref(), schema)
-            )
+            format!("{} no longer in {}", uid(entity), uid(of))
         }
         (
             RepairLocation::Membership(entity, of),
@@ -62,22 +59,7 @@ fn modification_text(location: &RepairLocation, modification: &Modification, sch
             | Modification::SetTo(_)
             | Modification::SetToAnyExcept(_)
             | Modification::Unset,
-        ) => {
-            let entity_types = types_between(schema, entity.entity_type, of.entity_type).into_iter();
-            let entity_types: Vec<String> = entity_types
-                .map(|entity_type| format!("a {}", display::entity_type(entity_type, schema)))
-                .collect();
-            let by = if entity_types.is_empty() {
-                String::new()
-            } else {
-                format!(", through {}", entity_types.join(" and "))
-            };
-            format!(
-                "{} in {}{by}",
-                display::uid(entity.as_uid_ref(), schema),
-                display::uid(of.as_uid_ref(), schema)
-            )
-        }
+        ) => format!("{} in {}{}", uid(entity), uid(of), types_between_text(entity, of, schema)),
         (RepairLocation::Value(at), Modification::SetTo(to)) => {
             format!("{} = {}", attribute_path(at, schema), display::value(to, schema))
         }
@@ -96,6 +78,16 @@ fn modification_text(location: &RepairLocation, modification: &Modification, sch
             format!("{} {verb} {}", attribute_path(at, schema), display::value(element, schema))
         }
     }
+}
+
+/// The types by which an entity of the one type can be in one of the other, such as `, through a Tier`.
+fn types_between_text(entity: &EntityUid, of: &EntityUid, schema: &Schema) -> String {
+    let between = types_between(schema, entity.entity_type, of.entity_type);
+    let names: Vec<String> = between
+        .iter()
+        .map(|entity_type| format!("a {}", display::entity_type(*entity_type, schema)))
+        .collect();
+    if names.is_empty() { String::new() } else { format!(", through {}", names.join(" and ")) }
 }
 
 fn attribute_path(attribute_path: &AttributePath, schema: &Schema) -> String {

@@ -11,6 +11,7 @@ use super::values::{FileMode, non_empty_names};
 use mandate_server::listen::address::{Address, AddressError};
 use mandate_server::listen::admission::{Security, SecurityConfig};
 use mandate_server::listen::authentication::JwtConfig;
+use mandate_server::listen::error::FileErrors;
 
 options! {
     /// Who may connect to a listener, and how callers authenticate.
@@ -97,9 +98,8 @@ pub enum ListenerError {
         "`{address}` can be reached from other machines, and {problem}; or listen on a loopback address, or accept the risk with `--insecure` (in the file: `insecure = true`)"
     )]
     Exposed { address: Address, problem: &'static str },
-    /// Files that cannot be used.
-    #[error("{0}")]
-    Security(String),
+    #[error(transparent)]
+    Files(#[from] FileErrors),
 }
 
 /// Listeners with the same options.
@@ -124,12 +124,6 @@ pub struct ListenerSettings {
 }
 
 type Errors = Vec<ListenerError>;
-
-impl ListenerError {
-    fn security(error: impl std::fmt::Display) -> Self {
-        Self::Security(error.to_string())
-    }
-}
 
 impl Addresses {
     fn parse(&self, errors: &mut Errors) -> Vec<Address> {
@@ -158,7 +152,7 @@ impl ListenerOptions {
         let files = self.files(&addresses, errors);
         let security = if errors.len() == before { Security::open(files) } else { Ok(Security::default()) };
         let security = security.unwrap_or_else(|unusable| {
-            errors.extend(unusable.into_iter().map(ListenerError::security));
+            errors.extend(unusable.into_iter().map(ListenerError::Files));
             Security::default()
         });
         if errors.len() == before && !insecure {

@@ -5,6 +5,7 @@ pub mod address;
 pub mod admission;
 pub mod authentication;
 mod certificate;
+pub mod error;
 mod jwt;
 pub mod monitor;
 pub mod rejection;

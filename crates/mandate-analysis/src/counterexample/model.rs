@@ -7,9 +7,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use cedar_policy_symcc::Env;
 use serde::Deserialize;
 use serde_json::Value as JsonValue;
-use smol_str::{SmolStr, ToSmolStr as _};
+use smol_str::ToSmolStr as _;
 
 use super::witness::Witness;
+use mandate_core::cedar;
 use mandate_core::entities::EntityData;
 use mandate_core::json::Json;
 use mandate_core::request::Request;
@@ -56,10 +57,7 @@ impl Witness {
 
 /// A function from Cedar's entity UIDs to those of this schema.
 fn entity_reader(schema: &Schema) -> impl Fn(&cedar_policy::EntityUid) -> Option<EntityUid> {
-    |uid| {
-        let entity_type = schema.entity_type_by_full_name(&uid.type_name().to_string())?;
-        Some(EntityUid { entity_type, id: SmolStr::new(AsRef::<str>::as_ref(uid.id())) })
-    }
+    |uid| cedar::entity_uid(uid.as_ref(), schema)
 }
 
 fn record(json: &JsonValue, ty: &RecordType, schema: &Schema) -> Option<Record> {

@@ -10,6 +10,7 @@ use cedar_policy_core::parser::text_to_cst::parse_policy;
 use cedar_policy_core::parser::{Node, cst};
 use smol_str::SmolStr;
 
+use mandate_core::cedar;
 use mandate_core::diagnostics::SourceSpan;
 use mandate_core::policies::{Policies, PolicyInfo};
 use mandate_core::schema::Schema;
@@ -190,7 +191,7 @@ impl MutantFinder<'_> {
     fn literals(&mut self, expr: &Expr) {
         for part in expr.subexpressions() {
             let ExprKind::Lit(Literal::EntityUID(uid)) = part.expr_kind() else { continue };
-            let entity_type = self.schema.entity_type_by_full_name(&uid.entity_type().to_string());
+            let entity_type = cedar::entity_type(uid.entity_type(), self.schema);
             let values =
                 entity_type.and_then(|entity_type| self.schema.entity_type(entity_type).enum_ids.as_ref());
             let (Some(values), Some(span)) = (values, source_range(part)) else { continue };

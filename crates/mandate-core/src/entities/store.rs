@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::BuildHasher;
+use std::iter;
 
 use foldhash::quality::RandomState;
 
@@ -73,13 +74,20 @@ impl Entities {
 
     /// Everything that an entity is in, directly or not: each once, nearest first.
     pub fn ancestors(&self, uid: EntityUidRef<'_>) -> Vec<EntityUidRef<'_>> {
-        let parents = |uid: EntityUidRef<'_>| {
-            let stored = self.get(uid);
-            stored.into_iter().flat_map(|stored| stored.entity.parents()).map(Ok::<_, Infallible>)
-        };
+        let parents = |uid: EntityUidRef<'_>| self.parents(uid).map(Ok::<_, Infallible>);
         let mut ancestors = Vec::new();
         let Ok(_) = extend_with_reachable(&mut ancestors, parents(uid), |uid| Some(parents(uid)));
         ancestors
+    }
+
+    /// An entity, and everything that it is in.
+    pub fn with_ancestors<'a>(&'a self, uid: EntityUidRef<'a>) -> impl Iterator<Item = EntityUidRef<'a>> {
+        iter::once(uid).chain(self.ancestors(uid))
+    }
+
+    /// The direct parents of an entity; none if it is not stored.
+    pub fn parents<'a>(&'a self, uid: EntityUidRef<'_>) -> impl Iterator<Item = EntityUidRef<'a>> + use<'a> {
+        self.get(uid).into_iter().flat_map(|stored| stored.entity.parents())
     }
 
     /// The digest of all entities: independent of their files and their order.

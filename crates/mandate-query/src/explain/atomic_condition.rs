@@ -9,7 +9,6 @@ use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Pattern, PatternElem, Var
 use super::condition_analyzer::ConditionAnalyzer;
 use super::hierarchy::membership_cuts;
 use super::repair::{AttributePath, Modification, Repair, RepairLocation};
-use crate::breadth_first::with_ancestors;
 use mandate_core::schema::{EntityUid, EntityUidRef, Schema, Type};
 use mandate_core::value::Value;
 
@@ -66,25 +65,27 @@ impl ConditionAnalyzer<'_> {
                 };
                 merge_optional(shift(left, right, -gap), shift(right, left, gap))
             }
+            BinaryOp::ContainsAll | BinaryOp::ContainsAny => self.subset_repairs(op, left, right, wanted),
             BinaryOp::In => self.in_repairs(left, right, wanted),
             BinaryOp::Contains => self.contains_repairs(left, right, wanted),
-            BinaryOp::ContainsAll | BinaryOp::ContainsAny => {
-                let (attribute_path, Value::Set(mine), Value::Set(others)) =
-                    (self.attribute_path(left)?, self.value(left)?, self.value(right)?)
-                else {
-                    return None;
-                };
-                let each = others.iter().filter(|item| mine.contains(item) != wanted);
-                let each = each.map(|item| self.element_repairs(&attribute_path, item, wanted));
-                // All of them have to change, or any one of them does.
-                if (op == BinaryOp::ContainsAll) == wanted {
-                    let all = each.reduce(|all, one| self.meter.combine(&all, &one));
-                    Some(all.unwrap_or_default())
-                } else {
-                    Some(each.flatten().collect())
-                }
-            }
             _ => None,
+        }
+    }
+
+    /// Repairs of `containsAll` and `containsAny`, by which a set gains or loses elements of the other.
+    fn subset_repairs(&self, op: BinaryOp, left: &Expr, right: &Expr, wanted: bool) -> Option<Vec<Repair>> {
+        let (attribute_path, Value::Set(mine), Value::Set(others)) =
+            (self.attribute_path(left)?, self.value(left)?, self.value(right)?)
+        else {
+            return None;
+        };
+        let each = others.iter().filter(|item| mine.contains(item) != wanted);
+        let each = each.map(|item| self.element_repairs(&attribute_path, item, wanted));
+        // All of them have to change, or any one of them does.
+        if (op == BinaryOp::ContainsAll) == wanted {
+            Some(each.reduce(|all, one| self.meter.combine(&all, &one)).unwrap_or_default())
+        } else {
+            Some(each.flatten().collect())
         }
     }
 
@@ -140,7 +141,7 @@ impl ConditionAnalyzer<'_> {
     /// Repairs by which a reference, or a set of references, names an entity or one of its ancestors.
     fn naming_repairs(&self, attribute_path: &AttributePath, entity: &EntityUid) -> Vec<Repair> {
         let all: Vec<EntityUidRef<'_>> =
-            with_ancestors(&self.hypothesis.entities, entity.as_uid_ref()).collect();
+            self.hypothesis.entities.with_ancestors(entity.as_uid_ref()).collect();
         if !self.meter.spend(u32::try_from(all.len()).unwrap_or(u32::MAX)) {
             return Vec::new();
         }

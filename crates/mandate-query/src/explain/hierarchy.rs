@@ -1,10 +1,10 @@
 //! Memberships for explanations: the chain of direct memberships behind an `in`, and the ways to break
-//! every such chain. The walk itself is `crate::breadth_first`; whether a repair is allowed is decided in
+//! every such chain. The walk itself is `crate::shortest_path`; whether a repair is allowed is decided in
 //! `hypothesis`.
 
 use super::budget::Meter;
 use super::repair::{Modification, Repair, RepairLocation};
-use crate::breadth_first::{parents, shortest_path, with_ancestors};
+use crate::shortest_path::shortest_path;
 use mandate_core::entities::Entities;
 use mandate_core::schema::{EntityTypeId, EntityUid, EntityUidRef, Schema};
 
@@ -31,7 +31,7 @@ fn shortest_chain_without(
     let chain = shortest_path(
         from,
         |at| to.iter().any(|to| to.as_uid_ref() == at),
-        |at| parents(entities, at).filter(move |parent| !is_removed(at, *parent)),
+        |at| entities.parents(at).filter(move |parent| !is_removed(at, *parent)),
     );
     chain.map(|chain| chain.into_iter().map(EntityUidRef::to_owned).collect())
 }
@@ -61,7 +61,7 @@ pub fn membership_cuts(
     meter: &Meter,
 ) -> Vec<Repair> {
     let (mut cuts, mut open) = (Vec::new(), vec![Repair::default()]);
-    let cost = u32::try_from(with_ancestors(entities, from).count()).unwrap_or(u32::MAX);
+    let cost = u32::try_from(entities.with_ancestors(from).count()).unwrap_or(u32::MAX);
     while let Some(cut) = open.pop() {
         if !meter.spend(cost) {
             break;

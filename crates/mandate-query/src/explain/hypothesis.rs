@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use super::edit::{edit_record, modified_value};
 use super::repair::{AttributeOwner, AttributePath, Modification, Repair, RepairLocation};
-use crate::breadth_first::with_ancestors;
 use mandate_core::decide::{DecideError, decide};
 use mandate_core::decision::Decision;
 use mandate_core::entities::{Entities, Entity, EntityData, Origin};
@@ -73,8 +72,7 @@ impl<'a> Hypothesis<'a> {
 
     /// Whether an entity is one of the others or a descendant of one.
     pub fn is_in(&self, entity: &EntityUid, of: &[EntityUid]) -> bool {
-        with_ancestors(&self.entities, entity.as_uid_ref())
-            .any(|at| of.iter().any(|of| of.as_uid_ref() == at))
+        self.entities.with_ancestors(entity.as_uid_ref()).any(|at| of.iter().any(|of| of.as_uid_ref() == at))
     }
 
     /// The schema's definition of an attribute.

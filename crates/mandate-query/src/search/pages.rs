@@ -60,24 +60,39 @@ pub fn search(
     if !target.given_entity_exists(snapshot, request) {
         return Ok(page);
     }
-    let entity_type = target.searched_entity(request).entity_type;
     let start_points = start_points(snapshot, request, target)?;
     page.narrowed_by_policies = start_points.is_some();
+    let entity_type = target.searched_entity(request).entity_type;
     let enumerated = snapshot.schema().entity_type(entity_type).enum_ids.as_ref();
     let all = enumerated
         .map(|ids| StartPoints::named(ids.iter().map(|id| EntityUid { entity_type, id: id.clone() })));
     let start_points = start_points.or(all);
     let walk =
         Walk::new(snapshot, entity_type, start_points.as_ref(), after).ok_or(SearchError::InvalidCursor)?;
-    let mut candidate_request = request.clone();
+    let mut candidate = request.clone();
+    let is_permitted = |entity: &EntityUid| {
+        target.searched_entity_mut(&mut candidate).clone_from(entity);
+        is_permitted(snapshot, &candidate, on_policy_error)
+    };
+    fill_page(&mut page, walk, page_limits, snapshot, is_permitted)?;
+    Ok(page)
+}
+
+/// Visits entities until the page is full or has reached a limit.
+fn fill_page(
+    page: &mut Page,
+    walk: Walk<'_>,
+    page_limits: PageLimits<'_>,
+    snapshot: &Snapshot,
+    mut is_permitted: impl FnMut(&EntityUid) -> Result<bool, DecideError>,
+) -> Result<(), DecideError> {
     let (mut last_visited, mut last_result) = (None, None);
     for (visited, step) in walk.enumerate() {
         let candidate =
             step.cursor.as_ref().filter(|at| step.is_candidate && exists(snapshot, &at.last_entity));
         if let Some(at) = candidate {
-            target.searched_entity_mut(&mut candidate_request).clone_from(&at.last_entity);
             page.candidates_decided += 1;
-            if is_permitted(snapshot, &candidate_request, on_policy_error)? {
+            if is_permitted(&at.last_entity)? {
                 if page.results.len() == page_limits.max_results {
                     // There is one more result, so this page is not the last one. The next page starts after
                     // the last result shown: the cursor must not reveal other entities.
@@ -96,5 +111,5 @@ pub fn search(
             break;
         }
     }
-    Ok(page)
+    Ok(())
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, Value, ValueKind, Var};
 
 use super::target::Target;
-use crate::breadth_first::with_ancestors;
 use mandate_core::cedar;
 use mandate_core::decide::{DecideError, with_evaluator};
 use mandate_core::policies::{CompiledPolicy, Effect, ScopeConstraint};
@@ -130,7 +129,7 @@ impl StartPointFinder<'_> {
             BinaryOp::In if target_right => {
                 let entities = self.snapshot.entities();
                 let of: Vec<EntityUid> = self.evaluate_entities(left)?.collect();
-                let all = of.iter().flat_map(|uid| with_ancestors(entities, uid.as_uid_ref()));
+                let all = of.iter().flat_map(|uid| entities.with_ancestors(uid.as_uid_ref()));
                 Some(StartPoints::named(all.map(EntityUidRef::to_owned)))
             }
             _ => None,

@@ -7,7 +7,6 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use super::cursor::{Cursor, WalkPhase};
 use super::start_points::StartPoints;
-use crate::breadth_first::ancestors;
 use mandate_core::entities::{Entities, Entity};
 use mandate_core::schema::{EntityTypeId, EntityUid, EntityUidRef, Schema};
 use mandate_core::snapshot::Snapshot;
@@ -132,7 +131,8 @@ impl<'a> Walk<'a> {
     fn owning_start_point(&self, name: EntityUidRef<'_>) -> Option<&'a EntityUid> {
         let within = &self.start_points?.within;
         let itself = within.get(&name.to_owned());
-        let above = ancestors(self.entities, name).filter_map(|ancestor| within.get(&ancestor.to_owned()));
+        let above =
+            self.entities.ancestors(name).into_iter().filter_map(|ancestor| within.get(&ancestor.to_owned()));
         itself.into_iter().chain(above).min()
     }
 
@@ -146,9 +146,9 @@ impl<'a> Walk<'a> {
             return parents.pop();
         }
         parents.sort_unstable();
-        parents.into_iter().find(|parent| {
-            *parent == start_point || ancestors(self.entities, *parent).any(|it| it == start_point)
-        })
+        parents
+            .into_iter()
+            .find(|parent| *parent == start_point || self.entities.ancestors(*parent).contains(&start_point))
     }
 
     /// Whether this is the parent below which the entity is visited.

@@ -16,7 +16,7 @@ use mandate_core::json::{Json, Object};
 use mandate_core::request::{Question, QuestionEntity, RequestError, RequestPart};
 use mandate_core::schema::{EntityUid, Schema, Unresolved};
 use mandate_pdp::PdpError;
-use mandate_query::search::{Cursor, PageLimits, SearchError, Target, WalkPhase};
+use mandate_query::search::{Cursor, Page, PageLimits, SearchError, Target, WalkPhase};
 
 /// The subjects of a type that may perform an action on a resource.
 pub fn subject(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
@@ -91,16 +91,11 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
     let limit = page_request.page_size(token.as_ref());
     let after =
         token.map(|token| to_cursor(&token.end, schema).ok_or_else(PageToken::invalid)).transpose()?;
-    // A page may be short: stop at half of the remaining time, and return the results until then.
-    let page_deadline = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-    let may_continue = || Instant::now() < page_deadline;
-    let max_visited = api.limits.max_search_steps;
-    let page_limits = PageLimits { max_results: limit, max_visited, may_continue: &may_continue };
-    // A page takes longer than other requests, and those must not wait on this thread.
-    let page = tokio::task::block_in_place(|| view.search(&request, target, after.as_ref(), page_limits))?;
-    if Instant::now() > deadline {
-        return Err(ApiError::timed_out("the answer took too long: ask for a smaller page"));
-    }
+    let page = find_in_time(deadline, |may_continue| {
+        let max_visited = api.limits.max_search_steps;
+        let page_limits = PageLimits { max_results: limit, max_visited, may_continue };
+        view.search(&request, target, after.as_ref(), page_limits)
+    })?;
     let next = page
         .next
         .map(|at| PageToken::new(&digest, view.revision(), limit, to_page_end(&at, schema)).encode());
@@ -110,6 +105,22 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
         page: NextPage { next_token: next.unwrap_or_default() },
         results: results.collect(),
     })
+}
+
+/// Finds a page before the deadline. It is given half of the remaining time, so that what was found until
+/// then is still an answer in time: a page may be short.
+fn find_in_time(
+    deadline: Instant,
+    find: impl FnOnce(&dyn Fn() -> bool) -> Result<Page, SearchError>,
+) -> Result<Page, ApiError> {
+    let page_deadline = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+    let may_continue = || Instant::now() < page_deadline;
+    // A page takes longer than other requests, and those must not wait on this thread.
+    let page = tokio::task::block_in_place(|| find(&may_continue))?;
+    if Instant::now() > deadline {
+        return Err(ApiError::timed_out("the answer took too long: ask for a smaller page"));
+    }
+    Ok(page)
 }
 
 impl From<SearchError> for ApiError {

@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use super::address::Address;
 use super::authentication::{Authentication, Caller, JwtConfig};
 use super::certificate;
+use super::error::FileErrors;
 use super::monitor::ListenerMonitor;
 use super::rejection::{Rejection, ResponseFormat};
 use super::reloading_file::{Reloadable, ReloadingFile};
@@ -43,8 +44,8 @@ impl Security {
     /// Reads the files. Later changes are reloaded.
     ///
     /// # Errors
-    /// One message for each file that cannot be used.
-    pub fn open(files: SecurityConfig) -> Result<Self, Vec<String>> {
+    /// One error for each group of files that cannot be used.
+    pub fn open(files: SecurityConfig) -> Result<Self, Vec<FileErrors>> {
         let requires_client_certificate = files.client_ca.is_some();
         let tls = files.certificate.map(|(certificate, key)| tls::open(certificate, key, files.client_ca));
         match (tls.transpose(), Authentication::open(files.tokens, files.jwt)) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
+use super::error::FileErrors;
 use super::jwt::{ExpectedClaims, JwtVerifier};
 use super::reloading_file::{Reloadable, ReloadingFile};
 use super::token_error::TokenError;
@@ -43,8 +44,8 @@ impl Authentication {
     /// Reads the files of tokens and keys. Later changes are reloaded.
     ///
     /// # Errors
-    /// One message for each file that cannot be used.
-    pub fn open(tokens: Option<PathBuf>, jwt: Option<JwtConfig>) -> Result<Self, Vec<String>> {
+    /// One error for each file that cannot be used.
+    pub fn open(tokens: Option<PathBuf>, jwt: Option<JwtConfig>) -> Result<Self, Vec<FileErrors>> {
         let tokens = tokens.map(Tokens::open).transpose();
         let keys = jwt.map(|JwtConfig { issuer, audience, jwks }| {
             JwtVerifier::open(jwks, ExpectedClaims { issuer, audience })

@@ -4,19 +4,17 @@
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
+use super::error::CertificateError;
 use mandate_routes::certificate::{Certificate, CertificateField};
 
 /// The expiry of a certificate, in seconds since the epoch.
 ///
 /// # Errors
 /// It is not an X.509 certificate, or of version 1 or 2, which clients do not accept.
-pub fn not_after(certificate: &CertificateDer<'_>) -> Result<i64, String> {
-    let (_, certificate) = X509Certificate::from_der(certificate)
-        .map_err(|error| format!("it is not an X.509 certificate: {error}"))?;
+pub fn not_after(certificate: &CertificateDer<'_>) -> Result<i64, CertificateError> {
+    let (_, certificate) = X509Certificate::from_der(certificate)?;
     if certificate.version() != X509Version::V3 {
-        return Err(
-            "X.509 versions 1 and 2 are not supported: issue a certificate of version 3, with `subjectAltName`".to_owned()
-        );
+        return Err(CertificateError::OldVersion);
     }
     Ok(certificate.validity().not_after.timestamp())
 }

@@ -12,6 +12,7 @@ use moka::sync::Cache;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::error::{FileError, FileErrors, JwkError};
 use super::reloading_file::{FileBytes, FileContent, ReloadingFile};
 use super::token_error::TokenError;
 
@@ -64,30 +65,28 @@ impl JwtVerifier {
     ///
     /// # Errors
     /// The file cannot be used; the message names it.
-    pub fn open(path: PathBuf, expected: ExpectedClaims) -> Result<Arc<ReloadingFile<Self>>, String> {
-        ReloadingFile::open(vec![path], move |files| {
-            files.first().map_or_else(|| Err(String::new()), |file| Self::parse(file, &expected))
-        })
+    pub fn open(path: PathBuf, expected: ExpectedClaims) -> Result<Arc<ReloadingFile<Self>>, FileErrors> {
+        ReloadingFile::open([path], move |[file]| Self::parse(file, &expected))
     }
 
-    fn parse(file: &FileBytes<'_>, expected: &ExpectedClaims) -> Result<Self, String> {
-        let path = file.path.display();
-        let set: JwkSet =
-            serde_json::from_slice(file.bytes).map_err(|error| format!("`{path}` is not a JWKS: {error}"))?;
+    fn parse(file: &FileBytes<'_>, expected: &ExpectedClaims) -> Result<Self, FileErrors> {
+        let path = file.path.to_owned();
+        let set: JwkSet = match serde_json::from_slice(file.bytes) {
+            Ok(set) => set,
+            Err(error) => return Err(FileError::NotJwks { path, error }.into()),
+        };
         let (mut keys, mut errors) = (Vec::new(), Vec::new());
         for (number, jwk) in (1..).zip(&set.keys) {
             match Key::read(jwk) {
                 Ok(key) => keys.extend(key),
-                Err(error) => errors.push(format!("`{path}`, key {number}: {error}")),
+                Err(error) => errors.push(FileError::Jwk { path: path.clone(), number, error }),
             }
         }
         if keys.is_empty() && errors.is_empty() {
-            errors.push(format!(
-                "`{path}` has no key for signatures: expected RSA, EC with P-256 or P-384, or Ed25519"
-            ));
+            errors.push(FileError::NoJwk { path });
         }
         if !errors.is_empty() {
-            return Err(errors.join("; "));
+            return Err(FileErrors(errors));
         }
         Ok(Self { trusted: keys, expected: expected.clone(), verified: Cache::new(MAX_CACHED_TOKENS) })
     }
@@ -141,7 +140,7 @@ impl JwtVerifier {
 
 impl Key {
     /// Reads a key; `None` if it is not for signatures or of an unsupported type.
-    fn read(jwk: &Jwk) -> Result<Option<Self>, String> {
+    fn read(jwk: &Jwk) -> Result<Option<Self>, JwkError> {
         let algorithms_of_type = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => Algorithm::RS256.family().algorithms().to_vec(),
             AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
@@ -153,12 +152,7 @@ impl Key {
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
                 vec![Algorithm::EdDSA]
             }
-            AlgorithmParameters::OctetKey(_) => {
-                return Err(
-                    "shared secrets (`oct`) are not supported, because a verifier could also sign: use public keys"
-                        .to_owned(),
-                );
-            }
+            AlgorithmParameters::OctetKey(_) => return Err(JwkError::SharedSecret),
             _ => return Ok(None),
         };
         let (common, verify) = (&jwk.common, KeyOperations::Verify);
@@ -172,10 +166,10 @@ impl Key {
             Some(named) => {
                 let named = named.to_string().parse::<Algorithm>().ok();
                 let matching = named.filter(|named| algorithms_of_type.contains(named));
-                vec![matching.ok_or("its `alg` does not match its `kty` and `crv`")?]
+                vec![matching.ok_or(JwkError::AlgorithmMismatch)?]
             }
         };
-        let public = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
+        let public = DecodingKey::from_jwk(jwk)?;
         Ok(Some(Self { id: common.key_id.clone(), algorithms, public }))
     }
 }

@@ -11,6 +11,8 @@ use std::time::SystemTime;
 use arc_swap::{ArcSwap, Guard};
 use sha2::{Digest, Sha256};
 
+use super::error::{FileError, FileErrors};
+
 /// The maximum length of a file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -31,7 +33,7 @@ pub struct FileBytes<'a> {
     pub bytes: &'a [u8],
 }
 
-type ParseFn<T> = Box<dyn Fn(&[FileBytes<'_>]) -> Result<T, String> + Send + Sync>;
+type ParseFn<T> = Box<dyn Fn(&[FileBytes<'_>]) -> Result<T, FileErrors> + Send + Sync>;
 
 /// Files that are parsed together, and the last good content.
 pub struct ReloadingFile<T> {
@@ -86,14 +88,17 @@ impl<T: FileContent> ReloadingFile<T> {
     /// Reads files for the first time.
     ///
     /// # Errors
-    /// The files cannot be used; the message names them.
-    pub fn open(
-        paths: Vec<PathBuf>,
-        parse: impl Fn(&[FileBytes<'_>]) -> Result<T, String> + Send + Sync + 'static,
-    ) -> Result<Arc<Self>, String> {
+    /// The files cannot be used.
+    pub fn open<const N: usize>(
+        paths: [PathBuf; N],
+        parse: impl Fn(&[FileBytes<'_>; N]) -> Result<T, FileErrors> + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, FileErrors> {
+        let paths = Vec::from(paths);
         let texts = read_files(&paths);
         let last_digest = digest(texts.as_ref());
-        let parse: ParseFn<T> = Box::new(parse);
+        // There are always as many files as paths.
+        let parse: ParseFn<T> =
+            Box::new(move |files| files.first_chunk().map_or_else(|| Err(FileErrors(Vec::new())), &parse));
         let current = parse_files(&paths, texts, &parse)?;
         let reload_state =
             ReloadState { last_digest, suspect_digest: None, loaded: SystemTime::now(), refused: None };
@@ -136,7 +141,7 @@ impl<T: FileContent> Reloadable for ReloadingFile<T> {
             }
             Err(error) if reload_state.suspect_digest == Some(seen) => {
                 tracing::error!("{error}; the last good {} stays in use", T::LABEL);
-                (reload_state.last_digest, reload_state.refused) = (seen, Some(error));
+                (reload_state.last_digest, reload_state.refused) = (seen, Some(error.to_string()));
             }
             // A certificate and its key are two files, and one of them is written before the other.
             Err(_) => reload_state.suspect_digest = Some(seen),
@@ -157,25 +162,25 @@ impl<T: FileContent> Reloadable for ReloadingFile<T> {
 
 fn parse_files<T>(
     paths: &[PathBuf],
-    texts: Result<Vec<Vec<u8>>, String>,
+    texts: Result<Vec<Vec<u8>>, FileErrors>,
     parse: &ParseFn<T>,
-) -> Result<T, String> {
+) -> Result<T, FileErrors> {
     let texts = texts?;
     let files = paths.iter().zip(&texts).map(|(path, bytes)| FileBytes { path, bytes });
     parse(&files.collect::<Vec<_>>())
 }
 
 /// Reads all files, or collects all errors.
-fn read_files(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
+fn read_files(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, FileErrors> {
     let mut texts = Vec::new();
     let mut errors = Vec::new();
     for path in paths {
         match read_file(path) {
             Ok(text) => texts.push(text),
-            Err(error) => errors.push(format!("cannot read `{}`: {error}", path.display())),
+            Err(error) => errors.push(FileError::Unreadable { path: path.clone(), error }),
         }
     }
-    if errors.is_empty() { Ok(texts) } else { Err(errors.join("; ")) }
+    if errors.is_empty() { Ok(texts) } else { Err(FileErrors(errors)) }
 }
 
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -191,7 +196,7 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn digest(texts: Result<&Vec<Vec<u8>>, &String>) -> [u8; 32] {
+fn digest(texts: Result<&Vec<Vec<u8>>, &FileErrors>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     match texts {
         Ok(texts) => {
@@ -200,7 +205,7 @@ fn digest(texts: Result<&Vec<Vec<u8>>, &String>) -> [u8; 32] {
                 hasher.update(text);
             }
         }
-        Err(error) => hasher.update(error),
+        Err(errors) => hasher.update(errors.to_string()),
     }
     hasher.finalize().into()
 }

@@ -103,14 +103,7 @@ pub async fn serve<S, B>(
         let Some((stream, slot)) = accepted else { continue };
         let shared = Arc::clone(&shared);
         match stream {
-            Stream::Tcp(stream) if shared.admission.tls().is_some() => {
-                tokio::spawn(async move {
-                    if let Some((stream, peer)) = shared.handshake(stream).await {
-                        shared.connection(stream, peer).await;
-                    }
-                    drop(slot);
-                });
-            }
+            Stream::Tcp(stream) if shared.admission.tls().is_some() => shared.spawn_tls(stream, slot),
             Stream::Tcp(stream) => shared.spawn(stream, slot),
             Stream::Unix(stream) => shared.spawn(stream, slot),
         }
@@ -163,6 +156,15 @@ where
     {
         tokio::spawn(async move {
             self.connection(stream, None).await;
+            drop(slot);
+        });
+    }
+
+    fn spawn_tls(self: Arc<Self>, stream: TcpStream, slot: OwnedSemaphorePermit) {
+        tokio::spawn(async move {
+            if let Some((stream, peer)) = self.handshake(stream).await {
+                self.connection(stream, peer).await;
+            }
             drop(slot);
         });
     }

@@ -1,7 +1,6 @@
 //! Sockets. They are bound at the start, so that an address in use is an error at once, and listened on
 //! later, so that no client waits while content is loaded. Connections are served by `server`.
 
-use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -13,6 +12,7 @@ use socket2::{Domain, SockAddr, SockRef, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 
 use super::address::Address;
+use super::error::SocketError;
 
 /// The most connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -54,23 +54,23 @@ impl BoundSocket {
     /// Binds an address. The file of a unix socket gets this mode.
     ///
     /// # Errors
-    /// The address cannot be used; the message names it.
-    pub fn bind(address: &Address, mode: u32) -> Result<Self, String> {
+    /// The address cannot be used.
+    pub fn bind(address: &Address, mode: u32) -> Result<Self, SocketError> {
         let inner = match address {
             Address::Http(wanted) | Address::Https(wanted) => bind_tcp(*wanted).map(UnlistenedSocket::Tcp),
             Address::Unix(path) => {
                 bind_unix(path, mode).map(|(socket, file)| UnlistenedSocket::Unix(socket, file))
             }
         };
-        let inner = inner.map_err(|error| cannot_listen(address, &error))?;
+        let inner = inner.map_err(|error| SocketError { address: address.clone(), error })?;
         Ok(Self { address: address.clone(), inner })
     }
 
     /// Starts to listen, and returns the address with the port that the system chose.
     ///
     /// # Errors
-    /// The address cannot be used; the message names it.
-    pub fn listen(self) -> Result<(Listener, Address), String> {
+    /// The address cannot be used.
+    pub fn listen(self) -> Result<(Listener, Address), SocketError> {
         let Self { address, inner } = self;
         let listening = match inner {
             UnlistenedSocket::Tcp(socket) => socket.listen(BACKLOG).and_then(|listener| {
@@ -82,7 +82,7 @@ impl BoundSocket {
                 Ok((Listener::Unix(listener, file.move_to(path)?), address.clone()))
             }),
         };
-        listening.map_err(|error| cannot_listen(&address, &error))
+        listening.map_err(|error| SocketError { address, error })
     }
 }
 
@@ -104,13 +104,6 @@ impl Listener {
             }
             Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }
-    }
-}
-
-fn cannot_listen(address: &Address, error: &dyn fmt::Display) -> String {
-    match address {
-        Address::Http(address) | Address::Https(address) => format!("cannot listen on {address}: {error}"),
-        Address::Unix(_) => format!("cannot listen on {address}: {error}"),
     }
 }
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
+use super::error::{FileError, FileErrors, TokenLineError};
 use super::reloading_file::{FileBytes, FileContent, ReloadingFile};
 
 /// Shorter tokens can be guessed.
-const MIN_TOKEN_LENGTH: usize = 16;
+pub const MIN_TOKEN_LENGTH: usize = 16;
 
 /// The names of the callers, by the digests of their tokens.
 #[derive(Debug)]
@@ -31,27 +32,32 @@ impl Tokens {
     ///
     /// # Errors
     /// The file cannot be used. The message names the file and its lines, but no token.
-    pub fn open(path: PathBuf) -> Result<Arc<ReloadingFile<Self>>, String> {
-        ReloadingFile::open(vec![path], |files| files.first().map_or_else(|| Err(String::new()), Self::parse))
+    pub fn open(path: PathBuf) -> Result<Arc<ReloadingFile<Self>>, FileErrors> {
+        ReloadingFile::open([path], |[file]| Self::parse(file))
     }
 
-    fn parse(file: &FileBytes<'_>) -> Result<Self, String> {
-        let path = file.path.display();
-        let text = std::str::from_utf8(file.bytes).map_err(|_| format!("`{path}` is not UTF-8"))?;
+    fn parse(file: &FileBytes<'_>) -> Result<Self, FileErrors> {
+        let path = file.path.to_owned();
+        let Ok(text) = std::str::from_utf8(file.bytes) else {
+            return Err(FileError::NotUtf8 { path }.into());
+        };
         let (mut entries, mut errors) = (Vec::<TokenEntry>::new(), Vec::new());
         for (line, text) in (1..).zip(text.lines()) {
-            match TokenEntry::parse(text) {
+            let parsed = match TokenEntry::parse(text) {
                 Ok(Some(entry)) if entries.iter().any(|other| other.digest == entry.digest) => {
-                    errors.push(format!("`{path}`, line {line}: another line has the same token"));
+                    Err(TokenLineError::Repeated)
                 }
+                parsed => parsed,
+            };
+            match parsed {
                 Ok(entry) => entries.extend(entry),
-                Err(error) => errors.push(format!("`{path}`, line {line}: {error}")),
+                Err(error) => errors.push(FileError::TokenLine { path: path.clone(), line, error }),
             }
         }
         if entries.is_empty() && errors.is_empty() {
-            errors.push(format!("`{path}` has no token: write a name and a token on each line"));
+            errors.push(FileError::NoToken { path });
         }
-        if errors.is_empty() { Ok(Self(entries)) } else { Err(errors.join("; ")) }
+        if errors.is_empty() { Ok(Self(entries)) } else { Err(FileErrors(errors)) }
     }
 
     /// The name of the caller with this token. It takes the same time for every token, known or not.
@@ -68,22 +74,18 @@ impl Tokens {
 }
 
 impl TokenEntry {
-    fn parse(line: &str) -> Result<Option<Self>, String> {
+    fn parse(line: &str) -> Result<Option<Self>, TokenLineError> {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
         let mut words = line.split_whitespace();
         let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
-            return Err("has to be a name and a token, with a space between them".to_owned());
+            return Err(TokenLineError::NotTwoWords);
         };
         let digest = match token.strip_prefix("sha256:") {
-            Some(hex) => from_hex(hex).ok_or("after `sha256:` there have to be 64 hexadecimal digits")?,
-            None if token.len() < MIN_TOKEN_LENGTH => {
-                return Err(format!(
-                    "the token is shorter than {MIN_TOKEN_LENGTH} characters: make one with `openssl rand -hex 32`"
-                ));
-            }
+            Some(hex) => from_hex(hex).ok_or(TokenLineError::NotDigest)?,
+            None if token.len() < MIN_TOKEN_LENGTH => return Err(TokenLineError::TooShort),
             None => digest(token),
         };
         Ok(Some(Self { name: name.into(), digest }))
@@ -111,13 +113,13 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn parse(text: &str) -> Result<Tokens, String> {
+    fn parse(text: &str) -> Result<Tokens, FileErrors> {
         Tokens::parse(&FileBytes { path: Path::new("tokens"), bytes: text.as_bytes() })
     }
 
     #[track_caller]
     fn refused(text: &str, says: &str) {
-        let error = parse(text).unwrap_err();
+        let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
         assert!(!error.contains("secret"), "a token is shown: {error}");
     }
