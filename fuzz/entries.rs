@@ -1,8 +1,8 @@
-//! Where bytes of others come in, and what has to hold whatever they are. Fuzzers call these, and so do
-//! the tests, with mutations of `corpus/`.
+//! One function for each place where Mandate reads foreign bytes. It states what has to hold for all bytes.
+//! The fuzz targets call these functions, and the tests call them with mutations of `corpus/`.
 
-#![allow(dead_code, reason = "each fuzz target takes one of them")]
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is what a fuzzer looks for")]
+#![allow(dead_code, reason = "each fuzz target calls only one of the functions")]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a fuzzer finds errors by panics")]
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -24,6 +24,7 @@ use serde_json::Value;
 fn pack() -> &'static Generation {
     static PACK: OnceLock<Generation> = OnceLock::new();
     PACK.get_or_init(|| {
+        // The tests are in the root package, and the fuzz targets in a folder below it.
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = if root.join("policies").is_dir() { root } else { root.parent().unwrap() };
         let content_paths = ContentPaths {
@@ -43,52 +44,52 @@ fn pdp() -> &'static Pdp {
     PDP.get_or_init(|| Pdp::new(pack().clone(), PdpConfig::cached(1_000)).0)
 }
 
-/// Bodies of the AuthZEN API: an answer in its form, or a sentence about what is wrong. The same question
-/// alone and in a batch of one comes to the same.
+/// Request bodies of the AuthZEN API: the answer has the form of the API, or the body is refused. If the
+/// batch endpoint reads a body as a single evaluation, it decides the same as the evaluation endpoint.
 pub fn authzen(body: &[u8]) {
     let api = Api::new(pdp().clone(), ApiLimits::default());
-    let single = said(api.post("/access/v1/evaluation", body));
-    let batch = said(api.post("/access/v1/evaluations", body));
+    let single = answer_json(api.post("/access/v1/evaluation", body));
+    let batch = answer_json(api.post("/access/v1/evaluations", body));
     if let Some(single) = &single {
         assert!(single["decision"].is_boolean(), "{single}");
     }
-    for side in ["subject", "resource", "action"] {
-        let found = said(api.post(&format!("/access/v1/search/{side}"), body));
-        assert!(
-            found.is_none_or(|found| found["results"].is_array() && found["page"]["next_token"].is_string())
-        );
+    for target in ["subject", "resource", "action"] {
+        let page = answer_json(api.post(&format!("/access/v1/search/{target}"), body));
+        assert!(page.is_none_or(|page| page["results"].is_array() && page["page"]["next_token"].is_string()));
     }
     let Some(batch) = batch else { return };
     match batch["evaluations"].as_array() {
         Some(items) => assert!(items.iter().all(|item| item["decision"].is_boolean()), "{batch}"),
-        None => assert_eq!(single.map(|it| it["decision"].clone()), Some(batch["decision"].clone())),
+        None => assert_eq!(single.map(|single| single["decision"].clone()), Some(batch["decision"].clone())),
     }
 }
 
-fn said<E: std::fmt::Debug>(answer: Result<Vec<u8>, E>) -> Option<Value> {
+/// The JSON of an answer; `None` if the body was refused.
+fn answer_json<E: std::fmt::Debug>(answer: Result<Vec<u8>, E>) -> Option<Value> {
     answer.ok().map(|body| serde_json::from_slice(&body).unwrap())
 }
 
-/// Envoy's messages: a permit is an OK response, and only that is one.
+/// Envoy's `CheckRequest`: the status is OK exactly if the HTTP response is OK, and headers hold printable
+/// ASCII only.
 pub fn ext_authz(message: &[u8]) {
     let Ok(request) = CheckRequest::decode(message) else { return };
     let response =
         ExtAuthz::new(pdp().clone()).decide(&request, DecisionContext::new(Transport::InProcess)).unwrap();
     let permits = response.status.as_ref().unwrap().code == 0;
-    let (ok, headers) = match response.http_response.unwrap() {
+    let (is_ok_response, headers) = match response.http_response.unwrap() {
         HttpResponse::OkResponse(response) => (true, response.headers),
         HttpResponse::DeniedResponse(response) | HttpResponse::ErrorResponse(response) => {
             (false, response.headers)
         }
     };
-    assert_eq!(ok, permits);
+    assert_eq!(is_ok_response, permits);
     for header in headers.into_iter().filter_map(|header| header.header) {
-        let plain = header.value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        assert!(plain && !header.value.is_empty(), "{header:?}");
+        let is_printable = header.value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        assert!(is_printable && !header.value.is_empty(), "{header:?}");
     }
 }
 
-/// Files of routes: what is refused is refused with a place or a reason, never with a panic.
+/// Route files: a file that is refused has errors to show, and routing by an accepted file does not panic.
 pub fn routes(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let file = SourceText::new("routes.toml", text);
@@ -102,29 +103,30 @@ pub fn routes(text: &[u8]) {
     }
 }
 
-/// Paths: what is split is split where every program splits it, and means no other place.
+/// Paths of HTTP requests: an accepted path has one segment for each slash, and no program can resolve it
+/// differently.
 pub fn paths(target: &[u8]) {
     let Ok(target) = std::str::from_utf8(target) else { return };
-    let Ok(split) = decode_segments(target) else { return };
-    for segment in &split {
+    let Ok(segments) = decode_segments(target) else { return };
+    for segment in &segments {
         assert!(!segment.is_empty() && !segment.contains(['/', '\\']), "{segment:?}");
         assert!(!matches!(segment.as_ref(), "." | ".."), "{segment:?}");
     }
     let path = target.split('?').next().unwrap();
-    assert_eq!(split.len(), path.matches('/').count() - usize::from(path == "/"));
+    assert_eq!(segments.len(), path.matches('/').count() - usize::from(path == "/"));
     let request = HttpRequest { method: "POST", target, ..HttpRequest::default() };
     let _ = pack().routes().route(&request).map(|routed| routed.route.line());
 }
 
-/// Entities in JSON: what is read can be put into the store, or is refused with reasons.
+/// Entity files in JSON and NDJSON: the entities of a file that parses are applied, or refused with errors.
 pub fn entities(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     for name in ["entities.json", "entities.ndjson"] {
         let file = SourceText::new(name, text);
-        let (schema, none) = (pack().snapshot().schema(), LoadProgress::default());
-        let Ok(upsert) = parse_entity_file(&file, Origin::default(), schema, &none) else { continue };
-        let count = upsert.len();
-        match pack().snapshot().apply(&EntityChanges { upserts: upsert, ..EntityChanges::default() }) {
+        let (schema, progress) = (pack().snapshot().schema(), LoadProgress::default());
+        let Ok(upserts) = parse_entity_file(&file, Origin::default(), schema, &progress) else { continue };
+        let count = upserts.len();
+        match pack().snapshot().apply(&EntityChanges { upserts, ..EntityChanges::default() }) {
             Ok(next) => assert!(next.entities().len() <= pack().snapshot().entities().len() + count),
             Err(diagnostics) => assert!(diagnostics.has_errors()),
         }

@@ -1,3 +1,5 @@
+//! Fuzzes request bodies of the AuthZEN API; see `entries::authzen`.
+
 #![no_main]
 
 #[path = "../entries.rs"]

@@ -1,3 +1,5 @@
+//! Fuzzes entity files; see `entries::entities`.
+
 #![no_main]
 
 #[path = "../entries.rs"]

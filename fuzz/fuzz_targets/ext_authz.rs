@@ -1,3 +1,5 @@
+//! Fuzzes Envoy's `CheckRequest` messages; see `entries::ext_authz`.
+
 #![no_main]
 
 #[path = "../entries.rs"]

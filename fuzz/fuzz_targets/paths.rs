@@ -1,3 +1,5 @@
+//! Fuzzes paths of HTTP requests; see `entries::paths`.
+
 #![no_main]
 
 #[path = "../entries.rs"]

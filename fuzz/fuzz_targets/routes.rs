@@ -1,3 +1,5 @@
+//! Fuzzes route files; see `entries::routes`.
+
 #![no_main]
 
 #[path = "../entries.rs"]
