@@ -1,4 +1,4 @@
-# Everything that has to hold before a commit.
+# All checks that have to pass before a commit.
 check: fmt clippy pack test doc deny
 
 fmt:
@@ -13,11 +13,11 @@ test:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-# Licences, duplicate and unknown sources; needs cargo-deny.
+# Checks the licenses and the sources of all dependencies; needs cargo-deny.
 deny:
     cargo deny check licenses bans sources
 
-# The pack as its users would hold theirs.
+# Checks the pack with the commands that its users run on their own policies.
 pack:
     cargo build --locked
     target/debug/mandate fmt --check
@@ -26,33 +26,33 @@ pack:
     target/debug/mandate test --min 100 --mutate
     target/debug/mandate prove
 
-# The pack's scenarios against a sidecar of their own.
+# Starts a sidecar and runs the pack's scenarios against it.
 scenarios:
     cargo build --locked
     MANDATE=target/debug/mandate examples/scenarios.sh
 
-# The engine in process: decisions, gathering, changes, loading.
+# Measures the engine in process: deciding, gathering, applying a change, and loading.
 bench *ARGS:
     cargo bench --locked -p mandate-bench --profile dist -- {{ARGS}}
 
-# The sidecar beside the limit, over HTTP: `--quick` to see that it works, `--write` to keep the results.
+# Compares the sidecar with the limit. `--quick` only shows that everything works; `--write` keeps the results.
 bench-http *ARGS:
     cargo build --locked --profile dist
     cargo build --locked --profile dist -p mandate-bench
     target/dist/mandate-bench http {{ARGS}}
 
-# Another binary beside this one and the limit: `just bench-compare OLD`, or `just bench-compare OLD NEW`.
+# Compares an older binary with this one, or with NEW: `just bench-compare OLD [NEW]`.
 bench-compare OLD *ARGS:
     cargo build --locked --profile dist
     cargo build --locked --profile dist -p mandate-bench
     target/dist/mandate-bench compare {{OLD}} {{ARGS}}
 
-# Instructions of single operations beside their budgets; needs valgrind. `--write` writes the budgets.
+# Counts the instructions of single operations and checks their budgets; needs valgrind. `--write` writes new budgets.
 instructions *ARGS:
     cargo build --locked --release --workspace
     target/release/mandate-bench instructions {{ARGS}}
 
-# Other servers that are installed, with the same questions.
+# Compares Mandate with other authorization servers that are installed.
 bench-peers *ARGS:
     cargo build --locked --profile dist
     cargo build --locked --profile dist -p mandate-bench
