@@ -1,5 +1,6 @@
-//! Compares two binaries of Mandate: the same questions to the old one, to the new one, and to the limit,
-//! in turn, in short rounds. `compare::load` asks, `compare::report` has the ratios.
+//! `mandate-bench compare`: compares two binaries of Mandate with each other and with the limit. All three
+//! get the same questions, in turn, in short rounds. `compare::load` sends them, `compare::report` computes
+//! the ratios.
 
 mod load;
 mod report;
@@ -11,13 +12,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::dataset::{self, Dataset, FEW_CUSTOMERS, mix};
 use crate::gateway::GatewayRequest;
 use crate::grpc::Check;
+use crate::prepared::{PreparedRequest, evaluation_requests, with_any_answer};
 use crate::process::Server;
 use crate::results::Sample;
-use crate::setup::{Setup, sample};
-use crate::shot::{Shot, for_the_limit, questions};
-use crate::world::{self, FEW, World, mix};
+use crate::setup::{Setup, sample_round};
 use load::Load;
 pub use report::Comparison;
 use report::Part;
@@ -32,8 +33,8 @@ pub struct Arguments {
     /// Rounds of each part; in each round, every server is loaded once
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
-    /// How long each server is loaded in a round
-    #[arg(long, default_value = "2", value_parser = seconds)]
+    /// Seconds for which each server is loaded in a round
+    #[arg(long, default_value = "2", value_parser = parse_seconds)]
     seconds: Duration,
     /// Two very short rounds, to see that everything works; the numbers mean nothing
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
@@ -58,7 +59,7 @@ pub enum Format {
     Json,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if !(0.05..=600.0).contains(&seconds) {
         return Err("it has to be from 0.05 to 600".to_owned());
@@ -79,92 +80,110 @@ const PLANS: &[Plan] = &[
     ("batches", &[], batches),
 ];
 
-/// Measures the parts whose name contains the text that was asked for.
+/// Measures the parts whose name contains the text of `--only`.
 ///
 /// # Errors
-/// No part has such a name, or a server does not start or cannot be reached.
-pub fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> io::Result<Comparison> {
-    let plans: Vec<&Plan> = PLANS.iter().filter(|(name, ..)| name.contains(&arguments.only)).collect();
-    if plans.is_empty() {
-        let names = PLANS.iter().map(|(name, ..)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        return Err(io::Error::other(format!(
-            "no part contains `{}`: the parts are {names}",
-            arguments.only
-        )));
-    }
+/// No name contains the text, or a server does not start or cannot be reached.
+pub fn run(arguments: &Arguments, print_progress: &dyn Fn(&str)) -> io::Result<Comparison> {
+    let plans = selected_plans(&arguments.only)?;
     let folder = tempfile::tempdir()?;
     let setup = setup(arguments, folder.path());
     let policies = folder.path().join("policies");
-    world::copy_pack(&setup.pack, &policies)?;
-    let entities = setup.entities(FEW)?;
+    dataset::copy_pack(&setup.pack, &policies)?;
+    let entities = setup.entities_folder(FEW_CUSTOMERS)?;
     let mut parts = Vec::new();
     for (name, options, load) in plans {
-        say(name);
+        print_progress(name);
         let load = load();
-        let sidecar = |which: &str, binary: &Path| {
-            setup.sidecar(binary, &format!("{which} {name}"), [&policies, &entities], options)
+        let start_sidecar = |which: &str, binary: &Path| {
+            setup.start_sidecar(binary, &format!("{which} {name}"), [&policies, &entities], options)
         };
-        let limit = if load.is_grpc() { setup.grpc_limit()? } else { setup.limit()? };
-        let servers = [sidecar("old", &arguments.old)?, sidecar("new", &arguments.new)?, limit];
-        parts.push(Part::new(name, load.questions(), measure(&setup, &servers, &load)?));
+        let limit = if load.is_grpc() { setup.start_grpc_limit()? } else { setup.start_limit()? };
+        let servers = [start_sidecar("old", &arguments.old)?, start_sidecar("new", &arguments.new)?, limit];
+        parts.push(Part::new(name, load.questions_per_request(), measure(&setup, &servers, &load)?));
     }
     let [old, new] = [&arguments.old, &arguments.new].map(|path| path.display().to_string());
-    Ok(Comparison { old, new, rounds: setup.rounds, seconds: setup.round.as_secs_f64(), parts })
+    Ok(Comparison { old, new, rounds: setup.rounds, seconds: setup.round_length.as_secs_f64(), parts })
+}
+
+/// The parts whose name contains the text.
+fn selected_plans(text: &str) -> io::Result<Vec<&'static Plan>> {
+    let plans: Vec<&Plan> = PLANS.iter().filter(|(name, ..)| name.contains(text)).collect();
+    if plans.is_empty() {
+        let names = PLANS.iter().map(|(name, ..)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        return Err(io::Error::other(format!("no part contains `{text}`: the parts are {names}")));
+    }
+    Ok(plans)
 }
 
 fn setup(arguments: &Arguments, folder: &Path) -> Setup {
     let rounds = usize::try_from(arguments.rounds).unwrap_or(usize::MAX);
-    let (rounds, round) =
+    let (rounds, round_length) =
         if arguments.quick { (2, Duration::from_millis(300)) } else { (rounds, arguments.seconds) };
     Setup {
         mandate: arguments.new.clone(),
         pack: arguments.pack.clone(),
         folder: folder.to_owned(),
         rounds,
-        round,
-        customers: FEW,
-        policies: 0,
+        round_length,
+        many_customers: FEW_CUSTOMERS,
+        extra_policies: 0,
     }
 }
 
-/// Loads the old, the new and the limit in turn, after a warm-up of each. Every other round has the
-/// reverse order, so that a machine that gets slower or faster is no advantage for any of them.
+/// Warms up the old binary, the new one and the limit, and then loads each of them once per round. Every
+/// second round has the reverse order, so that none of them gains if the machine gets slower or faster.
 fn measure(setup: &Setup, servers: &[Server; 3], load: &Load) -> io::Result<[Vec<Sample>; 3]> {
-    let once = |server: &Server, is_limit, length| sample(server, |port| load.run(port, is_limit, length));
+    let load_once =
+        |server: &Server, is_limit, length| sample_round(server, |port| load.run(port, is_limit, length));
     let mut samples = [Vec::new(), Vec::new(), Vec::new()];
     for (n, server) in servers.iter().enumerate() {
-        once(server, n == 2, setup.round / 2)?;
+        load_once(server, n == 2, setup.round_length / 2)?;
     }
     for round in 0..setup.rounds {
-        let mut turns: Vec<_> = servers.iter().zip(&mut samples).enumerate().collect();
+        let mut order: Vec<_> = servers.iter().zip(&mut samples).enumerate().collect();
         if round % 2 == 1 {
-            turns.reverse();
+            order.reverse();
         }
-        for (n, (server, samples)) in turns {
-            samples.push(once(server, n == 2, setup.round)?);
+        for (n, (server, samples)) in order {
+            samples.push(load_once(server, n == 2, setup.round_length)?);
         }
     }
     Ok(samples)
 }
 
 fn evaluations() -> Load {
-    let shots = questions(FEW);
-    Load::Http { any: for_the_limit(&shots), shots, connections: 16, questions: 1 }
+    let requests = evaluation_requests(FEW_CUSTOMERS);
+    Load::Http {
+        limit_requests: with_any_answer(&requests),
+        requests,
+        connections: 16,
+        questions_per_request: 1,
+    }
 }
 
-/// Checks by the pack's routes.
+/// Envoy's checks, for the routes of the pack.
 fn checks() -> Load {
-    let questions = World { customers: FEW }.questions(2_000, mix);
-    let checks: Rc<[Check]> =
-        questions.iter().filter_map(GatewayRequest::pack).map(|request| Check::of(&request)).collect();
-    Load::Grpc { any: checks.iter().map(Check::any_answer).collect(), checks, in_flight: 16 }
+    let questions = Dataset { customers: FEW_CUSTOMERS }.questions(2_000, mix);
+    let checks: Rc<[Check]> = questions
+        .iter()
+        .filter_map(GatewayRequest::by_pack_routes)
+        .map(|request| Check::new(&request))
+        .collect();
+    Load::Grpc { limit_checks: checks.iter().map(Check::with_any_answer).collect(), checks, in_flight: 16 }
 }
 
-/// Questions in a request.
-const BATCH: usize = 1_000;
+/// The number of questions in a batch.
+const BATCH_SIZE: usize = 1_000;
 
 fn batches() -> Load {
-    let questions = World { customers: FEW }.questions(4_000, mix);
-    let shots: Rc<[Shot]> = questions.chunks(BATCH).map(Shot::evaluations).collect();
-    Load::Http { any: for_the_limit(&shots), shots, connections: 4, questions: BATCH }
+    let questions = Dataset { customers: FEW_CUSTOMERS }.questions(4_000, mix);
+    let requests: Rc<[PreparedRequest]> =
+        questions.chunks(BATCH_SIZE).map(PreparedRequest::evaluations).collect();
+    Load::Http {
+        limit_requests: with_any_answer(&requests),
+        requests,
+        connections: 4,
+        questions_per_request: BATCH_SIZE,
+    }
 }

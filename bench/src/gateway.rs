@@ -1,8 +1,8 @@
-//! Questions as the HTTP requests that a gateway asks about.
+//! HTTP requests as a gateway describes them to Mandate. Each comes from a question and knows its answer.
 
-use crate::world::{Question, mix};
+use crate::dataset::{TestQuestion, mix};
 
-/// An HTTP request that a gateway asks about, and whether it is permitted.
+/// An HTTP request that a gateway asks about, and whether it has to be permitted.
 #[derive(Debug, Clone)]
 pub struct GatewayRequest {
     pub method: &'static str,
@@ -12,12 +12,12 @@ pub struct GatewayRequest {
 }
 
 impl GatewayRequest {
-    /// By the one route of [`crate::world::write_policies`], which takes questions of all channels.
-    pub fn one_route(question: &Question) -> Self {
-        let Question { principal: (kind, id), customer, channel, permitted, .. } = question;
+    /// The request that the route of [`crate::dataset::write_policies`] turns into the question.
+    pub fn by_single_route(question: &TestQuestion) -> Self {
+        let TestQuestion { principal: (partner_type, id), customer, channel, permitted, .. } = question;
         let headers = [
             (":method", "POST".to_owned()),
-            ("x-partner-kind", (*kind).to_owned()),
+            ("x-partner-kind", (*partner_type).to_owned()),
             ("x-partner", id.clone()),
             ("x-channel", (*channel).to_owned()),
         ];
@@ -25,14 +25,17 @@ impl GatewayRequest {
         Self { method: "POST", path, headers: headers.into(), permitted: *permitted }
     }
 
-    /// By the pack's routes, several of which come to the same question. There is none for the user
-    /// interface of Partner Center, so a question about that channel gives `None`.
-    pub fn pack(question: &Question) -> Option<Self> {
-        let Question { principal: (kind, id), customer, channel, permitted, number, .. } = question;
+    /// A request that a route of the pack turns into the question. Several routes give the same
+    /// question; the customer decides which one is used. `None` for the channel `partner-center-ui`, which
+    /// has no route.
+    pub fn by_pack_routes(question: &TestQuestion) -> Option<Self> {
+        let TestQuestion {
+            principal: (partner_type, id), customer, channel, permitted, customer_number, ..
+        } = question;
         let (method, path) = match *channel {
             "oem-api" => ("POST", format!("/oem/v1/customers/{customer}/devices")),
             "partner-center-api" => {
-                let (method, rest) = match mix(*number) % 5 {
+                let (method, rest) = match mix(*customer_number) % 5 {
                     0 => ("POST", "/deviceBatches/batch-7/devices"),
                     1 => ("PATCH", "/devicePolicyUpdates"),
                     2 => ("PUT", "/policies/policy-7"),
@@ -48,7 +51,7 @@ impl GatewayRequest {
             (":path", path.clone()),
             ("content-type", "application/json".to_owned()),
             ("user-agent", "registration/1.0".to_owned()),
-            ("x-partner-type", (*kind).to_owned()),
+            ("x-partner-type", (*partner_type).to_owned()),
             ("x-partner-id", id.clone()),
         ];
         Some(Self { method, path, headers, permitted: *permitted })

@@ -1,6 +1,5 @@
-//! The same over gRPC, as Envoy asks (`ext_authz`), and the limit: a bare tonic server that parses a check
-//! and answers a constant. Who asks is in headers, as a gateway sets them once it knows its caller; the
-//! customer is in the path.
+//! Envoy's `ext_authz` over gRPC: a load generator, and the limit, which is a bare tonic server that parses a
+//! check and answers a constant.
 
 use std::io;
 use std::rc::Rc;
@@ -22,38 +21,39 @@ use tonic::{Request, Response, Status};
 use crate::gateway::GatewayRequest;
 use crate::round::Round;
 
-/// A check as bytes, and whether it has to be OK; `None` if any answer will do.
+/// A `CheckRequest` as bytes, and the correct answer to it.
 #[derive(Debug, Clone)]
 pub struct Check {
     bytes: Bytes,
+    /// Whether the check has to be permitted. `None` if any answer is correct.
     expected: Option<bool>,
 }
 
 impl Check {
-    pub fn of(request: &GatewayRequest) -> Self {
+    pub fn new(request: &GatewayRequest) -> Self {
         let headers = request.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         let (method, path) = (request.method.to_owned(), request.path.clone());
         let http =
             attribute_context::HttpRequest { method, path, headers: headers.collect(), ..Default::default() };
-        let described = attribute_context::Request { http: Some(http), time: None };
+        let request_attributes = attribute_context::Request { http: Some(http), time: None };
         let attributes = envoy_types::pb::envoy::service::auth::v3::AttributeContext {
-            request: Some(described),
+            request: Some(request_attributes),
             ..Default::default()
         };
         let message = CheckRequest { attributes: Some(attributes) }.encode_to_vec();
-        // gRPC's frame: not compressed, then the length.
+        // The frame of a gRPC message: a zero for "not compressed", then the length.
         let length = u32::try_from(message.len()).unwrap_or_default().to_be_bytes();
         let bytes = [&[0][..], &length, &message].concat().into();
         Self { bytes, expected: Some(request.permitted) }
     }
 
     #[must_use]
-    pub fn any_answer(&self) -> Self {
+    pub fn with_any_answer(&self) -> Self {
         Self { expected: None, ..self.clone() }
     }
 }
 
-/// Parses, and answers a constant of the form that the sidecar's answers have.
+/// The limit. Its constant answer has as many headers and as much metadata as the answers of the sidecar.
 struct Limit(CheckResponse);
 
 impl Limit {
@@ -67,7 +67,7 @@ impl Limit {
             append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
             ..HeaderValueOption::default()
         };
-        let text = |n: usize| {
+        let metadata_field = |n: usize| {
             (
                 format!("field-{n}"),
                 Value { kind: Some(Kind::StringValue("direct-bill-registers".to_owned())) },
@@ -76,7 +76,7 @@ impl Limit {
         let headers = (0..7).map(header).collect();
         Self(CheckResponse {
             status: Some(rpc::Status::default()),
-            dynamic_metadata: Some(Struct { fields: (0..7).map(text).collect() }),
+            dynamic_metadata: Some(Struct { fields: (0..7).map(metadata_field).collect() }),
             http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
                 headers,
                 ..OkHttpResponse::default()
@@ -93,10 +93,10 @@ impl Authorization for Limit {
     }
 }
 
-/// Serves the limit until the process is ended.
+/// Serves the limit until the process ends.
 ///
 /// # Errors
-/// The address cannot be listened on.
+/// The server cannot listen on the address.
 pub async fn serve(address: &str) -> io::Result<()> {
     let address = address.parse().map_err(io::Error::other)?;
     let mut server = tonic::transport::Server::builder().tcp_nodelay(true);
@@ -104,10 +104,11 @@ pub async fn serve(address: &str) -> io::Result<()> {
     router.serve(address).await.map_err(io::Error::other)
 }
 
-/// HTTP/2 connections that the streams share.
+/// The number of HTTP/2 connections. All checks in flight share them.
 const CONNECTIONS: usize = 4;
 
-/// Loads a server for a while, with so many checks in flight, from the calling thread.
+/// Loads a server from the calling thread for `length`, with a number of checks in flight. Every answer is
+/// checked.
 ///
 /// # Errors
 /// The server cannot be connected to.
@@ -127,7 +128,7 @@ pub fn load(port: u16, checks: &Rc<[Check]>, in_flight: usize, length: Duration)
         let workers: Vec<_> = senders
             .map(|(n, sender)| {
                 let first = n * checks.len() / in_flight;
-                tokio::task::spawn_local(worker(sender, Rc::clone(checks), first, start + length))
+                tokio::task::spawn_local(send_checks(sender, Rc::clone(checks), first, start + length))
             })
             .collect();
         let mut round = Round::empty();
@@ -139,7 +140,8 @@ pub fn load(port: u16, checks: &Rc<[Check]>, in_flight: usize, length: Duration)
     })
 }
 
-async fn worker(sender: SendRequest<Bytes>, checks: Rc<[Check]>, first: usize, end: Instant) -> Round {
+/// Sends the checks one after the other, beginning with number `first`, until `end`.
+async fn send_checks(sender: SendRequest<Bytes>, checks: Rc<[Check]>, first: usize, end: Instant) -> Round {
     let mut round = Round::empty();
     for check in checks.iter().cycle().skip(first) {
         let sent = Instant::now();
@@ -148,7 +150,7 @@ async fn worker(sender: SendRequest<Bytes>, checks: Rc<[Check]>, first: usize, e
             break;
         };
         let now = Instant::now();
-        round.answered(now - sent, check.expected.is_none_or(|expected| expected == permitted));
+        round.count_answer(now - sent, check.expected.is_none_or(|expected| expected == permitted));
         if now >= end {
             break;
         }
@@ -156,7 +158,7 @@ async fn worker(sender: SendRequest<Bytes>, checks: Rc<[Check]>, first: usize, e
     round
 }
 
-/// Whether the check was OK.
+/// Sends a check. Returns whether the answer is a permit.
 async fn ask(sender: &SendRequest<Bytes>, check: Bytes) -> Result<bool, Box<dyn std::error::Error>> {
     let head = axum::http::Request::post("http://127.0.0.1/envoy.service.auth.v3.Authorization/Check")
         .header("content-type", "application/grpc")
@@ -173,6 +175,7 @@ async fn ask(sender: &SendRequest<Bytes>, check: Bytes) -> Result<bool, Box<dyn 
         answer.extend_from_slice(&part);
     }
     body.trailers().await?;
+    // The message begins after the five bytes of its frame.
     let message = CheckResponse::decode(answer.get(5..).unwrap_or_default())?;
     Ok(message.status.is_some_and(|status| status.code == 0))
 }

@@ -1,5 +1,5 @@
-//! The engine without any HTTP: the same worlds and questions, in this process. Whatever these benchmarks
-//! use of the crates comes from here.
+//! The engine in this process, without HTTP: loading, questions, decisions and changes. The benchmarks use
+//! the crates of Mandate only through this module.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ pub use mandate_core::entities::EntityChanges;
 use mandate_core::entities::{Entity, EntityData, EntityUpsert};
 pub use mandate_core::json::Json;
 use mandate_core::request::QuestionEntity;
-pub use mandate_core::request::{Question as Words, Request};
+pub use mandate_core::request::{Question, Request};
 use mandate_core::schema::EntityUid;
 use mandate_core::snapshot::RequestConfig;
 use mandate_core::value::{Record, Value};
@@ -20,58 +20,59 @@ pub use mandate_routes::HttpRequest;
 pub use mandate_server::authzen::wire::RequestFields;
 use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, Loader};
 
+use crate::dataset::{self, TestQuestion, mix};
 use crate::gateway::GatewayRequest;
-use crate::world::{self, Question, mix};
 
-/// Loads a snapshot as the sidecar does, on a thread whose stack suffices.
+/// Loads a snapshot.
 ///
 /// # Errors
-/// Something is wrong with the content.
-pub fn load(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
+/// The content is not valid.
+pub fn load_snapshot(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
     Ok(load_generation(policies, entities)?.snapshot().clone())
 }
 
-/// Loads a snapshot with its routes, as [`load`] does.
+/// Loads a snapshot with its routes, on a thread with as large a stack as that of the sidecar.
 ///
 /// # Errors
-/// Something is wrong with the content.
+/// The content is not valid.
 pub fn load_generation(policies: &Path, entities: &Path) -> io::Result<Generation> {
     let (policies, entities) = (policies.to_owned(), entities.to_owned());
     let paths = ContentPaths { policies, entities, terms: RequestConfig::default() };
-    let load = move || Loader::new(&paths).load().map_err(|faults| io::Error::other(faults.to_string()));
+    let load =
+        move || Loader::new(&paths).load().map_err(|diagnostics| io::Error::other(diagnostics.to_string()));
     let thread = std::thread::Builder::new().stack_size(LOADING_STACK_BYTES).spawn(load)?;
     let loaded = thread.join().map_err(|_| io::Error::other("loading panicked"))?;
     loaded.map(Generation::from)
 }
 
 /// The context of a question, as JSON.
-pub fn context(question: &Question) -> String {
+pub fn context_json(question: &TestQuestion) -> String {
     format!(r#"{{"channel":"{}"}}"#, question.channel)
 }
 
-/// A question in the words that a transport passes on.
-pub fn words<'a>(question: &'a Question, context: &'a Json<'a>) -> Words<'a> {
-    let named = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
-    Words {
-        principal: named(question.principal.0, question.principal.1.as_str()),
+/// A question as a transport hands it to the decision point.
+pub fn as_question<'a>(question: &'a TestQuestion, context: &'a Json<'a>) -> Question<'a> {
+    let entity = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
+    Question {
+        principal: entity(question.principal.0, question.principal.1.as_str()),
         action: question.action,
         action_properties: None,
-        resource: named("Customer", &question.customer),
+        resource: entity("Customer", &question.customer),
         context: context.as_object(),
     }
 }
 
-/// Asks as a transport would, from the words of the question; the answer has to be right.
+/// Hands a question to `decide`, and checks the decision. `decide` may also return another result.
 ///
 /// # Errors
-/// The answer is wrong, or there is none.
-pub fn ask<T>(
-    question: &Question,
-    decide: impl FnOnce(&Words<'_>) -> io::Result<(bool, T)>,
+/// The decision is wrong, or there is none.
+pub fn ask_and_check<T>(
+    question: &TestQuestion,
+    decide: impl FnOnce(&Question<'_>) -> io::Result<(bool, T)>,
 ) -> io::Result<T> {
-    let context = context(question);
+    let context = context_json(question);
     let context = Json::parse(context.as_bytes()).map_err(io::Error::other)?;
-    let (permitted, result) = decide(&words(question, &context))?;
+    let (permitted, result) = decide(&as_question(question, &context))?;
     if permitted == question.permitted {
         Ok(result)
     } else {
@@ -84,29 +85,29 @@ pub fn pdp(generation: impl Into<Generation>) -> Pdp {
     Pdp::new(generation, PdpConfig::cached(100_000)).0
 }
 
-/// Asks as a transport would, with a context of its own.
+/// Asks the decision point as a transport does.
 ///
 /// # Errors
-/// There is no answer.
-pub fn permits(pdp: &Pdp, words: &Words<'_>) -> io::Result<bool> {
+/// There is no decision.
+pub fn permits(pdp: &Pdp, question: &Question<'_>) -> io::Result<bool> {
     let context = DecisionContext::new(Transport::InProcess);
-    pdp.view().decide(words, &context).map(|decision| decision.is_permit()).map_err(io::Error::other)
+    pdp.view().decide(question, &context).map(|decision| decision.is_permit()).map_err(io::Error::other)
 }
 
-/// The question as an HTTP request that a gateway asks about.
+/// The request in the form that the routes read.
 pub fn http_request(request: &GatewayRequest) -> HttpRequest<'_> {
     let headers = request.headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     HttpRequest { method: request.method, target: &request.path, headers, ..HttpRequest::default() }
 }
 
-/// The questions as requests of a snapshot.
+/// Turns the questions into requests, and checks the decision on each.
 ///
 /// # Errors
-/// A question is none by the snapshot's schema, or its answer is wrong.
-pub fn requests(snapshot: &Snapshot, questions: &[Question]) -> io::Result<Vec<Request>> {
-    let request = |question: &Question| {
-        ask(question, |words| {
-            let request = snapshot.request_from_question(words).map_err(io::Error::other)?;
+/// A question does not fit the schema, or the decision is wrong.
+pub fn requests(snapshot: &Snapshot, questions: &[TestQuestion]) -> io::Result<Vec<Request>> {
+    let request = |question: &TestQuestion| {
+        ask_and_check(question, |question| {
+            let request = snapshot.request_from_question(question).map_err(io::Error::other)?;
             Ok((decide(snapshot, &request), request))
         })
     };
@@ -119,15 +120,15 @@ pub fn decide(snapshot: &Snapshot, request: &Request) -> bool {
     snapshot.decide(request, &slice).is_ok_and(|decision| decision.is_permit())
 }
 
-/// A change of one consent: delegated administration is granted or taken away.
+/// A change of one consent: `delegatedAdministration` becomes `delegated`.
 ///
 /// # Errors
 /// The customer has no such consent.
-pub fn one_change(snapshot: &Snapshot, customer: u64, delegated: bool) -> io::Result<EntityChanges> {
+pub fn consent_change(snapshot: &Snapshot, customer: u64, delegated: bool) -> io::Result<EntityChanges> {
     let schema = snapshot.schema();
     let missing = || io::Error::other("no such consent");
     let entity_type = schema.resolve_entity_type("CspConsent").map_err(|_| missing())?;
-    let uid = EntityUid { entity_type, id: format!("c-{}", world::customer(customer)).into() };
+    let uid = EntityUid { entity_type, id: format!("c-{}", dataset::customer_id(customer)).into() };
     let stored = snapshot.entities().get(uid.as_uid_ref()).ok_or_else(missing)?;
     let before = stored.entity.unpack(schema);
     let attributes = before
@@ -137,22 +138,23 @@ pub fn one_change(snapshot: &Snapshot, customer: u64, delegated: bool) -> io::Re
     Ok(EntityChanges { upserts: vec![EntityUpsert { entity, span: None }], removals: Vec::new() })
 }
 
-/// Changes that grant and take away the same consents in turn, of so many customers drawn among all.
+/// Two changes for each of `count` random customers: the first sets `delegatedAdministration`, the second
+/// resets it.
 ///
 /// # Errors
 /// A customer has no such consent.
-pub fn changes(snapshot: &Snapshot, customers: u64, count: u64) -> io::Result<Vec<EntityChanges>> {
-    let pair = |n| [true, false].map(|delegated| one_change(snapshot, mix(n) % customers, delegated));
+pub fn consent_changes(snapshot: &Snapshot, customers: u64, count: u64) -> io::Result<Vec<EntityChanges>> {
+    let pair = |n| [true, false].map(|delegated| consent_change(snapshot, mix(n) % customers, delegated));
     (0..count).flat_map(pair).collect()
 }
 
-/// The median time of one run of `work`, of so many runs, in nanoseconds.
+/// The median time of `runs` calls of `work`, in nanoseconds.
 pub fn median_nanos(runs: u32, mut work: impl FnMut(u32)) -> f64 {
     let times: Vec<f64> = (0..runs)
         .map(|n| {
-            let begun = Instant::now();
+            let start = Instant::now();
             work(n);
-            nanos(begun.elapsed())
+            nanos(start.elapsed())
         })
         .collect();
     crate::numbers::median(&times)

@@ -1,5 +1,5 @@
-//! Instruction counts of single operations, and their budgets. Counts are the same on every machine, so a
-//! change that makes an operation more expensive is seen without a quiet machine.
+//! `mandate-bench instructions`: counts the instructions of single operations and compares them with budgets.
+//! Unlike times, counts are the same on a busy machine.
 
 mod budgets;
 mod callgrind;
@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::dataset::{self, Dataset};
 use crate::numbers::{float, number};
 use crate::process;
-use crate::world::{self, World};
 use budgets::Budgets;
 use operations::{CUSTOMERS, OPERATIONS};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Write what was measured to the file of budgets
+    /// Write the measured counts to the file of budgets
     #[arg(long, conflicts_with = "only")]
     write: bool,
     /// Measure only the operations whose name contains this
@@ -33,44 +33,45 @@ pub struct Arguments {
     pack: PathBuf,
 }
 
-/// How far a count may be from its budget, in percent.
+/// The allowed difference between a count and its budget, in percent of the budget.
 const TOLERANCE: f64 = 3.0;
 
-/// Measures the operations and compares them with their budgets, or writes these.
+/// Measures the operations. Reads their budgets, or writes new ones with `--write`.
 ///
 /// # Errors
 /// Valgrind is missing, an operation fails, or the file of budgets cannot be read or written.
-pub fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> io::Result<Counts> {
+pub fn run(arguments: &Arguments, print_progress: &dyn Fn(&str)) -> io::Result<Counts> {
     if cfg!(debug_assertions) {
         return Err(io::Error::other("this is a debug build: build with `cargo build --release`"));
     }
-    let valgrind = callgrind::valgrind()?;
+    let valgrind = callgrind::find_valgrind()?;
     let budgets = if arguments.write { None } else { Some(Budgets::read(&arguments.budgets)?) };
     let folder = tempfile::tempdir()?;
-    world::copy_pack(&arguments.pack, &folder.path().join(POLICIES))?;
-    World { customers: CUSTOMERS }.write(&folder.path().join(ENTITIES))?;
+    dataset::copy_pack(&arguments.pack, &folder.path().join(POLICIES))?;
+    Dataset { customers: CUSTOMERS }.write(&folder.path().join(ENTITIES))?;
     let mut measured = BTreeMap::new();
     for operation in OPERATIONS.iter().filter(|operation| operation.name.contains(&arguments.only)) {
-        say(operation.name);
+        print_progress(operation.name);
         measured.insert(operation.name, callgrind::count(&valgrind, operation.name, folder.path())?);
     }
     let budgets = match budgets {
         Some(budgets) => budgets,
-        None => write(&arguments.budgets, &measured)?,
+        None => write_budgets(&arguments.budgets, &measured)?,
     };
     Ok(Counts { file: arguments.budgets.display().to_string(), budgets, measured })
 }
 
-/// Where an operation's content is in the folder that it is started in.
+// The content of an operation, in its working folder.
 const POLICIES: &str = "policies";
 const ENTITIES: &str = "entities";
 
-/// Does one operation many times, in the folder that [`run`] prepared; how many times.
+/// Does one operation many times, in the folder that [`run`] prepared. Returns how many times.
 ///
 /// # Errors
-/// The operation fails, or the machine does not allow to pin a process to a core.
+/// The operation fails, or the system does not allow to pin the process to a core.
 pub fn operation(name: &str) -> io::Result<u64> {
-    // Content is loaded by as many threads as there are cores, and the allocator's state depends on that.
+    // The number of threads that load content is the number of cores. The allocator's state depends on it, so
+    // it has to be the same on every machine.
     process::pin(process::SERVER_CORE)?;
     operations::run(name, Path::new(POLICIES), Path::new(ENTITIES))
 }
@@ -78,16 +79,16 @@ pub fn operation(name: &str) -> io::Result<u64> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "counts are positive and far below what loses precision"
+    reason = "counts are positive and far below 2^53"
 )]
-fn write(file: &Path, measured: &BTreeMap<&'static str, f64>) -> io::Result<Budgets> {
+fn write_budgets(file: &Path, measured: &BTreeMap<&'static str, f64>) -> io::Result<Budgets> {
     let counts = measured.iter().map(|(name, count)| ((*name).to_owned(), count.round() as u64));
-    let budgets = Budgets::here(counts.collect());
+    let budgets = Budgets::for_this_machine(counts.collect());
     budgets.write(file)?;
     Ok(budgets)
 }
 
-/// What was measured, beside its budgets.
+/// The measured counts and their budgets.
 pub struct Counts {
     file: String,
     budgets: Budgets,
@@ -95,7 +96,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The operations in their order: budget, count, and the difference in percent.
+    /// The measured operations: name, count, and, if there is one, the budget with the difference in percent.
     fn rows(&self) -> impl Iterator<Item = (&'static str, f64, Option<(f64, f64)>)> {
         OPERATIONS.iter().filter_map(|operation| {
             let measured = *self.measured.get(operation.name)?;
@@ -105,7 +106,7 @@ impl Counts {
         })
     }
 
-    /// A table in Markdown.
+    /// The counts and budgets as a Markdown table.
     pub fn table(&self) -> String {
         let mut text = "| operation | budget | measured | difference |\n|---|---|---|---|\n".to_owned();
         for (name, measured, budget) in self.rows() {
@@ -118,7 +119,7 @@ impl Counts {
         text
     }
 
-    /// Budgets that can be lowered.
+    /// Messages about budgets that should be lowered.
     pub fn hints(&self) -> Vec<String> {
         let lower = self.rows().filter_map(|(name, _, budget)| {
             let (_, percent) = budget.filter(|(_, percent)| *percent < -TOLERANCE)?;
@@ -127,7 +128,7 @@ impl Counts {
         lower.collect()
     }
 
-    /// Operations that are over their budget or have none.
+    /// Messages about operations that are over their budget or have no budget.
     pub fn failures(&self) -> Vec<String> {
         let file = &self.file;
         let mut failures: Vec<String> = self
@@ -142,7 +143,7 @@ impl Counts {
             })
             .collect();
         if !failures.is_empty() {
-            failures.extend(self.budgets.other_compiler());
+            failures.extend(self.budgets.compiler_difference());
         }
         failures
     }

@@ -1,23 +1,24 @@
-//! The limit: a bare axum server that parses the same body into a typed struct and answers a
-//! constant. What a decision costs beside it is what Mandate costs.
+//! The limit over HTTP: a bare axum server that parses the same body into a typed struct and answers a
+//! constant. The difference between Mandate and the limit is the cost of deciding.
 
 use axum::Json;
 use axum::response::IntoResponse;
 use axum::routing::post;
 use serde::Deserialize;
 
+/// One `AuthZEN` evaluation.
 #[derive(Debug, Deserialize)]
 pub struct Evaluation {
-    pub subject: Named,
+    pub subject: Entity,
     pub action: Action,
-    pub resource: Named,
+    pub resource: Entity,
     pub context: Context,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Named {
+pub struct Entity {
     #[serde(rename = "type")]
-    pub kind: String,
+    pub entity_type: String,
     pub id: String,
 }
 
@@ -31,17 +32,17 @@ pub struct Context {
     pub channel: String,
 }
 
-/// Several questions in one request.
+/// A batch of `AuthZEN` evaluations.
 #[derive(Debug, Deserialize)]
 pub struct Evaluations {
     pub evaluations: Vec<Evaluation>,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 pub async fn serve(address: &str) -> std::io::Result<()> {
     let app = axum::Router::new()
         .route("/access/v1/evaluation", post(answer))
-        .route("/access/v1/evaluations", post(answer_all));
+        .route("/access/v1/evaluations", post(answer_batch));
     let listener = tokio::net::TcpListener::bind(address).await?;
     axum::serve(
         axum::serve::ListenerExt::tap_io(listener, |stream| {
@@ -57,8 +58,7 @@ async fn answer(Json(evaluation): Json<Evaluation>) -> impl IntoResponse {
     ([("content-type", "application/json")], r#"{"decision":true}"#)
 }
 
-/// The same constant for each question.
-async fn answer_all(Json(Evaluations { evaluations }): Json<Evaluations>) -> impl IntoResponse {
+async fn answer_batch(Json(Evaluations { evaluations }): Json<Evaluations>) -> impl IntoResponse {
     let count = evaluations.len();
     std::hint::black_box(evaluations);
     let decisions = vec![r#"{"decision":true}"#; count].join(",");

@@ -1,5 +1,5 @@
-//! The load generator: keep-alive connections on one core, each sending its next question as soon as
-//! its last was answered. It checks every answer.
+//! The load generator for HTTP. Each of its connections sends the next request as soon as the answer to the
+//! last one has arrived. Every answer is checked.
 
 use std::io;
 use std::rc::Rc;
@@ -8,14 +8,19 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::prepared::PreparedRequest;
 use crate::round::Round;
-use crate::shot::Shot;
 
-/// Loads a server for a while, over so many connections, from the calling thread.
+/// Loads a server from the calling thread for `length`, over a number of connections.
 ///
 /// # Errors
 /// The server cannot be connected to.
-pub fn run(port: u16, shots: &Rc<[Shot]>, connections: usize, length: Duration) -> io::Result<Round> {
+pub fn run(
+    port: u16,
+    requests: &Rc<[PreparedRequest]>,
+    connections: usize,
+    length: Duration,
+) -> io::Result<Round> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
@@ -24,8 +29,9 @@ pub fn run(port: u16, shots: &Rc<[Shot]>, connections: usize, length: Duration) 
         for n in 0..connections {
             let stream = TcpStream::connect(("127.0.0.1", port)).await?;
             stream.set_nodelay(true)?;
-            let first = n * shots.len() / connections;
-            workers.push(tokio::task::spawn_local(worker(stream, Rc::clone(shots), first, start + length)));
+            let first = n * requests.len() / connections;
+            let worker = load_connection(stream, Rc::clone(requests), first, start + length);
+            workers.push(tokio::task::spawn_local(worker));
         }
         let mut round = Round::empty();
         for worker in workers {
@@ -36,33 +42,39 @@ pub fn run(port: u16, shots: &Rc<[Shot]>, connections: usize, length: Duration) 
     })
 }
 
-/// Asks once, over a connection of its own; the body of the answer.
+/// Sends one request over a new connection, and returns the body of the answer.
 ///
 /// # Errors
-/// There is no answer, or none with status 200.
-pub fn one(port: u16, request: &[u8]) -> io::Result<Vec<u8>> {
+/// There is no answer, or its status is not 200.
+pub fn ask_once(port: u16, request: &[u8]) -> io::Result<Vec<u8>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let mut buffer = Vec::new();
-        let body = ask(&mut stream, request, &mut buffer).await?;
-        Ok(buffer.split_off(body))
+        let body_start = ask(&mut stream, request, &mut buffer).await?;
+        Ok(buffer.split_off(body_start))
     })
 }
 
-async fn worker(mut stream: TcpStream, shots: Rc<[Shot]>, first: usize, end: Instant) -> Round {
+/// Sends the requests one after the other, beginning with number `first`, until `end`.
+async fn load_connection(
+    mut stream: TcpStream,
+    requests: Rc<[PreparedRequest]>,
+    first: usize,
+    end: Instant,
+) -> Round {
     let mut round = Round::empty();
     let mut buffer = Vec::with_capacity(1 << 20);
     let mut sent = Instant::now();
-    for shot in shots.iter().cycle().skip(first) {
-        let answer = ask(&mut stream, &shot.bytes, &mut buffer).await;
+    for request in requests.iter().cycle().skip(first) {
+        let answer = ask(&mut stream, &request.bytes, &mut buffer).await;
         let now = Instant::now();
-        let Ok(body) = answer else {
+        let Ok(body_start) = answer else {
             round.failed += 1;
             break;
         };
-        let right = buffer.get(body..).is_some_and(|body| shot.is_answered_by(body));
-        round.answered(now - sent, right);
+        let is_correct = buffer.get(body_start..).is_some_and(|body| request.is_answered_by(body));
+        round.count_answer(now - sent, is_correct);
         if now >= end {
             break;
         }
@@ -71,7 +83,8 @@ async fn worker(mut stream: TcpStream, shots: Rc<[Shot]>, first: usize, end: Ins
     round
 }
 
-/// Sends a request and reads the whole answer; where its body begins in the buffer.
+/// Sends a request and reads the whole answer into the buffer. Returns the position of the body in the
+/// buffer.
 async fn ask(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> io::Result<usize> {
     stream.write_all(request).await?;
     buffer.clear();
@@ -79,19 +92,19 @@ async fn ask(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> io
         if stream.read_buf(buffer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some((body, length)) = head(buffer)? {
-            while buffer.len() < body + length {
+        if let Some((body_start, length)) = find_body(buffer)? {
+            while buffer.len() < body_start + length {
                 if stream.read_buf(buffer).await? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }
-            return Ok(body);
+            return Ok(body_start);
         }
     }
 }
 
-/// Where the body begins and how long it is, once the head is there.
-fn head(buffer: &[u8]) -> io::Result<Option<(usize, usize)>> {
+/// The position and the length of the body, or `None` as long as the head is incomplete.
+fn find_body(buffer: &[u8]) -> io::Result<Option<(usize, usize)>> {
     let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let head = std::str::from_utf8(buffer.get(..end).unwrap_or_default()).map_err(|_| invalid())?;

@@ -1,6 +1,6 @@
-//! Small arithmetic on measured numbers: how they are written, medians, and ratios.
+//! Arithmetic on measured numbers: medians and ratios, and numbers as text.
 
-/// With as many decimals as its size calls for.
+/// A number as text. The larger the number, the fewer decimals: `0.98`, `11.4`, `82,489`.
 pub fn number(n: f64) -> String {
     match n.abs() {
         a if a >= 1_000.0 => {
@@ -27,19 +27,18 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// For each round, what the first gave as a fraction of what the second gave in the same round: what
-/// slows the machine for a while slows both.
-pub fn ratios(of: &[f64], by: &[f64]) -> Vec<f64> {
-    of.iter().zip(by).map(|(of, by)| of / by).collect()
+/// The ratio in each round. Both values come from the same round, so anything that slows the machine for a
+/// while slows both of them.
+pub fn ratios(numerators: &[f64], denominators: &[f64]) -> Vec<f64> {
+    numerators.iter().zip(denominators).map(|(numerator, denominator)| numerator / denominator).collect()
 }
 
 /// The median of [`ratios`].
-pub fn ratio(of: &[f64], by: &[f64]) -> f64 {
-    median(&ratios(of, by))
+pub fn ratio(numerators: &[f64], denominators: &[f64]) -> f64 {
+    median(&ratios(numerators, denominators))
 }
 
-/// A count as a number to divide by; counts here are far below what loses precision.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
+#[expect(clippy::cast_precision_loss, reason = "the counts here are far below 2^53")]
 pub fn float(count: u64) -> f64 {
     count as f64
 }

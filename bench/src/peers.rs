@@ -1,6 +1,6 @@
-//! Other servers with the same questions, through an adapter each: how to start it, what to write for
-//! it beforehand, how to word a question, and how a permit looks. They decide the same by their own
-//! means, over the same customers; none is asked for more than yes or no.
+//! Comparison with other authorization servers. Each has an adapter, which writes its policies and data,
+//! starts it, and builds its requests. All servers get the same questions about the same customers, and
+//! answer only permit or deny.
 
 use std::fs;
 use std::io;
@@ -10,95 +10,113 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use crate::dataset::{self, Dataset, TestQuestion, mix};
 use crate::numbers::{median, number, ratio};
-use crate::results::Samples;
+use crate::prepared::{ExpectedAnswer, PreparedRequest, evaluation_requests, with_any_answer};
+use crate::results::{Samples, rates, samples_of, wrong_or_failed};
 use crate::setup::{Setup, Target};
-use crate::shot::{Expected, Shot, for_the_limit, questions};
-use crate::world::{self, Question, World, mix};
 
-/// Another server.
+/// The adapter of one server.
 pub struct Peer {
     pub name: &'static str,
-    /// The program to look for.
+    /// The name of its program on the `PATH`.
     program: &'static str,
-    /// Writes what it needs into a folder.
+    /// Writes policies and data into a folder, for a number of customers.
     prepare: fn(&Path, u64) -> io::Result<()>,
-    /// Its arguments, for a port.
+    /// The arguments of its program, by folder and port.
     arguments: fn(&Path, u16) -> Vec<String>,
-    ask: fn(&Question) -> Shot,
+    request: fn(&TestQuestion) -> PreparedRequest,
 }
 
-/// The servers that there are adapters for.
 pub const PEERS: [Peer; 2] = [
-    Peer { name: "Open Policy Agent", program: "opa", prepare: opa, arguments: opa_arguments, ask: ask_opa },
-    Peer { name: "Cerbos", program: "cerbos", prepare: cerbos, arguments: cerbos_arguments, ask: ask_cerbos },
+    Peer {
+        name: "Open Policy Agent",
+        program: "opa",
+        prepare: prepare_opa,
+        arguments: opa_arguments,
+        request: opa_request,
+    },
+    Peer {
+        name: "Cerbos",
+        program: "cerbos",
+        prepare: prepare_cerbos,
+        arguments: cerbos_arguments,
+        request: cerbos_request,
+    },
 ];
 
-/// Customers of the comparison.
+/// The number of customers of the comparison.
 const CUSTOMERS: u64 = 1_000;
 
-/// Measures what is installed beside the limit and the sidecar; says what is not there.
+/// Measures the limit, Mandate, and the other servers that are installed. Prints a message about each that is
+/// not.
 ///
 /// # Errors
-/// A server that is there cannot be started or asked.
-pub fn run(setup: &Setup, say: &dyn Fn(&str)) -> io::Result<String> {
-    let hot = questions(CUSTOMERS);
-    let (policies, entities) = (setup.policies(0)?, setup.entities(CUSTOMERS)?);
+/// An installed server does not start or cannot be reached.
+pub fn run(setup: &Setup, print_message: &dyn Fn(&str)) -> io::Result<String> {
+    let requests = evaluation_requests(CUSTOMERS);
+    let (policies, entities) = (setup.policies_folder(0)?, setup.entities_folder(CUSTOMERS)?);
     let mut targets = vec![
-        Target::new("limit", setup.limit()?, &for_the_limit(&hot)),
-        Target::new("Mandate", setup.mandate("hits", &policies, &entities, &[])?, &hot),
+        Target::new("limit", setup.start_limit()?, &with_any_answer(&requests)),
+        Target::new("Mandate", setup.start_mandate("hits", &policies, &entities, &[])?, &requests),
         Target::new(
             "Mandate, cache off",
-            setup.mandate("uncached", &policies, &entities, &["--cache-entries", "0"])?,
-            &hot,
+            setup.start_mandate("uncached", &policies, &entities, &["--cache-entries", "0"])?,
+            &requests,
         ),
     ];
     for peer in PEERS {
         if Command::new(peer.program).arg("version").output().is_err() {
-            say(&format!("{}: not measured, there is no `{}` on the PATH", peer.name, peer.program));
+            print_message(&format!(
+                "{}: not measured, there is no `{}` on the PATH",
+                peer.name, peer.program
+            ));
             continue;
         }
         let folder = setup.folder.join(peer.program);
         fs::create_dir_all(&folder)?;
         (peer.prepare)(&folder, CUSTOMERS)?;
-        let server = setup.other(peer.name, peer.program, |port| (peer.arguments)(&folder, port))?;
-        let shots: Rc<[Shot]> =
-            World { customers: CUSTOMERS }.questions(2_000, mix).iter().map(peer.ask).collect();
-        targets.push(Target::new(peer.name, server, &shots));
+        let server = setup.start_other(peer.name, peer.program, |port| (peer.arguments)(&folder, port))?;
+        let requests: Rc<[PreparedRequest]> =
+            Dataset { customers: CUSTOMERS }.questions(2_000, mix).iter().map(peer.request).collect();
+        targets.push(Target::new(peer.name, server, &requests));
     }
     setup.measure(&targets, 16).map(|samples| table(&samples))
 }
 
 fn table(samples: &Samples) -> String {
-    let rates = |name: &str| samples.get(name).map(|of| of.iter().map(|s| s.rate).collect::<Vec<_>>());
-    let limit = rates("limit").unwrap_or_default();
+    let limit = rates(samples_of(samples, "limit"));
     let mut text = "| server | requests/s | of the limit | wrong or failed |\n|---|---|---|---|\n".to_owned();
-    for (name, of) in samples {
-        let rates = rates(name).unwrap_or_default();
-        let bad: u64 = of.iter().map(|sample| sample.wrong + sample.failed).sum();
+    for (name, rounds) in samples {
+        let rates = rates(rounds);
         let (rate, ratio) = (median(&rates), ratio(&rates, &limit));
-        let cells = [name.clone(), number(rate), format!("{ratio:.3}"), bad.to_string()];
+        let cells = [name.clone(), number(rate), format!("{ratio:.3}"), wrong_or_failed(rounds).to_string()];
         text.extend(["| ", &cells.join(" | "), " |\n"]);
     }
     text
 }
 
-/// Who may register devices for a customer over which channel, by customer: what the pack derives.
+/// The rights of all partners for one customer, as texts of the form `TYPE/PARTNER/CHANNEL`. Mandate derives
+/// them from the entities; the other servers get them ready-made.
 fn rights(n: u64) -> Value {
-    let rights: Vec<Value> = world::rights(n)
+    let rights: Vec<Value> = dataset::rights(n)
         .into_iter()
-        .flat_map(|((kind, id), channels)| {
-            channels.iter().map(move |channel| json!(format!("{kind}/{id}/{channel}"))).collect::<Vec<_>>()
+        .flat_map(|((partner_type, id), channels)| {
+            channels
+                .iter()
+                .map(move |channel| json!(format!("{partner_type}/{id}/{channel}")))
+                .collect::<Vec<_>>()
         })
         .collect();
     json!(rights)
 }
 
-fn opa(folder: &Path, customers: u64) -> io::Result<()> {
+/// Open Policy Agent has the rights of all customers as data.
+fn prepare_opa(folder: &Path, customers: u64) -> io::Result<()> {
     let policy = "package mandate\n\nimport rego.v1\n\ndefault allow := false\n\nallow if {\n\tright := sprintf(\"%s/%s/%s\", [input.kind, input.partner, input.channel])\n\tright in data.rights[input.customer]\n}\n";
     fs::write(folder.join("policy.rego"), policy)?;
     let rights: serde_json::Map<String, Value> =
-        (0..customers).map(|n| (world::customer(n), rights(n))).collect();
+        (0..customers).map(|n| (dataset::customer_id(n), rights(n))).collect();
     fs::write(folder.join("data.json"), json!({ "rights": rights }).to_string())
 }
 
@@ -109,15 +127,16 @@ fn opa_arguments(folder: &Path, port: u16) -> Vec<String> {
         .into()
 }
 
-fn ask_opa(question: &Question) -> Shot {
-    let Question { principal: (kind, id), customer, channel, permitted, .. } = question;
-    let input = json!({ "input": { "kind": kind, "partner": id, "customer": customer, "channel": channel } });
+fn opa_request(question: &TestQuestion) -> PreparedRequest {
+    let TestQuestion { principal: (partner_type, id), customer, channel, permitted, .. } = question;
+    let input =
+        json!({ "input": { "kind": partner_type, "partner": id, "customer": customer, "channel": channel } });
     let expected: &[u8] = if *permitted { br#"{"result":true"# } else { br#"{"result":false"# };
-    Shot::post("/v1/data/mandate/allow", &input.to_string(), Expected::Start(expected))
+    PreparedRequest::post("/v1/data/mandate/allow", &input.to_string(), ExpectedAnswer::StartsWith(expected))
 }
 
-/// Cerbos has no data of its own: the rights come with the question.
-fn cerbos(folder: &Path, _: u64) -> io::Result<()> {
+/// Cerbos stores no data, so each request contains the rights for its customer.
+fn prepare_cerbos(folder: &Path, _: u64) -> io::Result<()> {
     let policy = r#"apiVersion: api.cerbos.dev/v1
 resourcePolicy:
   resource: customer
@@ -142,14 +161,15 @@ fn cerbos_arguments(folder: &Path, port: u16) -> Vec<String> {
     ["server", "--log-level=error", "--debug-listen-addr=", "--set", &settings].map(str::to_owned).into()
 }
 
-fn ask_cerbos(question: &Question) -> Shot {
-    let Question { principal: (kind, id), customer, channel, permitted, action, number } = question;
-    let attributes = json!({ "channel": channel, "rights": rights(*number) });
+fn cerbos_request(question: &TestQuestion) -> PreparedRequest {
+    let TestQuestion { principal: (partner_type, id), customer, channel, permitted, action, customer_number } =
+        question;
+    let attributes = json!({ "channel": channel, "rights": rights(*customer_number) });
     let body = json!({
         "requestId": "q",
-        "principal": { "id": id, "roles": ["partner"], "attr": { "kind": kind } },
+        "principal": { "id": id, "roles": ["partner"], "attr": { "kind": partner_type } },
         "resources": [{ "actions": [action], "resource": { "kind": "customer", "id": customer, "attr": attributes } }],
     });
     let expected: &[u8] = if *permitted { b"EFFECT_ALLOW" } else { b"EFFECT_DENY" };
-    Shot::post("/api/check/resources", &body.to_string(), Expected::Anywhere(expected))
+    PreparedRequest::post("/api/check/resources", &body.to_string(), ExpectedAnswer::Contains(expected))
 }

@@ -1,4 +1,4 @@
-//! Results: kept as JSON, shown as a table, drawn as plots.
+//! Writes the results of a run: as JSON, as Markdown tables, and as plots.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,15 +11,15 @@ use crate::plot;
 use crate::results::{Results, Sample};
 
 impl Results {
-    /// What it was measured on, and with.
+    /// Describes the machine, the compiler, and the sidecar under test.
     pub fn describe_machine(&mut self, mandate: &Path) {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
             line.trim_start_matches([' ', '\t', ':']).to_owned()
         };
-        let said = |program: &Path, argument| {
-            let output = Command::new(program).arg(argument).output();
+        let version_of = |program: &Path| {
+            let output = Command::new(program).arg("--version").output();
             output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
         };
         let cpu = read("/proc/cpuinfo");
@@ -28,41 +28,56 @@ impl Results {
             ("processor", format!("{}, {cores} cores", field(&cpu, "model name"))),
             ("memory", field(&read("/proc/meminfo"), "MemTotal")),
             ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
-            ("compiler", said(Path::new("rustc"), "--version")),
-            ("sidecar", said(mandate, "--version")),
+            ("compiler", version_of(Path::new("rustc"))),
+            ("sidecar", version_of(mandate)),
         ]);
     }
 
-    /// The tables, in Markdown.
+    /// The machine, the requirements and the samples, in Markdown.
     pub fn tables(&self) -> String {
-        let mut text = String::new();
-        for (name, value) in &self.machine {
-            text.extend(["- ", name, ": ", value, "\n"]);
+        [self.machine_list(), self.requirements_table(), self.samples_table()].join("\n")
+    }
+
+    fn machine_list(&self) -> String {
+        self.machine.iter().flat_map(|(name, value)| ["- ", name, ": ", value, "\n"]).collect()
+    }
+
+    fn requirements_table(&self) -> String {
+        let mut text = "| what | measured | asked | | |\n|---|---|---|---|---|\n".to_owned();
+        for requirement in &self.requirements {
+            text.extend([&requirement.row(), "\n"]);
         }
-        text += "\n| what | measured | asked | | |\n|---|---|---|---|---|\n";
-        for bar in &self.bars {
-            text.extend([&bar.row(), "\n"]);
-        }
-        text += "\n| server | connections | requests/s | p50 µs | p99 µs | server CPU a request, µs |\n";
+        text
+    }
+
+    /// The medians of the rounds, by server and number of connections.
+    fn samples_table(&self) -> String {
+        let mut text =
+            "| server | connections | requests/s | p50 µs | p99 µs | server CPU a request, µs |\n".to_owned();
         text += "|---|---|---|---|---|---|\n";
         for (connections, samples) in &self.samples {
             for (name, rounds) in samples {
-                let of =
+                let median_of =
                     |value: fn(&Sample) -> f64| number(median(&rounds.iter().map(value).collect::<Vec<_>>()));
-                let values =
-                    [of(|s| s.rate), of(|s| s.p50_micros), of(|s| s.p99_micros), of(|s| s.cpu_micros)];
-                let cells = [name.clone(), connections.to_string()].into_iter().chain(values);
-                text.extend(["| ", &cells.collect::<Vec<_>>().join(" | "), " |\n"]);
+                let cells = [
+                    name.clone(),
+                    connections.to_string(),
+                    median_of(|sample| sample.rate),
+                    median_of(|sample| sample.p50_micros),
+                    median_of(|sample| sample.p99_micros),
+                    median_of(|sample| sample.cpu_micros),
+                ];
+                text.extend(["| ", &cells.join(" | "), " |\n"]);
             }
         }
         text
     }
 
-    /// Writes the results and the plots into a folder, and the tables into the page that has a place
-    /// for them.
+    /// Writes the results and the plots into a folder, and the tables into a page, between the comments
+    /// `measured` and `/measured`.
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// A file cannot be written, or the page does not have the comments.
     pub fn write(&self, folder: &Path, page: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join("results.json"), serde_json::to_string_pretty(self)? + "\n")?;

@@ -1,4 +1,4 @@
-//! What the load generators count: answers, wrong and failed ones, and latencies.
+//! What the load generators count in one round: answers, wrong answers, failed requests, and latencies.
 
 use std::io;
 use std::time::Duration;
@@ -12,31 +12,30 @@ use crate::numbers::float;
 pub struct Round {
     pub requests: u64,
     pub elapsed: Duration,
-    /// Answers that were not the expected ones.
+    /// Answers that were not correct.
     pub wrong: u64,
-    /// Requests that got no answer, or one with another status than 200.
+    /// Requests without an answer, or with a status other than 200.
     pub failed: u64,
     /// In nanoseconds.
     pub latencies: Histogram<u32>,
 }
 
 impl Round {
-    /// A round in which nothing happened yet.
+    /// A round without any requests yet.
     pub fn empty() -> Self {
         Self { requests: 0, elapsed: Duration::ZERO, wrong: 0, failed: 0, latencies: histogram() }
     }
 
-    /// Counts an answer.
-    pub fn answered(&mut self, after: Duration, right: bool) {
+    pub fn count_answer(&mut self, latency: Duration, is_correct: bool) {
         self.requests += 1;
-        self.wrong += u64::from(!right);
-        self.latencies.saturating_record(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        self.wrong += u64::from(!is_correct);
+        self.latencies.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Adds the counts of another connection.
     ///
     /// # Errors
-    /// The other's latencies do not fit in.
+    /// The latencies cannot be added.
     pub fn add(&mut self, other: &Self) -> io::Result<()> {
         self.requests += other.requests;
         self.wrong += other.wrong;
@@ -44,7 +43,7 @@ impl Round {
         self.latencies.add(&other.latencies).map_err(io::Error::other)
     }
 
-    /// Requests a second.
+    /// Requests per second.
     pub fn rate(&self) -> f64 {
         self.requests_f64() / self.elapsed.as_secs_f64()
     }
@@ -60,7 +59,7 @@ impl Round {
     }
 }
 
-/// From 1 µs to 60 s, to three digits.
+/// Latencies from 1 µs to 60 s, with three significant digits.
 fn histogram() -> Histogram<u32> {
     Histogram::new_with_bounds(1_000, 60_000_000_000, 3)
         .unwrap_or_else(|_| unreachable!("the bounds are valid"))

@@ -1,5 +1,5 @@
-//! What a comparison works with: a folder, servers that are pinned to one core, and the load on the other.
-//! All servers are up, and loaded in turn, round by round.
+//! What every comparison needs: a working folder, servers that are pinned to one core, and load from the
+//! other core. All servers run at the same time, but only one is loaded at a time, round by round.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,104 +8,106 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::dataset::{self, Dataset};
 use crate::load;
+use crate::prepared::PreparedRequest;
 use crate::process::{self, LOAD_CORE, SERVER_CORE, Server};
 use crate::results::{Sample, Samples};
 use crate::round::Round;
-use crate::shot::Shot;
-use crate::world::{self, World};
 
-/// Where things are, and how long to measure.
+/// The files to measure with, and how long to measure.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The sidecar under test.
     pub mandate: PathBuf,
     /// The pack's policies.
     pub pack: PathBuf,
-    /// A folder to work in.
+    /// The working folder.
     pub folder: PathBuf,
     pub rounds: usize,
-    pub round: Duration,
-    /// The many customers, and the many policies beyond the pack's.
-    pub customers: u64,
-    pub policies: u64,
+    pub round_length: Duration,
+    /// The number of customers of the large data set.
+    pub many_customers: u64,
+    /// The number of policies of the large policy set, without those of the pack.
+    pub extra_policies: u64,
 }
 
-/// A server, and what to ask it.
+/// A server, and the requests to load it with.
 pub struct Target {
     pub name: String,
     pub server: Server,
-    pub shots: Rc<[Shot]>,
+    pub requests: Rc<[PreparedRequest]>,
 }
 
 impl Target {
-    pub fn new(name: &str, server: Server, shots: &Rc<[Shot]>) -> Self {
-        Self { name: name.to_owned(), server, shots: Rc::clone(shots) }
+    pub fn new(name: &str, server: Server, requests: &Rc<[PreparedRequest]>) -> Self {
+        Self { name: name.to_owned(), server, requests: Rc::clone(requests) }
     }
 
-    /// Loads the server once.
+    /// Loads the server for one round.
     ///
     /// # Errors
     /// The server cannot be reached.
-    pub fn once(&self, connections: usize, length: Duration) -> io::Result<Sample> {
-        sample(&self.server, |port| load::run(port, &self.shots, connections, length))
+    pub fn load_once(&self, connections: usize, length: Duration) -> io::Result<Sample> {
+        sample_round(&self.server, |port| load::run(port, &self.requests, connections, length))
     }
 }
 
-/// Loads a server once by any protocol.
+/// Loads a server for one round, by any protocol, and measures its processor time as well.
 ///
 /// # Errors
 /// The server cannot be reached.
-pub fn sample(server: &Server, load: impl FnOnce(u16) -> io::Result<Round>) -> io::Result<Sample> {
-    let before = server.cpu();
+pub fn sample_round(server: &Server, load: impl FnOnce(u16) -> io::Result<Round>) -> io::Result<Sample> {
+    let before = server.cpu_time();
     let round = load(server.port)?;
-    Ok(Sample::of(&round, server.cpu().saturating_sub(before)))
+    Ok(Sample::of(&round, server.cpu_time().saturating_sub(before)))
 }
 
 impl Setup {
-    /// The entities of a world, written once.
+    /// The folder with the entities of a data set. The first call writes it.
     ///
     /// # Errors
-    /// They cannot be written.
-    pub fn entities(&self, customers: u64) -> io::Result<PathBuf> {
+    /// The folder cannot be written.
+    pub fn entities_folder(&self, customers: u64) -> io::Result<PathBuf> {
         let folder = self.folder.join(format!("entities-{customers}"));
         if !folder.exists() {
-            World { customers }.write(&folder)?;
+            Dataset { customers }.write(&folder)?;
         }
         Ok(folder)
     }
 
-    /// The pack's policies with so many more, written once.
+    /// The folder with the pack's policies and `extra` more. The first call writes it.
     ///
     /// # Errors
-    /// They cannot be written.
-    pub fn policies(&self, more: u64) -> io::Result<PathBuf> {
-        let folder = self.folder.join(format!("policies-{more}"));
+    /// The folder cannot be written.
+    pub fn policies_folder(&self, extra: u64) -> io::Result<PathBuf> {
+        let folder = self.folder.join(format!("policies-{extra}"));
         if !folder.exists() {
-            world::write_policies(&self.pack, &folder, more)?;
+            dataset::write_policies(&self.pack, &folder, extra)?;
         }
         Ok(folder)
     }
 
-    /// Starts the sidecar on a core of its own.
+    /// Starts the sidecar under test on the servers' core.
     ///
     /// # Errors
     /// It does not start.
-    pub fn mandate(
+    pub fn start_mandate(
         &self,
         name: &str,
         policies: &Path,
         entities: &Path,
         options: &[&str],
     ) -> io::Result<Server> {
-        self.sidecar(&self.mandate, name, [policies, entities], options)
+        self.start_sidecar(&self.mandate, name, [policies, entities], options)
     }
 
-    /// Starts a sidecar from any binary, on policies and entities.
+    /// Starts a sidecar from any binary on the servers' core. Guardrails are off unless `options` say
+    /// otherwise.
     ///
     /// # Errors
     /// It does not start.
-    pub fn sidecar(
+    pub fn start_sidecar(
         &self,
         binary: &Path,
         name: &str,
@@ -123,35 +125,35 @@ impl Setup {
         self.start(&mut command, name, port)
     }
 
-    /// Starts the limit on the same core.
+    /// Starts the limit over HTTP on the servers' core.
     ///
     /// # Errors
     /// It does not start.
-    pub fn limit(&self) -> io::Result<Server> {
-        self.own_verb("limit", "limit")
+    pub fn start_limit(&self) -> io::Result<Server> {
+        self.start_own_verb("limit", "limit")
     }
 
-    /// Starts the limit over gRPC on the same core.
+    /// Starts the limit over gRPC on the servers' core.
     ///
     /// # Errors
     /// It does not start.
-    pub fn grpc_limit(&self) -> io::Result<Server> {
-        self.own_verb("grpc", "grpc limit")
+    pub fn start_grpc_limit(&self) -> io::Result<Server> {
+        self.start_own_verb("grpc", "grpc limit")
     }
 
     /// Starts a server that is a verb of this program.
-    fn own_verb(&self, verb: &str, name: &str) -> io::Result<Server> {
+    fn start_own_verb(&self, verb: &str, name: &str) -> io::Result<Server> {
         process::pin(SERVER_CORE)?;
         let port = process::free_port()?;
         let mut command = Command::new(std::env::current_exe()?);
         self.start(command.args([verb, "--listen", &format!("127.0.0.1:{port}")]), name, port)
     }
 
-    /// Starts any other server on the same core.
+    /// Starts a server that is not Mandate on the servers' core.
     ///
     /// # Errors
     /// It does not start.
-    pub fn other(
+    pub fn start_other(
         &self,
         name: &str,
         program: &str,
@@ -169,26 +171,26 @@ impl Setup {
         server
     }
 
-    /// Loads the targets in turn, for all rounds, after a warm-up of each.
+    /// Warms up every target, and then loads each target once in every round.
     ///
     /// # Errors
     /// A server cannot be reached.
     pub fn measure(&self, targets: &[Target], connections: usize) -> io::Result<Samples> {
         let mut samples = Samples::new();
         for target in targets {
-            target.once(connections, self.round / 2)?;
+            target.load_once(connections, self.round_length / 2)?;
         }
         for _ in 0..self.rounds {
             for target in targets {
-                let sample = target.once(connections, self.round)?;
+                let sample = target.load_once(connections, self.round_length)?;
                 samples.entry(target.name.clone()).or_default().push(sample);
             }
         }
         Ok(samples)
     }
 
-    /// Measures a target quiet and, in every other round, while something else goes on: it is done
-    /// again and again until it is told to stop.
+    /// Measures a target with and without other work at the same time, in turn. `work` is called again and
+    /// again with the number of the step, once per `interval`. Returns the samples without and with the work.
     ///
     /// # Errors
     /// The server cannot be reached, or the other work failed.
@@ -196,38 +198,39 @@ impl Setup {
         &self,
         target: &Target,
         work: impl Fn(u64) -> io::Result<()> + Sync,
-        every: Duration,
+        interval: Duration,
     ) -> io::Result<(Vec<Sample>, Vec<Sample>)> {
-        target.once(16, self.round)?;
+        target.load_once(16, self.round_length)?;
         let (mut quiet, mut busy, mut step) = (Vec::new(), Vec::new(), 0);
         for _ in 0..self.rounds {
-            quiet.push(target.once(16, self.round)?);
+            quiet.push(target.load_once(16, self.round_length)?);
             let stop = AtomicBool::new(false);
-            let (sample, worked) = std::thread::scope(|scope| {
-                let worker = scope.spawn(|| repeat(&work, every, step, &stop));
-                let sample = target.once(16, self.round.max(every * 3));
+            let (sample, next_step) = std::thread::scope(|scope| {
+                let worker = scope.spawn(|| repeat(&work, interval, step, &stop));
+                let sample = target.load_once(16, self.round_length.max(interval * 3));
                 stop.store(true, Ordering::Relaxed);
                 (sample, worker.join())
             });
             busy.push(sample?);
-            step = worked.map_err(|_| io::Error::other("the other work panicked"))??;
+            step = next_step.map_err(|_| io::Error::other("the other work panicked"))??;
         }
         Ok((quiet, busy))
     }
 }
 
-/// Does the next steps of some work until it has to stop; the step that comes then.
+/// Does the steps of some work, from `step` on, until `stop` is set. Returns the first step that was not
+/// done.
 fn repeat(
     work: &(impl Fn(u64) -> io::Result<()> + Sync),
-    every: Duration,
+    interval: Duration,
     mut step: u64,
     stop: &AtomicBool,
 ) -> io::Result<u64> {
     while !stop.load(Ordering::Relaxed) {
-        let begun = Instant::now();
+        let start = Instant::now();
         work(step)?;
         step += 1;
-        std::thread::sleep(every.saturating_sub(begun.elapsed()));
+        std::thread::sleep(interval.saturating_sub(start.elapsed()));
     }
     Ok(step)
 }

@@ -1,4 +1,4 @@
-//! All that is measured over HTTP and beside it: one function for each part of the table.
+//! The measurements of `mandate-bench http`: one function for each part of the tables.
 
 mod busy;
 mod grpc;
@@ -13,6 +13,7 @@ use std::io;
 use crate::results::Results;
 use crate::setup::Setup;
 
+/// The name of a part, and the function that measures it.
 type Part = (&'static str, fn(&Setup, &mut Results) -> io::Result<()>);
 
 const PARTS: &[Part] = &[
@@ -23,19 +24,19 @@ const PARTS: &[Part] = &[
     ("while policies reload", busy::reloads),
     ("while guardrails are proven", busy::proofs),
     ("batches", small::batch),
-    ("in process", in_process::in_process),
+    ("in process", in_process::engine),
     ("size and start", small::start),
     ("series for the plots", series::series),
 ];
 
-/// Measures every part, or those whose name contains `only`.
+/// Measures the parts whose name contains `only`. The empty text stands for all parts.
 ///
 /// # Errors
-/// A server does not start, or what it should do cannot be asked of it.
-pub fn run(setup: &Setup, only: &str, say: &dyn Fn(&str)) -> io::Result<Results> {
+/// A server does not start or cannot be reached.
+pub fn run(setup: &Setup, only: &str, print_progress: &dyn Fn(&str)) -> io::Result<Results> {
     let mut results = Results::default();
     for (name, part) in PARTS.iter().filter(|(name, _)| name.contains(only)) {
-        say(name);
+        print_progress(name);
         part(setup, &mut results)?;
     }
     Ok(results)

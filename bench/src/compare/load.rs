@@ -1,4 +1,4 @@
-//! The load of one part: the same questions over HTTP or over gRPC.
+//! The load of one part of a comparison, over HTTP or over gRPC.
 
 use std::io;
 use std::rc::Rc;
@@ -6,21 +6,20 @@ use std::time::Duration;
 
 use crate::grpc::{self, Check};
 use crate::load;
+use crate::prepared::PreparedRequest;
 use crate::round::Round;
-use crate::shot::Shot;
 
-/// Requests for the sidecars, and the same requests for the limit, which may answer anything.
+/// The requests for the two sidecars, and the same requests for the limit, where any answer is correct.
 pub enum Load {
     Http {
-        shots: Rc<[Shot]>,
-        any: Rc<[Shot]>,
+        requests: Rc<[PreparedRequest]>,
+        limit_requests: Rc<[PreparedRequest]>,
         connections: usize,
-        /// Questions in each request.
-        questions: usize,
+        questions_per_request: usize,
     },
     Grpc {
         checks: Rc<[Check]>,
-        any: Rc<[Check]>,
+        limit_checks: Rc<[Check]>,
         in_flight: usize,
     },
 }
@@ -30,25 +29,24 @@ impl Load {
         matches!(self, Self::Grpc { .. })
     }
 
-    /// Questions in each request.
-    pub fn questions(&self) -> usize {
+    pub fn questions_per_request(&self) -> usize {
         match self {
-            Self::Http { questions, .. } => *questions,
+            Self::Http { questions_per_request, .. } => *questions_per_request,
             Self::Grpc { .. } => 1,
         }
     }
 
-    /// Loads a server for a while.
+    /// Loads a server for `length`.
     ///
     /// # Errors
     /// The server cannot be connected to.
     pub fn run(&self, port: u16, is_limit: bool, length: Duration) -> io::Result<Round> {
         match self {
-            Self::Http { shots, any, connections, .. } => {
-                load::run(port, if is_limit { any } else { shots }, *connections, length)
+            Self::Http { requests, limit_requests, connections, .. } => {
+                load::run(port, if is_limit { limit_requests } else { requests }, *connections, length)
             }
-            Self::Grpc { checks, any, in_flight } => {
-                grpc::load(port, if is_limit { any } else { checks }, *in_flight, length)
+            Self::Grpc { checks, limit_checks, in_flight } => {
+                grpc::load(port, if is_limit { limit_checks } else { checks }, *in_flight, length)
             }
         }
     }

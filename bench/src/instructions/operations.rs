@@ -1,53 +1,55 @@
 //! The operations whose instructions are counted. Each prepares its input, and then does the same work for
-//! thousands of different questions inside [`measured`]. Hash tables have random seeds, so one question
-//! takes more instructions in one run than in another; the mean of thousands hardly does.
+//! thousands of different questions inside [`measured`]. Hash tables have random seeds, so the count for one
+//! question differs from run to run; the mean of thousands hardly does.
 
 use std::hint::black_box;
 use std::io;
 use std::path::Path;
 
+use crate::dataset::{Dataset, TestQuestion, mix};
 use crate::gateway::GatewayRequest;
-use crate::inside::{self, DecisionContext, Generation, Json, Pdp, Request, RequestFields, Transport, Words};
-use crate::world::{Question, World, mix};
+use crate::in_process::{
+    self, DecisionContext, Generation, Json, Pdp, Question, Request, RequestFields, Transport,
+};
 
-/// An operation, by the name that its budget has.
+/// An operation. Its budget has the same name.
 #[derive(Debug)]
 pub struct Operation {
     pub name: &'static str,
-    /// How often the content is loaded anew. Some tables are small and used by every question, so that only
-    /// other seeds change how they are searched.
+    /// How many times the content is loaded. All questions use a few small hash tables, so a mean over more
+    /// questions is no better. Each load gives these tables new seeds.
     loads: u64,
     run: fn(&Input) -> io::Result<u64>,
 }
 
 pub const OPERATIONS: &[Operation] = &[
-    // A question in words to a decision that the cache holds.
+    // From a question to a decision that is in the cache.
     Operation { name: "hit", loads: 1, run: hit },
-    // A question in words to a decision that the cache does not hold, and takes up.
+    // From a question to a decision that is not in the cache and is put into it.
     Operation { name: "miss", loads: 1, run: miss },
-    // A request to the entities that a decision needs.
+    // From a request to its slice.
     Operation { name: "gather", loads: 8, run: gather },
-    // A request and its entities to a decision.
+    // From a request and its slice to a decision.
     Operation { name: "decide", loads: 8, run: decide },
-    // A snapshot of 9,840 entities and one changed entity to the next snapshot.
+    // From a snapshot of 9,840 entities and one changed entity to the next snapshot.
     Operation { name: "apply", loads: 1, run: apply },
-    // An HTTP request to a question in words, by the routes of the pack.
+    // From an HTTP request to a question, by the routes of the pack.
     Operation { name: "route", loads: 1, run: route },
-    // The JSON body of an AuthZEN evaluation to a question in words.
+    // From the JSON body of an AuthZEN evaluation to a question.
     Operation { name: "read_json", loads: 1, run: read_json },
 ];
 
-/// Customers, with three entities each.
+/// The number of customers. Each has three entities.
 pub const CUSTOMERS: u64 = 3_000;
 
-/// Different questions.
+/// The number of different questions.
 const QUESTIONS: u64 = 2_000;
 
-/// How often all questions are asked.
+/// How many times each question is asked.
 const PASSES: usize = 5;
 
-/// Runs the work once for each number below `count`. Callgrind counts the instructions between the start
-/// and the end of this function, which it finds by name.
+/// Calls `work` once for each number below `count`. Callgrind finds this function by its name and counts only
+/// the instructions in it and in the functions that it calls.
 #[inline(never)]
 fn measured(count: usize, work: &mut dyn FnMut(usize)) {
     for n in 0..count {
@@ -56,16 +58,16 @@ fn measured(count: usize, work: &mut dyn FnMut(usize)) {
 }
 
 /// The pattern by which callgrind finds [`measured`].
-pub const MEASURED: &str = "mandate_bench::instructions::operations::measured*";
+pub const MEASURED_FUNCTION: &str = "mandate_bench::instructions::operations::measured*";
 
-/// What the operations work on.
+/// The input of all operations.
 struct Input {
     generation: Generation,
-    questions: Vec<Question>,
+    questions: Vec<TestQuestion>,
     requests: Vec<Request>,
 }
 
-/// Does one operation many times; how many times.
+/// Does one operation many times. Returns how many times.
 ///
 /// # Errors
 /// There is no such operation, the content cannot be loaded, or an answer is wrong.
@@ -74,17 +76,17 @@ pub fn run(name: &str, policies: &Path, entities: &Path) -> io::Result<u64> {
     let operation = operation.ok_or_else(|| io::Error::other(format!("there is no operation `{name}`")))?;
     let mut count = 0;
     for _ in 0..operation.loads {
-        let generation = inside::load_generation(policies, entities)?;
-        let questions = World { customers: CUSTOMERS }.questions(QUESTIONS, mix);
-        let requests = inside::requests(generation.snapshot(), &questions)?;
+        let generation = in_process::load_generation(policies, entities)?;
+        let questions = Dataset { customers: CUSTOMERS }.questions(QUESTIONS, mix);
+        let requests = in_process::requests(generation.snapshot(), &questions)?;
         count += (operation.run)(&Input { generation, questions, requests })?;
     }
     Ok(count)
 }
 
-/// Does the work for all items in turn, several times; how often in all.
-fn repeated<T, R>(items: &[T], mut work: impl FnMut(&T) -> R) -> io::Result<u64> {
-    right(!items.is_empty())?;
+/// Does the work for all items in turn, [`PASSES`] times. Returns how many times the work was done.
+fn repeat_for_all<T, R>(items: &[T], mut work: impl FnMut(&T) -> R) -> io::Result<u64> {
+    ensure_correct(!items.is_empty())?;
     let mut items_in_turn = items.iter().cycle();
     let count = items.len() * PASSES;
     measured(count, &mut |_| {
@@ -97,49 +99,51 @@ fn repeated<T, R>(items: &[T], mut work: impl FnMut(&T) -> R) -> io::Result<u64>
 
 impl Input {
     fn pdp(&self) -> Pdp {
-        inside::pdp(self.generation.clone())
+        in_process::pdp(self.generation.clone())
     }
 
-    /// Calls `ask` with all questions in words.
-    fn with_words<T>(&self, ask: impl FnOnce(&[Words<'_>]) -> io::Result<T>) -> io::Result<T> {
-        let contexts: Vec<String> = self.questions.iter().map(inside::context).collect();
+    /// Calls `ask` with all questions. They borrow from their contexts, so they cannot be returned.
+    fn with_questions<T>(&self, ask: impl FnOnce(&[Question<'_>]) -> io::Result<T>) -> io::Result<T> {
+        let contexts: Vec<String> = self.questions.iter().map(in_process::context_json).collect();
         let parsed = contexts.iter().map(|context| Json::parse(context.as_bytes()));
         let contexts = parsed.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
-        let words = self.questions.iter().zip(&contexts);
-        ask(&words.map(|(question, context)| inside::words(question, context)).collect::<Vec<_>>())
+        let questions = self.questions.iter().zip(&contexts);
+        ask(&questions
+            .map(|(question, context)| in_process::as_question(question, context))
+            .collect::<Vec<_>>())
     }
 }
 
-fn is_permitted(pdp: &Pdp, words: &Words<'_>) -> bool {
-    inside::permits(pdp, words).unwrap_or(false)
+fn is_permitted(pdp: &Pdp, question: &Question<'_>) -> bool {
+    in_process::permits(pdp, question).unwrap_or(false)
 }
 
 fn hit(input: &Input) -> io::Result<u64> {
     let pdp = input.pdp();
-    input.with_words(|questions| {
-        for (question, words) in input.questions.iter().zip(questions) {
-            right(is_permitted(&pdp, words) == question.permitted)?;
+    input.with_questions(|questions| {
+        for (test_question, question) in input.questions.iter().zip(questions) {
+            ensure_correct(is_permitted(&pdp, question) == test_question.permitted)?;
         }
-        repeated(questions, |words| is_permitted(&pdp, words))
+        repeat_for_all(questions, |question| is_permitted(&pdp, question))
     })
 }
 
 fn miss(input: &Input) -> io::Result<u64> {
     let expected = input.questions.iter().filter(|question| question.permitted).count();
-    input.with_words(|questions| {
+    input.with_questions(|questions| {
         for _ in 0..PASSES {
             let (pdp, mut permits) = (input.pdp(), 0);
             measured(questions.len(), &mut |n| {
-                permits += usize::from(questions.get(n).is_some_and(|words| is_permitted(&pdp, words)));
+                permits += usize::from(questions.get(n).is_some_and(|question| is_permitted(&pdp, question)));
             });
-            right(permits == expected)?;
+            ensure_correct(permits == expected)?;
         }
         Ok((questions.len() * PASSES) as u64)
     })
 }
 
 fn gather(input: &Input) -> io::Result<u64> {
-    repeated(&input.requests, |request| {
+    repeat_for_all(&input.requests, |request| {
         black_box(input.generation.snapshot().gather(request));
     })
 }
@@ -148,12 +152,12 @@ fn decide(input: &Input) -> io::Result<u64> {
     let gathered =
         input.requests.iter().map(|request| (request, input.generation.snapshot().gather(request)));
     let gathered: Vec<_> = gathered.collect();
-    repeated(&gathered, |(request, slice)| input.generation.snapshot().decide(request, slice))
+    repeat_for_all(&gathered, |(request, slice)| input.generation.snapshot().decide(request, slice))
 }
 
 fn apply(input: &Input) -> io::Result<u64> {
     let mut current = input.generation.snapshot().clone();
-    let changes = inside::changes(&current, CUSTOMERS, QUESTIONS / 2)?;
+    let changes = in_process::consent_changes(&current, CUSTOMERS, QUESTIONS / 2)?;
     let mut applied = 0;
     measured(changes.len(), &mut |n| {
         if let Some(change) = changes.get(n)
@@ -163,44 +167,46 @@ fn apply(input: &Input) -> io::Result<u64> {
             applied += 1;
         }
     });
-    right(applied == changes.len())?;
+    ensure_correct(applied == changes.len())?;
     Ok(applied as u64)
 }
 
 fn route(input: &Input) -> io::Result<u64> {
-    let requests: Vec<GatewayRequest> = input.questions.iter().filter_map(GatewayRequest::pack).collect();
+    let requests: Vec<GatewayRequest> =
+        input.questions.iter().filter_map(GatewayRequest::by_pack_routes).collect();
     let pdp = input.pdp();
-    let http: Vec<_> = requests.iter().map(inside::http_request).collect();
-    for (request, http) in requests.iter().zip(&http) {
+    let http_requests: Vec<_> = requests.iter().map(in_process::http_request).collect();
+    for (request, http_request) in requests.iter().zip(&http_requests) {
         let (view, context) = (pdp.view(), DecisionContext::new(Transport::InProcess));
-        let routed = view.route(http, &context).map_err(|error| io::Error::other(error.to_string()))?;
+        let routed =
+            view.route(http_request, &context).map_err(|error| io::Error::other(error.to_string()))?;
         let decision = view.decide(&routed.question(), &context).map_err(io::Error::other)?;
-        right(decision.is_permit() == request.permitted)?;
+        ensure_correct(decision.is_permit() == request.permitted)?;
     }
     let routes = input.generation.routes();
-    repeated(&http, |http| {
-        let routed = routes.route(http);
+    repeat_for_all(&http_requests, |http_request| {
+        let routed = routes.route(http_request);
         black_box(routed.as_ref().map(|routed| black_box(routed.question())).is_ok())
     })
 }
 
 fn read_json(input: &Input) -> io::Result<u64> {
-    let bodies: Vec<String> = input.questions.iter().map(Question::body).collect();
+    let bodies: Vec<String> = input.questions.iter().map(TestQuestion::authzen_body).collect();
     let read = |body: &String| {
-        let json = Json::parse_with_max_depth(body.as_bytes(), LEVELS).ok();
+        let json = Json::parse_with_max_depth(body.as_bytes(), MAX_DEPTH).ok();
         let question = json
             .as_ref()
             .and_then(Json::as_object)
             .map(|object| RequestFields::from_object(object).question());
         black_box(question.is_some_and(|question| black_box(question).is_ok()))
     };
-    bodies.iter().try_for_each(|body| right(read(body)))?;
-    repeated(&bodies, read)
+    bodies.iter().try_for_each(|body| ensure_correct(read(body)))?;
+    repeat_for_all(&bodies, read)
 }
 
-/// Levels of arrays and objects that the server accepts by default.
-const LEVELS: usize = 64;
+/// The depth of nested arrays and objects that the server accepts by default.
+const MAX_DEPTH: usize = 64;
 
-fn right(is_right: bool) -> io::Result<()> {
-    if is_right { Ok(()) } else { Err(io::Error::other("an answer is wrong")) }
+fn ensure_correct(is_correct: bool) -> io::Result<()> {
+    if is_correct { Ok(()) } else { Err(io::Error::other("an answer is wrong")) }
 }

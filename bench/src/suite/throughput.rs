@@ -1,64 +1,71 @@
-//! Requests a second of hits and misses, by policies and by customers, beside the limit.
+//! Throughput of cached and uncached decisions, compared with the limit: with few and many policies, and with
+//! few and many customers.
 
 use std::io;
 
+use crate::dataset::FEW_CUSTOMERS;
 use crate::numbers::ratio;
-use crate::results::{Bound, Results, Samples, of, p99s, rates};
+use crate::prepared::{evaluation_requests, random_evaluation_requests, with_any_answer};
+use crate::results::{Bound, Results, Samples, p99s, rates, samples_of};
 use crate::setup::{Setup, Target};
-use crate::shot::{for_the_limit, questions, random_questions};
-use crate::world::FEW;
 
-/// All servers up and loaded in turn.
+/// Loads all servers in turn, first with 16 and then with 64 connections. Finally, the server with many
+/// customers gets questions about random customers.
 pub fn throughput(setup: &Setup, results: &mut Results) -> io::Result<()> {
-    let mut targets = targets(setup)?;
+    let mut targets = start_targets(setup)?;
     for connections in [16, 64] {
         let samples = setup.measure(&targets, connections)?;
-        bars(setup, results, &samples, connections);
-        results.samples(connections, samples);
+        add_requirements(setup, results, &samples, connections);
+        results.add_samples(connections, samples);
     }
-    if let Some(customers) = targets.last_mut() {
-        customers.shots = random_questions(setup.customers, 300_000.min(setup.customers));
+    if let Some(many_customers) = targets.last_mut() {
+        many_customers.requests =
+            random_evaluation_requests(setup.many_customers, 300_000.min(setup.many_customers));
     }
     let samples = setup.measure(&targets, 16)?;
-    let random = ratio(&rates(of(&samples, "customers")), &rates(of(&samples, "hits")));
+    let random = ratio(&rates(samples_of(&samples, "customers")), &rates(samples_of(&samples, "hits")));
     let (what, note) = ("many customers, of few, random customers", "of hits among few; 16 connections");
-    results.bar(what, random, "", Bound::AtLeast(0.6), note);
+    results.require(what, random, "", Bound::AtLeast(0.6), note);
     Ok(())
 }
 
-/// The servers; the one with the many customers is the last.
-fn targets(setup: &Setup) -> io::Result<Vec<Target>> {
-    let (pack, others) = (setup.policies(0)?, setup.policies(setup.policies)?);
-    let (few, many) = (setup.entities(FEW)?, setup.entities(setup.customers)?);
+/// Starts the servers. The one with many customers is the last.
+fn start_targets(setup: &Setup) -> io::Result<Vec<Target>> {
+    let (pack, with_extra) = (setup.policies_folder(0)?, setup.policies_folder(setup.extra_policies)?);
+    let (few, many) = (setup.entities_folder(FEW_CUSTOMERS)?, setup.entities_folder(setup.many_customers)?);
     let uncached = &["--cache-entries", "0"];
-    let (hot, hot_many) = (questions(FEW), questions(setup.customers));
-    let mut targets = vec![Target::new("limit", setup.limit()?, &for_the_limit(&hot))];
+    let (requests, requests_many) =
+        (evaluation_requests(FEW_CUSTOMERS), evaluation_requests(setup.many_customers));
+    let mut targets = vec![Target::new("limit", setup.start_limit()?, &with_any_answer(&requests))];
     let sidecars = [
-        ("hits", &pack, &few, &[][..], &hot),
-        ("uncached", &pack, &few, uncached, &hot),
-        ("policies", &others, &few, &[], &hot),
-        ("policies uncached", &others, &few, uncached, &hot),
-        ("customers", &pack, &many, &[], &hot_many),
+        ("hits", &pack, &few, &[][..], &requests),
+        ("uncached", &pack, &few, uncached, &requests),
+        ("policies", &with_extra, &few, &[], &requests),
+        ("policies uncached", &with_extra, &few, uncached, &requests),
+        ("customers", &pack, &many, &[], &requests_many),
     ];
-    for (name, policies, entities, options, shots) in sidecars {
-        targets.push(Target::new(name, setup.mandate(name, policies, entities, options)?, shots));
+    for (name, policies, entities, options, requests) in sidecars {
+        targets.push(Target::new(name, setup.start_mandate(name, policies, entities, options)?, requests));
     }
     Ok(targets)
 }
 
-fn bars(setup: &Setup, results: &mut Results, samples: &Samples, connections: usize) {
-    let ratio_of = |name, by| ratio(&rates(of(samples, name)), &rates(of(samples, by)));
-    let c = format!("{connections} connections");
-    results.bar("hits, of the limit", ratio_of("hits", "limit"), "", Bound::AtLeast(0.90), &c);
-    let p99 = ratio(&p99s(of(samples, "hits")), &p99s(of(samples, "limit")));
-    results.bar("p99 of hits, of the limit's", p99, " ×", Bound::AtMost(1.2), &c);
-    results.bar("cache off, of the limit", ratio_of("uncached", "limit"), "", Bound::AtLeast(0.65), &c);
-    let note = format!("24 policies of the pack and {} more that cannot match; {c}", setup.policies);
+fn add_requirements(setup: &Setup, results: &mut Results, samples: &Samples, connections: usize) {
+    let ratio_of = |name, other| ratio(&rates(samples_of(samples, name)), &rates(samples_of(samples, other)));
+    let connections = format!("{connections} connections");
+    results.require("hits, of the limit", ratio_of("hits", "limit"), "", Bound::AtLeast(0.90), &connections);
+    let p99 = ratio(&p99s(samples_of(samples, "hits")), &p99s(samples_of(samples, "limit")));
+    results.require("p99 of hits, of the limit's", p99, " ×", Bound::AtMost(1.2), &connections);
+    let uncached = ratio_of("uncached", "limit");
+    results.require("cache off, of the limit", uncached, "", Bound::AtLeast(0.65), &connections);
+    let note =
+        format!("24 policies of the pack and {} more that cannot match; {connections}", setup.extra_policies);
     let hits = ratio_of("policies", "hits");
-    results.bar("many policies, of few, hits", hits, "", Bound::AtLeast(0.90), &note);
+    results.require("many policies, of few, hits", hits, "", Bound::AtLeast(0.90), &note);
     let uncached = ratio_of("policies uncached", "uncached");
-    results.bar("many policies, of few, cache off", uncached, "", Bound::AtLeast(0.90), &note);
-    let note = format!("{} customers, of {FEW}; {c}", setup.customers);
+    results.require("many policies, of few, cache off", uncached, "", Bound::AtLeast(0.90), &note);
+    let note = format!("{} customers, of {FEW_CUSTOMERS}; {connections}", setup.many_customers);
     let customers = ratio_of("customers", "hits");
-    results.bar("many customers, of few, 2,000 hot questions", customers, "", Bound::AtLeast(0.85), &note);
+    let what = "many customers, of few, 2,000 hot questions";
+    results.require(what, customers, "", Bound::AtLeast(0.85), &note);
 }
