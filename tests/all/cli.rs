@@ -1,4 +1,4 @@
-//! `check`, `decide` and `test` as people and CI run them.
+//! The verbs `check`, `decide` and `test` as people and CI run them, and the errors of `serve` at its start.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -16,19 +16,19 @@ fn stderr(output: &Output) -> String {
 }
 
 #[track_caller]
-fn ends(output: &Output, code: i32) {
+fn check_exit_code(output: &Output, code: i32) {
     assert_eq!(output.status.code(), Some(code), "{}{}", stdout(output), stderr(output));
 }
 
 #[test]
-fn check_passes_the_pack() {
+fn check_accepts_the_pack() {
     let output = Content::of_pack().mandate("check", &[]);
-    ends(&output, 0);
+    check_exit_code(&output, 0);
     assert!(stdout(&output).starts_with("ok: 24 policies, 39 entities, revision "), "{}", stdout(&output));
 }
 
-/// Everything at once: two policies, an edge that dangles and an entity of a wrong shape.
-fn broken() -> Content {
+/// The pack with errors in two policy files and in one entity.
+fn broken_pack() -> Content {
     let content = Content::of_pack();
     content.edit("policies/consent.cedar", "when { principal.active };", "when { principal.activ };");
     content.edit("policies/administration.cedar", "permit (", "permt (");
@@ -41,9 +41,9 @@ fn broken() -> Content {
 }
 
 #[test]
-fn check_shows_all_errors_with_their_source() {
-    let output = broken().mandate("check", &[]);
-    ends(&output, 1);
+fn check_shows_all_errors_with_their_places() {
+    let output = broken_pack().mandate("check", &[]);
+    check_exit_code(&output, 1);
     let text = stdout(&output);
     for part in [
         "administration.cedar:5:1",
@@ -55,12 +55,12 @@ fn check_shows_all_errors_with_their_source() {
     ] {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
-    assert!(!text.contains('\u{1b}'), "no colour where there is no terminal");
+    assert!(!text.contains('\u{1b}'), "without a terminal there are no colours");
 }
 
 #[test]
-fn check_for_machines() {
-    let content = broken();
+fn check_prints_errors_as_json_and_as_github_annotations() {
+    let content = broken_pack();
     let json: Value =
         serde_json::from_str(&stdout(&content.mandate("check", &["--format", "json"]))).unwrap();
     assert_eq!((&json["ok"], &json["error_count"]), (&json!(false), &json!(7)));
@@ -71,39 +71,47 @@ fn check_for_machines() {
     assert!(github.lines().all(|line| line.starts_with("::error file=")), "{github}");
     assert!(github.contains("administration.cedar,line=5,col=1::"), "{github}");
     let on_github = content.command("check").env("GITHUB_ACTIONS", "true").output().unwrap();
-    assert!(stdout(&on_github).contains("::error file="), "annotations beside the text");
+    assert!(stdout(&on_github).contains("::error file="), "in GitHub Actions, annotations follow the text");
 }
 
-/// `check` says all that is wrong with what `check` reads; each of these is refused whole.
+/// `mandate check` refuses the edited pack with this message.
+#[track_caller]
+fn check_refused(edit: &dyn Fn(&Content), message: &str) {
+    let content = Content::of_pack();
+    edit(&content);
+    let output = content.mandate("check", &[]);
+    check_exit_code(&output, 1);
+    assert!(stdout(&output).contains(message), "`{message}` is not in:\n{}", stdout(&output));
+}
+
 #[test]
-fn check_holds_entities_together() {
-    let check = |edit: &dyn Fn(&Content), says: &str| {
-        let content = Content::of_pack();
-        edit(&content);
-        let output = content.mandate("check", &[]);
-        ends(&output, 1);
-        assert!(stdout(&output).contains(says), "`{says}` is not in:\n{}", stdout(&output));
-    };
+fn check_refuses_entities_that_break_a_rule() {
     let partnerships = "entities/partnerships.json";
     let provider = r#"{"type": "Autopilot::IndirectProvider", "id": "wingtip"}, "#;
     let twice = r#"{"type": "Autopilot::IndirectProvider", "id": "wingtip"}, {"type": "Autopilot::IndirectProvider", "id": "proseware"}, "#;
-    check(
-        &|c| c.edit(partnerships, provider, ""),
+    check_refused(
+        &|content| content.edit(partnerships, provider, ""),
         "must be in exactly one `Autopilot::IndirectProvider`, it is in 0",
     );
-    check(
-        &|c| c.edit(partnerships, provider, twice),
+    check_refused(
+        &|content| content.edit(partnerships, provider, twice),
         "exactly one `Autopilot::IndirectProvider`, it is in 2",
     );
     let customers = "entities/customers.json";
     let contoso = r#""parents": [{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}"#;
-    check(
-        &|c| c.edit(customers, contoso, r#""parents": [{"type": "Autopilot::CspConsent", "id": "gone"}"#),
+    check_refused(
+        &|content| {
+            content.edit(
+                customers,
+                contoso,
+                r#""parents": [{"type": "Autopilot::CspConsent", "id": "gone"}"#,
+            );
+        },
         "which does not exist",
     );
-    check(
-        &|c| {
-            c.edit(
+    check_refused(
+        &|content| {
+            content.edit(
                 customers,
                 contoso,
                 r#""parents": [{"type": "Autopilot::CspConsent", "id": "relecloud--tailspin"}"#,
@@ -111,9 +119,9 @@ fn check_holds_entities_together() {
         },
         "whose `customer` is `Autopilot::Customer::\"relecloud\"`",
     );
-    check(
-        &|c| {
-            c.edit(
+    check_refused(
+        &|content| {
+            content.edit(
                 customers,
                 contoso,
                 r#""parents": [{"type": "Autopilot::DirectBillPartner", "id": "fabrikam"}"#,
@@ -121,17 +129,21 @@ fn check_holds_entities_together() {
         },
         "cannot be directly in a `Autopilot::DirectBillPartner`: expected one of",
     );
-    check(
-        &|c| c.write("entities/more.json", &c.read("entities/partners.json")),
+    check_refused(
+        &|content| content.write("entities/more.json", &content.read("entities/partners.json")),
         "is defined twice, first at",
     );
-    check(
-        &|c| c.write("policies/more.cedar", &c.read("policies/consent.cedar")),
+}
+
+#[test]
+fn check_refuses_policies_and_schemas_that_break_a_rule() {
+    check_refused(
+        &|content| content.write("policies/more.cedar", &content.read("policies/consent.cedar")),
         "the `@id` `partner-requests-consent` is used twice, first at",
     );
-    check(
-        &|c| {
-            c.edit(
+    check_refused(
+        &|content| {
+            content.edit(
                 "policies/schema.cedarschema",
                 "@only_member(\"customer\")\n  entity Csp",
                 "@only_members(\"customer\")\n  entity Csp",
@@ -139,31 +151,43 @@ fn check_holds_entities_together() {
         },
         "unknown annotation `@only_members` on `Autopilot::CspConsent`",
     );
-    check(&|c| c.write("policies/two.cedarschema", "entity X;"), "there are several schemas");
-    check(&|c| std::fs::remove_file(c.path("policies/schema.cedarschema")).unwrap(), "there is no schema in");
-    check(
-        &|c| c.write("policies/t.cedar", "permit (principal == ?principal, action, resource);"),
+    check_refused(
+        &|content| content.write("policies/two.cedarschema", "entity X;"),
+        "there are several schemas",
+    );
+    check_refused(
+        &|content| std::fs::remove_file(content.path("policies/schema.cedarschema")).unwrap(),
+        "there is no schema in",
+    );
+    check_refused(
+        &|content| content.write("policies/t.cedar", "permit (principal == ?principal, action, resource);"),
         "a template",
     );
-    check(&|c| c.write("policies/x.cedar", "permit (principal, action, resource) when { 1 };"), "x.cedar:1:");
-    check(&|c| std::fs::write(c.path("policies/y.cedar"), [0xff, 0xfe]).unwrap(), "is not valid UTF-8");
+    check_refused(
+        &|content| content.write("policies/x.cedar", "permit (principal, action, resource) when { 1 };"),
+        "x.cedar:1:",
+    );
+    check_refused(
+        &|content| std::fs::write(content.path("policies/y.cedar"), [0xff, 0xfe]).unwrap(),
+        "is not valid UTF-8",
+    );
 }
 
 #[test]
-fn check_knows_the_level() {
+fn check_refuses_a_policy_that_follows_too_many_references() {
     let content = Content::of_pack();
-    // Five references in a row are more than a decision gathers.
     content.write(
         "policies/deep.cedar",
         r#"@id("deep") permit (principal is Autopilot::TenantUser, action == Autopilot::Action::"acceptConsent", resource is Autopilot::CspConsent)
         when { resource has acceptedBy && resource.acceptedBy.customer in resource.acceptedBy.customer };"#,
     );
-    ends(&content.mandate("check", &[]), 0);
+    check_exit_code(&content.mandate("check", &[]), 0);
     content.edit(
         "policies/schema.cedarschema",
         "entity TenantUser = {",
         "entity TenantUser = {\n    next?: TenantUser,",
     );
+    // A policy may follow at most four references in a row. This one follows five.
     content.write(
         "policies/deep.cedar",
         r#"@id("deep") permit (principal is Autopilot::TenantUser, action, resource) when {
@@ -171,11 +195,11 @@ fn check_knows_the_level() {
           principal.next.next.next has next && principal.next.next.next.next has next };"#,
     );
     let output = content.mandate("check", &[]);
-    ends(&output, 1);
+    check_exit_code(&output, 1);
     assert!(stdout(&output).contains("level"), "{}", stdout(&output));
 }
 
-const TAILSPIN: [&str; 6] = [
+const TAILSPIN_REGISTERS: [&str; 6] = [
     "--principal",
     "IndirectReseller::tailspin",
     "--action",
@@ -185,33 +209,34 @@ const TAILSPIN: [&str; 6] = [
 ];
 
 #[test]
-fn decide_by_flags() {
+fn decide_reads_a_question_from_flags() {
     let content = Content::of_pack();
-    let decide =
-        |context: &str| content.mandate("decide", &[&TAILSPIN[..], &["--context", context]].concat());
+    let decide = |context: &str| {
+        content.mandate("decide", &[&TAILSPIN_REGISTERS[..], &["--context", context]].concat())
+    };
     let permit = decide("channel=partner-center-ui");
-    ends(&permit, 0);
+    check_exit_code(&permit, 0);
     assert!(stdout(&permit).starts_with("permit\n"), "{}", stdout(&permit));
     let deny = decide("channel=partner-center-api");
-    ends(&deny, 2);
+    check_exit_code(&deny, 2);
     for part in
         ["deny\n  forbidden by", "reseller-never-has-the-api", "registration.cedar:", "it never has the API."]
     {
         assert!(stdout(&deny).contains(part), "{}", stdout(&deny));
     }
     let error = decide("channel=fax");
-    ends(&error, 1);
+    check_exit_code(&error, 1);
     assert!(stderr(&error).contains("context.channel: `fax`"), "{}", stderr(&error));
-    ends(&decide("channel"), 1);
-    ends(&content.mandate("decide", &["--principle", "x"]), 1);
-    ends(&content.mandate("decide", &["--principal", "DirectBillPartner::fabrikam"]), 1);
-    ends(&content.mandate("decide", &["--help"]), 0);
+    check_exit_code(&decide("channel"), 1);
+    check_exit_code(&content.mandate("decide", &["--principle", "x"]), 1);
+    check_exit_code(&content.mandate("decide", &["--principal", "DirectBillPartner::fabrikam"]), 1);
+    check_exit_code(&content.mandate("decide", &["--help"]), 0);
 }
 
 #[test]
-fn decide_on_standard_input() {
+fn decide_reads_a_question_from_standard_input() {
     let content = Content::of_pack();
-    let ask = |body: &str| {
+    let decide = |body: &str| {
         let mut child = content
             .command("decide")
             .args(["--format", "json"])
@@ -224,28 +249,28 @@ fn decide_on_standard_input() {
         child.wait_with_output().unwrap()
     };
     let permit =
-        ask(&register(("DirectBillPartner", "fabrikam"), "contoso", "partner-center-api").to_string());
-    ends(&permit, 0);
+        decide(&register(("DirectBillPartner", "fabrikam"), "contoso", "partner-center-api").to_string());
+    check_exit_code(&permit, 0);
     let answer: Value = serde_json::from_str(&stdout(&permit)).unwrap();
     assert_eq!(answer["decision"], json!(true));
     assert_eq!(answer["context"]["reason_admin"]["policies"], json!(["direct-bill-registers"]));
-    ends(
-        &ask(&register(("DirectBillPartner", "fabrikam"), "relecloud", "partner-center-api").to_string()),
+    check_exit_code(
+        &decide(&register(("DirectBillPartner", "fabrikam"), "relecloud", "partner-center-api").to_string()),
         2,
     );
-    ends(&ask("{"), 1);
-    ends(&ask("{}"), 1);
+    check_exit_code(&decide("{"), 1);
+    check_exit_code(&decide("{}"), 1);
 }
 
 #[test]
-fn the_packs_suite_passes() {
+fn the_tests_of_the_pack_pass() {
     let output = Content::of_pack().mandate("test", &[]);
-    ends(&output, 0);
+    check_exit_code(&output, 0);
     assert!(stdout(&output).contains(" 0 failed, 0 filtered out"), "{}", stdout(&output));
 }
 
 #[test]
-fn a_failing_case_shows_what_differs() {
+fn a_failed_case_shows_the_expected_and_the_actual_decision() {
     let content = Content::of_pack();
     content.edit(
         "policies/registration.cedar",
@@ -254,7 +279,7 @@ fn a_failing_case_shows_what_differs() {
     );
     let output = content
         .mandate("test", &["--filter", "3 Tailspin", "--junit", content.path("junit.xml").to_str().unwrap()]);
-    ends(&output, 1);
+    check_exit_code(&output, 1);
     let text = stdout(&output);
     for part in [
         "scenarios.yaml:17: 3 Tailspin registers for Northwind, API",
@@ -269,7 +294,7 @@ fn a_failing_case_shows_what_differs() {
 }
 
 #[test]
-fn suites_that_cannot_be_read_or_asked() {
+fn errors_in_test_files_are_explained() {
     let content = Content::of_pack();
     let run = |text: &str| {
         content.write("suite.yaml", text);
@@ -280,11 +305,11 @@ fn suites_that_cannot_be_read_or_asked() {
             "cases:\n  - name: a\n    principal: DirectBillPartner::fabrikam\n    action: viewCustomer\n    resource: Customer::contoso\n{more}"
         ))
     };
-    ends(&case("    expect: permit\n"), 0);
-    let check = |output: Output, says: &str| {
-        ends(&output, 1);
+    check_exit_code(&case("    expect: permit\n"), 0);
+    let check = |output: Output, expected: &str| {
+        check_exit_code(&output, 1);
         let text = stdout(&output) + &stderr(&output);
-        assert!(text.contains(says), "`{says}` is not in:\n{text}");
+        assert!(text.contains(expected), "`{expected}` is not in:\n{text}");
     };
     check(case("    expect: perhaps\n"), "suite.yaml:");
     check(case("    expect: permit\n    whatever: 1\n"), "unknown field");
@@ -316,13 +341,13 @@ fn suites_that_cannot_be_read_or_asked() {
 }
 
 #[test]
-fn wrong_flags_and_files_are_explained() {
+fn errors_in_options_and_configuration_files_are_explained() {
     let content = Content::of_pack();
     let unknown = mandate().args(["serve", "--lisen", "x"]).output().unwrap();
-    ends(&unknown, 1);
+    check_exit_code(&unknown, 1);
     assert!(stderr(&unknown).contains("--listen"), "{}", stderr(&unknown));
     let nowhere = mandate().args(["check", "--policies", "/nowhere"]).output().unwrap();
-    ends(&nowhere, 1);
+    check_exit_code(&nowhere, 1);
     assert!(stdout(&nowhere).contains("cannot read `/nowhere`: No such file"), "{}", stdout(&nowhere));
     assert!(stdout(&nowhere).contains("--policies"), "{}", stdout(&nowhere));
     content.write("mandate.toml", "listen = \"127.0.0.1:0\"\nlisten-admin = 1\n");
@@ -331,34 +356,35 @@ fn wrong_flags_and_files_are_explained() {
         .args(["--config", content.path("mandate.toml").to_str().unwrap()])
         .output()
         .unwrap();
-    ends(&file, 1);
+    check_exit_code(&file, 1);
     assert!(
         stderr(&file).contains("unknown field `listen-admin`") && stderr(&file).contains("mandate.toml:2:1"),
         "{}",
         stderr(&file)
     );
-    let serve = |args: &[&str], says: &str| {
+    let serve = |args: &[&str], expected: &str| {
         let output = content.mandate("serve", args);
-        ends(&output, 1);
-        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+        check_exit_code(&output, 1);
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
     };
     serve(&["--listen", "127.0.0.1:8181", "--admin-listen", "127.0.0.1:8181"], "the same address");
     serve(&["--max-batch", "0"], "'--max-batch <N>': has to be at least 1");
     serve(&["--poll", "1ns"], "`poll` has to be at least 100ms");
     serve(&["--log", "a=b=c"], "`a=b=c` is not a valid log filter");
-    ends(&content.mandate("check", &["--described-by-callers", " , Device"]), 0);
+    check_exit_code(&content.mandate("check", &["--described-by-callers", " , Device"]), 0);
     let kind = content.mandate("check", &["--described-by-callers", "Nothing"]);
-    ends(&kind, 1);
+    check_exit_code(&kind, 1);
     assert!(stdout(&kind).contains("no entity type `Nothing`"), "{}", stdout(&kind));
     let enumerated = content.mandate("check", &["--described-by-callers", "Channel"]);
-    ends(&enumerated, 1);
+    check_exit_code(&enumerated, 1);
     assert!(stdout(&enumerated).contains("`Channel` is an enumerated type"), "{}", stdout(&enumerated));
 }
 
 #[test]
-fn a_start_with_broken_content_is_refused_with_all_errors() {
-    let output = broken().mandate("serve", &["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    ends(&output, 1);
+fn serve_refuses_to_start_on_broken_content_and_shows_all_errors() {
+    let output =
+        broken_pack().mandate("serve", &["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    check_exit_code(&output, 1);
     assert!(
         stderr(&output).contains("permt") && stderr(&output).contains("attrs.roles"),
         "{}",
@@ -368,13 +394,12 @@ fn a_start_with_broken_content_is_refused_with_all_errors() {
     let address = taken.local_addr().unwrap().to_string();
     let output =
         Content::of_pack().mandate("serve", &["--listen", "127.0.0.1:0", "--admin-listen", &address]);
-    ends(&output, 1);
+    check_exit_code(&output, 1);
     assert!(stderr(&output).contains(&format!("cannot listen on {address}")), "{}", stderr(&output));
 }
 
-/// A flag goes before the environment, and that before the file.
 #[test]
-fn precedence_of_options() {
+fn flags_override_the_environment_and_it_overrides_the_file() {
     let content = Content::of_pack();
     content.write("mandate.toml", "policies = \"from-file\"\nentities = \"from-file\"\n");
     let check = |flag: bool, env: bool| {

@@ -1,5 +1,5 @@
-//! Everything that is tested from outside: real processes, real files, real ports. One binary, so
-//! that it is linked once.
+//! The integration tests. Most of them run the real program, on real files and ports. All are one
+//! binary, because each test binary takes time to link.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,8 +8,12 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
-#![allow(clippy::needless_pass_by_value, clippy::doc_markdown, reason = "callers read better")]
-#![allow(clippy::print_stderr, reason = "what a test has to say beside its result")]
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::doc_markdown,
+    reason = "helpers are easier to call and to describe"
+)]
+#![allow(clippy::print_stderr, reason = "a test prints why it did not run")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are small")]
 
 mod support;
