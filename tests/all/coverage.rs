@@ -1,4 +1,5 @@
-//! `test --coverage`: the outcomes of policies and clauses in a run of cases; `test --watch`.
+//! `test --coverage`: which policies and clauses of policies the test cases reach. `test --watch`: the
+//! tests run again after each change.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
@@ -12,9 +13,9 @@ action view appliesTo { principal: User, resource: Doc, context: { a: Bool, b: B
 const ENTITIES: &str = r#"[{ "uid": { "type": "User", "id": "u" }, "attrs": {}, "parents": [] },
 { "uid": { "type": "Doc", "id": "d" }, "attrs": {}, "parents": [] }]"#;
 
-/// A policy with these conditions, and a case for each of these contexts: the attributes named in it are true
-/// or 1. All cases expect a denial.
-fn tiny(conditions: &str, contexts: &[&str]) -> Content {
+/// Content with one policy with these conditions, and one test case for each context. A context such as
+/// `"an"` lists the attributes that are true or 1. All cases expect a denial.
+fn content_with(conditions: &str, contexts: &[&str]) -> Content {
     Content::of(&[
         ("policies/schema.cedarschema", SCHEMA),
         ("policies/p.cedar", &format!("@id(\"p\")\npermit (principal, action, resource)\n{conditions};\n")),
@@ -48,11 +49,11 @@ fn lcov(content: &Content) -> String {
     content.read("lcov.info")
 }
 
-/// How often each clause, in the order of the text, was true and false: `2/1`; `-` if it was never evaluated,
-/// and one number for a literal.
+/// Checks how often each clause was true and false, in the order of the text: `2/1` is twice true and once
+/// false, `-/-` is never evaluated. A literal has one number.
 #[track_caller]
-fn check(conditions: &str, contexts: &[&str], expected: &str) {
-    let lcov = lcov(&tiny(conditions, contexts));
+fn check_counts(conditions: &str, contexts: &[&str], expected: &str) {
+    let lcov = lcov(&content_with(conditions, contexts));
     let mut clauses: Vec<(&str, Vec<&str>)> = Vec::new();
     for branch in lcov.lines().filter_map(|line| line.strip_prefix("BRDA:")) {
         let fields: Vec<&str> = branch.split(',').collect();
@@ -66,41 +67,41 @@ fn check(conditions: &str, contexts: &[&str], expected: &str) {
 }
 
 #[test]
-fn only_what_was_evaluated_counts() {
-    check("when { context.a && context.b }", &["", "b"], "0/2 -/-");
-    check("when { context.a && context.b }", &["a", "ab"], "2/0 1/1");
-    check("when { context.a && context.b && context.c }", &["ab", "a"], "2/0 1/1 0/1");
-    check("when { context.a || context.b }", &["a", "ab"], "2/0 -/-");
-    check("when { context.a || context.b }", &["b", ""], "0/2 1/1");
-    check("when { context.a || context.b && context.c }", &["b", "a"], "1/1 1/0 0/1");
-    check("when { (context.a || context.b) && context.c }", &["b"], "0/1 1/0 0/1");
-    check("when { if context.a then context.b else context.c }", &["a", "ab"], "2/0 1/1 -/-");
-    check("when { if context.a then context.b else context.c }", &["b"], "0/1 -/- 0/1");
+fn only_evaluated_clauses_count() {
+    check_counts("when { context.a && context.b }", &["", "b"], "0/2 -/-");
+    check_counts("when { context.a && context.b }", &["a", "ab"], "2/0 1/1");
+    check_counts("when { context.a && context.b && context.c }", &["ab", "a"], "2/0 1/1 0/1");
+    check_counts("when { context.a || context.b }", &["a", "ab"], "2/0 -/-");
+    check_counts("when { context.a || context.b }", &["b", ""], "0/2 1/1");
+    check_counts("when { context.a || context.b && context.c }", &["b", "a"], "1/1 1/0 0/1");
+    check_counts("when { (context.a || context.b) && context.c }", &["b"], "0/1 1/0 0/1");
+    check_counts("when { if context.a then context.b else context.c }", &["a", "ab"], "2/0 1/1 -/-");
+    check_counts("when { if context.a then context.b else context.c }", &["b"], "0/1 -/- 0/1");
 }
 
 #[test]
 fn clauses_are_counted_as_they_are_written() {
-    check("unless { context.a }", &["a", "a", ""], "2/1");
-    check("when { context.a } unless { context.b }", &["", "a", "ab"], "2/1 1/1");
-    check("when { !context.a && !(context.b || context.c) }", &["", "a", "c"], "1/2 0/2 1/1");
-    check("when { context.n != 1 }", &["n", "n", ""], "1/2");
-    check("when { context.n > 0 && context.n >= 2 }", &["n", ""], "1/1 0/1");
-    check("when { principal is User in User::\"u\" }", &["n"], "1/0");
-    check("", &["n"], "");
+    check_counts("unless { context.a }", &["a", "a", ""], "2/1");
+    check_counts("when { context.a } unless { context.b }", &["", "a", "ab"], "2/1 1/1");
+    check_counts("when { !context.a && !(context.b || context.c) }", &["", "a", "c"], "1/2 0/2 1/1");
+    check_counts("when { context.n != 1 }", &["n", "n", ""], "1/2");
+    check_counts("when { context.n > 0 && context.n >= 2 }", &["n", ""], "1/1 0/1");
+    check_counts("when { principal is User in User::\"u\" }", &["n"], "1/0");
+    check_counts("", &["n"], "");
 }
 
 #[test]
-fn clauses_in_values() {
-    check("when { (if context.a then 1 else 2) == context.n }", &["an", "n"], "1/1 1/1");
-    check("when { [context.a && context.b].contains(context.c) }", &["a"], "1/0 1/0 0/1");
+fn clauses_inside_values_are_counted() {
+    check_counts("when { (if context.a then 1 else 2) == context.n }", &["an", "n"], "1/1 1/1");
+    check_counts("when { [context.a && context.b].contains(context.c) }", &["a"], "1/0 1/0 0/1");
 }
 
 #[test]
-fn what_fails_is_neither() {
+fn a_clause_that_fails_is_neither_true_nor_false() {
     let overflow = "when { context.n + 9223372036854775807 > 0 && context.a }";
-    check(overflow, &["n"], "0/0 -/-");
-    check(overflow, &["n", "a"], "1/0 1/0");
-    let output = tiny(overflow, &["n"]).mandate("test", &["--coverage"]);
+    check_counts(overflow, &["n"], "0/0 -/-");
+    check_counts(overflow, &["n", "a"], "1/0 1/0");
+    let output = content_with(overflow, &["n"]).mandate("test", &["--coverage"]);
     for part in ["met 0, unmet 0, failed 1, 0 of 4 outcomes, never met", "never true or false, failed 1"] {
         assert!(printed(&output).contains(part), "`{part}` is not in:\n{}", printed(&output));
     }
@@ -108,14 +109,14 @@ fn what_fails_is_neither() {
 
 #[test]
 fn literals_have_one_outcome() {
-    check("when { true && context.a }", &["a", ""], "2 1/1");
-    check("when { context.a || false }", &["a", ""], "1/1 1");
+    check_counts("when { true && context.a }", &["a", ""], "2 1/1");
+    check_counts("when { context.a || false }", &["a", ""], "1/1 1");
 }
 
-/// The text output contains these parts.
+/// Checks that the text output contains these parts.
 #[track_caller]
 fn check_text(conditions: &str, contexts: &[&str], expected: &[&str]) {
-    let output = tiny(conditions, contexts).mandate("test", &["--coverage"]);
+    let output = content_with(conditions, contexts).mandate("test", &["--coverage"]);
     let printed = printed(&output);
     for part in expected {
         assert!(printed.contains(part), "`{part}` is not in:\n{printed}");
@@ -123,7 +124,7 @@ fn check_text(conditions: &str, contexts: &[&str], expected: &[&str]) {
 }
 
 #[test]
-fn the_text_marks_what_is_open() {
+fn the_text_output_marks_what_is_not_covered() {
     check_text(
         "when\n{\n  context.a &&\n  context.b &&\n  context.c\n}",
         &["a"],
@@ -138,21 +139,21 @@ fn the_text_marks_what_is_open() {
     );
     check_text("unless { context.a }", &["a", ""], &["✓ p: met 1, unmet 1, 2 of 2 outcomes\n", "100.0 %"]);
     check_text("", &["a"], &["✓ p: met 1, unmet 0\n", "0 of 0 outcomes of clauses seen, 100.0 %"]);
-    let other = "when { context.a };\n@id(\"q\")\npermit (principal == User::\"x\", action, resource)";
-    check_text(other, &["a", ""], &["✓ p: met 1", "⚠ q, line 4: not covered by any case", "75.0 %"]);
+    let two_policies = "when { context.a };\n@id(\"q\")\npermit (principal == User::\"x\", action, resource)";
+    check_text(two_policies, &["a", ""], &["✓ p: met 1", "⚠ q, line 4: not covered by any case", "75.0 %"]);
 }
 
-/// A question about a principal that does not exist reaches no policy.
+/// An unknown principal is denied before any policy is evaluated.
 #[test]
-fn nobody_unknown_covers_anything() {
-    let content = tiny("when { context.a }", &["a"]);
+fn a_question_about_an_unknown_principal_covers_nothing() {
+    let content = content_with("when { context.a }", &["a"]);
     content.edit("policies/tests/suite.yaml", "User::u", "User::nobody");
     assert!(lcov(&content).contains("BRDA:3,0,0,-\nBRDA:3,0,1,-\n"));
 }
 
 #[test]
-fn lcov_has_policies_lines_and_branches() {
-    let content = tiny("when { context.a &&\n  context.b || context.c }", &["a", ""]);
+fn lcov_lists_policies_lines_and_branches() {
+    let content = content_with("when { context.a &&\n  context.b || context.c }", &["a", ""]);
     let path = content.path("policies/p.cedar");
     assert_eq!(
         lcov(&content),
@@ -165,66 +166,67 @@ fn lcov_has_policies_lines_and_branches() {
 }
 
 #[test]
-fn a_minimum_that_is_missed_fails() {
-    let check = |min: &str, code: i32, says: &str| {
-        // One of three: the policy is never met, and its clause never true.
-        let output = tiny("when { context.a }", &[""]).mandate("test", &["--min", min]);
+fn coverage_below_the_minimum_fails() {
+    let check = |min: &str, code: i32, message: &str| {
+        // One of three outcomes: the policy is never met and its clause is never true.
+        let output = content_with("when { context.a }", &[""]).mandate("test", &["--min", min]);
         assert_eq!(output.status.code(), Some(code), "{}", printed(&output));
-        assert!(printed(&output).contains(says), "{}", printed(&output));
+        assert!(printed(&output).contains(message), "{}", printed(&output));
     };
     check("33", 0, "33.3 %");
     check("33.4%", 1, "error: 33.3 % is covered, less than the 33.4 % of `--min`");
     check("101", 1, "has to be 0 to 100");
-    let failing = tiny("when { context.a }", &["", "a"]).mandate("test", &["--min", "100"]);
-    assert_eq!(failing.status.code(), Some(1), "a case fails, whatever is covered");
+    let failing = content_with("when { context.a }", &["", "a"]).mandate("test", &["--min", "100"]);
+    assert_eq!(failing.status.code(), Some(1), "a failed case fails the run even if everything is covered");
 }
 
 #[test]
-fn the_pack_is_covered() {
+fn the_tests_of_the_pack_cover_every_outcome() {
     let output = Content::of_pack().mandate("test", &["--min", "100"]);
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
 }
 
-/// A process with `--watch`, which ends when dropped, and its output so far.
-struct Watching {
+/// A process of `test --watch`, killed when dropped.
+struct Watcher {
     process: Child,
-    said: Arc<Mutex<String>>,
+    /// The output since the last wait.
+    output: Arc<Mutex<String>>,
 }
 
-impl Watching {
+impl Watcher {
     fn start(content: &Content) -> Self {
         let mut command = content.command("test");
         command.arg("--watch").stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let outputs: [Box<dyn Read + Send>; 2] =
+        let output = Arc::new(Mutex::new(String::new()));
+        let streams: [Box<dyn Read + Send>; 2] =
             [Box::new(process.stdout.take().unwrap()), Box::new(process.stderr.take().unwrap())];
-        for output in outputs {
-            let said = Arc::clone(&said);
+        for stream in streams {
+            let output = Arc::clone(&output);
             std::thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    *said.lock().unwrap() += &(line + "\n");
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    *output.lock().unwrap() += &(line + "\n");
                 }
             });
         }
-        Self { process, said }
+        Self { process, output }
     }
 
-    /// Waits until the output has this text and the process watches again, then clears the output.
+    /// Waits until the output contains this text and the process watches again, then clears the output.
     #[track_caller]
-    fn says(&self, what: &str) {
-        until(what, || {
-            let mut said = self.said.lock().unwrap();
-            let done = said.contains(what) && said.contains("watching for changes\n");
-            if done {
-                said.clear();
+    fn wait_for(&self, text: &str) {
+        until(text, || {
+            let mut output = self.output.lock().unwrap();
+            let complete = output.contains(text) && output.contains("watching for changes\n");
+            if complete {
+                output.clear();
             }
-            done
+            complete
         });
     }
 }
 
-impl Drop for Watching {
+impl Drop for Watcher {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -232,20 +234,20 @@ impl Drop for Watching {
 }
 
 #[test]
-fn watching_runs_again_after_each_change() {
-    let content = tiny("when { context.a }", &["", "b"]);
-    let watching = Watching::start(&content);
-    watching.says("2 cases: 2 passed, 0 failed");
+fn watching_runs_the_tests_again_after_each_change() {
+    let content = content_with("when { context.a }", &["", "b"]);
+    let watcher = Watcher::start(&content);
+    watcher.wait_for("2 cases: 2 passed, 0 failed");
     content.edit("policies/p.cedar", "context.a", "context.b");
-    watching.says("2 cases: 1 passed, 1 failed");
+    watcher.wait_for("2 cases: 1 passed, 1 failed");
     content.edit("policies/p.cedar", "permit", "permt");
-    watching.says("permt");
+    watcher.wait_for("permt");
     content.edit("policies/p.cedar", "permt", "forbid");
-    watching.says("2 cases: 2 passed, 0 failed");
+    watcher.wait_for("2 cases: 2 passed, 0 failed");
     content.write("policies/tests/suite.yaml", &suite(&["a", "b", "c"]));
-    watching.says("3 cases: 3 passed, 0 failed");
+    watcher.wait_for("3 cases: 3 passed, 0 failed");
     content.write("entities/e.json", "[");
-    watching.says("e.json:1:");
+    watcher.wait_for("e.json:1:");
     content.write("entities/e.json", ENTITIES);
-    watching.says("3 cases: 3 passed, 0 failed");
+    watcher.wait_for("3 cases: 3 passed, 0 failed");
 }

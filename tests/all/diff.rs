@@ -1,26 +1,28 @@
-//! `diff`: what an edit changes is found, proven and replayed; what it does not change is said to be the
-//! same.
+//! `diff`: which decisions differ between two sets of policies, with an example for each change, and which
+//! stay the same for all requests and entities.
+
+mod git;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::support::{Content, pack, solver};
 
-/// The pack edited: a file below `policies`, a text, and what stands in its place.
+/// Edits of the pack: a file in `policies`, a text in it, and the text that replaces it.
 type Edits = [(&'static str, &'static str, &'static str)];
 
 const REGISTRATION: &str = "registration.cedar";
 const SCHEMA: &str = "schema.cedarschema";
 
-/// Partners that see their customers without being active.
+/// Permits more: inactive partners may view their customers.
 const WIDER: &Edits =
     &[(REGISTRATION, "when { principal.active && resource in principal }", "when { resource in principal }")];
 
-fn edited(edits: &Edits) -> Content {
+fn edited_pack(edits: &Edits) -> Content {
     let content = Content::of_pack();
     for (file, from, to) in edits {
         content.edit(&format!("policies/{file}"), from, to);
@@ -32,12 +34,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Compares the pack with edited policies.
+/// Compares the policies of the pack with edited ones.
 fn diff(edits: &Edits, args: &[&str]) -> Output {
-    between(&pack("policies"), &edited(edits).policies(), args)
+    diff_folders(&pack("policies"), &edited_pack(edits).policies(), args)
 }
 
-fn between(old: &Path, new: &Path, args: &[&str]) -> Output {
+/// Compares the policies of two folders.
+fn diff_folders(old: &Path, new: &Path, args: &[&str]) -> Output {
     crate::support::mandate().arg("diff").args([old, new]).args(args).output().unwrap()
 }
 
@@ -46,17 +49,18 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// The request environments that changed.
-fn changed(result: &Value) -> Vec<Value> {
+/// The request environments with a change.
+fn changed_environments(result: &Value) -> Vec<Value> {
     let all = result["environments"].as_array().unwrap();
-    all.iter().filter(|it| it["change"] != "same").cloned().collect()
+    all.iter().filter(|environment| environment["change"] != "same").cloned().collect()
 }
 
-fn decided(permitted: bool, policies: &[&str]) -> Value {
+fn decision(permitted: bool, policies: &[&str]) -> Value {
     json!({ "decision": permitted, "policies": policies })
 }
 
-/// One environment changes in this way; its examples are decided so, before and after.
+/// Checks that one environment changes, and how. Each example is `wider` or `narrower`, with the decision
+/// before and after.
 #[track_caller]
 fn check(edits: &Edits, environment: [&str; 3], change: &str, examples: &[(&str, Value, Value)]) {
     if !solver() {
@@ -64,21 +68,21 @@ fn check(edits: &Edits, environment: [&str; 3], change: &str, examples: &[(&str,
     }
     let output = diff(edits, &["--format", "json"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let changed = changed(&json(&output));
+    let changed = changed_environments(&json(&output));
     assert_eq!(changed.len(), 1, "{changed:#?}");
     let found = &changed[0];
     assert_eq!([&found["principal"], &found["action"], &found["resource"]], environment);
     assert_eq!(found["change"], change);
-    for what in ["wider", "narrower"] {
-        let expected = examples.iter().find(|example| example.0 == what);
+    for direction in ["wider", "narrower"] {
+        let expected = examples.iter().find(|example| example.0 == direction);
         let (before, after) = expected.map(|(_, before, after)| (before, after)).unzip();
-        assert_eq!(found[what].get("before"), before, "{what}: {found:#}");
-        assert_eq!(found[what].get("after"), after, "{what}: {found:#}");
+        assert_eq!(found[direction].get("before"), before, "{direction}: {found:#}");
+        assert_eq!(found[direction].get("after"), after, "{direction}: {found:#}");
     }
 }
 
 #[test]
-fn rewritten_policies_are_the_same() {
+fn equivalent_policies_change_no_decision() {
     if !solver() {
         return;
     }
@@ -98,7 +102,7 @@ fn rewritten_policies_are_the_same() {
     let output = diff(edits, &["--format", "json", "--fail-on", "any"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let result = json(&output);
-    assert_eq!(changed(&result).len(), 0);
+    assert_eq!(changed_environments(&result).len(), 0);
     assert_eq!(result["environments"].as_array().unwrap().len(), 41);
     assert_eq!(text(&diff(edits, &[]).stdout), "41 environments compared: 41 the same, 0 not\n");
     let markdown = text(&diff(edits, &["--format", "markdown"]).stdout);
@@ -106,15 +110,15 @@ fn rewritten_policies_are_the_same() {
 }
 
 #[test]
-fn wider() {
+fn a_policy_that_permits_more_is_wider() {
     let edits: &Edits = &[(
         REGISTRATION,
         "  resource.customer in principal &&\n  context.channel == Autopilot::Channel::\"oem-api\"",
         "  context.channel == Autopilot::Channel::\"oem-api\"",
     )];
-    let example = ("wider", decided(false, &[]), decided(true, &["oem-deregisters"]));
+    let example = ("wider", decision(false, &[]), decision(true, &["oem-deregisters"]));
     check(edits, ["Oem", "deregisterDevice", "Device"], "wider", &[example]);
-    // By a forbid that is gone.
+    // The forbid does not apply to active partners any more.
     let edits: &Edits = &[(
         "consent.cedar",
         "when { context.delegatedAdministration }",
@@ -122,33 +126,33 @@ fn wider() {
     )];
     let example = (
         "wider",
-        decided(false, &["oem-never-gets-delegated-administration"]),
-        decided(true, &["partner-requests-consent"]),
+        decision(false, &["oem-never-gets-delegated-administration"]),
+        decision(true, &["partner-requests-consent"]),
     );
     check(edits, ["Oem", "requestConsent", "Customer"], "wider", &[example]);
 }
 
 #[test]
-fn narrower() {
+fn a_policy_that_forbids_more_is_narrower() {
     let edits: &Edits = &[("consent.cedar", "when { context.delegatedAdministration };", ";")];
     let example = (
         "narrower",
-        decided(true, &["partner-requests-consent"]),
-        decided(false, &["oem-never-gets-delegated-administration"]),
+        decision(true, &["partner-requests-consent"]),
+        decision(false, &["oem-never-gets-delegated-administration"]),
     );
     check(edits, ["Oem", "requestConsent", "Customer"], "narrower", &[example]);
 }
 
 #[test]
-fn wider_and_narrower() {
+fn a_change_can_be_wider_and_narrower() {
     let edits: &Edits = &[(
         REGISTRATION,
         "\"oem-api\"\n};\n\n@id(\"tenant-registers",
         "\"intune\"\n};\n\n@id(\"tenant-registers",
     )];
-    let permitted = || decided(true, &["oem-registers"]);
+    let permitted = || decision(true, &["oem-registers"]);
     let examples =
-        [("wider", decided(false, &[]), permitted()), ("narrower", permitted(), decided(false, &[]))];
+        [("wider", decision(false, &[]), permitted()), ("narrower", permitted(), decision(false, &[]))];
     check(edits, ["Oem", "registerDevice", "Customer"], "both", &examples);
 }
 
@@ -157,41 +161,42 @@ const NEW_ACTION: (&str, &str, &str) = (
     "  action viewCustomer",
     "  action audit appliesTo { principal: MicrosoftOperator, resource: Customer };\n\n  action viewCustomer",
 );
-const AUDITORS: &str = "@id(\"partner-views-customer\")";
+/// The place in a policy file before which the tests add policies.
+const NEXT_POLICY: &str = "@id(\"partner-views-customer\")";
 const ALL_OPERATORS: &str = "@id(\"operators\") permit (principal is Autopilot::MicrosoftOperator, action, resource is Autopilot::Customer);\n@id(\"partner-views-customer\")";
 
 #[test]
-fn a_new_action_was_permitted_to_nobody() {
+fn a_new_action_was_denied_before() {
     let auditors = "@id(\"audits\") permit (principal, action == Autopilot::Action::\"audit\", resource);\n@id(\"partner-views-customer\")";
-    let example = ("wider", decided(false, &[]), decided(true, &["audits"]));
+    let example = ("wider", decision(false, &[]), decision(true, &["audits"]));
     let environment = ["MicrosoftOperator", "audit", "Customer"];
-    check(&[NEW_ACTION, (REGISTRATION, AUDITORS, auditors)], environment, "wider", &[example]);
+    check(&[NEW_ACTION, (REGISTRATION, NEXT_POLICY, auditors)], environment, "wider", &[example]);
 }
 
-/// A new action falls under policies that are there already.
 #[test]
-fn a_new_action_under_old_policies() {
+fn old_policies_can_permit_a_new_action() {
     if !solver() {
         return;
     }
-    let old = edited(&[(REGISTRATION, AUDITORS, ALL_OPERATORS)]);
-    let new = edited(&[NEW_ACTION, (REGISTRATION, AUDITORS, ALL_OPERATORS)]);
-    let changed = changed(&json(&between(&old.policies(), &new.policies(), &["--format", "json"])));
+    let old = edited_pack(&[(REGISTRATION, NEXT_POLICY, ALL_OPERATORS)]);
+    let new = edited_pack(&[NEW_ACTION, (REGISTRATION, NEXT_POLICY, ALL_OPERATORS)]);
+    let changed =
+        changed_environments(&json(&diff_folders(&old.policies(), &new.policies(), &["--format", "json"])));
     assert_eq!(changed.len(), 1);
-    assert_eq!(changed[0]["wider"]["before"], decided(false, &[]));
-    assert_eq!(changed[0]["wider"]["after"], decided(true, &["operators"]));
+    assert_eq!(changed[0]["wider"]["before"], decision(false, &[]));
+    assert_eq!(changed[0]["wider"]["after"], decision(true, &["operators"]));
 }
 
 #[test]
-fn an_action_that_is_gone() {
+fn a_removed_action_is_listed_as_gone() {
     if !solver() {
         return;
     }
-    let old = edited(&[NEW_ACTION]);
-    let compare = |args: &[&str]| between(&old.policies(), &pack("policies"), args);
+    let old = edited_pack(&[NEW_ACTION]);
+    let compare = |args: &[&str]| diff_folders(&old.policies(), &pack("policies"), args);
     let gone = "Autopilot::MicrosoftOperator Autopilot::Action::\"audit\" Autopilot::Customer";
     let result = json(&compare(&["--format", "json"]));
-    assert_eq!((changed(&result).len(), &result["gone"]), (0, &json!([gone])));
+    assert_eq!((changed_environments(&result).len(), &result["gone"]), (0, &json!([gone])));
     let shown = text(&compare(&[]).stdout);
     assert_eq!(shown, format!("gone      {gone}\n41 environments compared: 41 the same, 0 not; 1 gone\n"));
     let row =
@@ -202,30 +207,31 @@ fn an_action_that_is_gone() {
     }
 }
 
-/// Is refused, with exit code 1 and nothing on standard output.
+/// Checks the exit code 1, the messages on standard error, and that nothing is on standard output.
 #[track_caller]
-fn check_refused(output: &Output, says: &[&str]) {
+fn check_refused(output: &Output, messages: &[&str]) {
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), ""), "{output:?}");
-    let said = text(&output.stderr);
-    for wanted in says {
-        assert!(said.contains(wanted), "no `{wanted}` in:\n{said}");
+    let errors = text(&output.stderr);
+    for message in messages {
+        assert!(errors.contains(message), "`{message}` is not in:\n{errors}");
     }
 }
 
 #[test]
-fn a_schema_that_the_older_policies_do_not_fit() {
+fn older_policies_have_to_fit_the_newer_schema() {
     let renamed: &Edits = &[
         (SCHEMA, "active: Bool", "enabled: Bool"),
         (REGISTRATION, "principal.active", "principal.enabled"),
         ("administration.cedar", "principal.active", "principal.enabled"),
         ("consent.cedar", "principal.active", "principal.enabled"),
     ];
-    let says = ["the older policies do not fit the newer schema", "policies/registration.cedar:", "`active`"];
-    check_refused(&diff(renamed, &[]), &says);
+    let messages =
+        ["the older policies do not fit the newer schema", "policies/registration.cedar:", "`active`"];
+    check_refused(&diff(renamed, &[]), &messages);
 }
 
 #[test]
-fn what_cannot_be_loaded() {
+fn broken_policies_missing_arguments_and_a_missing_solver_are_errors() {
     check_refused(&diff(&[(REGISTRATION, "permit (", "permt (")], &[]), &["registration.cedar:", "permt"]);
     let content = Content::of_pack();
     check_refused(&content.mandate("diff", &[]), &["<OLD>"]);
@@ -236,7 +242,7 @@ fn what_cannot_be_loaded() {
 }
 
 #[test]
-fn for_people() {
+fn text_output_shows_an_example_of_each_change() {
     if !solver() {
         return;
     }
@@ -255,7 +261,7 @@ wider     Oem viewCustomer Customer
 }
 
 #[test]
-fn for_a_pull_request() {
+fn markdown_output_is_a_table_with_examples() {
     if !solver() {
         return;
     }
@@ -277,9 +283,9 @@ fn for_a_pull_request() {
     assert!(shown.contains(example), "{shown}");
 }
 
-/// Names are anybody's, and must not end a cell or begin a tag.
+/// Names of actions and policies can have any characters. They must not end a table cell or begin an HTML tag.
 #[test]
-fn markdown_shows_names_as_they_are() {
+fn names_are_escaped_in_markdown() {
     if !solver() {
         return;
     }
@@ -289,7 +295,7 @@ fn markdown_shows_names_as_they_are() {
         ("s.cedarschema", schema),
         ("a.cedar", "@id(\"*x*\") permit (principal, action, resource);"),
     ]);
-    let shown = text(&between(&old.path(""), &new.path(""), &["--format", "markdown"]).stdout);
+    let shown = text(&diff_folders(&old.path(""), &new.path(""), &["--format", "markdown"]).stdout);
     assert!(shown.contains("| User | a&#124;&#60;b&#62; | Doc | **wider** |"), "{shown}");
     assert!(shown.contains("\n0 request environments stay the same"), "{shown}");
     assert!(shown.contains("<summary>wider: User a&#124;&#60;b&#62; Doc</summary>"), "{shown}");
@@ -297,35 +303,39 @@ fn markdown_shows_names_as_they_are() {
 }
 
 #[test]
-fn exit_codes() {
+fn fail_on_sets_the_exit_code() {
     if !solver() {
         return;
     }
     let narrower: &Edits = &[("consent.cedar", "when { context.delegatedAdministration };", ";")];
-    for (edits, fails_on) in [(WIDER, "wider"), (narrower, "narrower")] {
-        for on in ["wider", "narrower", "any"] {
-            let code = i32::from(on == fails_on || on == "any");
-            assert_eq!(diff(edits, &["--fail-on", on]).status.code(), Some(code), "{fails_on} on {on}");
+    for (edits, change) in [(WIDER, "wider"), (narrower, "narrower")] {
+        for fail_on in ["wider", "narrower", "any"] {
+            let code = i32::from(fail_on == change || fail_on == "any");
+            assert_eq!(
+                diff(edits, &["--fail-on", fail_on]).status.code(),
+                Some(code),
+                "{change}, --fail-on {fail_on}"
+            );
         }
         assert_eq!(diff(edits, &[]).status.code(), Some(0));
     }
 }
 
-/// In doubt, an edit is not the same: a solver that does not know.
+/// The solver is a program that always answers `unknown`. The decisions may change, so the exit code is 1.
 #[test]
-fn what_the_solver_does_not_know() {
-    let content = edited(WIDER);
+fn a_change_that_the_solver_cannot_determine_is_unknown() {
+    let content = edited_pack(WIDER);
     let path = content.path("solver");
     let script = crate::support::UNKNOWING;
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let compare = |args: &[&str]| {
         let solver = ["--solver", path.to_str().unwrap()];
-        between(&pack("policies"), &content.policies(), &[&solver, args].concat())
+        diff_folders(&pack("policies"), &content.policies(), &[&solver, args].concat())
     };
     let output = compare(&["--format", "json"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let changed = changed(&json(&output));
+    let changed = changed_environments(&json(&output));
     assert_eq!(changed.len(), 4);
     for environment in changed {
         assert_eq!(environment["change"], "unknown");
@@ -339,94 +349,4 @@ fn what_the_solver_does_not_know() {
     let shown = text(&compare(&["--format", "markdown"]).stdout);
     assert!(shown.contains("| Oem | viewCustomer | Customer | **unknown** |"), "{shown}");
     assert!(shown.contains("Not known: the solver"), "{shown}");
-}
-
-/// Runs git in a repository, without anybody's configuration.
-fn git(folder: &Path, args: &[&str]) {
-    let mut command = Command::new("git");
-    command
-        .arg("-C")
-        .arg(folder)
-        .args(args)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1");
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "git {args:?}: {output:?}");
-}
-
-fn commit(content: &Content, message: &str) {
-    let folder = content.path("");
-    git(&folder, &["add", "--all"]);
-    let who = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"];
-    git(&folder, &[&who[..], &["commit", "--quiet", "-m", message]].concat());
-}
-
-/// A repository with the pack in a folder, and beside its policies what is none.
-fn repository() -> Content {
-    let content = Content::of_pack();
-    git(&content.path(""), &["init", "--quiet"]);
-    fs::write(content.path("policies/logo.png"), [0xff, 0xfe]).unwrap();
-    content.write("policies/.draft.cedar", "permt ();");
-    commit(&content, "one");
-    content
-}
-
-fn compare(content: &Content, args: &[&str]) -> Output {
-    crate::support::mandate()
-        .arg("diff")
-        .arg("--policies")
-        .arg(content.policies())
-        .args(args)
-        .output()
-        .unwrap()
-}
-
-#[test]
-fn revisions_of_git() {
-    if !solver() {
-        return;
-    }
-    let content = repository();
-    let shows = |args: &[&str], says: &str| {
-        let output = compare(&content, args);
-        let shown = text(&output.stdout);
-        assert!(output.status.success() && shown.ends_with(says), "{args:?}: {output:?}");
-    };
-    let (same, other) = ("41 the same, 0 not\n", "37 the same, 4 not\n");
-    shows(&["--against", "HEAD"], same);
-    let (file, from, to) = WIDER[0];
-    content.edit(&format!("policies/{file}"), from, to);
-    shows(&["--against", "HEAD"], other);
-    shows(&["HEAD"], other);
-    commit(&content, "two");
-    shows(&["--against", "HEAD"], same);
-    shows(&["HEAD~1", "HEAD"], other);
-    shows(&["HEAD", "HEAD~1"], other);
-    shows(&["HEAD~1", content.policies().to_str().unwrap()], other);
-    shows(&[pack("policies").to_str().unwrap(), "HEAD"], other);
-}
-
-#[test]
-fn revisions_that_cannot_be_read() {
-    let content = repository();
-    check_refused(
-        &compare(&content, &["--against", "nobody"]),
-        &["`nobody` is neither a folder nor a revision"],
-    );
-    check_refused(&compare(&content, &["nobody"]), &["`nobody` is neither a folder nor a revision"]);
-    check_refused(&compare(&content, &["--against=--help"]), &["`--help` is not a revision"]);
-    check_refused(&compare(&content, &["--", "-x"]), &["`-x` is not a revision"]);
-    check_refused(
-        &compare(&content, &["HEAD:policies"]),
-        &["`HEAD:policies` is neither a folder nor a revision"],
-    );
-    check_refused(&compare(&content, &["--against", "HEAD", "HEAD"]), &["cannot be used with"]);
-
-    content.edit("policies/registration.cedar", "permit (", "permt (");
-    commit(&content, "broken");
-    content.edit("policies/registration.cedar", "permt (", "permit (");
-    check_refused(&compare(&content, &["--against", "HEAD"]), &["HEAD:", "policies/registration.cedar:"]);
-
-    let outside = Content::of_pack();
-    check_refused(&compare(&outside, &["--against", "HEAD"]), &["not a git repository", "policies"]);
 }

@@ -1,4 +1,5 @@
-//! Entity files: as strict as Cedar's own reader, and stricter where that would grant a right.
+//! Entity files: the reader refuses everything that Cedar's reader refuses. It also refuses what Cedar's
+//! reader accepts although it would silently grant a right or lose data.
 
 use cedar_policy::{Entities as CedarEntities, Schema as CedarSchema};
 use mandate_core::diagnostics::SourceText;
@@ -28,55 +29,60 @@ namespace N {
 }
 "#;
 
-struct Both {
-    ours: Schema,
-    cedar: CedarSchema,
+/// One schema for both readers.
+struct Readers {
+    schema: Schema,
+    cedar_schema: CedarSchema,
 }
 
-fn both() -> Both {
-    let ours = Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0;
-    Both { ours, cedar: CedarSchema::from_cedarschema_str(SCHEMA).unwrap().0 }
+fn readers() -> Readers {
+    let schema = Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0;
+    Readers { schema, cedar_schema: CedarSchema::from_cedarschema_str(SCHEMA).unwrap().0 }
 }
 
-impl Both {
-    /// What we say: the error's text, if there is one.
-    fn ours(&self, text: &str) -> Result<usize, String> {
+impl Readers {
+    /// The number of entities that Mandate's reader finds, or its errors.
+    fn mandate(&self, text: &str) -> Result<usize, String> {
         let source = SourceText::new("e.json", text);
-        let incoming = parse_entity_file(&source, Origin(0), &self.ours, &LoadProgress::default())
+        let incoming = parse_entity_file(&source, Origin(0), &self.schema, &LoadProgress::default())
             .map_err(|diagnostics| diagnostics.to_string())?;
         let change = EntityChanges { upserts: incoming, removals: Vec::new() };
-        let entities =
-            Entities::default().apply(&change, &self.ours).map_err(|diagnostics| diagnostics.to_string())?;
+        let entities = Entities::default()
+            .apply(&change, &self.schema)
+            .map_err(|diagnostics| diagnostics.to_string())?;
         Ok(entities.len())
     }
 
-    /// What Cedar says.
-    fn cedars(&self, text: &str) -> Result<(), String> {
-        let entities = CedarEntities::from_json_str(text, Some(&self.cedar));
+    /// Whether Cedar's reader accepts the text, or its error.
+    fn cedar(&self, text: &str) -> Result<(), String> {
+        let entities = CedarEntities::from_json_str(text, Some(&self.cedar_schema));
         entities.map(|_| ()).map_err(|error| miette::Report::new(error).to_string())
     }
 
+    /// Both readers accept the text.
     #[track_caller]
     fn accept(&self, text: &str) {
-        assert_eq!(self.cedars(text), Ok(()));
-        self.ours(text).unwrap();
+        assert_eq!(self.cedar(text), Ok(()));
+        self.mandate(text).unwrap();
     }
 
+    /// Both readers refuse the text.
     #[track_caller]
     fn refuse(&self, text: &str) {
-        assert!(self.cedars(text).is_err(), "Cedar accepts {text}");
-        assert!(self.ours(text).is_err(), "we accept {text}");
+        assert!(self.cedar(text).is_err(), "Cedar accepts {text}");
+        assert!(self.mandate(text).is_err(), "Mandate accepts {text}");
     }
 
-    /// Refused here, though Cedar accepts it; the message says why.
+    /// Cedar accepts the text, and Mandate refuses it with this message.
     #[track_caller]
-    fn stricter(&self, text: &str, says: &str) {
-        assert_eq!(self.cedars(text), Ok(()));
-        let error = self.ours(text).expect_err("must be refused");
-        assert!(error.contains(says), "{error}");
+    fn refuse_unlike_cedar(&self, text: &str, message: &str) {
+        assert_eq!(self.cedar(text), Ok(()));
+        let error = self.mandate(text).expect_err("must be refused");
+        assert!(error.contains(message), "{error}");
     }
 }
 
+/// A user with these attributes beside the required ones.
 fn user(attrs: &str) -> String {
     user_with("[]", attrs)
 }
@@ -89,8 +95,8 @@ fn user_with(parents: &str, attrs: &str) -> String {
 }
 
 #[test]
-fn values_of_every_type() {
-    let both = both();
+fn attribute_values_have_to_be_of_the_declared_type() {
+    let readers = readers();
     for attrs in [
         "",
         r#", "age": 3, "boss": {"type": "N::User", "id": "x"}"#,
@@ -101,7 +107,7 @@ fn values_of_every_type() {
         r#", "worth": "1.5", "born": "2026-11-22", "for": "1h30m""#,
         r#", "nested": [[1, 2], [], [2, 1]]"#,
     ] {
-        both.accept(&user(attrs));
+        readers.accept(&user(attrs));
     }
     for attrs in [
         r#", "age": "3""#,
@@ -125,35 +131,35 @@ fn values_of_every_type() {
         r#", "nested": {"a": 1}"#,
         r#", "unknown": 1"#,
     ] {
-        both.refuse(&user(attrs));
+        readers.refuse(&user(attrs));
     }
 }
 
 #[test]
-fn required_attributes_and_records() {
-    let both = both();
+fn required_attributes_have_to_be_present_and_others_declared() {
+    let readers = readers();
     let entity = |attrs: &str| {
         format!(r#"[{{"uid": {{"type": "N::User", "id": "u"}}, "parents": [], "attrs": {attrs}}}]"#)
     };
-    both.accept(&entity(r#"{"name": "", "on": false, "roles": [{"type": "N::Role", "id": "a"}], "home": {"street": "", "no": 1}}"#));
-    both.refuse(&entity("{}"));
-    both.refuse(&entity(
+    readers.accept(&entity(r#"{"name": "", "on": false, "roles": [{"type": "N::Role", "id": "a"}], "home": {"street": "", "no": 1}}"#));
+    readers.refuse(&entity("{}"));
+    readers.refuse(&entity(
         r#"{"name": "", "on": false, "roles": [{"__entity": "a"}], "home": {"street": ""}}"#,
     ));
-    both.refuse(&entity(
+    readers.refuse(&entity(
         r#"{"name": "", "on": false, "roles": [{"type": "N::Role", "id": "z"}], "home": {"street": ""}}"#,
     ));
-    both.refuse(&entity(r#"{"name": "", "on": false, "roles": [], "home": {}}"#));
-    both.refuse(&entity(r#"{"name": "", "on": false, "roles": [], "home": {"street": "", "x": 1}}"#));
-    both.refuse(&entity("[]"));
+    readers.refuse(&entity(r#"{"name": "", "on": false, "roles": [], "home": {}}"#));
+    readers.refuse(&entity(r#"{"name": "", "on": false, "roles": [], "home": {"street": "", "x": 1}}"#));
+    readers.refuse(&entity("[]"));
 }
 
 #[test]
-fn shape_of_an_entity() {
-    let both = both();
-    both.accept("[]");
-    both.accept(r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": []}]"#);
-    both.accept(r#"[{"uid": {"__entity": {"type": "N::Team", "id": "t"}}, "attrs": {}, "parents": []}]"#);
+fn an_entity_has_a_uid_attrs_and_parents_and_may_have_tags() {
+    let readers = readers();
+    readers.accept("[]");
+    readers.accept(r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": []}]"#);
+    readers.accept(r#"[{"uid": {"__entity": {"type": "N::Team", "id": "t"}}, "attrs": {}, "parents": []}]"#);
     for text in [
         "",
         "{}",
@@ -170,52 +176,52 @@ fn shape_of_an_entity() {
         r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": [], "tags": {"a": ["b"]}}]"#,
         r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": []}] trailing"#,
     ] {
-        both.refuse(text);
+        readers.refuse(text);
     }
-    // A mistyped key must not be lost in silence.
-    let more = r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": [], "tag": {}}]"#;
-    both.stricter(more, "an entity has only `uid`, `attrs`, `parents` and `tags`");
+    // A mistyped key would lose data silently.
+    let mistyped = r#"[{"uid": {"type": "N::Team", "id": "t"}, "attrs": {}, "parents": [], "tag": {}}]"#;
+    readers.refuse_unlike_cedar(mistyped, "an entity has only `uid`, `attrs`, `parents` and `tags`");
     let tagged = |tags: &str| user("").replacen(r#""parents""#, &format!(r#""tags": {tags}, "parents""#), 1);
-    both.accept(&tagged(r#"{"a": ["x", "y"]}"#));
-    both.refuse(&tagged(r#"{"a": "x"}"#));
+    readers.accept(&tagged(r#"{"a": ["x", "y"]}"#));
+    readers.refuse(&tagged(r#"{"a": "x"}"#));
 }
 
 #[test]
-fn edges() {
-    let both = both();
+fn parents_have_to_exist_and_be_of_a_direct_parent_type() {
+    let readers = readers();
     let team = |id: &str, parent: &str| {
         format!(
             r#"{{"uid": {{"type": "N::Team", "id": "{id}"}}, "attrs": {{}}, "parents": [{{"type": "N::Team", "id": "{parent}"}}]}}"#
         )
     };
     let top = r#"{"uid": {"type": "N::Team", "id": "top"}, "attrs": {}, "parents": []}"#;
-    both.accept(&format!("[{top}, {}, {}]", team("a", "top"), team("b", "a")));
-    both.refuse(&format!("[{}, {}]", team("a", "b"), team("b", "a")));
-    both.refuse(&user_with(r#"[{"type": "N::Role", "id": "a"}]"#, ""));
-    both.stricter(&format!("[{}]", team("a", "gone")), "which does not exist");
-    // `Doc` is in `User`, and that in `Team`: Cedar takes the edge that skips a step.
+    readers.accept(&format!("[{top}, {}, {}]", team("a", "top"), team("b", "a")));
+    readers.refuse(&format!("[{}, {}]", team("a", "b"), team("b", "a")));
+    readers.refuse(&user_with(r#"[{"type": "N::Role", "id": "a"}]"#, ""));
+    readers.refuse_unlike_cedar(&format!("[{}]", team("a", "gone")), "which does not exist");
+    // A `Doc` is in a `User` and a `User` is in a `Team`. Cedar accepts a `Doc` directly in a `Team`.
     let skipping = r#"{"uid": {"type": "N::Doc", "id": "d"}, "attrs": {}, "parents": [{"type": "N::Team", "id": "top"}]}"#;
-    both.stricter(
+    readers.refuse_unlike_cedar(
         &format!("[{top}, {skipping}]"),
         "cannot be directly in a `N::Team`: expected one of `N::User`",
     );
-    both.stricter(&format!("[{top}, {top}]"), "defined twice, first at e.json:1");
-    both.refuse(&format!("[{top}, {}]", team("top", "top")));
+    readers.refuse_unlike_cedar(&format!("[{top}, {top}]"), "defined twice, first at e.json:1");
+    readers.refuse(&format!("[{top}, {}]", team("top", "top")));
 }
 
-/// Cedar's reader takes the last of two equal keys; which one counts must not depend on a parser.
+/// Cedar's reader takes the last of two equal keys. Another program that reads the file may take the first.
 #[test]
-fn repeated_keys() {
-    let both = both();
-    let error = both.ours(&user(r#", "age": 1, "age": 2"#)).expect_err("must be refused");
+fn a_repeated_key_is_refused() {
+    let readers = readers();
+    let error = readers.mandate(&user(r#", "age": 1, "age": 2"#)).expect_err("must be refused");
     assert!(error.contains("duplicate key `age`"), "{error}");
 }
 
 #[test]
-fn every_error_comes_with_its_place() {
-    let both = both();
+fn every_error_is_reported_with_its_place() {
+    let readers = readers();
     let text = "[\n  {\"uid\": {\"type\": \"N::Team\", \"id\": \"t\"}, \"attrs\": {},\n   \"parents\": []},\n  {\"uid\": {\"type\": \"N::User\", \"id\": \"u\"}, \"parents\": [],\n   \"attrs\": {\"name\": 1, \"on\": 2,\n             \"roles\": [], \"home\": {}}}\n]\n";
-    let error = both.ours(text).expect_err("must be refused");
+    let error = readers.mandate(text).expect_err("must be refused");
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(
         lines,
@@ -225,17 +231,17 @@ fn every_error_comes_with_its_place() {
             "e.json:6:27: attrs.home.street: missing: expected a string",
         ]
     );
-    let syntax = both.ours("[\n {\"uid\": ]\n").expect_err("must be refused");
+    let syntax = readers.mandate("[\n {\"uid\": ]\n").expect_err("must be refused");
     assert!(syntax.starts_with("e.json:2:10: not a valid entity file"), "{syntax}");
 }
 
 #[test]
-fn ndjson_is_one_entity_a_line() {
-    let both = both();
+fn an_ndjson_file_has_one_entity_per_line() {
+    let readers = readers();
     let line = r#"{"uid": {"type": "N::Team", "id": "t1"}, "attrs": {}, "parents": []}"#;
     let read = |text: &str| {
         let source = SourceText::new("e.ndjson", text);
-        parse_entity_file(&source, Origin(0), &both.ours, &LoadProgress::default())
+        parse_entity_file(&source, Origin(0), &readers.schema, &LoadProgress::default())
             .map(|read| read.len())
             .map_err(|diagnostics| diagnostics.to_string())
     };
@@ -246,9 +252,8 @@ fn ndjson_is_one_entity_a_line() {
     assert!(read(&format!("[{line}]")).is_err());
 }
 
-/// The sample store loads in Cedar's own reader as it does in ours.
 #[test]
-fn sample_store_is_cedars_format() {
+fn cedars_reader_accepts_the_entities_of_the_pack() {
     let schema = std::fs::read_to_string(pack("policies/schema.cedarschema")).unwrap();
     let cedar = CedarSchema::from_cedarschema_str(&schema).unwrap().0;
     for file in ["partners.json", "partnerships.json", "consents.json", "customers.json"] {

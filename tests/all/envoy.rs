@@ -1,5 +1,5 @@
-//! Envoy's gRPC messages, without Envoy: what it can send that the tests with the real one do not make
-//! it send. `tests/gateways/` has the real one.
+//! Envoy's gRPC messages, without Envoy: requests that the tests with the real Envoy in `tests/gateways/`
+//! do not make it send.
 
 use envoy_types::ext_authz::v3::pb::{
     Authorization, CheckRequest, CheckResponse, HeaderValue, HttpResponse, HttpStatusCode,
@@ -17,7 +17,7 @@ use tonic::Code;
 
 use crate::support::Content;
 
-const CONSENT: &str = "/oem/v1/customers/contoso/consentRequests";
+const REQUEST_CONSENT: &str = "/oem/v1/customers/contoso/consentRequests";
 
 fn service(content: &Content) -> ExtAuthz {
     let content_paths = ContentPaths {
@@ -53,8 +53,8 @@ fn answer(service: &ExtAuthz, attributes: AttributeContext) -> CheckResponse {
         .unwrap()
 }
 
-/// One field of the metadata that other filters see.
-fn said(response: &CheckResponse, field: &str) -> String {
+/// One field of the dynamic metadata, which Envoy shows to its other filters.
+fn metadata_field(response: &CheckResponse, field: &str) -> String {
     match &response.dynamic_metadata.as_ref().unwrap().fields[field].kind {
         Some(Kind::StringValue(text)) => text.clone(),
         Some(Kind::BoolValue(bool)) => bool.to_string(),
@@ -62,11 +62,12 @@ fn said(response: &CheckResponse, field: &str) -> String {
     }
 }
 
+/// The headers of the partner Trey.
 const TREY: [(&str, &str); 2] = [("x-partner-type", "Oem"), ("x-partner-id", "trey")];
 
 #[track_caller]
-fn outcome(service: &ExtAuthz, http: HttpRequest, expected: &str) {
-    assert_eq!(said(&answer(service, attributes(http)), "outcome"), expected);
+fn check_outcome(service: &ExtAuthz, http: HttpRequest, expected: &str) {
+    assert_eq!(metadata_field(&answer(service, attributes(http)), "outcome"), expected);
 }
 
 #[test]
@@ -77,33 +78,33 @@ fn denials_carry_status_body_and_headers() {
     assert_eq!(response.status.as_ref().unwrap().code, i32::from(Code::PermissionDenied));
     assert_eq!(denied.status.as_ref().unwrap().code, i32::from(HttpStatusCode::Forbidden));
     let problem: serde_json::Value = serde_json::from_str(&denied.body).unwrap();
-    assert_eq!(problem["decision_id"], said(&response, "decision_id"));
+    assert_eq!(problem["decision_id"], metadata_field(&response, "decision_id"));
     assert_eq!(problem["detail"], "No route matches the request.");
     assert_eq!(denied.headers.len(), 8, "{denied:?}");
-    assert_eq!(said(&response, "decision"), "false");
+    assert_eq!(metadata_field(&response, "decision"), "false");
 }
 
 #[test]
-fn bodies_come_whole_or_count_as_cut_off() {
+fn a_body_that_is_cut_off_counts_as_missing() {
     let content = Content::of_pack();
     let service = service(&content);
     let body = br#"{"delegatedAdministration":false}"#;
-    let with = |more: &[(&str, &str)], raw: &[u8], text: &str| {
-        let http = http("POST", CONSENT, &[&TREY[..], more].concat());
+    let request = |headers: &[(&str, &str)], raw: &[u8], text: &str| {
+        let http = http("POST", REQUEST_CONSENT, &[&TREY[..], headers].concat());
         HttpRequest { raw_body: raw.to_vec(), body: text.to_owned(), ..http }
     };
-    outcome(&service, with(&[], body, ""), "permitted");
-    outcome(&service, with(&[], b"", std::str::from_utf8(body).unwrap()), "permitted");
-    outcome(&service, with(&[("x-envoy-auth-partial-body", "false")], body, ""), "permitted");
-    outcome(&service, with(&[("x-envoy-auth-partial-body", "true")], body, ""), "missing");
-    outcome(&service, with(&[("content-length", "33")], body, ""), "permitted");
-    outcome(&service, with(&[("content-length", "34")], body, ""), "missing");
-    outcome(&service, with(&[], b"", ""), "missing");
-    outcome(&service, with(&[], b"\xff", ""), "missing");
+    check_outcome(&service, request(&[], body, ""), "permitted");
+    check_outcome(&service, request(&[], b"", std::str::from_utf8(body).unwrap()), "permitted");
+    check_outcome(&service, request(&[("x-envoy-auth-partial-body", "false")], body, ""), "permitted");
+    check_outcome(&service, request(&[("x-envoy-auth-partial-body", "true")], body, ""), "missing");
+    check_outcome(&service, request(&[("content-length", "33")], body, ""), "permitted");
+    check_outcome(&service, request(&[("content-length", "34")], body, ""), "missing");
+    check_outcome(&service, request(&[], b"", ""), "missing");
+    check_outcome(&service, request(&[], b"\xff", ""), "missing");
 }
 
 #[test]
-fn headers_can_come_raw() {
+fn headers_are_read_from_raw_values() {
     let content = Content::of_pack();
     let raw = |key: &str, value: &str| HeaderValue {
         key: key.to_owned(),
@@ -111,18 +112,18 @@ fn headers_can_come_raw() {
         ..HeaderValue::default()
     };
     let path = "/oem/v1/customers/contoso/consent";
-    let with = |headers: Vec<HeaderValue>| HttpRequest {
+    let request = |headers: Vec<HeaderValue>| HttpRequest {
         header_map: Some(HeaderMap { headers }),
         ..http("GET", path, &[])
     };
-    let [kind, id] = TREY.map(|(name, value)| raw(name, value));
-    outcome(&service(&content), with(vec![kind.clone(), id.clone()]), "permitted");
-    // Twice is once too often, whoever added it.
-    outcome(&service(&content), with(vec![kind, id.clone(), id]), "missing");
+    let [partner_type, id] = TREY.map(|(name, value)| raw(name, value));
+    check_outcome(&service(&content), request(vec![partner_type.clone(), id.clone()]), "permitted");
+    // The client may have sent one of two equal headers, so neither is trusted.
+    check_outcome(&service(&content), request(vec![partner_type, id.clone(), id]), "missing");
 }
 
 #[test]
-fn only_what_clients_made_up_is_removed() {
+fn headers_that_imitate_those_of_mandate_are_removed() {
     let content = Content::of_pack();
     let spoofed = [("x-mandate-decision", "permit"), ("x-mandate-z", "1"), ("x-mandate-a", "1")];
     let request = http("GET", "/oem/v1/customers/contoso/consent", &[&TREY[..], &spoofed].concat());
@@ -132,18 +133,17 @@ fn only_what_clients_made_up_is_removed() {
     assert_eq!(ok.headers.len(), 7, "{ok:?}");
 }
 
-/// Claims from metadata, an extension and the client's certificate, by routes of its own.
 #[test]
-fn everything_that_envoy_knows_can_be_read() {
+fn routes_read_claims_extensions_and_the_client_certificate() {
     let content = Content::of_pack();
-    let routes = |id: &str| {
+    let write_routes = |id: &str| {
         let text = "claims.metadata = '/jwt/partner'\n[[route]]\nid = 'r'\nmethod = 'GET'\npath = '/{c}'\naction = 'viewCustomer'\nresource = { type = 'Customer', id = { path = 'c' } }\nprincipal = { type = 'Oem', id = ID }\n";
         content.write("policies/routes.toml", &text.replace("ID", id));
     };
     let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
     let fields = |name: &str, value: Value| Struct { fields: [(name.to_owned(), value)].into() };
     let claims = Value { kind: Some(Kind::StructValue(fields("id", text("trey")))) };
-    let known = || AttributeContext {
+    let request = || AttributeContext {
         context_extensions: [("oem".to_owned(), "trey".to_owned())].into(),
         metadata_context: Some(Metadata {
             filter_metadata: [("jwt".to_owned(), fields("partner", claims.clone()))].into(),
@@ -157,21 +157,24 @@ fn everything_that_envoy_knows_can_be_read() {
         "{ extension = 'oem' }",
         "{ certificate = 'principal', pattern = 'spiffe://oem/{}' }",
     ] {
-        routes(id);
+        write_routes(id);
         let service = service(&content);
-        assert_eq!(said(&answer(&service, known()), "outcome"), "permitted", "{id}");
+        assert_eq!(metadata_field(&answer(&service, request()), "outcome"), "permitted", "{id}");
         assert_eq!(
-            said(&answer(&service, attributes(http("GET", "/contoso", &[]))), "outcome"),
+            metadata_field(&answer(&service, attributes(http("GET", "/contoso", &[]))), "outcome"),
             "missing",
             "{id}"
         );
     }
-    // Nothing at all is a denial, too.
-    assert_eq!(said(&answer(&service(&content), AttributeContext::default()), "outcome"), "bad_path");
+    // A message without a request is denied.
+    assert_eq!(
+        metadata_field(&answer(&service(&content), AttributeContext::default()), "outcome"),
+        "bad_path"
+    );
 }
 
 #[test]
-fn who_does_not_wait_gets_no_decision() {
+fn a_request_after_its_deadline_gets_no_decision() {
     let content = Content::of_pack();
     let service = service(&content);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -1,4 +1,4 @@
-//! `fmt`: policy files are formatted, and no policy and no comment is lost.
+//! `fmt`: policy files are written in standard form, and no policy and no comment is lost.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -6,7 +6,7 @@ use std::process::Output;
 
 use crate::support::Content;
 
-/// Runs `mandate fmt` on a file with this text: the exit code, the output, and the text afterwards.
+/// Runs `mandate fmt` on a file with this text. Returns the exit code, the output, and the text afterwards.
 fn run(text: &str, args: &[&str]) -> (Option<i32>, String, String) {
     let content = Content::of_pack();
     content.write("a.cedar", text);
@@ -19,25 +19,25 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// The text is formatted to this, and formatting it again changes nothing.
+/// Checks that the text is formatted like this, and that `--check` then accepts it.
 #[track_caller]
 fn check(text: &str, formatted: &str) {
     let (code, printed, after) = run(text, &[]);
     assert_eq!((code, after.as_str()), (Some(0), formatted), "{printed}");
-    let (code, printed, again) = run(formatted, &["--check"]);
-    assert_eq!((code, again.as_str()), (Some(0), formatted), "{printed}");
+    let (code, printed, after) = run(formatted, &["--check"]);
+    assert_eq!((code, after.as_str()), (Some(0), formatted), "{printed}");
 }
 
-/// The file is refused with this message and does not change.
+/// Checks that the file is refused with this message and does not change.
 #[track_caller]
-fn check_refused(text: &str, says: &str) {
+fn check_refused(text: &str, message: &str) {
     let (code, printed, after) = run(text, &[]);
     assert_eq!((code, after.as_str()), (Some(1), text), "{printed}");
-    assert!(printed.contains(says), "`{says}` is not in:\n{printed}");
+    assert!(printed.contains(message), "`{message}` is not in:\n{printed}");
 }
 
 #[test]
-fn standard_form() {
+fn policies_are_written_in_standard_form() {
     check("permit(principal,action,resource);", "permit (principal, action, resource);\n");
     check(
         "@id(\"a\")permit(principal,action,resource)when{principal.a&&!(resource.b)}unless{1<2};",
@@ -69,7 +69,7 @@ fn comments_stay_where_they_are() {
 }
 
 #[test]
-fn what_cannot_be_formatted() {
+fn a_file_that_cannot_be_formatted_is_refused() {
     check_refused("permit (principal, action", "a.cedar:1:");
     check_refused("permt (principal, action, resource);", "a.cedar:1:1");
     check_refused(
@@ -84,7 +84,7 @@ fn what_cannot_be_formatted() {
 }
 
 #[test]
-fn check_shows_what_would_change() {
+fn check_shows_the_difference_and_changes_nothing() {
     let text = "permit(principal, action, resource);\n";
     let (code, printed, after) = run(text, &["--check"]);
     assert_eq!((code, after.as_str()), (Some(1), text));
@@ -98,16 +98,16 @@ fn check_shows_what_would_change() {
 }
 
 #[test]
-fn the_whole_folder() {
+fn all_files_of_the_folder_are_formatted() {
     let content = Content::of_pack();
-    let untidy = "permit(principal,action,resource);";
+    let unformatted = "permit(principal,action,resource);";
     for inside in ["policies/deep/a.cedar", "policies/guardrails/b.cedar"] {
         fs::create_dir_all(content.path(inside).parent().unwrap()).unwrap();
-        content.write(inside, untidy);
+        content.write(inside, unformatted);
     }
     content.write("policies/broken.cedar", "permt ();");
     fs::set_permissions(content.path("policies/deep/a.cedar"), fs::Permissions::from_mode(0o640)).unwrap();
-    content.write("elsewhere", untidy);
+    content.write("elsewhere", unformatted);
     symlink(content.path("elsewhere"), content.path("policies/link.cedar")).unwrap();
     let output = content.mandate("fmt", &[]);
     let printed = printed(&output);
@@ -122,8 +122,8 @@ fn the_whole_folder() {
     let mode = fs::metadata(content.path("policies/deep/a.cedar")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
     assert!(fs::symlink_metadata(content.path("policies/link.cedar")).unwrap().is_symlink());
-    let left = fs::read_dir(content.path("policies/deep")).unwrap().count();
-    assert_eq!(left, 1, "nothing is left beside the file");
+    let files = fs::read_dir(content.path("policies/deep")).unwrap().count();
+    assert_eq!(files, 1, "the temporary file is gone");
 }
 
 #[test]

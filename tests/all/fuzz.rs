@@ -1,4 +1,4 @@
-//! What the fuzzers look for, looked for on every run: mutations of `fuzz/corpus/`, and plain bytes.
+//! A short run of the fuzz targets: mutations of `fuzz/corpus/`, and random bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,8 +9,8 @@ use crate::support::pack;
 #[path = "../../fuzz/entries.rs"]
 mod entries;
 
-/// What is put in anywhere.
-const WORDS: &[&[u8]] = &[
+/// Bytes that are inserted at random places: they have a meaning in one of the formats.
+const TOKENS: &[&[u8]] = &[
     b"\"",
     b"{",
     b"}",
@@ -48,17 +48,20 @@ const WORDS: &[&[u8]] = &[
 
 #[derive(Debug, Clone)]
 enum Edit {
-    Put(Index, &'static [u8]),
+    Insert(Index, &'static [u8]),
+    /// Flips some bits of one byte.
     Flip(Index, u8),
-    Cut(Index, u8),
+    /// Removes so many bytes.
+    Remove(Index, u8),
+    /// Repeats so many bytes.
     Repeat(Index, u8),
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
-        (any::<Index>(), select(WORDS)).prop_map(|(at, word)| Edit::Put(at, word)),
+        (any::<Index>(), select(TOKENS)).prop_map(|(at, token)| Edit::Insert(at, token)),
         (any::<Index>(), any::<u8>()).prop_map(|(at, bits)| Edit::Flip(at, bits)),
-        (any::<Index>(), any::<u8>()).prop_map(|(at, length)| Edit::Cut(at, length)),
+        (any::<Index>(), any::<u8>()).prop_map(|(at, length)| Edit::Remove(at, length)),
         (any::<Index>(), any::<u8>()).prop_map(|(at, length)| Edit::Repeat(at, length)),
     ]
 }
@@ -68,15 +71,15 @@ fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
         let at = |at: &Index| at.index(bytes.len().max(1)).min(bytes.len());
         let until = |from: usize, length: u8| (from + usize::from(length)).min(bytes.len());
         match edit {
-            Edit::Put(place, word) => {
+            Edit::Insert(place, token) => {
                 let place = at(place);
-                bytes.splice(place..place, word.iter().copied());
+                bytes.splice(place..place, token.iter().copied());
             }
             Edit::Flip(place, bits) => {
                 let place = at(place);
                 bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= bits);
             }
-            Edit::Cut(place, length) => {
+            Edit::Remove(place, length) => {
                 let from = at(place);
                 bytes.drain(from..until(from, *length));
             }
@@ -90,8 +93,8 @@ fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     bytes
 }
 
-/// Calls an entry with mutations of its corpus.
-fn survives(name: &str, cases: u32, entry: fn(&[u8])) {
+/// Calls a fuzz target with its corpus and with mutations of it. The target panics on a defect.
+fn check(name: &str, cases: u32, entry: fn(&[u8])) {
     let files = std::fs::read_dir(pack("fuzz/corpus").join(name)).unwrap();
     let seeds: Vec<Vec<u8>> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
     assert!(!seeds.is_empty());
@@ -107,26 +110,26 @@ fn survives(name: &str, cases: u32, entry: fn(&[u8])) {
 }
 
 #[test]
-fn bodies_of_authzen() {
-    survives("authzen", 2_000, entries::authzen);
+fn authzen_bodies() {
+    check("authzen", 2_000, entries::authzen);
 }
 
 #[test]
-fn messages_of_envoy() {
-    survives("ext_authz", 2_000, entries::ext_authz);
+fn envoy_messages() {
+    check("ext_authz", 2_000, entries::ext_authz);
 }
 
 #[test]
-fn files_of_routes() {
-    survives("routes", 1_000, entries::routes);
+fn route_files() {
+    check("routes", 1_000, entries::routes);
 }
 
 #[test]
-fn paths_of_requests() {
-    survives("paths", 5_000, entries::paths);
+fn request_paths() {
+    check("paths", 5_000, entries::paths);
 }
 
 #[test]
-fn files_of_entities() {
-    survives("entities", 500, entries::entities);
+fn entity_files() {
+    check("entities", 500, entries::entities);
 }

@@ -1,5 +1,6 @@
-//! The structure of the code, where Cargo does not hold it already: which crates an embedding program
-//! takes along, what the lower crates must not touch, and that files stay small and say what they are.
+//! The structure of the code, as far as Cargo cannot enforce it: which dependencies an embedding program gets,
+//! which parts of the standard library the lower crates must not use, and that each file is small and begins
+//! with its documentation.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::support::pack;
 
-/// Crates, and what must not stand in their code although Cargo would let it.
-const NEVER: &[(&str, &[&str])] = &[
+/// Crates, and words that their code must not contain.
+const FORBIDDEN_WORDS: &[(&str, &[&str])] = &[
     ("crates/mandate-core", &["std::fs", "std::env", "std::net", "std::time"]),
     ("crates/mandate-query", &["std::fs", "std::env", "std::net", "std::time"]),
     ("crates/mandate-routes", &["std::fs", "std::env", "std::net", "std::time"]),
@@ -18,83 +19,89 @@ const NEVER: &[(&str, &[&str])] = &[
     ("crates/mandate-server", &["Snapshot", "std::env"]),
 ];
 
-/// Words that stand in one file only.
-const ONLY_IN: &[(&str, &str)] = &[
+/// Words that only one file may contain.
+const SINGLE_PLACES: &[(&str, &str)] = &[
     ("std::env::var", "src/config/environment.rs"),
     (" Evaluator::new(", "crates/mandate-core/src/decide.rs"),
 ];
 
-/// What a program that embeds the decision point does not take along.
+/// Crates that a program must not get when it embeds the decision point.
 const NOT_EMBEDDED: &[&str] = &["axum", "cedar-policy-symcc", "clap", "hyper", "rustls", "tokio", "tonic"];
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+/// All Rust files in a folder and its subfolders.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let all = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    let all = entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
     all.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// All code that ships.
-fn shipped() -> Vec<PathBuf> {
-    ["src", "crates"].iter().flat_map(|folder| sources(&pack(folder))).collect()
+/// All Rust files that become part of the program.
+fn program_files() -> Vec<PathBuf> {
+    ["src", "crates"].iter().flat_map(|folder| rust_files(&pack(folder))).collect()
 }
 
-/// A file's code, without comments and without its unit tests.
+/// The code of a file, without comments and unit tests.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-fn inside(path: &Path) -> String {
+/// The path from the root of the repository.
+fn relative(path: &Path) -> String {
     path.strip_prefix(pack("")).unwrap().to_string_lossy().into_owned()
 }
 
 #[test]
-fn lower_crates_do_no_input_or_output() {
+fn crates_do_not_contain_their_forbidden_words() {
     let mut wrong = Vec::new();
-    for (folder, words) in NEVER {
-        for path in sources(&pack(folder)) {
+    for (folder, words) in FORBIDDEN_WORDS {
+        for path in rust_files(&pack(folder)) {
             let code = code(&path);
             let found = words.iter().filter(|word| code.contains(*word));
-            wrong.extend(found.map(|word| format!("{}: {word}", inside(&path))));
+            wrong.extend(found.map(|word| format!("{}: {word}", relative(&path))));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn one_place_for_each() {
-    for (word, place) in ONLY_IN {
-        let found: Vec<String> =
-            shipped().iter().filter(|path| code(path).contains(word)).map(|path| inside(path)).collect();
-        assert_eq!(found, [*place], "{word}");
+fn environment_variables_and_the_evaluator_have_one_place_each() {
+    for (word, file) in SINGLE_PLACES {
+        let found: Vec<String> = program_files()
+            .iter()
+            .filter(|path| code(path).contains(word))
+            .map(|path| relative(path))
+            .collect();
+        assert_eq!(found, [*file], "{word}");
     }
 }
 
 #[test]
-fn files_say_what_they_are_and_stay_small() {
-    for path in shipped() {
+fn files_begin_with_their_documentation_and_are_small() {
+    for path in program_files() {
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("//!"), "{} does not say what it is", inside(&path));
-        assert!(text.lines().count() <= 420, "{} is too long", inside(&path));
+        assert!(text.starts_with("//!"), "{} does not begin with `//!`", relative(&path));
+        assert!(text.lines().count() <= 420, "{} has more than 420 lines", relative(&path));
     }
 }
 
-/// Walks `Cargo.lock`, which lists more than is built: optional dependencies as well.
+/// Follows `Cargo.lock`, which also lists optional dependencies.
 #[test]
-fn embedding_takes_no_transport_and_no_solver() {
+fn an_embedding_program_gets_no_transport_and_no_solver() {
     let lock: toml::Value = toml::from_str(&fs::read_to_string(pack("Cargo.lock")).unwrap()).unwrap();
     let packages = lock["package"].as_array().unwrap();
     let dependencies = |name: &str| -> Vec<String> {
         let of_name = packages.iter().filter(|package| package["name"].as_str() == Some(name));
-        let quoted_list = of_name.filter_map(|package| package.get("dependencies")?.as_array()).flatten();
-        quoted_list.map(|it| it.as_str().unwrap().split(' ').next().unwrap().to_owned()).collect()
+        let listed = of_name.filter_map(|package| package.get("dependencies")?.as_array()).flatten();
+        // An item is a name, or a name and a version.
+        listed.map(|item| item.as_str().unwrap().split(' ').next().unwrap().to_owned()).collect()
     };
     let mut reached = BTreeSet::new();
-    let mut open = vec!["mandate-pdp".to_owned()];
-    while let Some(name) = open.pop() {
+    let mut to_visit = vec!["mandate-pdp".to_owned()];
+    while let Some(name) = to_visit.pop() {
         if reached.insert(name.clone()) {
-            open.extend(dependencies(&name));
+            to_visit.extend(dependencies(&name));
         }
     }
     assert!(reached.contains("mandate-core") && reached.contains("cedar-policy"), "{reached:?}");

@@ -1,0 +1,98 @@
+//! `diff` of git revisions.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::{WIDER, check_refused, text};
+use crate::support::{Content, pack, solver};
+
+/// Runs git in a repository, without the configuration of the user and the system.
+fn git(folder: &Path, args: &[&str]) {
+    let mut command = Command::new("git");
+    command
+        .arg("-C")
+        .arg(folder)
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {output:?}");
+}
+
+fn commit(content: &Content, message: &str) {
+    let folder = content.path("");
+    git(&folder, &["add", "--all"]);
+    let author = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"];
+    git(&folder, &[&author[..], &["commit", "--quiet", "-m", message]].concat());
+}
+
+/// A repository with the pack. The folder of policies also has files that are not policies.
+fn repository() -> Content {
+    let content = Content::of_pack();
+    git(&content.path(""), &["init", "--quiet"]);
+    fs::write(content.path("policies/logo.png"), [0xff, 0xfe]).unwrap();
+    content.write("policies/.draft.cedar", "permt ();");
+    commit(&content, "one");
+    content
+}
+
+fn compare(content: &Content, args: &[&str]) -> Output {
+    crate::support::mandate()
+        .arg("diff")
+        .arg("--policies")
+        .arg(content.policies())
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn revisions_and_folders_can_be_compared() {
+    if !solver() {
+        return;
+    }
+    let content = repository();
+    let check = |args: &[&str], summary: &str| {
+        let output = compare(&content, args);
+        let shown = text(&output.stdout);
+        assert!(output.status.success() && shown.ends_with(summary), "{args:?}: {output:?}");
+    };
+    let (same, different) = ("41 the same, 0 not\n", "37 the same, 4 not\n");
+    check(&["--against", "HEAD"], same);
+    let (file, from, to) = WIDER[0];
+    content.edit(&format!("policies/{file}"), from, to);
+    check(&["--against", "HEAD"], different);
+    check(&["HEAD"], different);
+    commit(&content, "two");
+    check(&["--against", "HEAD"], same);
+    check(&["HEAD~1", "HEAD"], different);
+    check(&["HEAD", "HEAD~1"], different);
+    check(&["HEAD~1", content.policies().to_str().unwrap()], different);
+    check(&[pack("policies").to_str().unwrap(), "HEAD"], different);
+}
+
+#[test]
+fn unknown_and_broken_revisions_are_errors() {
+    let content = repository();
+    check_refused(
+        &compare(&content, &["--against", "nobody"]),
+        &["`nobody` is neither a folder nor a revision"],
+    );
+    check_refused(&compare(&content, &["nobody"]), &["`nobody` is neither a folder nor a revision"]);
+    check_refused(&compare(&content, &["--against=--help"]), &["`--help` is not a revision"]);
+    check_refused(&compare(&content, &["--", "-x"]), &["`-x` is not a revision"]);
+    check_refused(
+        &compare(&content, &["HEAD:policies"]),
+        &["`HEAD:policies` is neither a folder nor a revision"],
+    );
+    check_refused(&compare(&content, &["--against", "HEAD", "HEAD"]), &["cannot be used with"]);
+
+    content.edit("policies/registration.cedar", "permit (", "permt (");
+    commit(&content, "broken");
+    content.edit("policies/registration.cedar", "permt (", "permit (");
+    check_refused(&compare(&content, &["--against", "HEAD"]), &["HEAD:", "policies/registration.cedar:"]);
+
+    let outside = Content::of_pack();
+    check_refused(&compare(&outside, &["--against", "HEAD"]), &["not a git repository", "policies"]);
+}
