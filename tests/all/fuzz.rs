@@ -110,26 +110,26 @@ fn check(name: &str, cases: u32, entry: fn(&[u8])) {
 }
 
 #[test]
-fn authzen_bodies() {
+fn any_authzen_body_is_handled() {
     check("authzen", 2_000, entries::authzen);
 }
 
 #[test]
-fn envoy_messages() {
+fn any_envoy_message_is_handled() {
     check("ext_authz", 2_000, entries::ext_authz);
 }
 
 #[test]
-fn route_files() {
+fn any_route_file_is_handled() {
     check("routes", 1_000, entries::routes);
 }
 
 #[test]
-fn request_paths() {
+fn any_request_path_is_handled() {
     check("paths", 5_000, entries::paths);
 }
 
 #[test]
-fn entity_files() {
+fn any_entity_file_is_handled() {
     check("entities", 500, entries::entities);
 }
