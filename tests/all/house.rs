@@ -1,5 +1,5 @@
-//! The structure of the code, as far as Cargo cannot enforce it: which dependencies an embedding program gets,
-//! which parts of the standard library the lower crates must not use, and that each file is small and begins
+//! The structure of the code, as far as Cargo does not enforce it: which dependencies an embedding program
+//! gets, which parts of the standard library a crate must not use, and that each file is small and begins
 //! with its documentation.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! `lint`: one small set of policies for each rule, and the pack without findings.
+//! `lint`: a few policies for each rule, and no findings in the pack.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +21,8 @@ const BASE: &str = "\
 @id(\"writes\") @reason(\"r\") permit (principal, action == Action::\"write\", resource) when { principal.active };
 ";
 
+const NO_SOLVER: &[&str] = &["--solver", "/no/such"];
+
 fn content(policies: &str, schema: &str) -> Content {
     Content::of(&[("policies/a.cedar", policies), ("policies/s.cedarschema", schema)])
 }
@@ -39,24 +41,25 @@ fn findings(output: &Output) -> Vec<Value> {
 }
 
 /// The findings as `rule file:line`.
-fn places(findings: &[Value]) -> Vec<String> {
-    let place = |it: &Value| {
-        let file = it["file"].as_str().map_or("", |file| file.rsplit('/').next().unwrap());
-        format!("{} {file}:{}", it["rule"].as_str().unwrap(), it["line"])
+fn rules_and_places(findings: &[Value]) -> Vec<String> {
+    let rule_and_place = |finding: &Value| {
+        let file = finding["file"].as_str().map_or("", |file| file.rsplit('/').next().unwrap());
+        format!("{} {file}:{}", finding["rule"].as_str().unwrap(), finding["line"])
     };
-    findings.iter().map(place).collect()
+    findings.iter().map(rule_and_place).collect()
 }
 
+/// Checks that `lint` with these arguments has exactly these findings.
 #[track_caller]
 fn check_with(args: &[&str], policies: &str, schema: &str, expected: &[&str]) -> Vec<Value> {
     let output = lint(&content(policies, schema), &[&["--format", "json"], args].concat());
     let found = findings(&output);
-    assert_eq!(places(&found), expected, "{found:#?}");
+    assert_eq!(rules_and_places(&found), expected, "{found:#?}");
     assert_eq!(output.status.code(), Some(i32::from(!expected.is_empty())), "{output:?}");
     found
 }
 
-/// Finds exactly this, with a solver.
+/// Checks that these policies have exactly these findings, with a solver.
 #[track_caller]
 fn check(policies: &str, schema: &str, expected: &[&str]) {
     if solver() {
@@ -64,21 +67,21 @@ fn check(policies: &str, schema: &str, expected: &[&str]) {
     }
 }
 
-/// These policies, from line 3 on after the base, have exactly these findings, with a solver.
+/// Checks the findings of these policies after those of [`BASE`], so from line 3 on, with a solver.
 #[track_caller]
-fn check_more(more: &str, expected: &[&str]) {
-    check(&format!("{BASE}{more}"), SCHEMA, expected);
+fn check_policies(policies: &str, expected: &[&str]) {
+    check(&format!("{BASE}{policies}"), SCHEMA, expected);
 }
 
-/// The same without a solver.
+/// Like [`check_policies`], but without a solver.
 #[track_caller]
-fn check_written(more: &str, expected: &[&str]) {
-    check_with(&["--solver", "/no/such"], &format!("{BASE}{more}"), SCHEMA, expected);
+fn check_without_solver(policies: &str, expected: &[&str]) {
+    check_with(NO_SOLVER, &format!("{BASE}{policies}"), SCHEMA, expected);
 }
 
 #[test]
-fn nothing_to_find() {
-    check_more("", &[]);
+fn good_policies_have_no_findings() {
+    check_policies("", &[]);
     if solver() {
         let output = lint(&content(BASE, SCHEMA), &[]);
         assert_eq!(text(&output.stdout), "ok: nothing found in 2 policies\n");
@@ -87,53 +90,55 @@ fn nothing_to_find() {
 }
 
 #[test]
-fn policies_that_never_match() {
+fn a_policy_that_never_matches_is_found() {
     let impossible = "(principal, action, resource) when { principal.age < 1 && principal.age > 1 };";
     for effect in ["permit", "forbid"] {
-        check_more(&format!("@id(\"x\") @reason(\"r\") {effect} {impossible}"), &["never-matches a.cedar:3"]);
+        check_policies(
+            &format!("@id(\"x\") @reason(\"r\") {effect} {impossible}"),
+            &["never-matches a.cedar:3"],
+        );
     }
-    // A forbid that errors denies, so it has an effect.
-    check_more(
+    // A forbid that fails denies, so it has an effect.
+    check_policies(
         "@id(\"x\") @reason(\"r\") forbid (principal, action, resource) when { principal.age + 1 > 9223372036854775807 };",
         &[],
     );
     // No action applies to this type of principal.
-    let unfit = "@id(\"x\") @reason(\"r\") permit (principal is Doc, action, resource) when { true };";
-    check_more(unfit, &["never-matches a.cedar:3"]);
-    check_written(unfit, &["never-matches a.cedar:3"]);
+    let no_action = "@id(\"x\") @reason(\"r\") permit (principal is Doc, action, resource) when { true };";
+    check_policies(no_action, &["never-matches a.cedar:3"]);
+    check_without_solver(no_action, &["never-matches a.cedar:3"]);
 }
 
 #[test]
-fn redundant_policies() {
+fn a_redundant_policy_is_found() {
     let copy = "@id(\"copy\") @reason(\"r\") permit (principal, action == Action::\"read\", resource) when { principal.active };";
-    check_more(copy, &["redundant a.cedar:1", "redundant a.cedar:3"]);
+    check_policies(copy, &["redundant a.cedar:1", "redundant a.cedar:3"]);
     let narrower = "@id(\"x\") @reason(\"r\") permit (principal, action, resource) when { principal.active && principal.age > 3 };";
-    check_more(narrower, &["redundant a.cedar:3"]);
-    let nothing =
+    check_policies(narrower, &["redundant a.cedar:3"]);
+    let forbids_what_is_denied =
         "@id(\"x\") @reason(\"r\") forbid (principal, action, resource) unless { principal.active };";
-    check_more(nothing, &["redundant a.cedar:3"]);
+    check_policies(forbids_what_is_denied, &["redundant a.cedar:3"]);
     // A policy that changes decisions in one environment is not redundant.
-    let matters = "@id(\"x\") @reason(\"r\") permit (principal, action, resource) when { principal == resource.owner && (principal.active || action == Action::\"write\") };";
-    check_more(matters, &[]);
+    let needed_for_write = "@id(\"x\") @reason(\"r\") permit (principal, action, resource) when { principal == resource.owner && (principal.active || action == Action::\"write\") };";
+    check_policies(needed_for_write, &[]);
 }
 
-/// Policies with disjoint scopes do not make each other redundant; others can.
 #[test]
-fn redundant_policies_by_their_scopes() {
-    let of = |id: &str, principal: &str| {
+fn policies_are_redundant_only_if_scopes_overlap() {
+    let policy = |id: &str, principal: &str| {
         format!(
             "@id(\"{id}\") @reason(\"r\") permit (principal == User::\"{principal}\", action, resource) when {{ principal.age > 3 }};\n"
         )
     };
-    check_more(&(of("x", "a") + &of("y", "b")), &[]);
-    check_more(&(of("x", "a") + &of("y", "a")), &["redundant a.cedar:3", "redundant a.cedar:4"]);
+    check_policies(&(policy("x", "a") + &policy("y", "b")), &[]);
+    check_policies(&(policy("x", "a") + &policy("y", "a")), &["redundant a.cedar:3", "redundant a.cedar:4"]);
     let all = "@id(\"z\") @reason(\"r\") permit (principal, action, resource) when { principal.age > 2 };";
-    check_more(&(of("x", "a") + all), &["redundant a.cedar:3"]);
+    check_policies(&(policy("x", "a") + all), &["redundant a.cedar:3"]);
 }
 
-/// Removing both of two equal policies changes decisions, so each finding names the other policy.
+/// Either of two equal policies can be removed, but not both.
 #[test]
-fn redundant_policies_name_each_other() {
+fn a_finding_about_a_redundant_policy_names_the_other_policy() {
     if !solver() {
         return;
     }
@@ -147,70 +152,80 @@ fn redundant_policies_name_each_other() {
 }
 
 #[test]
-fn shadowed_permits() {
+fn a_permit_that_a_forbid_always_overrides_is_shadowed() {
     let forbid =
         "@id(\"no\") @reason(\"r\") forbid (principal, action, resource) when { principal.age < 18 };\n";
     let shadowed =
         "@id(\"x\") @reason(\"r\") permit (principal, action, resource) when { principal.age == 7 };";
-    check_more(&format!("{forbid}{shadowed}"), &["shadowed a.cedar:4"]);
-    let partly =
+    check_policies(&format!("{forbid}{shadowed}"), &["shadowed a.cedar:4"]);
+    let not_shadowed =
         "@id(\"x\") @reason(\"r\") permit (principal, action, resource) when { principal.age == 20 };";
-    check_more(&format!("{forbid}{partly}"), &[]);
+    check_policies(&format!("{forbid}{not_shadowed}"), &[]);
 }
 
 #[test]
-fn what_policies_do_not_say() {
-    let open = "@id(\"x\") @reason(\"r\") permit (principal, action, resource == Doc::\"a\");";
-    check_written(open, &["unconditional a.cedar:3"]);
-    check_written(&open.replace("permit", "forbid"), &[]);
-    check_written(&open.replace(';', " when { principal.active };"), &[]);
-    check_written(
-        &open.replace("@reason(\"r\")", "@reason(\"\")").replace("permit", "forbid"),
+fn missing_conditions_ids_and_reasons_are_found() {
+    let unconditional = "@id(\"x\") @reason(\"r\") permit (principal, action, resource == Doc::\"a\");";
+    check_without_solver(unconditional, &["unconditional a.cedar:3"]);
+    check_without_solver(&unconditional.replace("permit", "forbid"), &[]);
+    check_without_solver(&unconditional.replace(';', " when { principal.active };"), &[]);
+    check_without_solver(
+        &unconditional.replace("@reason(\"r\")", "@reason(\"\")").replace("permit", "forbid"),
         &["missing-reason a.cedar:3"],
     );
-    check_written(&open.replace("@id(\"x\")", "").replace("permit", "forbid"), &["missing-id a.cedar:3"]);
-    check_written(
+    check_without_solver(
+        &unconditional.replace("@id(\"x\")", "").replace("permit", "forbid"),
+        &["missing-id a.cedar:3"],
+    );
+    check_without_solver(
         "permit (principal, action, resource);",
         &["unconditional a.cedar:3", "missing-id a.cedar:3", "missing-reason a.cedar:3"],
     );
 }
 
 #[test]
-fn findings_are_accepted() {
+fn an_allow_annotation_suppresses_findings() {
     let redundant = "forbid (principal, action, resource) unless { principal.active };";
-    check_more(&format!("@id(\"x\") @reason(\"r\") @allow(\"redundant\") {redundant}"), &[]);
-    check_more(&format!("@id(\"x\") @allow(\"missing-reason, redundant\") {redundant}"), &[]);
-    let open = "permit (principal, action, resource == Doc::\"a\");";
-    check_written(&format!("@id(\"x\") @reason(\"r\") @allow(\"unconditional\") {open}"), &[]);
-    check_written(&format!("@allow(\"unconditional,missing-id,missing-reason\") {open}"), &[]);
+    check_policies(&format!("@id(\"x\") @reason(\"r\") @allow(\"redundant\") {redundant}"), &[]);
+    check_policies(&format!("@id(\"x\") @allow(\"missing-reason, redundant\") {redundant}"), &[]);
+    let unconditional = "permit (principal, action, resource == Doc::\"a\");";
+    check_without_solver(
+        &format!("@id(\"x\") @reason(\"r\") @allow(\"unconditional\") {unconditional}"),
+        &[],
+    );
+    check_without_solver(
+        &format!("@allow(\"unconditional,missing-id,missing-reason\") {unconditional}"),
+        &[],
+    );
 }
 
 #[test]
-fn what_there_is_no_need_to_accept() {
+fn an_allow_annotation_without_a_finding_is_unneeded() {
     let policy = "@id(\"x\") @reason(\"r\") @allow(\"RULE\") forbid (principal, action, resource) when { principal.age < 18 };";
-    let allows = |rules: &str| policy.replace("RULE", rules);
-    check_more(&allows("redundant"), &["unneeded-allow a.cedar:3"]);
-    check_more(&allows("shadowed,never-matches"), &["unneeded-allow a.cedar:3"; 2]);
+    let with_allow = |rules: &str| policy.replace("RULE", rules);
+    check_policies(&with_allow("redundant"), &["unneeded-allow a.cedar:3"]);
+    check_policies(&with_allow("shadowed,never-matches"), &["unneeded-allow a.cedar:3"; 2]);
     // A rule that was not checked may need its `@allow`.
-    check_written(&allows("redundant"), &[]);
-    check_written(&allows("missing-id"), &["unneeded-allow a.cedar:3"]);
+    check_without_solver(&with_allow("redundant"), &[]);
+    check_without_solver(&with_allow("missing-id"), &["unneeded-allow a.cedar:3"]);
     for unknown in ["", "all", "redundant;", "unused-action", "unneeded-allow"] {
-        check_written(&allows(unknown), &["unneeded-allow a.cedar:3"]);
+        check_without_solver(&with_allow(unknown), &["unneeded-allow a.cedar:3"]);
     }
 }
 
-/// The base's policies with a larger schema have these findings; no solver is needed.
+/// Checks the findings of the policies of [`BASE`] with these additions to the schema. The rules about
+/// schemas need no solver.
 #[track_caller]
-fn check_schema(more: &str, expected: &[&str]) {
-    check_with(&["--solver", "/no/such"], BASE, &format!("{SCHEMA}{more}"), expected);
+fn check_schema(additions: &str, expected: &[&str]) {
+    check_with(NO_SOLVER, BASE, &format!("{SCHEMA}{additions}"), expected);
 }
 
 #[test]
-fn unused_entity_types() {
+fn an_unused_entity_type_is_found() {
     check_schema("entity Spare;", &["unused-entity-type s.cedarschema:5"]);
     check_schema("entity Spare, Other;", &["unused-entity-type s.cedarschema:5"; 2]);
     check_schema("\n@doc(\"x\")\nentity Kind enum [\"a\"];", &["unused-entity-type s.cedarschema:7"]);
-    // A type that only an unused type refers to is unused, and so is one that is only a child of a used type.
+    // A type is unused if only unused types refer to it, or if it is only a child of a used type.
     check_schema(
         "entity A = { b: B };\nentity B in [Folder];",
         &["unused-entity-type s.cedarschema:5", "unused-entity-type s.cedarschema:6"],
@@ -219,19 +234,19 @@ fn unused_entity_types() {
 }
 
 #[test]
-fn used_entity_types() {
-    let read = |edit: (&str, &str), more: &str| {
-        let schema = SCHEMA.replace(edit.0, edit.1);
+fn an_entity_type_that_is_referred_to_is_used() {
+    let check = |(from, to): (&str, &str), additions: &str| {
+        let schema = SCHEMA.replace(from, to);
         assert_ne!(schema, SCHEMA);
-        check_with(&["--solver", "/no/such"], BASE, &format!("{schema}{more}"), &[]);
+        check_with(NO_SOLVER, BASE, &format!("{schema}{additions}"), &[]);
     };
-    read(("owner: User", "owner: User, more?: { deep: Set<Kind> }"), "entity Kind enum [\"a\"];");
-    read(("resource: Doc", "resource: Doc, context: { via: Kind }"), "entity Kind enum [\"a\"];");
-    read(("entity Folder;", "entity Folder in [Drive] tags Kind;"), "entity Drive; entity Kind;");
+    check(("owner: User", "owner: User, more?: { deep: Set<Kind> }"), "entity Kind enum [\"a\"];");
+    check(("resource: Doc", "resource: Doc, context: { via: Kind }"), "entity Kind enum [\"a\"];");
+    check(("entity Folder;", "entity Folder in [Drive] tags Kind;"), "entity Drive; entity Kind;");
 }
 
 #[test]
-fn unused_actions() {
+fn an_unused_action_is_found() {
     let action = "appliesTo { principal: User, resource: Doc };";
     check_schema(&format!("action share {action}"), &["unused-action s.cedarschema:5"]);
     check_schema(&format!("action share,\n \"send off\" {action}"), &["unused-action s.cedarschema:5"; 2]);
@@ -242,11 +257,11 @@ fn unused_actions() {
     // An action group is used if it has members.
     check_schema("action all;", &["unused-action s.cedarschema:5"]);
     let grouped = SCHEMA.replace("action read, write", "action all;\naction read, write in all");
-    check_with(&["--solver", "/no/such"], BASE, &grouped, &[]);
-    // With only a forbid, an action is always denied.
+    check_with(NO_SOLVER, BASE, &grouped, &[]);
+    // An action with a forbid and no permit is always denied.
     let forbid = "@id(\"x\") @reason(\"r\") forbid (principal, action == Action::\"share\", resource);";
     check_with(
-        &["--solver", "/no/such"],
+        NO_SOLVER,
         &format!("{BASE}{forbid}"),
         &format!("{SCHEMA}action share {action}"),
         &["unused-action s.cedarschema:5"],
@@ -254,9 +269,9 @@ fn unused_actions() {
 }
 
 #[test]
-fn the_pack_is_clean() {
+fn the_pack_has_no_findings() {
     let content = Content::of_pack();
-    for args in [&["--solver", "/no/such"][..], if solver() { &[] } else { &["--solver", "/no/such"] }] {
+    for args in [NO_SOLVER, if solver() { &[] } else { NO_SOLVER }] {
         let output = lint(&content, args);
         assert_eq!(text(&output.stdout), "ok: nothing found in 24 policies\n");
         assert_eq!(output.status.code(), Some(0));
@@ -264,19 +279,19 @@ fn the_pack_is_clean() {
 }
 
 #[test]
-fn without_a_solver() {
+fn without_a_solver_some_rules_are_not_checked() {
     let never =
         "@id(\"x\") permit (principal, action, resource) when { principal.age < 1 && principal.age > 1 };";
     let content = content(&format!("{BASE}{never}"), SCHEMA);
-    let output = lint(&content, &["--solver", "/no/such"]);
+    let output = lint(&content, NO_SOLVER);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let errors = text(&output.stderr);
+    assert_eq!(errors.lines().count(), 1, "{errors}");
     assert!(
-        said.starts_with(
+        errors.starts_with(
             "not checked: never-matches, shadowed, redundant: there is no solver `/no/such`: install cvc5"
         ),
-        "{said}"
+        "{errors}"
     );
     let shown = text(&output.stdout);
     assert!(shown.contains("missing-reason: `x` has no `@reason`"), "{shown}");
@@ -286,7 +301,7 @@ fn without_a_solver() {
 
 /// The solver is a program that always answers `unknown`.
 #[test]
-fn what_the_solver_does_not_know() {
+fn what_the_solver_cannot_determine_is_a_finding() {
     let content = content(BASE, SCHEMA);
     let path = content.path("solver");
     let script = crate::support::UNKNOWING;
@@ -296,7 +311,7 @@ fn what_the_solver_does_not_know() {
     assert_eq!(output.status.code(), Some(1));
     let found = findings(&output);
     let expected = ["never-matches", "shadowed", "redundant"].map(|rule| format!("{rule} a.cedar:1"));
-    assert_eq!(places(&found)[..3], expected);
+    assert_eq!(rules_and_places(&found)[..3], expected);
     assert_eq!(found.len(), 6);
     for finding in found {
         assert!(
@@ -307,7 +322,7 @@ fn what_the_solver_does_not_know() {
 }
 
 #[test]
-fn findings_as_data() {
+fn findings_are_printed_as_json_and_as_github_annotations() {
     let content = content(&format!("{BASE}@id(\"x\") forbid (principal, action, resource);"), SCHEMA);
     let path = content.path("policies/a.cedar");
     let output = lint(&content, &["--format", "json", "--solver", "/no/such"]);
@@ -332,9 +347,8 @@ fn findings_as_data() {
     assert!(shown.contains("0 errors, 1 warning\n::warning file="), "{shown}");
 }
 
-/// Policies that do not load are not linted; guardrails are checked as in `prove`.
 #[test]
-fn broken_content() {
+fn broken_policies_and_guardrails_are_errors() {
     let broken = content("permit (principal, action, resource) when { principal.nothing };", SCHEMA);
     let output = lint(&broken, &[]);
     assert_eq!(output.status.code(), Some(1));

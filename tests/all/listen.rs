@@ -1,4 +1,4 @@
-//! The listeners of a running sidecar: where they are, who may connect and ask, and how much at a time.
+//! The listeners of a running sidecar: addresses, TLS, authentication and limits.
 
 mod authentication;
 mod limits;
@@ -9,17 +9,18 @@ use serde_json::Value;
 
 use crate::support::{Content, register};
 
-fn fabrikam() -> Value {
+/// A question that is permitted.
+fn permitted_question() -> Value {
     register(("DirectBillPartner", "fabrikam"), "contoso", "partner-center-api")
 }
 
-/// `mandate serve` ends with 1, and says all of this.
+/// Checks that `mandate serve` ends with exit code 1 and prints all these messages.
 #[track_caller]
-fn refuses_to_start(content: &Content, args: &[&str], says: &[&str]) {
+fn check_refused_start(content: &Content, args: &[&str], messages: &[&str]) {
     let output = content.mandate("serve", args);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    for part in says {
-        assert!(error.contains(part), "`{part}` is not in: {error}");
+    for message in messages {
+        assert!(error.contains(message), "`{message}` is not in: {error}");
     }
 }

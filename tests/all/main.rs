@@ -27,7 +27,7 @@ mod envoy;
 mod explain;
 mod fmt;
 mod fuzz;
-mod gate;
+mod guardrails;
 mod house;
 mod lint;
 mod listen;

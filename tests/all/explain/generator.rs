@@ -87,6 +87,7 @@ fn random_groups() -> impl Strategy<Value = Vec<Uid>> {
 
 /// A policy. A few of them are not valid.
 fn random_policy() -> impl Strategy<Value = String> {
+    // `principal` and `resource` are listed twice, so that they are chosen more often.
     let principals = vec![
         "principal",
         "principal",

@@ -1,5 +1,5 @@
-//! Small random content: some entities, some policies and one question. It is so small that all repairs of a
-//! few edits can be tried. Edits are written into the entity files, which are then loaded and checked as usual.
+//! Small random content: some entities, some policies and one question. It is so small that all repairs of
+//! up to three edits can be tried. Edited entities are loaded and checked as usual.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};

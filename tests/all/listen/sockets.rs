@@ -1,4 +1,4 @@
-//! Addresses: several at a time, unix sockets and their files, and what is refused.
+//! Addresses of listeners: several at a time, unix sockets and their files, and addresses that are refused.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -6,35 +6,36 @@ use std::os::unix::net::UnixListener;
 
 use serde_json::json;
 
-use super::{fabrikam, refuses_to_start};
+use super::{check_refused_start, permitted_question};
 use crate::support::wire::{Connection, Version};
 use crate::support::{Content, Sidecar, until};
 
 #[track_caller]
-fn permits(address: &str, version: Version) {
+fn check_permit(address: &str, version: Version) {
     let mut connection = Connection::open(address, version, None).unwrap();
     for _ in 0..2 {
-        let reply = connection.ask(&fabrikam(), None).unwrap();
+        let reply = connection.ask(&permitted_question(), None).unwrap();
         assert_eq!((reply.status, &reply.json()["decision"]), (200, &json!(true)));
     }
 }
 
-fn path(content: &Content, name: &str) -> String {
+/// The address of a unix socket in the folder of the content.
+fn socket_address(content: &Content, name: &str) -> String {
     format!("unix:{}", content.path(name).display())
 }
 
 #[test]
-fn several_listeners_serve_the_same() {
+fn several_listeners_give_the_same_answers() {
     let content = Content::of_pack();
-    let socket = path(&content, "a.sock");
+    let socket = socket_address(&content, "a.sock");
     let args = ["--listen", "127.0.0.1:0", "--listen", &socket, "--listen", "http://127.0.0.2:0"];
     let sidecar = content.serve_with(&args);
     assert!(sidecar.listeners[0].starts_with("http://127.0.0.1:"), "{:?}", sidecar.listeners);
     assert_eq!(sidecar.listeners[1], socket);
     assert!(sidecar.listeners[2].starts_with("http://127.0.0.2:"), "{:?}", sidecar.listeners);
     for address in &sidecar.listeners {
-        permits(address, Version::One);
-        permits(address, Version::Two);
+        check_permit(address, Version::One);
+        check_permit(address, Version::Two);
     }
     let status = sidecar.status();
     let listeners = status["listeners"].as_array().unwrap();
@@ -44,41 +45,40 @@ fn several_listeners_serve_the_same() {
 }
 
 #[test]
-fn the_file_of_a_socket_comes_and_goes() {
+fn the_socket_file_is_created_at_the_start_and_removed_at_the_end() {
     let content = Content::of_pack();
-    let (socket, file) = (path(&content, "a.sock"), content.path("a.sock"));
+    let (socket, file) = (socket_address(&content, "a.sock"), content.path("a.sock"));
     let args = ["--listen", &socket, "--socket-mode", "600", "--shutdown-delay", "0s"];
     let mut sidecar = content.serve_with(&args);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     sidecar.signal("TERM");
     assert_eq!(sidecar.exit_code(), Some(0));
     assert!(!file.exists());
-    let left: Vec<_> =
+    let files: Vec<_> =
         fs::read_dir(content.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().contains("sock")), "{left:?}");
+    assert!(!files.iter().any(|name| name.to_string_lossy().contains("sock")), "{files:?}");
 }
 
 #[test]
-fn a_socket_of_a_process_that_is_gone_is_replaced() {
+fn the_socket_file_of_an_ended_process_is_replaced() {
     let content = Content::of_pack();
-    let (socket, file) = (path(&content, "a.sock"), content.path("a.sock"));
+    let (socket, file) = (socket_address(&content, "a.sock"), content.path("a.sock"));
     drop(UnixListener::bind(&file).unwrap());
-    assert!(fs::metadata(&file).unwrap().file_type().is_socket(), "it is left behind");
+    assert!(fs::metadata(&file).unwrap().file_type().is_socket(), "the file is left behind");
     let sidecar = content.serve_with(&["--listen", &socket]);
-    permits(&socket, Version::One);
+    check_permit(&socket, Version::One);
     sidecar.signal("KILL");
-    until("it is gone", || Connection::open(&socket, Version::One, None).is_err());
-    assert!(file.exists(), "killed, so it could not be removed");
+    until("the sidecar has ended", || Connection::open(&socket, Version::One, None).is_err());
+    assert!(file.exists(), "a killed process cannot remove its file");
     let sidecar = content.serve_with(&["--listen", &socket]);
-    permits(&socket, Version::One);
+    check_permit(&socket, Version::One);
     drop(sidecar);
 }
 
-/// What another process put in its place belongs to that process.
 #[test]
-fn a_socket_that_was_replaced_is_left_alone() {
+fn a_socket_file_that_another_process_has_replaced_is_not_removed() {
     let content = Content::of_pack();
-    let (socket, file) = (path(&content, "a.sock"), content.path("a.sock"));
+    let (socket, file) = (socket_address(&content, "a.sock"), content.path("a.sock"));
     let mut sidecar = content.serve_with(&["--listen", &socket, "--shutdown-delay", "0s"]);
     fs::remove_file(&file).unwrap();
     let other = UnixListener::bind(&file).unwrap();
@@ -89,34 +89,38 @@ fn a_socket_that_was_replaced_is_left_alone() {
 }
 
 #[test]
-fn a_living_socket_is_not_taken() {
+fn a_socket_that_is_in_use_is_not_replaced() {
     let content = Content::of_pack();
-    let socket = path(&content, "a.sock");
-    let _living = UnixListener::bind(content.path("a.sock")).unwrap();
-    let admin = ["--admin-listen", "127.0.0.1:0", "--listen", &socket];
-    refuses_to_start(&content, &admin, &["cannot listen on unix:", "another process is listening on it"]);
+    let socket = socket_address(&content, "a.sock");
+    let _in_use = UnixListener::bind(content.path("a.sock")).unwrap();
+    let args = ["--admin-listen", "127.0.0.1:0", "--listen", &socket];
+    check_refused_start(&content, &args, &["cannot listen on unix:", "another process is listening on it"]);
     content.write("file", "");
-    let file = path(&content, "file");
-    let admin = ["--admin-listen", "127.0.0.1:0", "--listen", &file];
-    refuses_to_start(&content, &admin, &["the path has a file that is not a socket"]);
-    let nowhere = path(&content, "nowhere/a.sock");
-    let admin = ["--admin-listen", "127.0.0.1:0", "--listen", &nowhere];
-    refuses_to_start(&content, &admin, &["cannot listen on unix:", "No such file"]);
+    let file = socket_address(&content, "file");
+    let args = ["--admin-listen", "127.0.0.1:0", "--listen", &file];
+    check_refused_start(&content, &args, &["the path has a file that is not a socket"]);
+    let nowhere = socket_address(&content, "nowhere/a.sock");
+    let args = ["--admin-listen", "127.0.0.1:0", "--listen", &nowhere];
+    check_refused_start(&content, &args, &["cannot listen on unix:", "No such file"]);
 }
 
 #[test]
-fn addresses_that_cannot_be_are_refused_all_at_once() {
+fn wrong_and_unsafe_addresses_are_refused_with_all_errors() {
     let content = Content::of_pack();
-    refuses_to_start(&content, &["--listen", "localhost"], &["`localhost` is not a valid address", "unix:"]);
-    refuses_to_start(
+    check_refused_start(
+        &content,
+        &["--listen", "localhost"],
+        &["`localhost` is not a valid address", "unix:"],
+    );
+    check_refused_start(
         &content,
         &["--listen", "127.0.0.1:9,127.0.0.1:9"],
         &["two listeners have the same address, http://127.0.0.1:9"],
     );
-    refuses_to_start(&content, &["--socket-mode", "rw"], &["`rw` is not a file mode"]);
+    check_refused_start(&content, &["--socket-mode", "rw"], &["`rw` is not a file mode"]);
     let public =
         ["--listen=0.0.0.0:0", "--listen=[::]:0", "--listen=127.0.0.1:0", "--admin-listen=0.0.0.0:0"];
-    refuses_to_start(
+    check_refused_start(
         &content,
         &public,
         &[
@@ -125,15 +129,15 @@ fn addresses_that_cannot_be_are_refused_all_at_once() {
             "--insecure",
         ],
     );
-    let said = content.mandate("serve", &public);
+    let output = content.mandate("serve", &public);
     assert_eq!(
-        String::from_utf8_lossy(&said.stderr).matches("can be reached from other machines").count(),
+        String::from_utf8_lossy(&output.stderr).matches("can be reached from other machines").count(),
         3
     );
 }
 
 #[test]
-fn insecure_is_a_warning() {
+fn with_insecure_an_unsafe_address_is_a_warning() {
     let content = Content::of_pack();
     let sidecar = content.serve_with(&["--listen", "0.0.0.0:0", "--insecure"]);
     assert!(
@@ -141,37 +145,37 @@ fn insecure_is_a_warning() {
         "{}",
         sidecar.log()
     );
-    permits(&sidecar.decisions.replace("0.0.0.0", "127.0.0.1"), Version::One);
+    check_permit(&sidecar.decisions.replace("0.0.0.0", "127.0.0.1"), Version::One);
 }
 
 #[test]
-fn the_file_describes_listeners_one_by_one() {
+fn each_listener_in_the_file_has_its_own_options() {
     let content = Content::of_pack();
     content.write("tokens", "alice 0123456789abcdef\n");
     let tokens = content.path("tokens").display().to_string();
     let config = format!(
         "listen = [\"127.0.0.1:0\"]\n[[listener]]\naddress = \"127.0.0.1:0\"\ntokens = {tokens:?}\n\
          [[listener]]\naddress = {:?}\nsocket-mode = \"606\"\n[admin]\naddress = \"0.0.0.0:0\"\ninsecure = true\n",
-        path(&content, "b.sock"),
+        socket_address(&content, "b.sock"),
     );
     let sidecar = content.serve_by(&config, 3);
-    permits(&sidecar.listeners[0], Version::One);
-    permits(&sidecar.listeners[2], Version::One);
+    check_permit(&sidecar.listeners[0], Version::One);
+    check_permit(&sidecar.listeners[2], Version::One);
     assert_eq!(fs::metadata(content.path("b.sock")).unwrap().permissions().mode() & 0o777, 0o606);
     let ask = |token| {
         let mut connection = Connection::open(&sidecar.listeners[1], Version::One, None).unwrap();
-        connection.ask(&fabrikam(), token).unwrap().status
+        connection.ask(&permitted_question(), token).unwrap().status
     };
     assert_eq!((ask(None), ask(Some("0123456789abcdef"))), (401, 200));
 }
 
 #[test]
-fn the_file_is_read_strictly() {
+fn errors_in_the_file_are_reported_with_their_places() {
     let content = Content::of_pack();
-    let check = |config: &str, says: &[&str]| {
+    let check = |config: &str, messages: &[&str]| {
         content.write("mandate.toml", config);
         let file = content.path("mandate.toml").display().to_string();
-        refuses_to_start(&content, &["--config", &file], says);
+        check_refused_start(&content, &["--config", &file], messages);
     };
     check("\nlisen = 1", &["mandate.toml:2:1", "unknown field `lisen`", "`listen`"]);
     check("[[listener]]\nadress = \"x\"", &["mandate.toml:2:1", "unknown field `adress`", "`address`"]);
@@ -195,13 +199,12 @@ fn the_file_is_read_strictly() {
     );
 }
 
-/// A flag takes the place of all that the file names.
 #[test]
-fn flags_go_before_the_file() {
+fn listeners_in_flags_replace_all_listeners_of_the_file() {
     let content = Content::of_pack();
     content
         .write("mandate.toml", "[[listener]]\naddress = \"0.0.0.0:1\"\n[admin]\naddress = \"0.0.0.0:2\"\n");
     let file = content.path("mandate.toml").display().to_string();
     let sidecar: Sidecar = content.serve_with(&["--config", &file]);
-    permits(&sidecar.decisions, Version::One);
+    check_permit(&sidecar.decisions, Version::One);
 }
