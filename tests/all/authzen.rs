@@ -1,4 +1,4 @@
-//! AuthZEN: the test vectors that others published, and cases of our own.
+//! AuthZEN: the test vectors that others published, and more cases.
 //!
 //! The vectors are not part of this project. The environment variable `AUTHZEN_VECTORS` names their
 //! folder. Without them, the tests that need them print that they did not run.
@@ -261,14 +261,14 @@ fn callers_can_describe_only_entities_of_the_configured_types() {
         );
         assert!(
             !sidecar.permits(&update_todo("stored", json!({}))),
-            "without a description, the stored entity counts"
+            "attributes that are not described are as stored"
         );
         assert!(!sidecar.permits(&update_todo("new", json!({ "ownerID": "bo@example.com" }))));
         assert!(!sidecar.permits(&question(("user", "ada"), "can_update_todo", ("todo", "new"), json!({}))));
         let wrong = sidecar.post(EVALUATION, update_todo("new", json!({ "ownerID": 1 })).to_string());
         assert_eq!(wrong.status, 400);
         assert!(wrong.body.contains("resource.properties.ownerID: expected a string"), "{}", wrong.body);
-        // The user's type is not declared: its stored roles stand.
+        // Callers cannot describe a `user` here, so its stored roles count.
         let mut body = update_todo("new", json!({ "ownerID": "bo@example.com" }));
         body["subject"]["properties"] = json!({ "roles": ["evil_genius"] });
         assert!(!sidecar.permits(&body));

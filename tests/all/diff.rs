@@ -283,7 +283,7 @@ fn markdown_output_is_a_table_with_examples() {
     assert!(shown.contains(example), "{shown}");
 }
 
-/// Names of actions and policies can have any characters. They must not end a table cell or begin an HTML tag.
+/// Names can have any characters. They must not end a table cell or begin an HTML tag.
 #[test]
 fn names_are_escaped_in_markdown() {
     if !solver() {

@@ -13,7 +13,7 @@ use crate::support::wire::{Connection, Version};
 use crate::support::{Content, Reply, Sidecar, until};
 
 const ALICES_TOKEN: &str = "alice-0123456789";
-/// The token of Bob is `C`.
+/// A token file. Bob's token is `C`: the file has its digest.
 const TOKENS: &str = "# callers\nalice alice-0123456789\nbob sha256:6b23c0d5f35d1b11f9b683f0b0a617355deb11277d91ae091d399c655b87940d\n";
 
 /// The answer to a question that is permitted, asked with this token.
