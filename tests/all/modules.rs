@@ -1,5 +1,5 @@
-//! No two modules of a crate import each other, directly or through others. A module is a file. It imports
-//! another if a `use` or a path in its code, outside of unit tests, leads there.
+//! Checks that no two modules of a crate import each other, directly or through other modules. A module is a
+//! file. It imports another module if a `use` or a path in its code, outside of unit tests, names it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,23 +12,24 @@ use crate::support::pack;
 /// The path of a module in its crate; empty for the crate's root.
 type Module = Vec<String>;
 
-/// The texts of a crate's modules.
+/// The source text of each module of a crate.
 type Sources = BTreeMap<Module, String>;
 
-fn sources(folder: &Path, inside: &Module, found: &mut Sources) {
+/// Reads all modules in `folder`, which belongs to the module `parent`.
+fn read_sources(folder: &Path, parent: &Module, sources: &mut Sources) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let (path, stem) = (entry.path(), entry.path().file_stem().unwrap().to_string_lossy().into_owned());
-        let mut module = inside.clone();
+        let mut module = parent.clone();
         if path.is_dir() {
             module.push(stem);
-            sources(&path, &module, found);
+            read_sources(&path, &module, sources);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            // Beside a library, `main.rs` is a crate of its own that imports the library by name.
+            // If there is a `lib.rs`, `main.rs` is a crate of its own that imports the library by its name.
             let is_root = stem == "lib" || stem == "main" && !folder.join("lib.rs").exists();
-            if !(inside.is_empty() && is_root) {
+            if !(parent.is_empty() && is_root) {
                 module.push(stem);
             }
-            found.insert(module, fs::read_to_string(path).unwrap());
+            sources.insert(module, fs::read_to_string(path).unwrap());
         }
     }
 }
@@ -41,6 +42,7 @@ struct Imports<'a> {
 }
 
 impl Imports<'_> {
+    /// Adds the module that a path leads to. A path into another crate is ignored.
     fn add(&mut self, path: &[String]) {
         let mut base = match path.first().map(String::as_str) {
             Some("crate") => Module::new(),
@@ -58,22 +60,25 @@ impl Imports<'_> {
             }
             None => return,
         };
-        base.extend(path.iter().filter(|it| !["crate", "self", "super"].contains(&it.as_str())).cloned());
+        base.extend(
+            path.iter().filter(|segment| !["crate", "self", "super"].contains(&segment.as_str())).cloned(),
+        );
+        // The last segments of the path may name items of a module.
         while !self.sources.contains_key(&base) && base.pop().is_some() {}
         if base != *self.module {
             self.found.insert(base);
         }
     }
 
-    fn add_tree(&mut self, before: &[String], tree: &syn::UseTree) {
-        let with =
-            |name: &syn::Ident| -> Vec<String> { before.iter().cloned().chain([name.to_string()]).collect() };
+    fn add_tree(&mut self, prefix: &[String], tree: &syn::UseTree) {
+        let extended =
+            |name: &syn::Ident| -> Vec<String> { prefix.iter().cloned().chain([name.to_string()]).collect() };
         match tree {
-            syn::UseTree::Path(path) => self.add_tree(&with(&path.ident), &path.tree),
-            syn::UseTree::Name(name) => self.add(&with(&name.ident)),
-            syn::UseTree::Rename(name) => self.add(&with(&name.ident)),
-            syn::UseTree::Glob(_) => self.add(before),
-            syn::UseTree::Group(group) => group.items.iter().for_each(|item| self.add_tree(before, item)),
+            syn::UseTree::Path(path) => self.add_tree(&extended(&path.ident), &path.tree),
+            syn::UseTree::Name(name) => self.add(&extended(&name.ident)),
+            syn::UseTree::Rename(name) => self.add(&extended(&name.ident)),
+            syn::UseTree::Glob(_) => self.add(prefix),
+            syn::UseTree::Group(group) => group.items.iter().for_each(|item| self.add_tree(prefix, item)),
         }
     }
 }
@@ -101,13 +106,15 @@ impl<'ast> Visit<'ast> for Imports<'_> {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if path.segments.len() > 1 {
-            let segments: Vec<String> = path.segments.iter().map(|it| it.ident.to_string()).collect();
+            let segments: Vec<String> =
+                path.segments.iter().map(|segment| segment.ident.to_string()).collect();
             self.add(&segments);
         }
         visit::visit_path(self, path);
     }
 }
 
+/// The imports of each module.
 fn imports(sources: &Sources) -> BTreeMap<&Module, BTreeSet<Module>> {
     let mut all = BTreeMap::new();
     for (module, text) in sources {
@@ -119,8 +126,8 @@ fn imports(sources: &Sources) -> BTreeMap<&Module, BTreeSet<Module>> {
     all
 }
 
-/// The modules that import themselves through others.
-fn in_circles(sources: &Sources) -> Vec<String> {
+/// The modules that import themselves through other modules.
+fn modules_in_circles(sources: &Sources) -> Vec<String> {
     let imports = imports(sources);
     let reaches_itself = |start: &Module| {
         let mut reached = BTreeSet::new();
@@ -139,28 +146,29 @@ fn in_circles(sources: &Sources) -> Vec<String> {
 fn modules_do_not_import_each_other_in_a_circle() {
     let crates = fs::read_dir(pack("crates")).unwrap().map(|entry| entry.unwrap().path());
     for root in crates.chain([pack(""), pack("bench")]) {
-        let mut found = Sources::new();
-        sources(&root.join("src"), &Module::new(), &mut found);
-        assert!(!found.is_empty(), "{}", root.display());
-        assert_eq!(in_circles(&found), [""; 0], "{}", root.display());
+        let mut sources = Sources::new();
+        read_sources(&root.join("src"), &Module::new(), &mut sources);
+        assert!(!sources.is_empty(), "{}", root.display());
+        assert_eq!(modules_in_circles(&sources), [""; 0], "{}", root.display());
     }
 }
 
 #[track_caller]
-fn check(files: &[(&str, &str)], circles: &[&str]) {
-    let module = |path: &str| path.split("::").filter(|it| !it.is_empty()).map(ToOwned::to_owned).collect();
+fn check_circles(files: &[(&str, &str)], circles: &[&str]) {
+    let module =
+        |path: &str| path.split("::").filter(|segment| !segment.is_empty()).map(ToOwned::to_owned).collect();
     let files = files.iter().map(|(path, text)| (module(path), (*text).to_owned())).collect();
-    assert_eq!(in_circles(&files), circles);
+    assert_eq!(modules_in_circles(&files), circles);
 }
 
 #[test]
 fn circles_are_found() {
-    check(&[("", "mod a; mod b;"), ("a", "use crate::b::B;"), ("b", "use std::fmt; struct B;")], &[]);
-    check(&[("a", "use crate::b::B;"), ("b", "fn b(_: super::a::A) {}")], &["a", "b"]);
-    check(
+    check_circles(&[("", "mod a; mod b;"), ("a", "use crate::b::B;"), ("b", "use std::fmt; struct B;")], &[]);
+    check_circles(&[("a", "use crate::b::B;"), ("b", "fn b(_: super::a::A) {}")], &["a", "b"]);
+    check_circles(
         &[("a", "use super::b;"), ("b", "pub use crate::{c::{self, C}};"), ("c", "fn c() { crate::a::a() }")],
         &["a", "b", "c"],
     );
-    check(&[("a", "mod b; pub use b::B;"), ("a::b", "use super::A; struct B;")], &["a", "a::b"]);
-    check(&[("a", "use crate::b::B;"), ("b", "#[cfg(test)] mod tests { use crate::a::A; }")], &[]);
+    check_circles(&[("a", "mod b; pub use b::B;"), ("a::b", "use super::A; struct B;")], &["a", "a::b"]);
+    check_circles(&[("a", "use crate::b::B;"), ("b", "#[cfg(test)] mod tests { use crate::a::A; }")], &[]);
 }

@@ -1,4 +1,5 @@
-//! `test --mutate`: each mutant fails a case, breaks a claim, is proven equivalent, or is shown as survivor.
+//! `mandate test --mutate`: each mutant fails a case, breaks a claim, is proven to change no decision, or is shown as
+//! a survivor.
 
 use std::process::Output;
 
@@ -37,6 +38,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("cy", "open", "deny"),
 ];
 
+/// A pack with one policy and the test cases `(user, doc, expect)`.
 fn content(policy: &str, cases: &[(&str, &str, &str)]) -> Content {
     let content = Content::of_pack();
     std::fs::remove_dir_all(content.policies()).unwrap();
@@ -55,64 +57,63 @@ fn content(policy: &str, cases: &[(&str, &str, &str)]) -> Content {
     content
 }
 
+/// Runs `mandate test --mutate`; the string is what it prints.
 fn mutate(content: &Content, args: &[&str]) -> (Output, String) {
     let output = content.mandate("test", &[&["--mutate"], args].concat());
     let shown = String::from_utf8(output.stdout.clone()).unwrap();
     (output, shown)
 }
 
-/// The survivors, as line, policy and operator.
+/// The surviving mutants, each as `LINE: POLICY: OPERATOR`.
 fn survivors(shown: &str) -> Vec<String> {
     let lines = shown.lines().filter_map(|line| line.strip_prefix("SURVIVED "));
     lines.map(|line| line.rsplit_once("view.cedar:").unwrap().1.to_owned()).collect()
 }
 
+/// Checks which mutants survive, and returns what was printed; nothing without a solver.
 #[track_caller]
-fn check(policy: &str, cases: &[(&str, &str, &str)], survive: &[&str]) -> String {
+fn check_survivors(policy: &str, cases: &[(&str, &str, &str)], expected: &[&str]) -> String {
     if !solver() {
         return String::new();
     }
     let (output, shown) = mutate(&content(policy, cases), &[]);
-    assert_eq!(survivors(&shown), survive, "{shown}");
-    assert_eq!(output.status.code(), Some(i32::from(!survive.is_empty())), "{shown}");
+    assert_eq!(survivors(&shown), expected, "{shown}");
+    assert_eq!(output.status.code(), Some(i32::from(!expected.is_empty())), "{shown}");
     shown
 }
 
 #[test]
-fn a_suite_that_says_everything() {
-    let shown = check(POLICY, CASES, &[]);
+fn a_complete_suite_catches_every_mutant() {
+    let shown = check_survivors(POLICY, CASES, &[]);
     if !shown.is_empty() {
         assert!(shown.contains("caught, 100.0 %"), "{shown}");
     }
 }
 
-/// Without a case, the mutants that only this case notices survive.
 #[test]
-fn a_case_that_is_missing() {
+fn a_mutant_survives_without_the_case_that_catches_it() {
     let without = |user: &str, doc: &str| -> Vec<_> {
         CASES.iter().filter(|case| (case.0, case.1) != (user, doc)).copied().collect()
     };
-    let shown = check(POLICY, &without("bob", "open"), &["7: view: drop a clause"]);
+    let shown = check_survivors(POLICY, &without("bob", "open"), &["7: view: drop a clause"]);
     if !shown.is_empty() {
         assert!(shown.contains("-when { principal.admin && "), "{shown}");
         assert!(shown.contains("+when { true && "), "{shown}");
         assert!(shown.contains("before: no policy permits it\n    now: permitted by view"), "{shown}");
     }
-    check(POLICY, &without("cy", "open"), &["7: view: drop a clause"]);
-    check(POLICY, &without("ada", "closed"), &["8: view: drop a clause"]);
+    check_survivors(POLICY, &without("cy", "open"), &["7: view: drop a clause"]);
+    check_survivors(POLICY, &without("ada", "closed"), &["8: view: drop a clause"]);
 }
 
-/// A mutant that changes no decision is not counted.
 #[test]
-fn what_changes_nothing() {
-    let twice =
+fn a_mutant_that_changes_no_decision_is_not_counted() {
+    let redundant =
         POLICY.replace("principal.admin &&", "principal.admin && (principal.admin || principal.admin) &&");
-    check(&twice, CASES, &[]);
+    check_survivors(&redundant, CASES, &[]);
 }
 
-/// A claim notices as well as a case.
 #[test]
-fn a_claim_instead_of_a_case() {
+fn a_claim_catches_mutants_like_a_case() {
     if !solver() {
         return;
     }
@@ -125,7 +126,7 @@ fn a_claim_instead_of_a_case() {
 }
 
 #[test]
-fn operators_of_if_and_or_and_scopes() {
+fn conditions_with_if_and_or_are_mutated() {
     let policy = "@id(\"view\") permit (principal is User, action, resource)
 when { if principal.admin then (resource.public || principal.level == Level::\"high\") else false };";
     let cases = [
@@ -135,26 +136,26 @@ when { if principal.admin then (resource.public || principal.level == Level::\"h
         ("cy", "open", "permit"),
         ("cy", "closed", "deny"),
     ];
-    check(policy, &cases, &[]);
+    check_survivors(policy, &cases, &[]);
     let open: Vec<_> = cases.iter().filter(|case| case.1 == "open").copied().collect();
-    let survive = ["2: view: drop a clause", "2: view: negate a clause", "2: view: swap an enumerated value"];
-    check(policy, &open, &survive);
+    let expected =
+        ["2: view: drop a clause", "2: view: negate a clause", "2: view: swap an enumerated value"];
+    check_survivors(policy, &open, &expected);
 }
 
-/// Each of several `when` and `unless` is a clause of its own.
 #[test]
-fn operators_of_several_conditions() {
+fn each_when_and_unless_is_mutated_separately() {
     let policy = "@id(\"view\") permit (principal is User, action, resource)
 when { principal.admin }
 when { principal.level == Level::\"high\" }
 unless { !resource.public };";
     let cases = [("ada", "open", "permit"), ("bob", "closed", "deny"), ("cy", "open", "deny")];
-    check(policy, &cases, &["2: view: drop a clause", "4: view: drop a clause"]);
+    check_survivors(policy, &cases, &["2: view: drop a clause", "4: view: drop a clause"]);
 }
 
-/// If a claim is broken before the mutation, it cannot show which mutants break it.
+/// A claim that is already broken cannot tell which mutants break it.
 #[test]
-fn claims_have_to_hold_first() {
+fn claims_have_to_hold_before_mutants_are_tried() {
     if !solver() {
         return;
     }
@@ -163,24 +164,27 @@ fn claims_have_to_hold_first() {
     content.write("policies/guardrails/no.cedar", claim);
     let (output, _) = mutate(&content, &[]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("the guardrails have to be proven before mutants are tried"), "{said}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("the guardrails have to be proven before mutants are tried"), "{errors}");
 }
 
 #[test]
-fn without_a_solver_nothing_is_proven() {
+fn without_a_solver_no_mutant_is_proven_equivalent() {
     let (output, shown) = mutate(&content(POLICY, &CASES[..2]), &["--solver", "/no/such/solver"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(shown.contains("it was not proven whether this changes any decision"), "{shown}");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("guardrails and equivalent mutants were not proven: there is no solver"), "{said}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("guardrails and equivalent mutants were not proven: there is no solver"),
+        "{errors}"
+    );
 }
 
 #[test]
-fn cases_have_to_pass_first() {
+fn cases_have_to_pass_before_mutants_are_tried() {
     let (output, shown) = mutate(&content(POLICY, &[("bob", "open", "permit")]), &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(!shown.contains("mutants"), "{shown}");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("the cases have to pass before mutants are tried"), "{said}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("the cases have to pass before mutants are tried"), "{errors}");
 }

@@ -1,4 +1,4 @@
-//! The document that describes the API, held to what the API takes and says.
+//! Compares the OpenAPI document with a running sidecar: requests, answers, paths and statuses.
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -16,90 +16,112 @@ fn schema(document: &Value, pointer: &str) -> Validator {
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
-fn of_request(document: &Value, path: &str) -> Validator {
+fn request_schema(document: &Value, path: &str) -> Validator {
     let path = path.replace('/', "~1");
     schema(document, &format!("/paths/{path}/post/requestBody/content/application~1json/schema"))
 }
 
-fn of_answer(document: &Value, path: &str) -> Validator {
+fn answer_schema(document: &Value, path: &str) -> Validator {
     let path = path.replace('/', "~1");
     schema(document, &format!("/paths/{path}/post/responses/200/content/application~1json/schema"))
 }
 
-#[test]
-fn requests_and_answers_are_as_described() {
-    let sidecar = Sidecar::of_pack(&[]);
-    let document = document(&sidecar);
-    let contoso = register(("DirectBillPartner", "fabrikam"), "contoso", "partner-center-api");
-    let northwind = register(("IndirectReseller", "tailspin"), "northwind", "partner-center-api");
-    let with = |base: &Value, key: &str, value: Value| {
-        let mut base = base.clone();
-        base[key] = value;
-        base
-    };
-    let explain = json!({ "explain": true });
-    let semantic = json!({ "evaluations_semantic": "deny_on_first_deny", "explain": true });
-    let items = json!([{ "resource": contoso["resource"] }, 7, { "context": {} }]);
-    let asked = [
-        ("/access/v1/evaluation", contoso.clone()),
-        ("/access/v1/evaluation", northwind.clone()),
-        ("/access/v1/evaluation", with(&contoso, "options", explain.clone())),
-        ("/access/v1/evaluation", with(&northwind, "options", explain)),
-        ("/access/v1/evaluations", contoso.clone()),
-        (
-            "/access/v1/evaluations",
-            with(&contoso, "evaluations", json!([{}, { "options": { "explain": true } }])),
-        ),
-        (
-            "/access/v1/evaluations",
-            with(&with(&northwind, "evaluations", json!([{}, {}])), "options", semantic),
-        ),
-    ];
-    for (path, body) in asked {
-        of_request(&document, path).validate(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
-        let reply = sidecar.post(path, body.to_string());
-        let answer = reply.json();
-        of_answer(&document, path).validate(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
-    }
-    let searches = [
-        (
-            "subject",
-            json!({ "subject": { "type": "DirectBillPartner" }, "action": contoso["action"], "resource": contoso["resource"], "context": contoso["context"] }),
-        ),
-        (
-            "resource",
-            json!({ "subject": contoso["subject"], "action": { "name": "viewCustomer" }, "resource": { "type": "Customer" }, "page": { "limit": 1 } }),
-        ),
-        (
-            "action",
-            json!({ "subject": contoso["subject"], "resource": contoso["resource"], "context": contoso["context"] }),
-        ),
-    ];
-    for (side, body) in searches {
-        let path = format!("/access/v1/search/{side}");
-        of_request(&document, &path).validate(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
-        let answer = sidecar.post(&path, body.to_string()).json();
-        assert!(!answer["results"].as_array().unwrap().is_empty(), "{answer}");
-        of_answer(&document, &path).validate(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
-    }
-    // Broken items are answered, though they are not as described.
-    let body = with(&contoso, "evaluations", items);
-    assert!(!of_request(&document, "/access/v1/evaluations").is_valid(&body));
-    let answer = sidecar.post("/access/v1/evaluations", body.to_string()).json();
-    of_answer(&document, "/access/v1/evaluations").validate(&answer).unwrap();
+/// The request is as described, and so is the answer to it.
+#[track_caller]
+fn check_described(sidecar: &Sidecar, document: &Value, path: &str, body: &Value) -> Value {
+    request_schema(document, path).validate(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let answer = sidecar.post(path, body.to_string()).json();
+    answer_schema(document, path).validate(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    answer
+}
+
+/// A question that is permitted.
+fn permitted() -> Value {
+    register(("DirectBillPartner", "fabrikam"), "contoso", "partner-center-api")
+}
+
+/// A question that is denied.
+fn denied() -> Value {
+    register(("IndirectReseller", "tailspin"), "northwind", "partner-center-api")
+}
+
+/// The body with one more key.
+fn with(body: &Value, key: &str, value: Value) -> Value {
+    let mut body = body.clone();
+    body[key] = value;
+    body
 }
 
 #[test]
-fn what_is_not_as_described_is_refused() {
+fn evaluations_are_as_described() {
     let sidecar = Sidecar::of_pack(&[]);
-    let schema = of_request(&document(&sidecar), "/access/v1/evaluation");
-    let question = register(("DirectBillPartner", "fabrikam"), "contoso", "partner-center-api");
+    let document = document(&sidecar);
+    let explain = json!({ "explain": true });
+    for body in [
+        permitted(),
+        denied(),
+        with(&permitted(), "options", explain.clone()),
+        with(&denied(), "options", explain.clone()),
+    ] {
+        check_described(&sidecar, &document, "/access/v1/evaluation", &body);
+    }
+    let semantic = json!({ "evaluations_semantic": "deny_on_first_deny", "explain": true });
+    for body in [
+        permitted(),
+        with(&permitted(), "evaluations", json!([{}, { "options": explain }])),
+        with(&with(&denied(), "evaluations", json!([{}, {}])), "options", semantic),
+    ] {
+        check_described(&sidecar, &document, "/access/v1/evaluations", &body);
+    }
+}
+
+#[test]
+fn searches_are_as_described() {
+    let sidecar = Sidecar::of_pack(&[]);
+    let document = document(&sidecar);
+    let question = permitted();
+    for (target, body) in [
+        (
+            "subject",
+            json!({ "subject": { "type": "DirectBillPartner" }, "action": question["action"], "resource": question["resource"], "context": question["context"] }),
+        ),
+        (
+            "resource",
+            json!({ "subject": question["subject"], "action": { "name": "viewCustomer" }, "resource": { "type": "Customer" }, "page": { "limit": 1 } }),
+        ),
+        (
+            "action",
+            json!({ "subject": question["subject"], "resource": question["resource"], "context": question["context"] }),
+        ),
+    ] {
+        let path = format!("/access/v1/search/{target}");
+        let answer = check_described(&sidecar, &document, &path, &body);
+        assert!(!answer["results"].as_array().unwrap().is_empty(), "{answer}");
+    }
+}
+
+#[test]
+fn the_answers_to_broken_items_of_a_batch_are_as_described() {
+    let sidecar = Sidecar::of_pack(&[]);
+    let (document, path) = (document(&sidecar), "/access/v1/evaluations");
+    let items = json!([{ "resource": permitted()["resource"] }, 7, { "context": {} }]);
+    let body = with(&permitted(), "evaluations", items);
+    assert!(!request_schema(&document, path).is_valid(&body));
+    let answer = sidecar.post(path, body.to_string()).json();
+    answer_schema(&document, path).validate(&answer).unwrap();
+}
+
+#[test]
+fn requests_that_are_not_as_described_are_refused() {
+    let sidecar = Sidecar::of_pack(&[]);
+    let schema = request_schema(&document(&sidecar), "/access/v1/evaluation");
+    let question = permitted();
     let without = |part: &str| {
         let mut question = question.clone();
         question.as_object_mut().unwrap().remove(part);
         question
     };
-    let with = |pointer: &str, value: Value| {
+    let with_changed = |pointer: &str, value: Value| {
         let mut question = question.clone();
         *question.pointer_mut(pointer).unwrap() = value;
         question
@@ -108,18 +130,18 @@ fn what_is_not_as_described_is_refused() {
         without("subject"),
         without("action"),
         without("resource"),
-        with("/subject/id", json!(7)),
-        with("/resource/type", Value::Null),
-        with("/action", json!("registerDevice")),
-        with("/context", json!([])),
-        with("/context", Value::Null),
+        with_changed("/subject/id", json!(7)),
+        with_changed("/resource/type", Value::Null),
+        with_changed("/action", json!("registerDevice")),
+        with_changed("/context", json!([])),
+        with_changed("/context", Value::Null),
         json!([]),
     ] {
         assert!(!schema.is_valid(&body), "{body}");
         assert_eq!(sidecar.post("/access/v1/evaluation", body.to_string()).status, 400, "{body}");
     }
     let path = "/access/v1/search/resource";
-    let schema = of_request(&document(&sidecar), path);
+    let schema = request_schema(&document(&sidecar), path);
     let search = json!({ "subject": question["subject"], "action": { "name": "viewCustomer" }, "resource": { "type": "Customer" } });
     for page in
         [Value::Null, json!({ "limit": null }), json!({ "limit": 0 }), json!({ "token": null }), json!([])]
@@ -132,7 +154,7 @@ fn what_is_not_as_described_is_refused() {
 }
 
 #[test]
-fn every_path_that_is_described_is_there() {
+fn every_described_path_exists_and_answers_with_a_described_status() {
     let sidecar = Sidecar::of_pack(&[]);
     let document = document(&sidecar);
     let paths = document["paths"].as_object().unwrap();

@@ -1,5 +1,5 @@
-//! The README's questions, asked as they stand, get the answers that stand below them.
-//! `UPDATE_README=1 cargo test readme` writes the answers of now into it.
+//! The questions in README.md get the answers that are printed below them.
+//! `UPDATE_README=1 cargo test readme` writes the current answers into README.md.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::support::{Content, Sidecar, pack};
 
 const PROMPT: &str = "$ curl -s http://127.0.0.1:8181";
 
-/// A `console` block that begins with a question: the command, and the answer below it.
+/// A `console` block that asks a question with `curl`: the command, and the answer below it.
 struct Example<'a> {
     command: &'a str,
     answer: &'a str,
@@ -26,8 +26,8 @@ fn examples(text: &str) -> Vec<Example<'_>> {
     parts.map(|(command, answer)| Example { command, answer }).collect()
 }
 
-/// Sends what `curl` would send.
-fn ask(sidecar: &Sidecar, command: &str) -> String {
+/// Sends the request that the `curl` command would send, and returns the answer.
+fn run_command(sidecar: &Sidecar, command: &str) -> String {
     let (path, rest) = command.strip_prefix(PROMPT).unwrap().split_once(' ').unwrap();
     let body =
         rest.strip_prefix("-H 'Content-Type: application/json' -d '").unwrap().strip_suffix('\'').unwrap();
@@ -36,7 +36,7 @@ fn ask(sidecar: &Sidecar, command: &str) -> String {
 }
 
 #[test]
-fn examples_answer_as_printed() {
+fn examples_get_the_printed_answers() {
     let path = pack("README.md");
     let text = fs::read_to_string(&path).unwrap();
     let sidecar = Sidecar::of_pack(&[]);
@@ -44,7 +44,7 @@ fn examples_answer_as_printed() {
     assert_eq!(examples.len(), 4);
     let mut updated = text.clone();
     for example in &examples {
-        let answer = ask(&sidecar, example.command);
+        let answer = run_command(&sidecar, example.command);
         if std::env::var_os("UPDATE_README").is_some() {
             updated = updated.replacen(
                 &format!("{}\n{}", example.command, example.answer),
@@ -60,7 +60,7 @@ fn examples_answer_as_printed() {
     }
 }
 
-/// An answer without the id of its decision, which is another one each time.
+/// An answer without the id of its decision, which is different each time.
 fn without_id(answer: &str) -> String {
     const KEY: &str = r#""decision_id":""#;
     match answer.split_once(KEY) {
@@ -73,18 +73,19 @@ fn without_id(answer: &str) -> String {
     }
 }
 
-/// The edit that the README proposes is one that can be made, and does what it says.
 #[test]
-fn the_proposed_edit_revokes() {
+fn the_proposed_edit_revokes_the_consent() {
     let content = Content::of_pack();
     let sidecar = content.serve();
     let text = fs::read_to_string(pack("README.md")).unwrap();
     let first = examples(&text)[0].command.to_owned();
-    assert!(ask(&sidecar, &first).starts_with(r#"{"decision":true"#));
+    assert!(run_command(&sidecar, &first).starts_with(r#"{"decision":true"#));
     content.edit(
         "entities/customers.json",
         r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#,
         "",
     );
-    crate::support::until("the answer follows", || ask(&sidecar, &first).starts_with(r#"{"decision":false"#));
+    crate::support::until("the consent is revoked", || {
+        run_command(&sidecar, &first).starts_with(r#"{"decision":false"#)
+    });
 }

@@ -1,13 +1,14 @@
-//! The search endpoints, over HTTP.
+//! The AuthZEN search endpoints over HTTP: results, pages, limits and metrics.
 
 use serde_json::{Value, json};
 
 use crate::support::{Content, Reply, Sidecar};
 
-fn search(sidecar: &Sidecar, side: &str, body: &Value) -> Reply {
-    sidecar.post(&format!("/access/v1/search/{side}"), body.to_string())
+fn search(sidecar: &Sidecar, target: &str, body: &Value) -> Reply {
+    sidecar.post(&format!("/access/v1/search/{target}"), body.to_string())
 }
 
+/// A search for the customers for which a partner may register devices.
 fn customers(partner: &str) -> Value {
     json!({
         "subject": { "type": "DirectBillPartner", "id": partner },
@@ -18,9 +19,9 @@ fn customers(partner: &str) -> Value {
 }
 
 #[track_caller]
-fn refused(reply: &Reply, why: &str) {
+fn check_refused(reply: &Reply, message: &str) {
     assert_eq!(reply.status, 400, "{reply:?}");
-    assert!(reply.body.contains(why), "{reply:?}");
+    assert!(reply.body.contains(message), "{reply:?}");
 }
 
 #[test]
@@ -52,66 +53,76 @@ fn a_search_with_an_unknown_name_is_empty() {
 const SCHEMA: &str =
     "entity Team; entity Doc in [Team]; action read appliesTo { principal: Team, resource: Doc };";
 
+/// An entity file with a team and documents in it.
 fn docs(count: usize) -> String {
     let doc = |n: usize| json!({ "uid": { "type": "Doc", "id": format!("d{n}") }, "attrs": {}, "parents": [{ "type": "Team", "id": "t" }] });
     let team = json!({ "uid": { "type": "Team", "id": "t" }, "attrs": {}, "parents": [] });
     Value::Array((0..count).map(doc).chain([team]).collect()).to_string()
 }
 
-#[test]
-fn pages() {
-    let content = Content::of(&[
+fn content_with_docs(count: usize) -> Content {
+    Content::of(&[
         ("policies/schema.cedarschema", SCHEMA),
         (
             "policies/p.cedar",
             "@id(\"p\") permit (principal, action, resource) when { resource in principal };",
         ),
-        ("entities/docs.json", &docs(7)),
-    ]);
-    let (sidecar, twin) = (content.serve(), content.serve());
-    let question = json!({ "subject": { "type": "Team", "id": "t" }, "action": { "name": "read" }, "resource": { "type": "Doc" } });
-    let page = |page: Value| {
-        let mut body = question.clone();
-        body["page"] = page;
-        body
-    };
-    let first = search(&sidecar, "resource", &page(json!({ "limit": 3 }))).json();
-    let token = first["page"]["next_token"].as_str().unwrap().to_owned();
-    let second = search(&twin, "resource", &page(json!({ "token": token }))).json();
-    let third =
-        search(&sidecar, "resource", &page(json!({ "token": second["page"]["next_token"], "limit": 3 })))
-            .json();
+        ("entities/docs.json", &docs(count)),
+    ])
+}
+
+/// A search for the documents that the team may read.
+fn search_docs(sidecar: &Sidecar, team: &str, page: Value) -> Reply {
+    let body = json!({
+        "subject": { "type": "Team", "id": team },
+        "action": { "name": "read" },
+        "resource": { "type": "Doc" },
+        "page": page,
+    });
+    search(sidecar, "resource", &body)
+}
+
+/// The token needs no state on the server, so another sidecar with the same content takes it.
+#[test]
+fn pages_together_have_every_result_once() {
+    let content = content_with_docs(7);
+    let (sidecar, other_sidecar) = (content.serve(), content.serve());
+    let first = search_docs(&sidecar, "t", json!({ "limit": 3 })).json();
+    let token = &first["page"]["next_token"];
+    let second = search_docs(&other_sidecar, "t", json!({ "token": token })).json();
+    let token = &second["page"]["next_token"];
+    let third = search_docs(&sidecar, "t", json!({ "token": token, "limit": 3 })).json();
     assert_eq!(third["page"]["next_token"], "");
     let ids = |page: &Value| {
-        page["results"].as_array().unwrap().iter().map(|it| it["id"].to_string()).collect::<Vec<_>>()
+        page["results"].as_array().unwrap().iter().map(|result| result["id"].to_string()).collect::<Vec<_>>()
     };
     let mut all = [ids(&first), ids(&second), ids(&third)].concat();
     assert_eq!([ids(&first).len(), ids(&second).len(), ids(&third).len()], [3, 3, 1]);
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 7);
-
-    refused(&search(&sidecar, "resource", &page(json!({ "token": token, "limit": 2 }))), "page.limit");
-    refused(
-        &search(&sidecar, "resource", &page(json!({ "token": token[1..] }))),
-        "is not a valid token of this search",
-    );
-    refused(
-        &search(&sidecar, "resource", &page(json!({ "token": "" }))),
-        "is not a valid token of this search",
-    );
-    refused(&search(&sidecar, "resource", &page(json!({ "limit": 0 }))), "page.limit");
-    let mut other = page(json!({ "token": token }));
-    other["subject"]["id"] = json!("u");
-    refused(&search(&sidecar, "resource", &other), "another search");
-    let before = sidecar.revision();
-    content.place("entities/docs.json", &docs(8));
-    crate::support::until("the change is seen", || sidecar.revision() != before);
-    refused(&search(&sidecar, "resource", &page(json!({ "token": token }))), "the content has changed");
 }
 
 #[test]
-fn metadata_name_the_endpoints() {
+fn pages_with_an_invalid_token_or_limit_are_refused() {
+    let content = content_with_docs(7);
+    let sidecar = content.serve();
+    let first = search_docs(&sidecar, "t", json!({ "limit": 3 })).json();
+    let token = first["page"]["next_token"].as_str().unwrap();
+    let check = |page: Value, message: &str| check_refused(&search_docs(&sidecar, "t", page), message);
+    check(json!({ "token": token, "limit": 2 }), "page.limit");
+    check(json!({ "token": token[1..] }), "is not a valid token of this search");
+    check(json!({ "token": "" }), "is not a valid token of this search");
+    check(json!({ "limit": 0 }), "page.limit");
+    check_refused(&search_docs(&sidecar, "u", json!({ "token": token })), "another search");
+    let before = sidecar.revision();
+    content.place("entities/docs.json", &docs(8));
+    crate::support::until("the changed entities are in use", || sidecar.revision() != before);
+    check(json!({ "token": token }), "the content has changed");
+}
+
+#[test]
+fn the_metadata_has_the_urls_of_the_endpoints() {
     let sidecar = Sidecar::of_pack(&["--public-url", "https://pdp.example.com/"]);
     let metadata = sidecar.send("GET", "/.well-known/authzen-configuration", "", &[]).json();
     assert_eq!(metadata["policy_decision_point"], "https://pdp.example.com");
@@ -121,10 +132,11 @@ fn metadata_name_the_endpoints() {
 const ACTIONS: &str = "entity User; entity Doc = { secret: Bool };
 action read, write appliesTo { principal: User, resource: Doc, context: { a?: Long, b?: Long } };";
 
-fn users(count: usize, policy: &str) -> Content {
-    let named = |kind: &str, id: String, attrs: Value| json!({ "uid": { "type": kind, "id": id }, "attrs": attrs, "parents": [] });
-    let all = (0..count).map(|n| named("User", format!("u{n}"), json!({})));
-    let all = all.chain([named("Doc", "d".to_owned(), json!({ "secret": true }))]).collect();
+/// One policy, some users, and a secret document.
+fn content_with_users(count: usize, policy: &str) -> Content {
+    let entity = |entity_type: &str, id: String, attrs: Value| json!({ "uid": { "type": entity_type, "id": id }, "attrs": attrs, "parents": [] });
+    let all = (0..count).map(|n| entity("User", format!("u{n}"), json!({})));
+    let all = all.chain([entity("Doc", "d".to_owned(), json!({ "secret": true }))]).collect();
     Content::of(&[
         ("policies/schema.cedarschema", ACTIONS),
         ("policies/p.cedar", policy),
@@ -132,43 +144,42 @@ fn users(count: usize, policy: &str) -> Content {
     ])
 }
 
-/// Two requests that differ only in the order of keys are the same search.
 #[test]
-fn the_order_of_keys_makes_no_other_question() {
-    let content = users(1, "permit (principal, action, resource);");
+fn requests_that_differ_in_the_order_of_keys_are_the_same_search() {
+    let content = content_with_users(1, "permit (principal, action, resource);");
     let sidecar = content.serve();
-    let ask = |text: &str, page: &str| {
+    let search_actions = |context: &str, page: &str| {
         let body = format!(
-            r#"{{"subject":{{"type":"User","id":"u0"}},"resource":{{"type":"Doc","id":"d"}},"context":{text},"page":{page}}}"#
+            r#"{{"subject":{{"type":"User","id":"u0"}},"resource":{{"type":"Doc","id":"d"}},"context":{context},"page":{page}}}"#
         );
         sidecar.post("/access/v1/search/action", body)
     };
-    let first = ask(r#"{"a":1,"b":2}"#, r#"{"limit":1}"#).json();
+    let first = search_actions(r#"{"a":1,"b":2}"#, r#"{"limit":1}"#).json();
     assert_eq!(first["results"].as_array().map(Vec::len), Some(1), "{first}");
     let page = json!({ "token": first["page"]["next_token"] }).to_string();
-    let second = ask(r#"{"b":2,"a":1}"#, &page).json();
+    let second = search_actions(r#"{"b":2,"a":1}"#, &page).json();
     assert_eq!(second["page"]["next_token"], "", "{second}");
-    refused(&ask(r#"{"a":1,"b":3}"#, &page), "belongs to another search");
+    check_refused(&search_actions(r#"{"a":1,"b":3}"#, &page), "belongs to another search");
 }
 
-/// If the policies do not say where to look, all entities are visited; but not if the resource does not exist.
+/// If the policies give no start point, all entities of the type are visited, but not for a resource that does not exist.
 #[test]
 fn nobody_is_permitted_on_a_resource_that_does_not_exist() {
-    let content = users(50, "permit (principal, action, resource) when { resource.secret };");
+    let content = content_with_users(50, "permit (principal, action, resource) when { resource.secret };");
     let sidecar = content.serve();
-    let ask = |id: &str| {
+    let search_readers = |id: &str| {
         let body = json!({ "subject": { "type": "User" }, "action": { "name": "read" }, "resource": { "type": "Doc", "id": id } });
         search(&sidecar, "subject", &body).json()
     };
-    assert_eq!(ask("d")["results"].as_array().map(Vec::len), Some(50));
-    assert_eq!(ask("ghost"), json!({ "page": { "next_token": "" }, "results": [] }));
+    assert_eq!(search_readers("d")["results"].as_array().map(Vec::len), Some(50));
+    assert_eq!(search_readers("ghost"), json!({ "page": { "next_token": "" }, "results": [] }));
     assert!((sidecar.metric("mandate_search_candidates_total") - 50.0).abs() < 0.5);
 }
 
 /// The next page starts after the last result, so the token names no other entity.
 #[test]
-fn tokens_name_only_results() {
-    let content = users(
+fn tokens_contain_only_the_id_of_a_result() {
+    let content = content_with_users(
         40,
         r#"permit (principal, action, resource) when { principal == User::"u7" || principal == User::"u9" || principal == User::"u11" || (resource.secret && principal in User::"u3") };"#,
     );
@@ -187,7 +198,7 @@ fn tokens_name_only_results() {
 /// A policy that fails during a search is counted and logged, as during a decision.
 #[test]
 fn policies_that_fail_in_a_search_are_reported() {
-    let content = users(
+    let content = content_with_users(
         3,
         "permit (principal, action, resource);\nforbid (principal, action, resource) when { context has a && context.a + 9223372036854775807 > 5 };",
     );
@@ -198,10 +209,10 @@ fn policies_that_fail_in_a_search_are_reported() {
     assert!(sidecar.log().contains("a policy could not be evaluated"), "{}", sidecar.log());
 }
 
-/// Searches are limited: those above the limit get a 503, and decisions do not wait for them.
+/// The number of searches at the same time is limited; searches above the limit get a 503.
 #[test]
-fn many_searches_at_once_are_answered_or_rejected() {
-    let content = users(400, "permit (principal, action, resource) when { resource.secret };");
+fn searches_above_the_limit_are_rejected_and_counted() {
+    let content = content_with_users(400, "permit (principal, action, resource) when { resource.secret };");
     let sidecar = content.serve();
     let body = json!({ "subject": { "type": "User" }, "action": { "name": "read" }, "resource": { "type": "Doc", "id": "d" } });
     let statuses: Vec<u16> = std::thread::scope(|scope| {
@@ -211,6 +222,6 @@ fn many_searches_at_once_are_answered_or_rejected() {
     });
     assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
     assert!(statuses.contains(&200));
-    let told = statuses.iter().filter(|status| **status == 503).count();
-    assert_eq!(sidecar.metric("mandate_rejected_total{reason=\"overload\"}") as usize, told);
+    let rejected = statuses.iter().filter(|status| **status == 503).count();
+    assert_eq!(sidecar.metric("mandate_rejected_total{reason=\"overload\"}") as usize, rejected);
 }
