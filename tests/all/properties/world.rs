@@ -1,6 +1,6 @@
-//! Random worlds: policies, entities, changes and questions of one small schema that has everything
-//! a slice can get wrong: several levels of references, groups in groups, sets, records, references
-//! that lead nowhere, and arithmetic that overflows.
+//! Random policies, entities, changes and questions for one small schema. It has everything that makes gathering and
+//! deciding difficult: several levels of references, groups in groups, sets, records, references to entities that do
+//! not exist, and arithmetic that overflows.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -40,16 +40,16 @@ action read, write in [any_] appliesTo {
 action manage in [any_] appliesTo { principal: User, resource: [User, Team], context: {} };
 "#;
 
-/// How many entities of each kind have a name; some of them exist.
+/// How many names there are for each entity type; only some of the entities exist.
 const NAMES: usize = 4;
 
-/// A schema's policies and entities.
+/// Random policies and entities.
 #[derive(Debug, Clone)]
 pub struct World {
-    /// Each a file.
+    /// Each text becomes a file of its own.
     policies: Vec<String>,
-    entities: BTreeMap<(String, usize), Value>,
-    /// In which order, and in how many files, things are read.
+    entities: BTreeMap<Name, Value>,
+    /// Decides the order in which files and entities are read, and how many entities are in a file.
     seed: Option<u64>,
 }
 
@@ -58,16 +58,17 @@ impl World {
         Value::Array(self.entities.values().cloned().collect())
     }
 
-    pub fn and_policy(mut self, text: &str) -> Self {
+    pub fn with_policy(mut self, text: &str) -> Self {
         self.policies.push(text.to_owned());
         self
     }
 
-    /// How many policies were drawn, valid or not.
-    pub fn policies(&self) -> usize {
+    /// How many policies there are, valid or not.
+    pub fn policy_count(&self) -> usize {
         self.policies.len()
     }
 
+    /// The same content, read in another order and from other files.
     pub fn shuffled(&self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self.clone() }
     }
@@ -76,7 +77,7 @@ impl World {
 fn shuffle<T>(items: &mut [T], seed: Option<u64>) {
     let Some(mut state) = seed else { return };
     for n in (1..items.len()).rev() {
-        // Any mixing does; this is Knuth's.
+        // Any pseudorandom numbers will do; the constants are Knuth's.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         items.swap(n, (state >> 33) as usize % (n + 1));
     }
@@ -88,12 +89,12 @@ fn schema() -> Arc<Schema> {
     Arc::clone(SHARED.get_or_init(parse))
 }
 
-/// The policies among the texts that validate; random ones may not.
-pub fn policies_of(texts: &[String], schema: &Arc<Schema>) -> Policies {
-    policies_in_order(texts, schema, None)
+/// The policies of those texts that are valid; random texts may not be.
+pub fn valid_policies(texts: &[String], schema: &Arc<Schema>) -> Policies {
+    valid_policies_in_order(texts, schema, None)
 }
 
-fn policies_in_order(texts: &[String], schema: &Arc<Schema>, seed: Option<u64>) -> Policies {
+fn valid_policies_in_order(texts: &[String], schema: &Arc<Schema>, seed: Option<u64>) -> Policies {
     let files = texts
         .iter()
         .enumerate()
@@ -107,7 +108,7 @@ fn policies_in_order(texts: &[String], schema: &Arc<Schema>, seed: Option<u64>) 
 
 pub fn snapshot_of(world: &World) -> Snapshot {
     let schema = schema();
-    let policies = policies_in_order(&world.policies, &schema, world.seed);
+    let policies = valid_policies_in_order(&world.policies, &schema, world.seed);
     let empty = Snapshot::new(Arc::new(policies), &RequestConfig::default()).unwrap();
     let mut entities: Vec<&Value> = world.entities.values().collect();
     shuffle(&mut entities, world.seed);
@@ -119,14 +120,15 @@ pub fn snapshot_of(world: &World) -> Snapshot {
     empty.apply(&EntityChanges { upserts: files.flatten().collect(), removals: Vec::new() }).unwrap()
 }
 
-/// A world in which entities hold together, and references in attributes may lead nowhere.
+/// A world whose entities obey the rules of loading. Attributes may refer to entities that do not exist.
 pub fn world() -> impl Strategy<Value = World> {
     let entity_types = prop::sample::subsequence(all_names(), 6..=5 * NAMES);
     (prop::collection::vec(policy(), 0..7), entity_types).prop_flat_map(|(policies, names)| {
-        let there = names.clone();
-        let teams = names.iter().any(|(entity_type, _)| entity_type == "Team");
-        let names = names.into_iter().filter(|(entity_type, _)| teams || entity_type != "Bot");
-        let entities: Vec<_> = names.map(move |name| entity(name, there.clone(), Manners::Tame)).collect();
+        let existing = names.clone();
+        // A bot has to be in a team.
+        let has_team = names.iter().any(|(entity_type, _)| entity_type == "Team");
+        let names = names.into_iter().filter(|(entity_type, _)| has_team || entity_type != "Bot");
+        let entities: Vec<_> = names.map(move |name| entity(name, existing.clone(), Rules::Obeyed)).collect();
         (Just(policies), entities).prop_map(|(policies, entities)| World {
             policies,
             entities: entities.into_iter().collect(),
@@ -152,42 +154,41 @@ fn number() -> impl Strategy<Value = i64> {
     prop_oneof![4 => 0..4_i64, 1 => Just(i64::MAX)]
 }
 
-type Named2 = (String, usize);
+/// The type of an entity, and a number below `NAMES`.
+type Name = (String, usize);
 
-/// Whether an entity keeps the rules, or may break each of them.
+/// Whether an entity obeys the rules of loading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manners {
-    /// Teams are only in teams of a higher number, a bot is in one team, a vault's keeper has its number.
-    Tame,
-    Wild,
+enum Rules {
+    /// Teams are only in teams with a higher number, a bot is in one team, and the keeper of a vault has the number of
+    /// the vault.
+    Obeyed,
+    /// The entity may break each of these rules.
+    Ignored,
 }
 
-/// An entity with random attributes, in some of what is there.
-fn entity(
-    (entity_type, n): Named2,
-    there: Vec<Named2>,
-    manners: Manners,
-) -> impl Strategy<Value = (Named2, Value)> {
-    let tame = manners == Manners::Tame;
-    let parents: Vec<Named2> = there
+/// An entity with random attributes and with random parents among the existing entities.
+fn entity((entity_type, n): Name, existing: Vec<Name>, rules: Rules) -> impl Strategy<Value = (Name, Value)> {
+    let obeyed = rules == Rules::Obeyed;
+    let parents: Vec<Name> = existing
         .into_iter()
         .filter(|(parent, p)| match (entity_type.as_str(), parent.as_str()) {
-            ("Team", "Team") => !tame || *p > n,
-            ("User", "Vault") => !tame || *p == n,
+            ("Team", "Team") => !obeyed || *p > n,
+            ("User", "Vault") => !obeyed || *p == n,
             ("User" | "Bot" | "Doc" | "Vault", "Team") | ("Doc", "User") => true,
             _ => false,
         })
         .collect();
-    let some = if tame && entity_type == "Bot" { 1..=1 } else { 0..=parents.len().min(3) };
-    let name = 0..NAMES;
+    let parent_count = if obeyed && entity_type == "Bot" { 1..=1 } else { 0..=parents.len().min(3) };
+    let target = 0..NAMES;
     let attrs = (
         number(),
-        prop::option::of(name.clone()),
-        prop::collection::vec(name.clone(), 0..3),
-        name,
+        prop::option::of(target.clone()),
+        prop::collection::vec(target.clone(), 0..3),
+        target,
         prop::option::of(number()),
     );
-    (prop::sample::subsequence(parents, some), attrs).prop_map(move |(parents, (long, maybe, several, one, floor))| {
+    (prop::sample::subsequence(parents, parent_count), attrs).prop_map(move |(parents, (long, maybe, several, one, floor))| {
         let attrs = match entity_type.as_str() {
             "User" => optional(
                 json!({
@@ -199,7 +200,7 @@ fn entity(
                 maybe.map(|n| uid("User", n)),
             ),
             "Bot" => json!({ "level": long }),
-            "Vault" => json!({ "keeper": uid("User", if tame { n } else { one }) }),
+            "Vault" => json!({ "keeper": uid("User", if obeyed { n } else { one }) }),
             "Doc" => optional(json!({ "owner": uid("User", one), "size": long }), "backup", maybe.map(|n| uid("Doc", n))),
             _ => json!({}),
         };
@@ -215,10 +216,11 @@ fn optional(mut object: Value, key: &str, value: Option<Value>) -> Value {
     object
 }
 
-/// A policy: any scope, and conditions of the terms that its types have. Some do not validate.
+/// A policy with a random scope and random conditions. Not all of them are valid, because scope and conditions are
+/// chosen independently.
 fn policy() -> impl Strategy<Value = String> {
     let effect = prop_oneof![3 => Just("permit"), 2 => Just("forbid")];
-    (effect, shape(), prop::collection::vec((proptest::bool::ANY, condition()), 0..3)).prop_map(
+    (effect, scope(), prop::collection::vec((proptest::bool::ANY, condition()), 0..3)).prop_map(
         |(effect, (principal, action, resource), conditions)| {
             let clause = |(when, text): &(bool, String)| {
                 format!("{} {{ {text} }}", if *when { "when" } else { "unless" })
@@ -229,7 +231,7 @@ fn policy() -> impl Strategy<Value = String> {
     )
 }
 
-fn shape() -> impl Strategy<Value = (String, String, String)> {
+fn scope() -> impl Strategy<Value = (String, String, String)> {
     let named = |entity_type: &'static str| {
         (0..NAMES).prop_map(move |n| format!("{entity_type}::\"{}{n}\"", entity_type.to_lowercase()))
     };
@@ -298,23 +300,23 @@ fn condition() -> impl Strategy<Value = String> {
     })
 }
 
-/// A question that fits the schema; who it is about may not exist.
+/// A question that fits the schema. Its principal and its resource may not exist.
 #[derive(Debug, Clone)]
-pub struct Ask {
-    principal: Named2,
+pub struct RandomQuestion {
+    principal: Name,
     action: &'static str,
-    resource: Named2,
+    resource: Name,
     on_behalf: Option<usize>,
     urgent: bool,
 }
 
-pub fn ask() -> impl Strategy<Value = Ask> {
+pub fn question() -> impl Strategy<Value = RandomQuestion> {
     let doc =
         (prop::sample::select(vec!["User", "Bot"]), prop::sample::select(vec!["read", "write"]), Just("Doc"));
     let manage = (Just("User"), Just("manage"), prop::sample::select(vec!["User", "Team"]));
     let entity_types = prop_oneof![3 => doc, 1 => manage];
     (entity_types, 0..NAMES, 0..NAMES, prop::option::of(0..NAMES), proptest::bool::ANY).prop_map(
-        |((principal, action, resource), p, r, on_behalf, urgent)| Ask {
+        |((principal, action, resource), p, r, on_behalf, urgent)| RandomQuestion {
             principal: (principal.to_owned(), p),
             action,
             resource: (resource.to_owned(), r),
@@ -324,19 +326,19 @@ pub fn ask() -> impl Strategy<Value = Ask> {
     )
 }
 
-fn id((entity_type, n): &Named2) -> &'static str {
-    // Few names live as long as the tests; leaking them keeps questions free of lifetimes.
+fn id((entity_type, n): &Name) -> &'static str {
+    // Leaked, so that questions need no lifetimes; there are only a few names.
     Box::leak(format!("{}{n}", entity_type.to_lowercase()).into_boxed_str())
 }
 
-impl Ask {
-    /// The context as a caller sends it, with an entity as a plain string.
+impl RandomQuestion {
+    /// The context as a caller sends it: an entity is a plain string.
     pub fn context(&self) -> Json<'static> {
         let value: &'static Value = Box::leak(Box::new(self.context_value(|n| json!(format!("user{n}")))));
         Json::deserialize(value).unwrap()
     }
 
-    /// The context as Cedar reads it.
+    /// The context as Cedar reads it: an entity is written as `__entity`.
     pub fn cedar_context(&self) -> Value {
         self.context_value(|n| json!({ "__entity": uid("User", n) }))
     }
@@ -349,8 +351,7 @@ impl Ask {
     }
 
     pub fn question<'a>(&'a self, context: &'a Json<'a>) -> Question<'a> {
-        let named =
-            |name: &'a Named2| QuestionEntity { entity_type: &name.0, id: id(name), properties: None };
+        let named = |name: &'a Name| QuestionEntity { entity_type: &name.0, id: id(name), properties: None };
         Question {
             principal: named(&self.principal),
             action: self.action,
@@ -373,50 +374,51 @@ impl Ask {
     }
 }
 
-/// A change of entities: some come, as in another world, and some go.
+/// A change of entities: some are added or replaced, some are removed.
 #[derive(Debug, Clone)]
-pub struct EntityChange {
-    come: Vec<(Named2, Value)>,
-    go: Vec<Named2>,
+pub struct RandomChange {
+    upserts: Vec<(Name, Value)>,
+    removals: Vec<Name>,
 }
 
-pub fn change() -> impl Strategy<Value = EntityChange> {
-    let some = |most| prop::sample::subsequence(all_names(), 0..=most);
-    let manners = prop_oneof![2 => Just(Manners::Tame), 1 => Just(Manners::Wild)];
-    (some(2), some(1), manners).prop_flat_map(|(come, go, manners)| {
-        let come: Vec<_> = come.into_iter().map(|name| entity(name, all_names(), manners)).collect();
-        (come, Just(go)).prop_map(|(come, go)| EntityChange { come, go })
+pub fn change() -> impl Strategy<Value = RandomChange> {
+    let names = |most| prop::sample::subsequence(all_names(), 0..=most);
+    let rules = prop_oneof![2 => Just(Rules::Obeyed), 1 => Just(Rules::Ignored)];
+    (names(2), names(1), rules).prop_flat_map(|(upserts, removals, rules)| {
+        let upserts: Vec<_> = upserts.into_iter().map(|name| entity(name, all_names(), rules)).collect();
+        (upserts, Just(removals)).prop_map(|(upserts, removals)| RandomChange { upserts, removals })
     })
 }
 
-impl EntityChange {
-    pub fn change(&self, snapshot: &Snapshot) -> EntityChanges {
+impl RandomChange {
+    /// The change for a snapshot: it removes only entities that exist there.
+    pub fn changes(&self, snapshot: &Snapshot) -> EntityChanges {
         let schema = snapshot.schema();
-        let upsert = self.come.iter().map(|(_, json)| {
+        let upserts = self.upserts.iter().map(|(_, json)| {
             let json: &'static Value = Box::leak(Box::new(json.clone()));
             let entity = parse_entity_json(&Json::deserialize(json).unwrap(), schema).unwrap();
             EntityUpsert { entity: Entity::pack(&entity, Origin(0), schema), span: None }
         });
-        let names = self.go.iter().map(|name| mandate_core::schema::EntityUid {
+        let uids = self.removals.iter().map(|name| mandate_core::schema::EntityUid {
             entity_type: schema.resolve_entity_type(&name.0).unwrap(),
             id: id(name).into(),
         });
-        let remove = names.filter(|name| snapshot.entities().get(name.as_uid_ref()).is_some());
-        EntityChanges { upserts: upsert.collect(), removals: remove.collect() }
+        let removals = uids.filter(|uid| snapshot.entities().get(uid.as_uid_ref()).is_some());
+        EntityChanges { upserts: upserts.collect(), removals: removals.collect() }
     }
 }
 
 /// What can happen to a decision point.
 #[derive(Debug, Clone)]
 pub enum Step {
-    Ask(Ask),
-    Entities(EntityChange),
+    Question(RandomQuestion),
+    Entities(RandomChange),
     Policies(Vec<String>),
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => ask().prop_map(Step::Ask),
+        6 => question().prop_map(Step::Question),
         3 => change().prop_map(Step::Entities),
         1 => prop::collection::vec(policy(), 0..5).prop_map(Step::Policies),
     ]
