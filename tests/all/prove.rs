@@ -1,5 +1,7 @@
-//! `prove`: each of the pack's claims is proven, and each is broken once by an edit of the policies, with a
-//! counterexample that the engine replays. What `serve` does with guardrails is tested in `gate.rs`.
+//! `mandate prove`: proofs, refused guardrails, and solvers that are missing or give no answer. `pack_claims` has the
+//! claims of the pack; `gate.rs` tests what `mandate serve` does with guardrails.
+
+mod pack_claims;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +10,9 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::support::{Content, solver};
+
+/// The policy file that most tests edit.
+const REGISTRATION: &str = "registration.cedar";
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -31,8 +36,8 @@ fn claim(result: &Value, id: &str) -> Value {
         .clone()
 }
 
-/// The pack with its policies edited.
-fn edited(edits: &[(&str, &str, &str)]) -> Content {
+/// The pack after edits `(file, from, to)` of its policies.
+fn edited_pack(edits: &[(&str, &str, &str)]) -> Content {
     let content = Content::of_pack();
     // The pack's routes would not fit a changed schema.
     std::fs::remove_file(content.path("policies/routes.toml")).unwrap();
@@ -42,184 +47,13 @@ fn edited(edits: &[(&str, &str, &str)]) -> Content {
     content
 }
 
-/// The edits break the claim. As a test case, its counterexample fails with the edited policies and passes
-/// with the pack's.
-#[track_caller]
-fn check(id: &str, edits: &[(&str, &str, &str)]) {
+/// A guardrail that errors covers less than it claims.
+#[test]
+fn a_guardrail_that_can_error_breaks_never_errors() {
     if !solver() {
         return;
     }
-    let content = edited(edits);
-    let output = prove(&content, &["--format", "json"]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    let claim = claim(&json(&output), id);
-    assert_eq!(claim["result"], "broken", "{claim}");
-    let floor = claim["form"] == "floor";
-    assert_eq!(claim["counterexample"]["decided"]["decision"], !floor, "{claim}");
-
-    let suite = prove(&content, &["--emit-test"]);
-    content.write("suite.yaml", &text(&suite.stdout));
-    let case = format!("--filter={id}");
-    let path = content.path("suite.yaml");
-    let args = [case.as_str(), path.to_str().unwrap()];
-    let broken = content.mandate("test", &args);
-    assert_eq!(broken.status.code(), Some(1), "{broken:?}\n{}", text(&suite.stdout));
-    let pack = Content::of_pack();
-    let kept = pack.mandate("test", &args);
-    assert_eq!(kept.status.code(), Some(0), "{kept:?}\n{}", text(&suite.stdout));
-}
-
-#[test]
-fn the_pack_keeps_its_promises() {
-    if !solver() {
-        return;
-    }
-    let output = prove(&Content::of_pack(), &["--format", "json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
-    let result = json(&output);
-    let claims = result["claims"].as_array().unwrap();
-    assert_eq!(claims.len(), 16);
-    assert!(claims.iter().all(|claim| claim["result"] == "proven"), "{result}");
-}
-
-const REGISTRATION: &str = "registration.cedar";
-const CONSENT: &str = "consent.cedar";
-
-#[test]
-fn no_consent_no_registration() {
-    check("no-consent-no-registration", &[(REGISTRATION, "resource in principal &&\n  (", "true &&\n  (")]);
-}
-
-#[test]
-fn resellers_use_the_ui_alone() {
-    let from = "unless { context.channel == Autopilot::Channel::\"partner-center-ui\" }";
-    check("resellers-use-the-ui-alone", &[(REGISTRATION, from, "when { !principal.active }")]);
-}
-
-#[test]
-fn oems_use_their_api_alone() {
-    check("oems-use-their-api-alone", &[(REGISTRATION, "\"oem-api\"", "\"partner-center-ui\"")]);
-}
-
-#[test]
-fn the_oem_api_is_for_oems() {
-    let from = "(context.channel == Autopilot::Channel::\"partner-center-api\"";
-    let more = format!("(context.channel == Autopilot::Channel::\"oem-api\" || {}", &from[1..]);
-    check("the-oem-api-is-for-oems", &[(REGISTRATION, from, &more)]);
-}
-
-const INTUNE: &str = "  principal.roles.contains(Autopilot::Role::\"intune-administrator\") &&\n";
-
-#[test]
-fn intune_registers_for_the_own_tenant() {
-    check("intune-registers-for-the-own-tenant", &[(REGISTRATION, INTUNE, "")]);
-}
-
-#[test]
-fn intune_deregisters_in_the_own_tenant() {
-    check("intune-deregisters-in-the-own-tenant", &[(REGISTRATION, INTUNE, "")]);
-}
-
-#[test]
-fn direct_bill_partners_can_work() {
-    let forbid = "@id(\"freeze\")\nforbid (principal, action, resource);\n\n@id(\"direct-bill-registers\")";
-    check("direct-bill-partners-can-work", &[(REGISTRATION, "@id(\"direct-bill-registers\")", forbid)]);
-}
-
-#[test]
-fn suspended_partners_do_nothing() {
-    let from = "{ principal.active && resource in principal }";
-    check("suspended-partners-do-nothing", &[(REGISTRATION, from, "{ resource in principal }")]);
-}
-
-#[test]
-fn oems_never_administer() {
-    check("oems-never-administer", &[("administration.cedar", "forbid (", "permit (")]);
-}
-
-#[test]
-fn oems_never_ask_to_administer() {
-    let (from, to) = ("{ context.delegatedAdministration }", "{ !context.delegatedAdministration }");
-    check("oems-never-ask-to-administer", &[(CONSENT, from, to)]);
-}
-
-#[test]
-fn only_the_own_global_administrator_accepts() {
-    let (from, to) = ("Role::\"global-administrator\"", "Role::\"user\"");
-    check("only-the-own-global-administrator-accepts", &[(CONSENT, from, to)]);
-}
-
-#[test]
-fn only_microsoft_ends_an_oem_consent() {
-    let (from, to) = ("is Autopilot::MicrosoftOperator", "is Autopilot::TenantUser");
-    check("only-microsoft-ends-an-oem-consent", &[(CONSENT, from, to)]);
-}
-
-#[test]
-fn tenants_end_no_csp_consent() {
-    let (from, to) =
-        ("forbid (\n  principal is Autopilot::TenantUser", "permit (\n  principal is Autopilot::TenantUser");
-    check("tenants-end-no-csp-consent", &[(CONSENT, from, to)]);
-}
-
-#[test]
-fn resellers_end_nothing() {
-    let (from, to) = (
-        "forbid (\n  principal is Autopilot::IndirectReseller",
-        "permit (\n  principal is Autopilot::IndirectReseller",
-    );
-    check("resellers-end-nothing", &[(CONSENT, from, to)]);
-}
-
-/// The schema is edited too: without the attribute in the context, no policy can depend on it.
-#[test]
-fn registering_needs_no_delegated_administration() {
-    if !solver() {
-        return;
-    }
-    let content = edited(&[
-        (
-            "schema.cedarschema",
-            "context: { channel: Channel }",
-            "context: { channel: Channel, delegatedAdministration: Bool }",
-        ),
-        (
-            REGISTRATION,
-            "  principal.active &&\n",
-            "  principal.active && context.delegatedAdministration &&\n",
-        ),
-    ]);
-    let output = prove(&content, &["--format", "json"]);
-    let claim = claim(&json(&output), "registering-needs-no-delegated-administration");
-    assert_eq!(claim["result"], "broken", "{claim}");
-    let found = &claim["counterexample"];
-    assert_ne!(found["decided"]["decision"], found["otherwise"]["decision"], "{claim}");
-}
-
-#[test]
-fn never_errors() {
-    if !solver() {
-        return;
-    }
-    let content = edited(&[(
-        REGISTRATION,
-        "{ principal.active && resource in principal }",
-        "{ 9223372036854775807 + 1 > 0 }",
-    )]);
-    let output = prove(&content, &[]);
-    assert_eq!(output.status.code(), Some(1));
-    let shown = text(&output.stdout);
-    assert!(shown.contains("On this request a policy errors: partner-views-customer ("), "{shown}");
-    assert!(shown.contains("overflow"), "{shown}");
-}
-
-/// Guardrails can error too, and one that errors covers less than it says.
-#[test]
-fn guardrails_never_fail() {
-    if !solver() {
-        return;
-    }
-    let content = edited(&[(
+    let content = edited_pack(&[(
         "guardrails/consent.cedar",
         "unless { principal.active }",
         "unless { principal.active && 9223372036854775807 + 1 > 0 }",
@@ -230,43 +64,43 @@ fn guardrails_never_fail() {
     assert!(shown.contains("On this request a policy errors: suspended-partners-do-nothing ("), "{shown}");
 }
 
-/// A policy that reads the whole record or context may depend on an attribute that it does not name.
+/// A policy that reads a whole record or the whole context may depend on an attribute that it does not name.
 #[test]
-fn independence_of_what_is_read_as_a_whole() {
+fn independence_is_not_proven_if_a_policy_reads_the_whole_context() {
     let schema = |context: &str| {
         ("schema.cedarschema", "context: { channel: Channel }", format!("context: {context}"))
     };
-    let claim = |schema: &(&str, &str, String), policies: &[(&str, &str, &str)]| {
+    let prove_with = |schema: &(&str, &str, String), policies: &[(&str, &str, &str)]| {
         let (file, from, to) = schema;
-        prove(&edited(&[&[(*file, *from, to.as_str())], policies].concat()), &["--format", "json"])
+        prove(&edited_pack(&[&[(*file, *from, to.as_str())], policies].concat()), &["--format", "json"])
     };
-    let nested = claim(&schema("{ channel: Channel, consent: { delegatedAdministration: Bool } }"), &[]);
+    let nested = prove_with(&schema("{ channel: Channel, consent: { delegatedAdministration: Bool } }"), &[]);
     assert!(text(&nested.stderr).contains("which is also a field of a record"), "{nested:?}");
     if solver() {
         let whole = "  principal.active && context == context &&\n";
-        let own = schema("{ channel: Channel, delegatedAdministration: Bool }");
-        let output = claim(&own, &[(REGISTRATION, "  principal.active &&\n", whole)]);
-        let claim = self::claim(&json(&output), "registering-needs-no-delegated-administration");
+        let direct = schema("{ channel: Channel, delegatedAdministration: Bool }");
+        let output = prove_with(&direct, &[(REGISTRATION, "  principal.active &&\n", whole)]);
+        let claim = claim(&json(&output), "registering-needs-no-delegated-administration");
         assert_eq!(claim["result"], "unknown", "{claim}");
         assert!(claim["why"].as_str().unwrap().contains("reads the context as a whole"), "{claim}");
     }
 }
 
-/// This guardrail is refused with these messages.
+/// The guardrail is refused, and the errors contain all `messages`.
 #[track_caller]
-fn check_refused(guardrail: &str, says: &[&str]) {
+fn check_refused(guardrail: &str, messages: &[&str]) {
     let content = Content::of_pack();
     content.write("policies/guardrails/more.cedar", guardrail);
     let output = prove(&content, &[]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stderr);
-    for wanted in says {
-        assert!(shown.contains(wanted), "no `{wanted}` in:\n{shown}");
+    for message in messages {
+        assert!(shown.contains(message), "no `{message}` in:\n{shown}");
     }
 }
 
 #[test]
-fn broken_guardrails_are_explained() {
+fn invalid_guardrails_are_refused_with_the_reason() {
     check_refused(
         "permit (principal, action, resource);",
         &["a claim has no `@id`", "has no `@because`", "has no `@claim`"],
@@ -308,9 +142,9 @@ fn broken_guardrails_are_explained() {
     );
 }
 
-/// A claim that no request can break says nothing, so it is not proven.
+/// A claim that no request can break is most likely a mistake.
 #[test]
-fn empty_claims_are_not_proven() {
+fn claims_that_match_no_request_are_not_proven() {
     if !solver() {
         return;
     }
@@ -327,16 +161,16 @@ fn empty_claims_are_not_proven() {
 }
 
 #[test]
-fn a_solver_that_is_not_there() {
+fn a_missing_solver_is_reported_in_one_line() {
     let content = Content::of_pack();
     let output = prove(&content, &["--solver", "/no/such/solver"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("there is no solver `/no/such/solver`: install cvc5"), "{said}");
+    let errors = text(&output.stderr);
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains("there is no solver `/no/such/solver`: install cvc5"), "{errors}");
 }
 
-/// Proves claims on a schema and policies other than the pack's, and checks the result of each.
+/// Proves claims for another schema and other policies than the pack's, and checks the results `(id, result, detail)`.
 #[track_caller]
 fn check_claims(schema: &str, policies: &str, claims: &str, results: &[(&str, &str, &str)]) {
     if !solver() {
@@ -349,16 +183,16 @@ fn check_claims(schema: &str, policies: &str, claims: &str, results: &[(&str, &s
     content.write("policies/all.cedar", policies);
     content.write("policies/guardrails/all.cedar", claims);
     let result = json(&prove(&content, &["--format", "json"]));
-    for (id, wanted, why) in results {
+    for (id, expected, detail) in results {
         let claim = claim(&result, id);
-        assert_eq!(claim["result"], *wanted, "{claim}");
-        assert!(claim.to_string().contains(why), "{claim}");
+        assert_eq!(claim["result"], *expected, "{claim}");
+        assert!(claim.to_string().contains(detail), "{claim}");
     }
 }
 
-/// A forbid that errors denies, and a claim that errors covers less than it says.
+/// A forbid that errors denies, so a floor does not hold. A ceiling that errors covers less than it claims.
 #[test]
-fn no_proof_rests_on_what_may_fail() {
+fn a_claim_is_not_proven_if_it_depends_on_a_policy_that_may_error() {
     let schema = "entity U = { n: Long }; entity D; action a appliesTo { principal: U, resource: D };";
     let policies = "@id(\"p\") permit(principal, action, resource);
         @id(\"f\") forbid(principal, action, resource) when { principal.n + 1 < -9223372036854775807 };";
@@ -373,14 +207,19 @@ fn no_proof_rests_on_what_may_fail() {
     let ceiling = "@id(\"ceiling\") @claim(\"ceiling\") @because(\"x\") permit(principal, action, resource) when { principal.n + 1 < 6 };";
     check_claims(schema, permit, ceiling, &[("ceiling", "unknown", "`ceiling` may error")]);
     let never = "@id(\"never\") @claim(\"never\") @because(\"x\") forbid(principal, action, resource) when { principal.n < 0 };";
-    let fails =
+    let may_error =
         "@id(\"p\") permit(principal, action, resource) when { principal.n > 0 && principal.n + 1 > 1 };";
-    check_claims(schema, fails, never, &[("never-errors", "broken", "overflow"), ("never", "proven", "")]);
+    check_claims(
+        schema,
+        may_error,
+        never,
+        &[("never-errors", "broken", "overflow"), ("never", "proven", "")],
+    );
 }
 
-/// Patterns with several wildcards, dates, and a `@because` of several lines.
+/// A `@because` may have several lines.
 #[test]
-fn values_of_every_kind() {
+fn claims_about_patterns_and_dates_are_proven_or_broken() {
     let schema =
         "entity U = { at: datetime, s: String }; entity D; action a appliesTo { principal: U, resource: D };";
     let policies = "@id(\"p\") permit(principal, action, resource)
@@ -395,9 +234,9 @@ fn values_of_every_kind() {
     );
 }
 
-/// An `independent` claim that no request matches, and one with the id of a policy.
+/// The claim `p` has the id of a policy, and no request matches the claim `r`.
 #[test]
-fn independence_has_to_be_about_something() {
+fn independent_claims_are_proven_broken_or_unknown() {
     let schema =
         "entity U = { b: Bool, c: Bool }; entity D; action a appliesTo { principal: U, resource: D };";
     let policies = "@id(\"p\") permit(principal, action, resource) when { principal.b };";
@@ -410,13 +249,13 @@ fn independence_has_to_be_about_something() {
         claims,
         &[("p", "proven", ""), ("q", "broken", "otherwise"), ("r", "unknown", "claims nothing")],
     );
-    let same = policies.replace("principal.b }", "principal.b && (principal.c || !principal.c) }");
-    check_claims(schema, &same, claims, &[("p", "proven", "")]);
+    let equivalent = policies.replace("principal.b }", "principal.b && (principal.c || !principal.c) }");
+    check_claims(schema, &equivalent, claims, &[("p", "proven", "")]);
 }
 
-/// Actions with the same name in two namespaces are written in full, so that the test case is valid.
+/// Otherwise the emitted test case would not be valid.
 #[test]
-fn actions_of_one_name() {
+fn actions_with_the_same_name_in_two_namespaces_are_written_in_full() {
     if !solver() {
         return;
     }
@@ -441,22 +280,21 @@ fn actions_of_one_name() {
     assert!(text(&output.stdout).contains("+ permit by p"), "{output:?}\n{}", text(&suite.stdout));
 }
 
-/// A claim among the policies would permit what it is meant to limit.
+/// As a policy, a claim would permit what it is meant to limit.
 #[test]
-fn claims_are_no_policies() {
+fn a_claim_among_the_policies_is_an_error() {
     let content = Content::of_pack();
     fs::create_dir_all(content.path("policies/sub/guardrails")).unwrap();
     let claim = "@id(\"c\") @claim(\"ceiling\") @because(\"x\") permit (principal, action, resource);";
     content.write("policies/sub/guardrails/more.cedar", claim);
     let output = content.mandate("check", &[]);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stdout);
-    assert!(said.contains("`c` is a claim among the policies"), "{said}");
+    let errors = text(&output.stdout);
+    assert!(errors.contains("`c` is a claim among the policies"), "{errors}");
 }
 
-/// Every command that needs the solver reads its path from the configuration file.
 #[test]
-fn the_configuration_file_names_the_solver() {
+fn every_command_reads_the_path_of_the_solver_from_the_configuration_file() {
     let content = Content::of_pack();
     content.write("mandate.toml", "solver = \"/no/such/solver\"\n");
     let config = content.path("mandate.toml");
@@ -469,13 +307,13 @@ fn the_configuration_file_names_the_solver() {
             .arg(&config)
             .current_dir(crate::support::pack("."));
         let output = command.output().unwrap();
-        let said = text(&output.stderr);
-        assert!(said.contains("there is no solver `/no/such/solver`"), "{args:?}: {said}");
+        let errors = text(&output.stderr);
+        assert!(errors.contains("there is no solver `/no/such/solver`"), "{args:?}: {errors}");
     }
 }
 
-/// Runs a proof with a program in place of the solver.
-fn with_solver(script: &str) -> Output {
+/// Runs `mandate prove` with a shell script as the solver.
+fn prove_with_script(script: &str) -> Output {
     let content = Content::of_pack();
     let path = content.path("solver");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -483,7 +321,7 @@ fn with_solver(script: &str) -> Output {
     prove(&content, &["--solver", path.to_str().unwrap(), "--solver-limit", "100ms", "--format", "json"])
 }
 
-/// In doubt, nothing is proven: the solver does not know, ends, or writes an invalid answer.
+/// The solver answers `unknown`, exits, or writes an invalid answer.
 #[test]
 fn what_the_solver_does_not_know_is_not_proven() {
     // The first two questions check that the program is a solver.
@@ -495,12 +333,12 @@ while read -r line; do case \"$line\" in *check-sat*)
 esac; done"
         )
     };
-    let once = "touch \"$0.dead\"; exit 3";
-    for script in ["echo unknown", once] {
-        let output = with_solver(&answers(script));
+    let exits = "touch \"$0.dead\"; exit 3";
+    for script in ["echo unknown", exits] {
+        let output = prove_with_script(&answers(script));
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert_eq!(claim(&json(&output), "suspended-partners-do-nothing")["result"], "unknown");
     }
-    assert_eq!(with_solver(&answers("echo maybe")).status.code(), Some(1));
-    assert_eq!(with_solver("exit 0").status.code(), Some(1));
+    assert_eq!(prove_with_script(&answers("echo maybe")).status.code(), Some(1));
+    assert_eq!(prove_with_script("exit 0").status.code(), Some(1));
 }
