@@ -1,4 +1,8 @@
-//! The decision API and the operators' port of a running sidecar, as callers meet them.
+//! A running sidecar: evaluations over HTTP, the operators' port, start and shutdown. `refused` has requests with
+//! errors, `batches` the evaluations of several questions at once.
+
+mod batches;
+mod refused;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,39 +13,34 @@ use serde_json::{Value, json};
 use crate::support::{Content, Sidecar, get, question, register, until};
 
 const EVALUATION: &str = "/access/v1/evaluation";
-const EVALUATIONS: &str = "/access/v1/evaluations";
 
-fn fabrikam() -> Value {
+/// A question that the pack permits.
+fn permitted() -> Value {
     register(("DirectBillPartner", "fabrikam"), "contoso", "partner-center-api")
 }
 
-fn reseller_by_api() -> Value {
+/// A question that the pack denies, because a reseller never has the API.
+fn denied() -> Value {
     register(("IndirectReseller", "tailspin"), "northwind", "partner-center-api")
 }
 
-/// The body is refused with 400 and a sentence that contains each of these.
+/// The body is refused with status 400 and a short message that contains all `parts`.
 #[track_caller]
-fn refused(sidecar: &Sidecar, path: &str, body: impl AsRef<[u8]>, says: &[&str]) {
+fn check_refused(sidecar: &Sidecar, path: &str, body: impl AsRef<[u8]>, parts: &[&str]) {
     let reply = sidecar.post(path, body);
     assert_eq!(reply.status, 400, "{}", reply.body);
-    for part in says {
+    for part in parts {
         assert!(reply.body.contains(part), "`{part}` is not in: {}", reply.body);
     }
-    assert!(!reply.body.contains('\n') && reply.body.len() < 400, "one sentence: {}", reply.body);
-}
-
-fn with(pointer: &str, value: Value) -> String {
-    let mut body = fabrikam();
-    *body.pointer_mut(pointer).unwrap() = value;
-    body.to_string()
+    assert!(!reply.body.contains('\n') && reply.body.len() < 400, "not one short line: {}", reply.body);
 }
 
 #[test]
-fn a_permit_and_a_denial_with_reasons() {
+fn a_permit_has_no_reasons_and_a_denial_has_the_forbids() {
     let sidecar = Sidecar::of_pack(&[]);
     let revision = sidecar.revision();
-    let (permit, denial) = (sidecar.evaluate(&fabrikam()), sidecar.evaluate(&reseller_by_api()));
-    let [permit_id, denial_id] = [&permit, &denial].map(|it| it["context"]["decision_id"].clone());
+    let (permit, denial) = (sidecar.evaluate(&permitted()), sidecar.evaluate(&denied()));
+    let [permit_id, denial_id] = [&permit, &denial].map(|answer| answer["context"]["decision_id"].clone());
     assert_ne!(permit_id, denial_id);
     assert_eq!(
         permit,
@@ -60,7 +59,7 @@ fn a_permit_and_a_denial_with_reasons() {
 }
 
 #[test]
-fn a_denial_without_a_forbid_names_what_would_permit() {
+fn a_denial_without_a_forbid_names_the_policies_that_could_permit() {
     let sidecar = Sidecar::of_pack(&[]);
     let answer =
         sidecar.evaluate(&register(("DirectBillPartner", "fabrikam"), "relecloud", "partner-center-api"));
@@ -72,7 +71,7 @@ fn a_denial_without_a_forbid_names_what_would_permit() {
 }
 
 #[test]
-fn unknown_ids_are_denied() {
+fn unknown_principals_and_resources_are_denied() {
     let sidecar = Sidecar::of_pack(&[]);
     let partner =
         sidecar.evaluate(&register(("DirectBillPartner", "nobody"), "contoso", "partner-center-api"));
@@ -83,12 +82,12 @@ fn unknown_ids_are_denied() {
     for answer in [partner, customer] {
         assert_eq!(answer["decision"], json!(false));
     }
-    // Anybody can make up names, so they are not remembered.
+    // Callers can make up any number of ids, so these decisions are not cached.
     assert!(sidecar.metric("mandate_cache_entries").abs() < f64::EPSILON);
 }
 
 #[test]
-fn full_names_mean_the_same() {
+fn names_with_a_namespace_are_accepted() {
     let sidecar = Sidecar::of_pack(&[]);
     let mut question = question(
         ("Autopilot::DirectBillPartner", "fabrikam"),
@@ -103,15 +102,15 @@ fn full_names_mean_the_same() {
 }
 
 #[test]
-fn what_nobody_knows_is_ignored() {
+fn unknown_keys_and_properties_of_entities_are_ignored() {
     let sidecar = Sidecar::of_pack(&[]);
-    let mut question = fabrikam();
+    let mut question = permitted();
     question["context"]["weather"] = json!({ "sky": ["blue"] });
     question["subject"]["properties"] = json!({ "active": false, "x": 1 });
     question["subject"]["nickname"] = json!("fab");
     question["future"] = json!([1, 2]);
     assert!(sidecar.permits(&question));
-    // The store is the authority: a caller cannot make a suspended partner active.
+    // Attributes come from the entity files alone: a caller cannot make a suspended partner active.
     let mut suspended = register(("DirectBillPartner", "lucerne"), "margies-travel", "partner-center-api");
     suspended["subject"]["properties"] = json!({ "active": true });
     assert!(!sidecar.permits(&suspended));
@@ -120,172 +119,31 @@ fn what_nobody_knows_is_ignored() {
 #[test]
 fn action_properties_join_the_context() {
     let sidecar = Sidecar::of_pack(&[]);
-    let mut question = fabrikam();
+    let mut question = permitted();
     question["context"] = json!({});
     question["action"]["properties"] = json!({ "channel": "partner-center-api" });
     assert!(sidecar.permits(&question));
     question["context"] = json!({ "channel": "partner-center-ui" });
-    refused(&sidecar, EVALUATION, question.to_string(), &["context.channel", "different values"]);
+    check_refused(&sidecar, EVALUATION, question.to_string(), &["context.channel", "different values"]);
 }
 
 #[test]
-fn malformed_requests_say_what_to_fix_and_where() {
-    let sidecar = Sidecar::of_pack(&[]);
-    let check = |body: String, says: &[&str]| refused(&sidecar, EVALUATION, body, says);
-    check(String::new(), &["the body is empty"]);
-    check("{".into(), &["not valid JSON", "line 1"]);
-    check("[]".into(), &["has to be a JSON object, found an array"]);
-    check("null".into(), &["found null"]);
-    check(fabrikam().to_string() + "x", &["trailing characters"]);
-    check(r#"{"subject":{"type":"a","type":"b","id":"c"}}"#.into(), &["duplicate key `type`"]);
-    check(r#"{"x":{"y":1,"y":2}}"#.into(), &["duplicate key `y`"]);
-    check("{}".into(), &["action: missing"]);
-    check(with("/subject", json!("fabrikam")), &["subject: has to be an object, found a string"]);
-    check(with("/subject", json!({ "id": "x" })), &["subject.type: missing"]);
-    check(with("/subject/id", json!(7)), &["subject.id: has to be a string, found a whole number"]);
-    check(with("/subject/type", json!("Partner")), &["subject.type", "no entity type `Partner`"]);
-    check(with("/action/name", json!("format")), &["action.name", "no action `format`"]);
-    check(
-        with("/resource/type", json!("Device")),
-        &["resource.type", "does not apply", "`Autopilot::Customer`"],
-    );
-    check(with("/subject/type", json!("MicrosoftOperator")), &["subject.type", "does not apply"]);
-    check(with("/context", json!([])), &["context: has to be an object, found an array"]);
-    check(with("/context", json!({})), &["context.channel: missing", "`partner-center-api`"]);
-    check(with("/context/channel", json!(1)), &["context.channel", "one of", "found a whole number"]);
-    check(with("/context/channel", json!("fax")), &["context.channel", "`fax`", "`oem-api`"]);
-    check(with("/context/channel", json!(null)), &["context.channel", "found null"]);
-    check(
-        with("/context/channel", json!({ "__entity": "oem-api" })),
-        &["context.channel: expected an entity"],
-    );
-    check(
-        with("/context/channel", json!({ "__entity": { "type": "Channel", "id": "oem-api" }, "x": 1 })),
-        &["context.channel"],
-    );
-    let many: serde_json::Map<String, Value> = (0..300).map(|n| (format!("k{n}"), json!(n))).collect();
-    check(with("/context", Value::Object(many.clone())), &["context: has 300 members, at most 256"]);
-    check(with("/subject", Value::Object(many)), &["subject: has 300 members, at most 256"]);
-    check(with("/subject/id", json!("x".repeat(513))), &["subject.id: longer than 512 bytes"]);
-    check(
-        with("/context/channel", json!({ "type": "Customer", "id": "contoso" })),
-        &["`Autopilot::Channel`"],
-    );
-    check(with("/subject/type", json!("A\u{0}\n".to_owned() + &"b".repeat(300))), &["\\u{0}\\n", "…"]);
-    let not_utf8 = [fabrikam().to_string().into_bytes(), vec![0xff]].concat();
-    refused(&sidecar, EVALUATION, not_utf8, &["not valid JSON"]);
-    let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
-    refused(&sidecar, EVALUATION, deep, &["more than 64 levels at line 1 column 69"]);
-    let long = format!(r#"{{"a":"{}"}}"#, "a".repeat(1024 * 1024));
-    refused(&sidecar, EVALUATION, long, &["longer than 1048576 bytes"]);
-    let delegated = question(
-        ("Oem", "trey"),
-        "requestConsent",
-        ("Customer", "contoso"),
-        json!({ "delegatedAdministration": "yes" }),
-    );
-    check(delegated.to_string(), &["context.delegatedAdministration: expected a boolean, found a string"]);
-    assert!(sidecar.permits(&fabrikam()), "and it goes on");
-}
-
-#[test]
-fn content_type_and_method() {
-    let sidecar = Sidecar::of_pack(&[]);
-    let body = fabrikam().to_string();
-    for good in ["application/json", "application/json; charset=utf-8", "Application/JSON;x=y"] {
-        assert_eq!(sidecar.post_as(EVALUATION, &body, &[("content-type", good)]).status, 200, "{good}");
-    }
-    for bad in ["text/plain", "application/jsonp", "application/xml; a=application/json"] {
-        let reply = sidecar.post_as(EVALUATION, &body, &[("content-type", bad)]);
-        assert_eq!((reply.status, reply.body.contains("application/json")), (400, true), "{bad}");
-    }
-    assert_eq!(sidecar.post_as(EVALUATION, &body, &[]).status, 400);
-    let get = ureq::get(format!("{}{EVALUATION}", sidecar.decisions)).call();
-    assert!(matches!(get, Err(ureq::Error::StatusCode(405))));
-    assert_eq!(sidecar.post("/access/v1/guess", &body).status, 404);
-}
-
-#[test]
-fn request_ids_are_echoed_always() {
+fn every_answer_echoes_the_request_id() {
     let sidecar = Sidecar::of_pack(&[]);
     let json = ("content-type", "application/json");
     for (path, body) in
-        [(EVALUATION, fabrikam().to_string()), (EVALUATION, "{".into()), ("/nowhere", "{}".into())]
+        [(EVALUATION, permitted().to_string()), (EVALUATION, "{".into()), ("/nowhere", "{}".into())]
     {
         let reply = sidecar.post_as(path, body, &[json, ("x-request-id", "abc-1")]);
         assert_eq!(reply.headers.get("x-request-id").unwrap(), "abc-1", "{path}: {}", reply.status);
     }
 }
 
+/// The error is in the answer, in a metric and in the log, and the decision is not cached.
 #[test]
-fn batches() {
-    let sidecar = Sidecar::of_pack(&[]);
-    let batch = |body: Value| sidecar.post(EVALUATIONS, body.to_string()).json();
-    let (permit, deny) = (json!({ "decision": true }), json!({ "decision": false }));
-    let items = json!([fabrikam(), reseller_by_api(), fabrikam()]);
-    assert_eq!(batch(json!({ "evaluations": items })), json!({ "evaluations": [permit, deny, permit] }));
-    let options = |semantic| json!({ "evaluations": items, "options": { "evaluations_semantic": semantic } });
-    assert_eq!(batch(options("deny_on_first_deny")), json!({ "evaluations": [permit, deny] }));
-    assert_eq!(batch(options("permit_on_first_permit")), json!({ "evaluations": [permit] }));
-    refused(
-        &sidecar,
-        EVALUATIONS,
-        options("whatever").to_string(),
-        &["evaluations_semantic", "`whatever`", "execute_all"],
-    );
-    // Defaults stand around the items; an item's part replaces the whole of a default.
-    let mut body = fabrikam();
-    body["evaluations"] =
-        json!([{}, { "resource": { "type": "Customer", "id": "relecloud" } }, { "context": {} }]);
-    let answers = batch(body);
-    assert_eq!(answers["evaluations"][0], permit);
-    assert_eq!(answers["evaluations"][1], deny);
-    let error = &answers["evaluations"][2]["context"]["error"];
-    assert_eq!(
-        (&error["status"], answers["evaluations"][2]["decision"].clone()),
-        (&json!(400), json!(false))
-    );
-    assert!(error["message"].as_str().unwrap().contains("context.channel: missing"));
-    // Without items it is a single evaluation.
-    let mut body = fabrikam();
-    body["evaluations"] = json!([]);
-    assert_eq!(batch(body)["decision"], json!(true));
-    assert_eq!(batch(fabrikam())["decision"], json!(true));
-}
-
-#[test]
-fn batches_explain_when_asked() {
-    let sidecar = Sidecar::of_pack(&[]);
-    let body = json!({ "evaluations": [fabrikam(), reseller_by_api()], "options": { "explain": true } });
-    let answers = sidecar.post(EVALUATIONS, body.to_string()).json();
-    let policies = |n: usize| answers["evaluations"][n]["context"]["reason_admin"]["policies"].clone();
-    assert_eq!(policies(0), json!(["direct-bill-registers"]));
-    assert_eq!(policies(1), json!(["reseller-never-has-the-api"]));
-}
-
-#[test]
-fn malformed_batches() {
-    let sidecar = Sidecar::of_pack(&[]);
-    let check = |body: Value, says: &[&str]| refused(&sidecar, EVALUATIONS, body.to_string(), says);
-    check(json!({ "evaluations": 1 }), &["evaluations: has to be an array"]);
-    check(json!({ "evaluations": [{}], "subject": "x" }), &["subject: has to be an object"]);
-    check(json!({ "evaluations": [{}], "options": [] }), &["options: has to be an object"]);
-    check(
-        json!({ "evaluations": [{}], "options": { "explain": 1 } }),
-        &["options.explain: has to be a boolean"],
-    );
-    check(json!({ "evaluations": vec![json!({}); 1001] }), &["has 1001 items, at most 1000"]);
-    let odd = sidecar.post(EVALUATIONS, json!({ "evaluations": [1, fabrikam()] }).to_string()).json();
-    assert_eq!(odd["evaluations"][0]["context"]["error"]["status"], json!(400));
-    assert_eq!(odd["evaluations"][1], json!({ "decision": true }));
-}
-
-/// A forbid that cannot be evaluated denies, and shows in the answer, a metric and the log; the
-/// decision is not remembered.
-#[test]
-fn failing_forbid_denies_aloud() {
+fn a_forbid_that_fails_denies_and_is_reported() {
     let content = Content::of_pack();
-    // A reference of a consent that leads nowhere, and a forbid that follows it.
+    // The consent refers to a user that does not exist, and a forbid reads the attributes of this user.
     content.edit(
         "entities/consents.json",
         r#""id": "admin@contoso"}}, "parents": [{"type": "Autopilot::DirectBillPartner""#,
@@ -315,12 +173,15 @@ fn failing_forbid_denies_aloud() {
         assert!(admin["errors"][0].as_str().unwrap().contains("gone@contoso"), "{admin}");
     }
     assert!((sidecar.metric(r#"mandate_policy_errors_total{effect="forbid"}"#) - 2.0).abs() < f64::EPSILON);
-    until("the log tells", || sidecar.log().contains("not-by-guests"));
-    assert!((sidecar.metric("mandate_cache_entries")).abs() < f64::EPSILON, "errors are not remembered");
+    until("the log has the policy", || sidecar.log().contains("not-by-guests"));
+    assert!(
+        (sidecar.metric("mandate_cache_entries")).abs() < f64::EPSILON,
+        "decisions with errors are not cached"
+    );
 }
 
 #[test]
-fn operators_port() {
+fn the_operators_port_has_health_status_and_metrics() {
     let sidecar = Sidecar::of_pack(&[]);
     assert_eq!(sidecar.admin("/livez").status, 200);
     assert_eq!(sidecar.admin("/readyz").status, 200);
@@ -331,16 +192,15 @@ fn operators_port() {
         assert!(status[track]["source"].as_str().unwrap().ends_with(track));
         assert_eq!(status[track]["digest"].as_str().unwrap().len(), 64);
     }
-    sidecar.evaluate(&fabrikam());
-    sidecar.evaluate(&fabrikam());
+    sidecar.evaluate(&permitted());
+    sidecar.evaluate(&permitted());
     sidecar.post(EVALUATION, "{");
-    let count = |name| sidecar.metric(name);
     let names = [
         r#"mandate_decisions_total{outcome="permitted"}"#,
         "mandate_cache_hits_total",
         "mandate_bad_requests_total",
     ];
-    assert_eq!(names.map(|name| count(name) as u64), [2, 1, 1]);
+    assert_eq!(names.map(|name| sidecar.metric(name) as u64), [2, 1, 1]);
     assert_eq!(sidecar.admin("/nowhere").status, 404);
 }
 
@@ -348,22 +208,22 @@ fn operators_port() {
 fn without_a_cache_the_answers_are_the_same() {
     let sidecar = Sidecar::of_pack(&["--cache-entries", "0"]);
     for _ in 0..2 {
-        assert!(sidecar.permits(&fabrikam()));
-        assert!(!sidecar.permits(&reseller_by_api()));
+        assert!(sidecar.permits(&permitted()));
+        assert!(!sidecar.permits(&denied()));
     }
     assert_eq!(sidecar.metric("mandate_cache_hits_total") as u64, 0);
 }
 
-/// While the first content loads, the sidecar is alive and not ready, and takes no questions.
+/// While the first content loads, the sidecar is alive but not ready, and refuses connections of callers.
 #[test]
-fn not_ready_before_everything_is_loaded() {
+fn the_sidecar_is_not_ready_before_all_content_is_loaded() {
     let content = Content::of_pack();
     let customer = |n: u32| json!({ "uid": { "type": "Autopilot::Customer", "id": format!("c{n}") }, "attrs": {}, "parents": [] });
     let many = (0..30_000).map(|n| customer(n).to_string()).collect::<Vec<_>>().join("\n");
     content.write("entities/many.ndjson", &many);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    drop(taken);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
     let sidecar = content.serve_watched(&["--listen", &address.to_string()], |admin| {
         let ready = get(&format!("{admin}/readyz"));
         assert_eq!((ready.status, ready.body.as_str()), (503, "loading\n"));
@@ -373,15 +233,15 @@ fn not_ready_before_everything_is_loaded() {
         assert!(TcpStream::connect(address).is_err(), "no connection before the content is loaded");
     });
     assert_eq!(sidecar.admin("/readyz").status, 200);
-    assert!(sidecar.permits(&fabrikam()));
+    assert!(sidecar.permits(&permitted()));
 }
 
-/// On SIGTERM readiness falls first, a request in flight ends, and the exit code is 0.
+/// After SIGTERM the sidecar is not ready, then accepts no connections, answers the request in flight, and exits with 0.
 #[test]
-fn graceful_shutdown() {
+fn shutdown_is_graceful() {
     let mut sidecar = Sidecar::of_pack(&["--shutdown-delay", "500ms"]);
     let address = sidecar.decisions.strip_prefix("http://").unwrap().to_owned();
-    let body = fabrikam().to_string();
+    let body = permitted().to_string();
     let mut in_flight = TcpStream::connect(&address).unwrap();
     in_flight.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let head = format!(
@@ -391,8 +251,8 @@ fn graceful_shutdown() {
     in_flight.write_all(head.as_bytes()).unwrap();
     in_flight.write_all(&body.as_bytes()[..10]).unwrap();
     sidecar.signal("TERM");
-    until("readiness falls", || sidecar.admin("/readyz").status == 503);
-    assert!(sidecar.permits(&fabrikam()), "requests are answered while it is not ready");
+    until("the sidecar is not ready", || sidecar.admin("/readyz").status == 503);
+    assert!(sidecar.permits(&permitted()), "requests are answered while it is not ready");
     until("no connection is accepted", || TcpStream::connect(&address).is_err());
     in_flight.write_all(&body.as_bytes()[10..]).unwrap();
     let mut answer = String::new();
@@ -402,7 +262,7 @@ fn graceful_shutdown() {
 }
 
 #[test]
-fn idle_connections_do_not_hold_up_the_end() {
+fn idle_connections_do_not_delay_shutdown() {
     let mut sidecar = Sidecar::of_pack(&["--shutdown-delay", "0s"]);
     let idle = TcpStream::connect(sidecar.decisions.strip_prefix("http://").unwrap()).unwrap();
     sidecar.signal("INT");
@@ -410,9 +270,9 @@ fn idle_connections_do_not_hold_up_the_end() {
     drop(idle);
 }
 
-/// A policy for two parties is nothing to whom only one of them concerns.
+/// A policy for one principal and one resource is not named for other resources.
 #[test]
-fn a_denial_names_only_policies_whose_scope_takes_it() {
+fn a_denial_names_only_policies_whose_scope_matches() {
     let content = Content::of_pack();
     content.write(
         "policies/agreement.cedar",
@@ -431,9 +291,9 @@ fn a_denial_names_only_policies_whose_scope_takes_it() {
     assert_eq!(policies("trey", "northwind"), json!(["oem-registers"]));
 }
 
-/// What is read of a text is bounded, because a batch's defaults are read for every item.
+/// The defaults of a batch are read again for every item, so their length is limited.
 #[test]
-fn texts_of_callers_are_bounded() {
+fn the_text_of_a_question_is_limited() {
     let content = Content::of_pack();
     content.edit(
         "policies/schema.cedarschema",
