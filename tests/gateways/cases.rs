@@ -1,32 +1,32 @@
-//! What every gateway has to do with the same requests.
+//! Sends the same requests through every gateway and checks what the client and the upstream get.
 
 use serde_json::Value;
 
 use crate::gateway::{CADDY, ENVOY, ENVOY_HTTP, Gateway, Kind, NGINX, Who};
-use crate::upstream::Got;
+use crate::upstream::Received;
 
 const BATCHES: &str = "/v1/customers/contoso/deviceBatches";
 
-/// A request that gets through; gives what the upstream got.
+/// The request reaches the upstream. Returns what the upstream received.
 #[track_caller]
-fn passes(
+fn check_passes(
     gateway: &Gateway,
     who: Who,
     method: &str,
     target: &str,
     more: &[(&str, &str)],
     body: &[u8],
-) -> Got {
-    gateway.upstream.got();
+) -> Received {
+    gateway.upstream.take_received();
     let reply = gateway.send(who, method, target, more, body);
-    let got = gateway.upstream.got();
-    assert_eq!((reply.status, got.len()), (202, 1), "{} {target}: {reply:?}", gateway.kind.name);
-    got.into_iter().next().unwrap()
+    let received = gateway.upstream.take_received();
+    assert_eq!((reply.status, received.len()), (202, 1), "{} {target}: {reply:?}", gateway.kind.name);
+    received.into_iter().next().unwrap()
 }
 
-/// A request that does not; gives the status that the client saw.
+/// The request does not reach the upstream. Returns the status that the client gets.
 #[track_caller]
-fn stopped(
+fn check_stopped(
     gateway: &Gateway,
     who: Who,
     method: &str,
@@ -34,53 +34,59 @@ fn stopped(
     more: &[(&str, &str)],
     body: &[u8],
 ) -> u16 {
-    gateway.upstream.got();
+    gateway.upstream.take_received();
     let reply = gateway.send(who, method, target, more, body);
-    let got = gateway.upstream.got();
-    assert!(got.is_empty() && reply.status >= 400, "{} {target}: {reply:?} {got:?}", gateway.kind.name);
+    let received = gateway.upstream.take_received();
+    assert!(
+        received.is_empty() && reply.status >= 400,
+        "{} {target}: {reply:?} {received:?}",
+        gateway.kind.name
+    );
     reply.status
 }
 
+/// The request is denied with status 403.
 #[track_caller]
-fn denied(gateway: &Gateway, who: Who, method: &str, target: &str) {
-    assert_eq!(stopped(gateway, who, method, target, &[], b""), 403, "{} {target}", gateway.kind.name);
+fn check_denied(gateway: &Gateway, who: Who, method: &str, target: &str) {
+    assert_eq!(check_stopped(gateway, who, method, target, &[], b""), 403, "{} {target}", gateway.kind.name);
 }
 
-fn all(kind: &'static Kind) {
+fn check_gateway(kind: &'static Kind) {
     let Some(gateway) = Gateway::start(kind) else { return };
-    permits_say_why(&gateway);
-    denials_say_why(&gateway);
-    routes_decide(&gateway);
+    permits_carry_the_decision_in_headers(&gateway);
+    denials_carry_the_reason(&gateway);
+    requests_without_a_permitted_route_are_denied(&gateway);
     clients_cannot_speak_for_the_gateway(&gateway);
-    paths_mean_one_thing(&gateway);
-    bodies_are_read_whole_or_not_at_all(&gateway);
-    changes_count_at_once(&gateway);
-    without_mandate_nobody_gets_through(&gateway);
+    ambiguous_paths_are_refused(&gateway);
+    bodies_are_read_as_a_whole_or_the_request_is_denied(&gateway);
+    changed_entities_are_in_use_at_once(&gateway);
+    without_an_answer_of_mandate_all_requests_are_stopped(&gateway);
 }
 
 #[test]
 fn envoy() {
-    all(&ENVOY);
+    check_gateway(&ENVOY);
 }
 
 #[test]
 fn envoy_http() {
-    all(&ENVOY_HTTP);
+    check_gateway(&ENVOY_HTTP);
 }
 
 #[test]
 fn nginx() {
-    all(&NGINX);
+    check_gateway(&NGINX);
 }
 
 #[test]
 fn caddy() {
-    all(&CADDY);
+    check_gateway(&CADDY);
 }
 
-fn permits_say_why(gateway: &Gateway) {
-    let got = passes(gateway, Who::Fabrikam, "POST", BATCHES, &[], br#"{"BatchId":"b","Devices":[]}"#);
-    assert_eq!((got.target.as_str(), got.body), (BATCHES, 28));
+fn permits_carry_the_decision_in_headers(gateway: &Gateway) {
+    let received =
+        check_passes(gateway, Who::Fabrikam, "POST", BATCHES, &[], br#"{"BatchId":"b","Devices":[]}"#);
+    assert_eq!((received.target.as_str(), received.body), (BATCHES, 28));
     let revision = gateway.sidecar.revision();
     for (name, value) in [
         ("x-mandate-decision", "permit"),
@@ -90,62 +96,69 @@ fn permits_say_why(gateway: &Gateway) {
         ("x-mandate-revision", &revision),
         ("x-mandate-route", "create-batch"),
     ] {
-        assert_eq!(got.header(name), [value], "{name} {got:?}");
+        assert_eq!(received.header(name), [value], "{name} {received:?}");
     }
-    let id = got.header("x-mandate-decision-id");
+    let id = received.header("x-mandate-decision-id");
     assert!(id.len() == 1 && uuid::Uuid::parse_str(id[0]).is_ok(), "{id:?}");
-    // The service behind does not tell upper from lower case, nor does the query count.
+    // Routes ignore case, like the service behind the gateway, and the query.
     let target = "/V1/Customers/contoso/DEVICEBATCHES?x=/../y";
-    assert_eq!(passes(gateway, Who::Fabrikam, "POST", target, &[], b"").target, target);
+    assert_eq!(check_passes(gateway, Who::Fabrikam, "POST", target, &[], b"").target, target);
 }
 
-fn denials_say_why(gateway: &Gateway) {
-    gateway.upstream.got();
+fn denials_carry_the_reason(gateway: &Gateway) {
+    gateway.upstream.take_received();
     let reply = gateway.send(Who::Tailspin, "POST", "/v1/customers/northwind/deviceBatches", &[], b"{}");
-    assert_eq!((reply.status, gateway.upstream.got().len()), (403, 0), "{reply:?}");
+    assert_eq!((reply.status, gateway.upstream.take_received().len()), (403, 0), "{reply:?}");
     assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{reply:?}");
     let problem: Value = serde_json::from_str(&reply.body).unwrap();
     let reason = "An indirect reseller uses the Partner Center UI (CSV upload); it never has the API.";
     assert_eq!(problem["detail"], reason, "{problem}");
     assert_eq!(reply.header("x-mandate-decision-id"), problem["decision_id"].as_str(), "{reply:?}");
-    denied(gateway, Who::Fabrikam, "POST", "/v1/customers/northwind/deviceBatches");
-    denied(gateway, Who::Fabrikam, "POST", "/v1/customers/nobody/deviceBatches");
+    check_denied(gateway, Who::Fabrikam, "POST", "/v1/customers/northwind/deviceBatches");
+    check_denied(gateway, Who::Fabrikam, "POST", "/v1/customers/nobody/deviceBatches");
 }
 
-fn routes_decide(gateway: &Gateway) {
-    passes(gateway, Who::Fabrikam, "GET", "/v1/customers/contoso/batchjobstatus/1", &[], b"");
-    passes(gateway, Who::Trey, "GET", "/oem/v1/customers/contoso/consent", &[], b"");
-    // The manufacturers' API is another channel, and so is Partner Center's for them.
-    denied(gateway, Who::Fabrikam, "POST", "/oem/v1/customers/contoso/devices");
-    denied(gateway, Who::Trey, "POST", BATCHES);
+fn requests_without_a_permitted_route_are_denied(gateway: &Gateway) {
+    check_passes(gateway, Who::Fabrikam, "GET", "/v1/customers/contoso/batchjobstatus/1", &[], b"");
+    check_passes(gateway, Who::Trey, "GET", "/oem/v1/customers/contoso/consent", &[], b"");
+    // The OEM API is another channel than the API of Partner Center; each partner may use only one of them.
+    check_denied(gateway, Who::Fabrikam, "POST", "/oem/v1/customers/contoso/devices");
+    check_denied(gateway, Who::Trey, "POST", BATCHES);
     for (method, target) in
         [("GET", "/v1/customers/contoso/invoices"), ("PUT", BATCHES), ("GET", "/"), ("POST", "/forward-auth")]
     {
-        denied(gateway, Who::Fabrikam, method, target);
+        check_denied(gateway, Who::Fabrikam, method, target);
     }
 }
 
 fn clients_cannot_speak_for_the_gateway(gateway: &Gateway) {
     let claims = [("x-partner-type", "DirectBillPartner"), ("x-partner-id", "fabrikam")];
-    let status = stopped(gateway, Who::Nobody, "POST", BATCHES, &claims, b"");
-    assert_eq!(status, gateway.kind.unauthenticated);
-    assert_eq!(stopped(gateway, Who::Tailspin, "POST", BATCHES, &claims, b""), 403);
+    let status = check_stopped(gateway, Who::Nobody, "POST", BATCHES, &claims, b"");
+    assert_eq!(status, gateway.kind.unauthenticated_status);
+    assert_eq!(check_stopped(gateway, Who::Tailspin, "POST", BATCHES, &claims, b""), 403);
     let forwarded = [("x-forwarded-method", "GET"), ("x-forwarded-uri", BATCHES)];
     assert_eq!(
-        stopped(gateway, Who::Fabrikam, "POST", "/v1/customers/northwind/deviceBatches", &forwarded, b""),
+        check_stopped(
+            gateway,
+            Who::Fabrikam,
+            "POST",
+            "/v1/customers/northwind/deviceBatches",
+            &forwarded,
+            b""
+        ),
         403
     );
     let spoofed =
         [("x-mandate-decision", "deny"), ("X-Mandate-Policies", "mine"), ("x-mandate-admin", "yes")];
-    let got = passes(gateway, Who::Fabrikam, "POST", BATCHES, &spoofed, b"");
-    assert_eq!(got.header("x-mandate-decision"), ["permit"], "{got:?}");
-    assert_eq!(got.header("x-mandate-policies"), ["direct-bill-registers"], "{got:?}");
-    let left = if gateway.kind.removes_all_spoofed { vec![] } else { vec!["yes"] };
-    assert_eq!(got.header("x-mandate-admin"), left, "{got:?}");
+    let received = check_passes(gateway, Who::Fabrikam, "POST", BATCHES, &spoofed, b"");
+    assert_eq!(received.header("x-mandate-decision"), ["permit"], "{received:?}");
+    assert_eq!(received.header("x-mandate-policies"), ["direct-bill-registers"], "{received:?}");
+    let expected = if gateway.kind.removes_all_spoofed { vec![] } else { vec!["yes"] };
+    assert_eq!(received.header("x-mandate-admin"), expected, "{received:?}");
 }
 
-/// A path is refused, or Mandate and the upstream take it for the same.
-fn paths_mean_one_thing(gateway: &Gateway) {
+/// A path is either refused, or the same for Mandate and for the upstream.
+fn ambiguous_paths_are_refused(gateway: &Gateway) {
     for target in [
         "/v1/customers/contoso%2FdeviceBatches",
         "/v1/customers/contoso/deviceBatches%2f..",
@@ -162,55 +175,55 @@ fn paths_mean_one_thing(gateway: &Gateway) {
         "/v1/customers/contoso/policies/..%252fother",
         "/v1/customers/contoso/deviceBatches#/../x",
     ] {
-        stopped(gateway, Who::Fabrikam, "POST", target, &[], b"");
+        check_stopped(gateway, Who::Fabrikam, "POST", target, &[], b"");
     }
     for target in
         ["/v1/customers/northwind/../contoso/deviceBatches", "//v1//customers/contoso/deviceBatches"]
     {
         if gateway.kind.resolves_paths {
-            assert_eq!(passes(gateway, Who::Fabrikam, "POST", target, &[], b"").target, BATCHES);
+            assert_eq!(check_passes(gateway, Who::Fabrikam, "POST", target, &[], b"").target, BATCHES);
         } else {
-            denied(gateway, Who::Fabrikam, "POST", target);
+            check_denied(gateway, Who::Fabrikam, "POST", target);
         }
     }
 }
 
-fn bodies_are_read_whole_or_not_at_all(gateway: &Gateway) {
+fn bodies_are_read_as_a_whole_or_the_request_is_denied(gateway: &Gateway) {
     let large = vec![b' '; 200_000];
-    assert_eq!(passes(gateway, Who::Fabrikam, "POST", BATCHES, &[], &large).body, large.len());
+    assert_eq!(check_passes(gateway, Who::Fabrikam, "POST", BATCHES, &[], &large).body, large.len());
     let target = "/oem/v1/customers/contoso/consentRequests";
-    let asks = |delegated: bool| format!(r#"{{"delegatedAdministration":{delegated}}}"#);
+    let consent_request = |delegated: bool| format!(r#"{{"delegatedAdministration":{delegated}}}"#);
     let send = |body: &str| gateway.send(Who::Trey, "POST", target, &[], body.as_bytes()).status;
-    assert_eq!(send(&asks(false)), if gateway.kind.passes_bodies { 202 } else { 403 });
-    assert_eq!(send(&asks(true)), 403);
-    assert_eq!(send(&format!("{}{}", asks(false), " ".repeat(200_000))), 403);
+    assert_eq!(send(&consent_request(false)), if gateway.kind.passes_bodies { 202 } else { 403 });
+    assert_eq!(send(&consent_request(true)), 403);
+    assert_eq!(send(&format!("{}{}", consent_request(false), " ".repeat(200_000))), 403);
     assert_eq!(send(r#"{"delegatedAdministration":false,"DelegatedAdministration":true}"#), 403);
     assert_eq!(send("{\"delegatedAdmini\u{17f}tration\":true}"), 403);
     assert_eq!(send("{"), 403);
 }
 
-fn changes_count_at_once(gateway: &Gateway) {
+fn changed_entities_are_in_use_at_once(gateway: &Gateway) {
     let before = gateway.sidecar.revision();
-    let consents = gateway.content.read("entities/customers.json");
-    let parents = r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#;
-    assert!(consents.contains(parents), "{consents}");
-    gateway.content.place("entities/customers.json", &consents.replacen(parents, "", 1));
+    let customers = gateway.content.read("entities/customers.json");
+    let consent = r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#;
+    assert!(customers.contains(consent), "{customers}");
+    gateway.content.place("entities/customers.json", &customers.replacen(consent, "", 1));
     crate::support::until("the consent is gone", || gateway.sidecar.revision() != before);
-    denied(gateway, Who::Fabrikam, "POST", BATCHES);
-    gateway.content.place("entities/customers.json", &consents);
+    check_denied(gateway, Who::Fabrikam, "POST", BATCHES);
+    gateway.content.place("entities/customers.json", &customers);
     crate::support::until("the consent is back", || gateway.sidecar.revision() == before);
-    passes(gateway, Who::Fabrikam, "POST", BATCHES, &[], b"");
+    check_passes(gateway, Who::Fabrikam, "POST", BATCHES, &[], b"");
 }
 
-fn without_mandate_nobody_gets_through(gateway: &Gateway) {
+fn without_an_answer_of_mandate_all_requests_are_stopped(gateway: &Gateway) {
     gateway.sidecar.signal("STOP");
-    let status = stopped(gateway, Who::Fabrikam, "POST", BATCHES, &[], b"");
-    assert!(gateway.kind.without_answer.contains(&status), "{status}");
+    let status = check_stopped(gateway, Who::Fabrikam, "POST", BATCHES, &[], b"");
+    assert!(gateway.kind.statuses_without_answer.contains(&status), "{status}");
     gateway.sidecar.signal("CONT");
-    crate::support::until("it gets through again", || {
+    crate::support::until("requests pass again", || {
         gateway.send(Who::Fabrikam, "POST", BATCHES, &[], b"").status == 202
     });
     gateway.sidecar.signal("KILL");
-    let status = stopped(gateway, Who::Fabrikam, "POST", BATCHES, &[], b"");
-    assert!(gateway.kind.without_answer.contains(&status), "{status}");
+    let status = check_stopped(gateway, Who::Fabrikam, "POST", BATCHES, &[], b"");
+    assert!(gateway.kind.statuses_without_answer.contains(&status), "{status}");
 }

@@ -1,13 +1,13 @@
-//! HTTP/1.1 as somebody would type it: paths go out as they are, which no client library does.
+//! A small HTTP/1.1 client. It sends paths exactly as given, while client libraries normalize or refuse them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Longer than any gateway waits.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than any gateway waits for an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A kept connection.
+/// An open connection.
 pub struct Client(BufReader<TcpStream>);
 
 #[derive(Debug)]
@@ -18,24 +18,24 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The value of a header, in whatever case its name came.
+    /// The value of a header; case does not matter in its name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 }
 
 impl Client {
     pub fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(BufReader::new(stream))
     }
 
-    /// One request and its answer.
-    ///
-    /// # Errors
-    /// The connection fails.
+    /// Sends a request and reads the answer. It is an error if the connection fails.
     pub fn send(
         &mut self,
         method: &str,
@@ -50,7 +50,7 @@ impl Client {
         }
         let stream = self.0.get_mut();
         stream.write_all((lines.join("\r\n") + "\r\n\r\n").as_bytes())?;
-        // A gateway may refuse before it has read all of a body.
+        // A gateway may refuse the request before it has read the whole body.
         let _ = stream.write_all(body);
         self.reply(method)
     }

@@ -1,4 +1,4 @@
-//! AuthZEN clients that others wrote, as they come from their registries, against a real sidecar.
+//! AuthZEN clients of other authors, as installed from their registries, against a real sidecar.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::Sidecar;
 
-/// What a client of the package `decern` is asked to do; it prints what it was told.
+/// A program that asks questions with the Python package `decern` and prints the answers.
 const DECERN: &str = r#"
 import sys
 from decern import Client
@@ -31,7 +31,7 @@ except Exception as error:
 "#;
 
 #[test]
-fn decern() {
+fn decern_gets_decisions_and_errors() {
     let python = std::env::var_os("PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let installed = Command::new(&python).args(["-c", "import decern"]).output();
     if !installed.is_ok_and(|output| output.status.success()) {

@@ -1,5 +1,5 @@
-//! Gateways as processes, each with the configuration that `examples/` ships. Only addresses differ:
-//! tests run beside each other.
+//! Runs gateways as processes, each with its configuration from `examples/`. Only the ports are changed, because tests
+//! run at the same time.
 
 use std::fs;
 use std::io::Write as _;
@@ -16,23 +16,24 @@ use crate::client::{Client, Reply};
 use crate::support::{Content, Sidecar, get, pack, until};
 use crate::upstream::Upstream;
 
-/// A kind of gateway, and in what it differs from others.
+/// A kind of gateway, and how it differs from others.
 pub struct Kind {
     pub name: &'static str,
     program: &'static str,
-    /// The environment variable that says where the program is, if it is not on `PATH`.
+    /// The environment variable with the path of the program, if it is not on `PATH`.
     named_by: &'static str,
     configuration: &'static str,
-    /// Whether it resolves dots and double slashes, for Mandate and the upstream alike.
+    /// Whether it resolves dot segments and double slashes before it asks Mandate.
     pub resolves_paths: bool,
-    /// Whether it passes bodies on to Mandate.
+    /// Whether it sends bodies to Mandate.
     pub passes_bodies: bool,
-    /// Whether it takes away every header in Mandate's name, and not only those that Mandate sets.
+    /// Whether it removes all headers of a client that begin with `x-mandate-`. Otherwise it removes only those that
+    /// Mandate sets.
     pub removes_all_spoofed: bool,
-    /// What clients get that it does not know.
-    pub unauthenticated: u16,
-    /// What clients get when Mandate gives no answer.
-    pub without_answer: &'static [u16],
+    /// The status for a client without credentials.
+    pub unauthenticated_status: u16,
+    /// The possible statuses for a client when Mandate gives no answer.
+    pub statuses_without_answer: &'static [u16],
 }
 
 pub const ENVOY: Kind = Kind {
@@ -43,8 +44,8 @@ pub const ENVOY: Kind = Kind {
     resolves_paths: true,
     passes_bodies: true,
     removes_all_spoofed: true,
-    unauthenticated: 401,
-    without_answer: &[503],
+    unauthenticated_status: 401,
+    statuses_without_answer: &[503],
 };
 
 pub const ENVOY_HTTP: Kind =
@@ -58,8 +59,8 @@ pub const NGINX: Kind = Kind {
     resolves_paths: false,
     passes_bodies: false,
     removes_all_spoofed: false,
-    unauthenticated: 403,
-    without_answer: &[500],
+    unauthenticated_status: 403,
+    statuses_without_answer: &[500],
 };
 
 pub const CADDY: Kind = Kind {
@@ -68,24 +69,26 @@ pub const CADDY: Kind = Kind {
     named_by: "CADDY",
     configuration: "examples/caddy/Caddyfile",
     removes_all_spoofed: true,
-    without_answer: &[502, 504],
+    statuses_without_answer: &[502, 504],
     ..NGINX
 };
 
-/// Who sends a request.
+/// The client that sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     /// A direct-bill partner with Contoso's consent.
     Fabrikam,
-    /// A reseller, which never has the API.
+    /// A reseller, which is never permitted to use the API.
     Tailspin,
     /// A manufacturer with Contoso's consent.
     Trey,
+    /// A client without credentials.
     Nobody,
 }
 
 impl Who {
-    fn enrolment(self) -> Option<(&'static str, &'static str)> {
+    /// The type and the id of the partner.
+    fn partner(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Fabrikam => Some(("DirectBillPartner", "fabrikam")),
             Self::Tailspin => Some(("IndirectReseller", "tailspin")),
@@ -103,19 +106,19 @@ pub struct Gateway {
     pub sidecar: Sidecar,
     pub content: Content,
     pub upstream: Upstream,
-    keys: Keys,
+    token_issuer: TokenIssuer,
     folder: TempDir,
 }
 
 impl Gateway {
-    /// Starts it; `None` if it is not installed, which is said aloud.
+    /// Starts a gateway with a sidecar and an upstream. If the gateway is not installed, prints this and returns `None`.
     pub fn start(kind: &'static Kind) -> Option<Self> {
-        let Some(program) = found(kind) else {
+        let Some(program) = find_program(kind) else {
             let note = format!(
                 "\nNOT RUN: {}, because there is no `{}`; install it, or name it with {}\n",
                 kind.name, kind.program, kind.named_by
             );
-            // Past the test harness's capture: a test that did not run has to be seen.
+            // Written directly, because the test harness would capture the output of `eprintln!` and hide it.
             std::io::stderr().write_all(note.as_bytes()).unwrap();
             return None;
         };
@@ -125,13 +128,13 @@ impl Gateway {
         let [port, admin] = free_ports();
         let folder = TempDir::new().unwrap();
         let ports = [(10000, port), (9901, admin), (8181, decisions), (8080, upstream.port)];
-        let configuration = moved(&fs::read_to_string(pack(kind.configuration)).unwrap(), &ports);
-        let keys = Keys::new();
-        fs::write(folder.path().join("jwks.json"), keys.public()).unwrap();
+        let configuration = with_ports(&fs::read_to_string(pack(kind.configuration)).unwrap(), &ports);
+        let token_issuer = TokenIssuer::new();
+        fs::write(folder.path().join("jwks.json"), token_issuer.public_keys()).unwrap();
         let file = folder.path().join(Path::new(kind.configuration).file_name().unwrap());
         fs::write(&file, configuration).unwrap();
         let process = command(kind, &program, folder.path(), &file).spawn().unwrap();
-        let gateway = Self { kind, process, port, sidecar, content, upstream, keys, folder };
+        let gateway = Self { kind, process, port, sidecar, content, upstream, token_issuer, folder };
         gateway.wait_until_ready(admin);
         Some(gateway)
     }
@@ -151,17 +154,17 @@ impl Gateway {
         Client::connect(&self.address())
     }
 
-    /// The headers with which a client shows who it is.
+    /// The headers with the credentials of a client.
     pub fn credentials(&self, who: Who) -> Vec<(&'static str, String)> {
-        let Some((kind, id)) = who.enrolment() else { return Vec::new() };
+        let Some((partner_type, id)) = who.partner() else { return Vec::new() };
         if self.kind.program == "envoy" {
-            vec![("authorization", format!("Bearer {}", self.keys.token(kind, id)))]
+            vec![("authorization", format!("Bearer {}", self.token_issuer.token(partner_type, id)))]
         } else {
             vec![("x-api-key", format!("example-key-of-{id}"))]
         }
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a new connection.
     pub fn send(&self, who: Who, method: &str, target: &str, more: &[(&str, &str)], body: &[u8]) -> Reply {
         let credentials = self.credentials(who);
         let mut headers: Vec<(&str, &str)> =
@@ -177,11 +180,11 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // nginx has a child that ends with its parent only if the parent is asked to end.
+        // nginx has a child process, which ends only if nginx gets SIGTERM.
         let id = self.process.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &id]).status();
-        let ended = std::time::Instant::now() + std::time::Duration::from_secs(3);
-        while std::time::Instant::now() < ended && matches!(self.process.try_wait(), Ok(None)) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(3);
+        while std::time::Instant::now() < deadline && matches!(self.process.try_wait(), Ok(None)) {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let _ = self.process.kill();
@@ -206,8 +209,8 @@ fn command(kind: &Kind, program: &Path, folder: &Path, file: &Path) -> Command {
     command
 }
 
-/// A configuration with other ports; each has to stand in it, but for Envoy's own.
-fn moved(configuration: &str, ports: &[(u16, u16)]) -> String {
+/// Replaces ports `(from, to)` in a configuration. Each port has to be in it, except for that of Envoy's admin interface.
+fn with_ports(configuration: &str, ports: &[(u16, u16)]) -> String {
     let mut text = configuration.to_owned();
     for (from, to) in ports {
         let spellings = [format!(":{from}"), format!("port_value: {from}")];
@@ -219,7 +222,8 @@ fn moved(configuration: &str, ports: &[(u16, u16)]) -> String {
     text
 }
 
-fn found(kind: &Kind) -> Option<PathBuf> {
+/// The path of the program: from its environment variable, or in one of the usual folders.
+fn find_program(kind: &Kind) -> Option<PathBuf> {
     if let Some(named) = std::env::var_os(kind.named_by) {
         return Some(PathBuf::from(named)).filter(|path| path.is_file());
     }
@@ -228,34 +232,34 @@ fn found(kind: &Kind) -> Option<PathBuf> {
     folders.map(|folder| folder.join(kind.program)).find(|path| path.is_file())
 }
 
-/// Two ports that nobody listens on.
+/// Two free ports.
 fn free_ports() -> [u16; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// Who issues tokens to partners.
-struct Keys(rcgen::KeyPair);
+/// Issues tokens to partners.
+struct TokenIssuer(rcgen::KeyPair);
 
-impl Keys {
+impl TokenIssuer {
     fn new() -> Self {
         Self(rcgen::KeyPair::generate().unwrap())
     }
 
-    /// The public key, as a set of keys.
-    fn public(&self) -> String {
+    /// The public key, as a JSON Web Key Set.
+    fn public_keys(&self) -> String {
         let point = self.0.public_key_raw();
-        let part = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[range]);
-        let key = json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "k", "x": part(1..33), "y": part(33..65) });
+        let coordinate = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[range]);
+        let key = json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "k", "x": coordinate(1..33), "y": coordinate(33..65) });
         json!({ "keys": [key] }).to_string()
     }
 
-    fn token(&self, kind: &str, id: &str) -> String {
+    fn token(&self, partner_type: &str, id: &str) -> String {
         let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
         header.kid = Some("k".to_owned());
         let claims = json!({
             "iss": "https://partners.example", "aud": "device-api", "exp": 4_000_000_000_u64,
-            "partner_type": kind, "partner_id": id,
+            "partner_type": partner_type, "partner_id": id,
         });
         let key = jsonwebtoken::EncodingKey::from_ec_der(&self.0.serialize_der());
         jsonwebtoken::encode(&header, &claims, &key).unwrap()

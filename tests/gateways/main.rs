@@ -1,5 +1,5 @@
-//! Real gateways in front of a small upstream, with the configuration that `examples/` ships: each asks
-//! a real sidecar about every request. A gateway that is not installed is said not to have been run.
+//! Tests with real gateways in front of a small upstream. Each gateway has its configuration from `examples/` and asks a
+//! real sidecar about every request. If a gateway is not installed, the output says that its tests did not run.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,8 +8,8 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
-#![allow(clippy::needless_pass_by_value, clippy::doc_markdown, reason = "callers read better")]
-#![allow(clippy::print_stderr, reason = "what a test has to say beside its result")]
+#![allow(clippy::needless_pass_by_value, clippy::doc_markdown, reason = "calls are easier to read")]
+#![allow(clippy::print_stderr, reason = "tests print why they did not run")]
 
 mod cases;
 mod client;

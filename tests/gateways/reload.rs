@@ -1,52 +1,53 @@
-//! Policies and entities change while requests come: no answer is wrong, and no request fails.
+//! Policies change while clients send requests: no answer is wrong, and no request fails.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::gateway::{CADDY, ENVOY, ENVOY_HTTP, Gateway, Kind, NGINX, Who};
 use crate::support::until;
 
-/// Edits while requests come; each changes the revision.
+/// The number of edits; each changes the revision.
 const EDITS: usize = 20;
 
-fn under_load(kind: &'static Kind) {
+fn check_edits_under_load(kind: &'static Kind) {
     let Some(gateway) = Gateway::start(kind) else { return };
-    let (done, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (done, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let policies = gateway.content.read("policies/registration.cedar");
     let first = gateway.sidecar.revision();
     std::thread::scope(|scope| {
-        let asking = [(Who::Fabrikam, "contoso", 202), (Who::Tailspin, "northwind", 403)].map(
+        let clients = [(Who::Fabrikam, "contoso", 202), (Who::Tailspin, "northwind", 403)].map(
             |(who, customer, expected)| {
-                let (gateway, done, sent) = (&gateway, &done, &sent);
+                let (gateway, done, rounds) = (&gateway, &done, &rounds);
                 scope.spawn(move || {
                     while !done.load(Ordering::Relaxed) {
-                        ask(gateway, who, customer, expected);
-                        sent.fetch_add(1, Ordering::Relaxed);
+                        send_requests(gateway, who, customer, expected);
+                        rounds.fetch_add(1, Ordering::Relaxed);
                     }
                 })
             },
         );
-        let _end = End(&done);
+        let _stop = StopOnDrop(&done);
         for edit in 0..EDITS {
             let before = gateway.sidecar.revision();
             gateway.content.place("policies/registration.cedar", &format!("{policies}// edit {edit}\n"));
             until("the edit is in use", || gateway.sidecar.revision() != before);
-            assert!(asking.iter().all(|thread| !thread.is_finished()), "an answer was wrong");
+            assert!(clients.iter().all(|thread| !thread.is_finished()), "an answer was wrong");
         }
     });
     assert_ne!(gateway.sidecar.revision(), first);
-    assert!(sent.load(Ordering::Relaxed) > EDITS as u64, "too few requests to tell");
+    assert!(rounds.load(Ordering::Relaxed) > EDITS as u64, "too few requests during the edits");
 }
 
-/// Ends the load, also when a check fails.
-struct End<'a>(&'a AtomicBool);
+/// Stops the clients at the end, and also when a check fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for End<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-fn ask(gateway: &Gateway, who: Who, customer: &str, expected: u16) {
+/// Sends some requests on one connection and checks their status.
+fn send_requests(gateway: &Gateway, who: Who, customer: &str, expected: u16) {
     let credentials = gateway.credentials(who);
     let headers: Vec<(&str, &str)> =
         credentials.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -60,20 +61,20 @@ fn ask(gateway: &Gateway, who: Who, customer: &str, expected: u16) {
 
 #[test]
 fn envoy() {
-    under_load(&ENVOY);
+    check_edits_under_load(&ENVOY);
 }
 
 #[test]
 fn envoy_http() {
-    under_load(&ENVOY_HTTP);
+    check_edits_under_load(&ENVOY_HTTP);
 }
 
 #[test]
 fn nginx() {
-    under_load(&NGINX);
+    check_edits_under_load(&NGINX);
 }
 
 #[test]
 fn caddy() {
-    under_load(&CADDY);
+    check_edits_under_load(&CADDY);
 }
