@@ -1,4 +1,5 @@
-//! A sidecar to test: a real process on folders of its own, on free ports.
+//! What all tests share: content in temporary folders, and sidecars that serve it as real processes on free ports.
+//! `wire` has connections over HTTP/1.1, HTTP/2, TLS and unix sockets.
 
 pub mod wire;
 
@@ -11,15 +12,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take that has no bound of its own.
+/// The longest time that a test waits for an answer or a condition.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The pack that ships with the project.
+/// The path of a file or folder of this repository, such as `policies` of the pack.
 pub fn pack(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
 }
 
-/// Folders with a copy of some policies and entities, gone when dropped.
+/// Policies and entities in a temporary folder, which is removed on drop.
 pub struct Content {
     folder: TempDir,
 }
@@ -30,6 +31,7 @@ impl Content {
         Self::copied(&pack("policies"), &pack("entities"))
     }
 
+    /// A copy of two folders.
     pub fn copied(policies: &Path, entities: &Path) -> Self {
         let content = Self { folder: TempDir::new().unwrap() };
         copy_folder(policies, &content.policies());
@@ -37,18 +39,19 @@ impl Content {
         content
     }
 
-    /// These files and no others.
+    /// The given files `(path, text)` and no others.
     pub fn of(files: &[(&str, &str)]) -> Self {
         let content = Self { folder: TempDir::new().unwrap() };
-        for (inside, text) in files {
-            fs::create_dir_all(content.path(inside).parent().unwrap()).unwrap();
-            content.write(inside, text);
+        for (file, text) in files {
+            fs::create_dir_all(content.path(file).parent().unwrap()).unwrap();
+            content.write(file, text);
         }
         content
     }
 
-    pub fn path(&self, inside: &str) -> PathBuf {
-        self.folder.path().join(inside)
+    /// The path of a file in the folder.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
     }
 
     pub fn policies(&self) -> PathBuf {
@@ -59,25 +62,25 @@ impl Content {
         self.path("entities")
     }
 
-    pub fn read(&self, inside: &str) -> String {
-        fs::read_to_string(self.path(inside)).unwrap()
+    pub fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
     }
 
-    pub fn write(&self, inside: &str, text: &str) {
-        fs::write(self.path(inside), text).unwrap();
+    pub fn write(&self, file: &str, text: &str) {
+        fs::write(self.path(file), text).unwrap();
     }
 
-    /// Puts a file in its place whole, as an editor does that writes beside it first.
-    pub fn place(&self, inside: &str, text: &str) {
-        self.write("placed", text);
-        fs::rename(self.path("placed"), self.path(inside)).unwrap();
+    /// Replaces a file in one step: writes a new file and renames it.
+    pub fn place(&self, file: &str, text: &str) {
+        self.write("new", text);
+        fs::rename(self.path("new"), self.path(file)).unwrap();
     }
 
-    /// Replaces a text in a file; the text has to be there.
-    pub fn edit(&self, inside: &str, from: &str, to: &str) {
-        let text = self.read(inside);
-        assert!(text.contains(from), "`{from}` is not in {inside}");
-        self.write(inside, &text.replace(from, to));
+    /// Replaces a text in a file. The file has to contain it.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = self.read(file);
+        assert!(text.contains(from), "`{from}` is not in {file}");
+        self.write(file, &text.replace(from, to));
     }
 
     /// Runs `mandate VERB --policies … --entities … ARGS`.
@@ -85,6 +88,7 @@ impl Content {
         self.command(verb).args(args).output().unwrap()
     }
 
+    /// The command `mandate VERB` with the folders of this content.
     pub fn command(&self, verb: &str) -> Command {
         let mut command = mandate();
         command.arg(verb).arg("--policies").arg(self.policies());
@@ -99,11 +103,12 @@ impl Content {
         self.serve_with(&[])
     }
 
+    /// Starts `mandate serve` with more arguments.
     pub fn serve_with(&self, args: &[&str]) -> Sidecar {
         self.serve_watched(args, |_| {})
     }
 
-    /// Like [`Content::serve_with`]; `while_loading` gets the operators' address before the content is
+    /// Like [`Content::serve_with`]. Calls `while_loading` with the address of the operators' port before the content is
     /// loaded.
     pub fn serve_watched(&self, args: &[&str], while_loading: impl FnOnce(&str)) -> Sidecar {
         let mut command = self.command("serve");
@@ -115,7 +120,7 @@ impl Content {
         self.start(command, args, listeners, while_loading)
     }
 
-    /// Starts `mandate serve` by a configuration file that says where to listen, so often.
+    /// Starts `mandate serve` with a configuration file, which configures this number of listeners.
     pub fn serve_by(&self, config: &str, listeners: usize) -> Sidecar {
         self.write("mandate.toml", config);
         let mut command = self.command("serve");
@@ -123,6 +128,7 @@ impl Content {
         self.start(command, &[], listeners, |_| {})
     }
 
+    /// Starts the process and reads the addresses that it prints.
     fn start(
         &self,
         mut command: Command,
@@ -131,7 +137,7 @@ impl Content {
         while_loading: impl FnOnce(&str),
     ) -> Sidecar {
         let log = self.path("log");
-        // Most tests are about something else, and pass where there is no solver.
+        // Tests that are not about guardrails have to pass without a solver.
         if !args.contains(&"--guardrails") {
             command.args(["--guardrails", "off"]);
         }
@@ -152,7 +158,7 @@ impl Content {
     }
 }
 
-/// A solver that shows that it is one, and knows nothing else.
+/// A shell script in place of a solver. It passes the check that it is a solver, and then answers only `unknown`.
 pub const UNKNOWING: &str = "#!/bin/sh
 n=0
 while read -r line; do case \"$line\" in *check-sat*)
@@ -160,18 +166,18 @@ while read -r line; do case \"$line\" in *check-sat*)
 esac; done
 ";
 
-/// Whether there is a solver to prove with. Where there is none the run ends by saying so; see
-/// `tests/closing.rs`.
+/// Whether a solver is installed. Without a solver, tests that need one pass, and `tests/closing.rs` reports at the end
+/// that they did not run.
 pub fn solver() -> bool {
-    let found = mandate().args(["prove", "--policies"]).arg(pack("policies")).output().unwrap();
-    let missing = String::from_utf8_lossy(&found.stderr).contains("there is no solver");
+    let output = mandate().args(["prove", "--policies"]).arg(pack("policies")).output().unwrap();
+    let missing = String::from_utf8_lossy(&output.stderr).contains("there is no solver");
     if missing {
         eprintln!("NOT RUN: there is no solver");
     }
     !missing
 }
 
-/// The program, without anything from the environment that could change what it does.
+/// The command `mandate`, without the environment variables that it reads.
 pub fn mandate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mandate"));
     for (name, _) in std::env::vars() {
@@ -182,6 +188,7 @@ pub fn mandate() -> Command {
     command
 }
 
+/// Copies a folder with its subfolders.
 pub fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -190,25 +197,27 @@ pub fn copy_folder(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_folder(&entry.path(), &target);
         } else {
-            // A file of our own, whatever the permissions of the original.
+            // Unlike `fs::copy`, this does not copy permissions, so the copy can be written.
             fs::write(target, fs::read(entry.path()).unwrap()).unwrap();
         }
     }
 }
 
-/// A running sidecar, ended when dropped.
+/// A running sidecar. It is killed on drop.
 pub struct Sidecar {
     process: Child,
+    /// The address of the first listener for decisions.
     pub decisions: String,
-    /// All listeners of decisions; the first is the one above.
+    /// The addresses of all listeners for decisions.
     pub listeners: Vec<String>,
+    /// The address of the operators' port.
     pub admin: String,
     log: PathBuf,
-    /// The folders that it serves, where nobody else holds them: they must outlive it.
+    /// The content that it serves, if no test holds it: it has to live as long as the process.
     content: Option<Content>,
 }
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -240,7 +249,7 @@ fn reply(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Resul
 }
 
 impl Sidecar {
-    /// A sidecar on a copy of the pack that nobody will change.
+    /// A sidecar on a copy of the pack, for tests that do not change it.
     pub fn of_pack(args: &[&str]) -> Self {
         let content = Content::of_pack();
         let mut sidecar = content.serve_with(args);
@@ -253,6 +262,7 @@ impl Sidecar {
         self.post_as(path, body, &[("content-type", "application/json")])
     }
 
+    /// Posts a body with these headers to the decision API.
     pub fn post_as(&self, path: &str, body: impl AsRef<[u8]>, headers: &[(&str, &str)]) -> Reply {
         self.send("POST", path, body, headers)
     }
@@ -284,10 +294,12 @@ impl Sidecar {
         self.evaluate(question)["decision"].as_bool().unwrap()
     }
 
+    /// Gets a path of the operators' port.
     pub fn admin(&self, path: &str) -> Reply {
         get(&format!("{}{path}", self.admin))
     }
 
+    /// The JSON of `/status`.
     pub fn status(&self) -> Value {
         self.admin("/status").json()
     }
@@ -296,7 +308,7 @@ impl Sidecar {
         self.status()["revision"].as_str().unwrap().to_owned()
     }
 
-    /// A metric's value, by its name and labels as they stand in the text.
+    /// The value of a metric. `name` includes the labels, as `/metrics` prints them.
     #[track_caller]
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.admin("/metrics").body;
@@ -308,7 +320,7 @@ impl Sidecar {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Sends a signal by its name. What is to stop has stopped afterwards.
+    /// Sends a signal, such as `HUP`. After `STOP`, waits until the process has stopped.
     pub fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
@@ -340,12 +352,12 @@ impl Drop for Sidecar {
     }
 }
 
-/// Waits until a condition holds, and returns how long that took.
+/// Waits until a condition holds, and returns how long it took. `what` names the condition in the message of a failure.
 #[track_caller]
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(started.elapsed() < PATIENCE, "timed out; waited until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
     started.elapsed()
@@ -361,7 +373,7 @@ pub fn question(principal: (&str, &str), action: &str, resource: (&str, &str), c
     })
 }
 
-/// Whether a partner may register devices for a customer.
+/// The question whether a partner may register devices for a customer over a channel.
 pub fn register(principal: (&str, &str), customer: &str, channel: &str) -> Value {
     question(principal, "registerDevice", ("Customer", customer), serde_json::json!({ "channel": channel }))
 }

@@ -1,5 +1,5 @@
-//! Connections as gateways make them: over TCP, TLS and unix sockets, HTTP/1.1 and HTTP/2; and an
-//! authority for their certificates.
+//! Connections like those of gateways, over TCP, TLS and unix sockets, with HTTP/1.1 and HTTP/2; and a certificate
+//! authority for them.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -30,7 +30,7 @@ enum Sender {
     Two(http2::SendRequest<Full<Bytes>>),
 }
 
-/// How to speak on a connection.
+/// The version of HTTP on a connection: 1.1 or 2.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     One,
@@ -40,14 +40,14 @@ pub enum Version {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Connection {
-    /// Connects to a listener, by the address that it was announced with.
+    /// Connects to a listener. The address is as `mandate serve` prints it.
     pub fn open(address: &str, version: Version, tls: Option<&Arc<ClientConfig>>) -> Result<Self, String> {
         let opening = async {
             if let Some(path) = address.strip_prefix("unix:") {
                 return Self::over(UnixStream::connect(path).await?, version).await;
             }
-            let (_, plain) = address.split_once("://").unwrap();
-            let stream = TcpStream::connect(plain).await?;
+            let (_, host_and_port) = address.split_once("://").unwrap();
+            let stream = TcpStream::connect(host_and_port).await?;
             let Some(config) = tls else { return Self::over(stream, version).await };
             let mut config = ClientConfig::clone(config);
             let offered: &[u8] = if version == Version::Two { b"h2" } else { b"http/1.1" };
@@ -60,6 +60,7 @@ impl Connection {
         in_time(opening)
     }
 
+    /// Starts HTTP on an open stream.
     async fn over<I>(stream: I, version: Version) -> Result<Self, Failure>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -75,6 +76,7 @@ impl Connection {
         Ok(Self(Sender::One(sender)))
     }
 
+    /// Sends a request and reads the answer.
     pub fn send(
         &mut self,
         method: &str,
@@ -104,7 +106,7 @@ impl Connection {
         })
     }
 
-    /// Asks a question, with a token or without.
+    /// Asks a question, with or without a bearer token.
     pub fn ask(&mut self, question: &serde_json::Value, token: Option<&str>) -> Result<Reply, String> {
         let bearer = token.map(|token| format!("Bearer {token}"));
         let mut headers = vec![("content-type", "application/json"), ("x-request-id", "asked")];
@@ -115,15 +117,16 @@ impl Connection {
 
 async fn reply(response: Response<Incoming>) -> Reply {
     let (head, body) = response.into_parts();
-    // What was refused early may end before its body was read.
+    // When the server refuses a request early, it may close the connection before the whole answer is read.
     let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let body = String::from_utf8(body.to_vec()).unwrap();
     Reply { status: head.status.as_u16(), headers: head.headers, body }
 }
 
+/// Waits for the work, at most for [`PATIENCE`].
 fn in_time<T, E: ToString>(work: impl Future<Output = Result<T, E>>) -> Result<T, String> {
     RUNTIME.block_on(async {
-        let done = tokio::time::timeout(PATIENCE, work).await.expect("the other end answers in time");
+        let done = tokio::time::timeout(PATIENCE, work).await.expect("the server answers in time");
         done.map_err(|error| error.to_string())
     })
 }
@@ -149,12 +152,12 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for a subject, its host names and URIs.
+    /// A certificate for a subject with host names and URIs.
     pub fn issue(&self, subject: &str, hosts: &[&str], uris: &[&str]) -> Pair {
         self.issue_until(subject, hosts, uris, 2099)
     }
 
-    /// A certificate that is valid until a year begins.
+    /// A certificate that is valid until January of a year.
     pub fn issue_until(&self, subject: &str, hosts: &[&str], uris: &[&str], year: i32) -> Pair {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
@@ -168,7 +171,7 @@ impl Authority {
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    /// What a client that trusts this authority connects with.
+    /// The TLS configuration of a client that trusts this authority, with or without a certificate of its own.
     pub fn client(&self, identity: Option<&Pair>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem().as_bytes()).unwrap()).unwrap();
