@@ -162,7 +162,7 @@ fn requests_that_differ_in_the_order_of_keys_are_the_same_search() {
     check_refused(&search_actions(r#"{"a":1,"b":3}"#, &page), "belongs to another search");
 }
 
-/// If the policies give no start point, all entities of the type are visited, but not for a resource that does not exist.
+/// If the policies give no start point, all entities of the type are visited. If the resource does not exist, none are.
 #[test]
 fn nobody_is_permitted_on_a_resource_that_does_not_exist() {
     let content = content_with_users(50, "permit (principal, action, resource) when { resource.secret };");

@@ -236,7 +236,8 @@ fn the_sidecar_is_not_ready_before_all_content_is_loaded() {
     assert!(sidecar.permits(&permitted()));
 }
 
-/// After SIGTERM the sidecar is not ready, then accepts no connections, answers the request in flight, and exits with 0.
+/// After SIGTERM the sidecar stops being ready, then stops accepting connections, answers the request in flight, and
+/// exits with 0.
 #[test]
 fn shutdown_is_graceful() {
     let mut sidecar = Sidecar::of_pack(&["--shutdown-delay", "500ms"]);

@@ -209,7 +209,7 @@ fn command(kind: &Kind, program: &Path, folder: &Path, file: &Path) -> Command {
     command
 }
 
-/// Replaces ports `(from, to)` in a configuration. Each port has to be in it, except for that of Envoy's admin interface.
+/// Replaces ports `(from, to)` in a configuration. Each port has to be in it, except for the admin port of Envoy.
 fn with_ports(configuration: &str, ports: &[(u16, u16)]) -> String {
     let mut text = configuration.to_owned();
     for (from, to) in ports {

@@ -1,5 +1,5 @@
-//! Tests with real gateways in front of a small upstream. Each gateway has its configuration from `examples/` and asks a
-//! real sidecar about every request. If a gateway is not installed, the output says that its tests did not run.
+//! Tests with real gateways in front of a small upstream. Each gateway has its configuration from `examples/` and
+//! asks a real sidecar about every request. If a gateway is not installed, the output says that its tests did not run.
 
 #![allow(
     clippy::unwrap_used,

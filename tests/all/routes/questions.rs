@@ -1,5 +1,5 @@
-//! The question that a route makes of an HTTP request: constants, path parameters, headers, bodies, claims, certificates
-//! and context extensions.
+//! The question that a route makes of an HTTP request. Values come from constants, path parameters, headers, bodies,
+//! claims, certificates and context extensions.
 
 use mandate_core::json::Json;
 use mandate_core::request::{Request, RequestLimits};
