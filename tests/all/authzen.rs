@@ -8,14 +8,14 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::support::{Content, Sidecar, pack, question};
+use crate::support::{Content, Sidecar, question, repository_path};
 
 const EVALUATION: &str = "/access/v1/evaluation";
 const EVALUATIONS: &str = "/access/v1/evaluations";
 
 /// Reads a file of test vectors. If it is missing, prints that the test did not run, and returns `None`.
 fn read_vectors(file: &str) -> Option<Value> {
-    let default = pack("../shared/authzen/vectors");
+    let default = repository_path("../shared/authzen/vectors");
     let folder = std::env::var_os("AUTHZEN_VECTORS").map_or(default, PathBuf::from);
     let path = folder.join(file);
     match std::fs::read_to_string(&path) {
@@ -34,9 +34,9 @@ fn read_vectors(file: &str) -> Option<Value> {
 
 /// A sidecar with the policies and entities that the certification vectors expect.
 fn certification_sidecar() -> (Content, Sidecar) {
-    let content = Content::copied(
-        &pack("tests/packs/certification/policies"),
-        &pack("tests/packs/certification/entities"),
+    let content = Content::copy_of(
+        &repository_path("tests/packs/certification/policies"),
+        &repository_path("tests/packs/certification/entities"),
     );
     let sidecar = content.serve_with(&["--described-by-callers", "user,record"]);
     (content, sidecar)
@@ -107,9 +107,9 @@ fn certification_vectors_get_the_expected_answers() {
 #[test]
 fn requests_without_valid_credentials_are_refused() {
     let Some(cases) = read_vectors("certification.json") else { return };
-    let content = Content::copied(
-        &pack("tests/packs/certification/policies"),
-        &pack("tests/packs/certification/entities"),
+    let content = Content::copy_of(
+        &repository_path("tests/packs/certification/policies"),
+        &repository_path("tests/packs/certification/entities"),
     );
     content.write("tokens", "caller 0123456789abcdef\n");
     let sidecar = content.serve_with(&["--tokens", &content.path("tokens").display().to_string()]);
@@ -176,7 +176,10 @@ fn todo_entities(vectors: &Value) -> String {
 #[test]
 fn todo_vectors_get_the_expected_answers() {
     let Some(vectors) = read_vectors("todo.json") else { return };
-    let content = Content::copied(&pack("tests/packs/todo/policies"), &pack("tests/packs/todo/entities"));
+    let content = Content::copy_of(
+        &repository_path("tests/packs/todo/policies"),
+        &repository_path("tests/packs/todo/entities"),
+    );
     content.write("entities/vectors.json", &todo_entities(&vectors));
     let sidecar = content.serve_with(&["--described-by-callers", "todo"]);
     let cases = |endpoint: &str| vectors[endpoint].as_array().unwrap().clone();
@@ -212,7 +215,10 @@ fn search_entities(users: &Value, records: &Value) -> String {
 fn search_vectors_get_the_expected_answers() {
     let files = ["search-users.json", "search-records.json"].map(read_vectors);
     let [Some(users), Some(records)] = files else { return };
-    let content = Content::copied(&pack("tests/packs/search/policies"), &pack("tests/packs/search/entities"));
+    let content = Content::copy_of(
+        &repository_path("tests/packs/search/policies"),
+        &repository_path("tests/packs/search/entities"),
+    );
     content.write("entities/none.json", &search_entities(&users, &records));
     let sidecar = content.serve();
     for target in ["subject", "resource", "action"] {
@@ -247,7 +253,10 @@ fn update_todo(id: &str, properties: Value) -> Value {
 
 #[test]
 fn callers_can_describe_only_entities_of_the_configured_types() {
-    let content = Content::copied(&pack("tests/packs/todo/policies"), &pack("tests/packs/todo/entities"));
+    let content = Content::copy_of(
+        &repository_path("tests/packs/todo/policies"),
+        &repository_path("tests/packs/todo/entities"),
+    );
     let owned_by_ada = json!({ "ownerID": "ada@example.com" });
     {
         let sidecar = content.serve_with(&["--described-by-callers", "todo"]);

@@ -10,7 +10,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::{Content, pack, solver};
+use crate::support::{Content, has_solver, repository_path};
 
 /// Edits of the pack: a file in `policies`, a text in it, and the text that replaces it.
 type Edits = [(&'static str, &'static str, &'static str)];
@@ -36,7 +36,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// Compares the policies of the pack with edited ones.
 fn diff(edits: &Edits, args: &[&str]) -> Output {
-    diff_folders(&pack("policies"), &edited_pack(edits).policies(), args)
+    diff_folders(&repository_path("policies"), &edited_pack(edits).policies(), args)
 }
 
 /// Compares the policies of two folders.
@@ -63,7 +63,7 @@ fn decision(permitted: bool, policies: &[&str]) -> Value {
 /// before and after.
 #[track_caller]
 fn check(edits: &Edits, environment: [&str; 3], change: &str, examples: &[(&str, Value, Value)]) {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let output = diff(edits, &["--format", "json"]);
@@ -83,7 +83,7 @@ fn check(edits: &Edits, environment: [&str; 3], change: &str, examples: &[(&str,
 
 #[test]
 fn equivalent_policies_change_no_decision() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let edits: &Edits = &[
@@ -175,7 +175,7 @@ fn a_new_action_was_denied_before() {
 
 #[test]
 fn old_policies_can_permit_a_new_action() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let old = edited_pack(&[(REGISTRATION, NEXT_POLICY, ALL_OPERATORS)]);
@@ -189,11 +189,11 @@ fn old_policies_can_permit_a_new_action() {
 
 #[test]
 fn a_removed_action_is_listed_as_gone() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let old = edited_pack(&[NEW_ACTION]);
-    let compare = |args: &[&str]| diff_folders(&old.policies(), &pack("policies"), args);
+    let compare = |args: &[&str]| diff_folders(&old.policies(), &repository_path("policies"), args);
     let gone = "Autopilot::MicrosoftOperator Autopilot::Action::\"audit\" Autopilot::Customer";
     let result = json(&compare(&["--format", "json"]));
     assert_eq!((changed_environments(&result).len(), &result["gone"]), (0, &json!([gone])));
@@ -243,7 +243,7 @@ fn broken_policies_missing_arguments_and_a_missing_solver_are_errors() {
 
 #[test]
 fn text_output_shows_an_example_of_each_change() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let shown = text(&diff(&[WIDER[0]], &[]).stdout);
@@ -262,7 +262,7 @@ wider     Oem viewCustomer Customer
 
 #[test]
 fn markdown_output_is_a_table_with_examples() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let shown = text(&diff(&[WIDER[0]], &["--format", "markdown"]).stdout);
@@ -286,7 +286,7 @@ fn markdown_output_is_a_table_with_examples() {
 /// Names can have any characters. They must not end a table cell or begin an HTML tag.
 #[test]
 fn names_are_escaped_in_markdown() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let schema = "entity User; entity Doc;\naction \"a|<b>\" appliesTo { principal: User, resource: Doc };";
@@ -304,7 +304,7 @@ fn names_are_escaped_in_markdown() {
 
 #[test]
 fn fail_on_sets_the_exit_code() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let narrower: &Edits = &[("consent.cedar", "when { context.delegatedAdministration };", ";")];
@@ -326,12 +326,12 @@ fn fail_on_sets_the_exit_code() {
 fn a_change_that_the_solver_cannot_determine_is_unknown() {
     let content = edited_pack(WIDER);
     let path = content.path("solver");
-    let script = crate::support::UNKNOWING;
+    let script = crate::support::SOLVER_WITHOUT_ANSWERS;
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let compare = |args: &[&str]| {
         let solver = ["--solver", path.to_str().unwrap()];
-        diff_folders(&pack("policies"), &content.policies(), &[&solver, args].concat())
+        diff_folders(&repository_path("policies"), &content.policies(), &[&solver, args].concat())
     };
     let output = compare(&["--format", "json"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -6,7 +6,7 @@ use mandate_core::diagnostics::SourceText;
 use mandate_core::entities::{Entities, EntityChanges, LoadProgress, Origin, parse_entity_file};
 use mandate_core::schema::Schema;
 
-use crate::support::pack;
+use crate::support::repository_path;
 
 const SCHEMA: &str = r#"
 namespace N {
@@ -254,10 +254,10 @@ fn an_ndjson_file_has_one_entity_per_line() {
 
 #[test]
 fn cedars_reader_accepts_the_entities_of_the_pack() {
-    let schema = std::fs::read_to_string(pack("policies/schema.cedarschema")).unwrap();
+    let schema = std::fs::read_to_string(repository_path("policies/schema.cedarschema")).unwrap();
     let cedar = CedarSchema::from_cedarschema_str(&schema).unwrap().0;
     for file in ["partners.json", "partnerships.json", "consents.json", "customers.json"] {
-        let text = std::fs::read_to_string(pack("entities").join(file)).unwrap();
+        let text = std::fs::read_to_string(repository_path("entities").join(file)).unwrap();
         CedarEntities::from_json_str(&text, Some(&cedar)).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::support::pack;
+use crate::support::repository_path;
 
 #[path = "../../fuzz/entries.rs"]
 mod entries;
@@ -95,7 +95,7 @@ fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
 
 /// Calls a fuzz target with its corpus and with mutations of it. The target panics on a defect.
 fn check(name: &str, cases: u32, entry: fn(&[u8])) {
-    let files = std::fs::read_dir(pack("fuzz/corpus").join(name)).unwrap();
+    let files = std::fs::read_dir(repository_path("fuzz/corpus").join(name)).unwrap();
     let seeds: Vec<Vec<u8>> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
     assert!(!seeds.is_empty());
     for seed in &seeds {

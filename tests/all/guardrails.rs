@@ -8,7 +8,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::reload::CONSENT_EDGE;
-use crate::support::{Content, Sidecar, question, register, solver, until};
+use crate::support::{Content, Sidecar, has_solver, question, register, until};
 
 const REGISTRATION: &str = "policies/registration.cedar";
 
@@ -55,7 +55,7 @@ fn write_solver(content: &Content) -> String {
 
 /// A sidecar that enforces guardrails. [`hold_solver`] stops its solver. `None` if no solver is installed.
 fn sidecar_with_guardrails() -> Option<(Content, Sidecar)> {
-    let content = solver().then(Content::of_pack)?;
+    let content = has_solver().then(Content::of_pack)?;
     let program = write_solver(&content);
     let sidecar = content.serve_with(&["--guardrails", "enforce", "--solver", &program]);
     Some((content, sidecar))
@@ -71,7 +71,7 @@ fn release_solver(content: &Content) {
 
 #[test]
 fn serve_refuses_to_start_on_policies_that_break_a_claim() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let content = Content::of_pack();
@@ -184,9 +184,10 @@ fn the_status_shows_a_refused_edit_until_the_next_edit_is_proven() {
     let Some((content, sidecar)) = sidecar_with_guardrails() else { return };
     hold_solver(&content);
     let original = content.read("policies/consent.cedar");
-    content.place("policies/consent.cedar", &original.replace("permit (", "permit "));
+    content.replace_file("policies/consent.cedar", &original.replace("permit (", "permit "));
     until("the edit is refused", || reload_outcome(&sidecar) == "refused");
-    content.place("policies/consent.cedar", &original.replace("An active partner may", "A partner may"));
+    content
+        .replace_file("policies/consent.cedar", &original.replace("An active partner may", "A partner may"));
     until("the next edit is being proven", || sidecar.status()["guardrails"]["proving"] == true);
     content.edit("entities/customers.json", CONSENT_EDGE, "");
     until("a change of entities is in use", || !sidecar.permits(&register_with_consent()));
@@ -201,12 +202,13 @@ fn an_edit_that_was_refused_is_refused_again_without_a_proof() {
     let Some((content, sidecar)) = sidecar_with_guardrails() else { return };
     let (before, original) = (sidecar.revision(), content.read("policies/consent.cedar"));
     let broken = format!("{original}\n@id(\"all\") permit (principal, action, resource);\n");
-    content.place("policies/consent.cedar", &broken);
+    content.replace_file("policies/consent.cedar", &broken);
     until("the edit is refused", || reload_outcome(&sidecar) == "refused");
     hold_solver(&content);
-    content.place("policies/consent.cedar", &original.replace("An active partner may", "A partner may"));
+    content
+        .replace_file("policies/consent.cedar", &original.replace("An active partner may", "A partner may"));
     until("a valid edit is being proven", || sidecar.status()["guardrails"]["proving"] == true);
-    content.place("policies/consent.cedar", &broken);
+    content.replace_file("policies/consent.cedar", &broken);
     until("nothing is being proven", || sidecar.status()["guardrails"]["proving"] == false);
     release_solver(&content);
     content.edit("entities/customers.json", CONSENT_EDGE, "");
@@ -214,7 +216,7 @@ fn an_edit_that_was_refused_is_refused_again_without_a_proof() {
     assert_eq!(reload_outcome(&sidecar), "refused");
     let refused = sidecar.status()["guardrails"]["refused"]["claims"].to_string();
     assert!(refused.contains("broken"), "{refused}");
-    content.place("policies/consent.cedar", "permit (");
+    content.replace_file("policies/consent.cedar", "permit (");
     until("a file that does not parse is refused", || {
         let errors = reload_errors(&sidecar);
         errors.contains("consent.cedar") && !errors.contains("the claim")
@@ -233,7 +235,7 @@ fn a_missing_folder_does_not_remove_the_guardrails() {
     let errors = reload_errors(&sidecar);
     assert!(errors.contains("there were guardrails, and there are none now"), "{errors}");
     fs::create_dir(content.path("policies/guardrails")).unwrap();
-    content.place("policies/guardrails/none.cedar", "// No claims.\n");
+    content.replace_file("policies/guardrails/none.cedar", "// No claims.\n");
     until("a file without claims is accepted", || reload_outcome(&sidecar) == "accepted");
     let claims = sidecar.status()["guardrails"]["proof"]["claims"].as_array().unwrap().len();
     assert_eq!(claims, 1, "the built-in claim remains: policies must not fail");
@@ -243,11 +245,11 @@ fn a_missing_folder_does_not_remove_the_guardrails() {
 fn an_edit_is_proven_again_after_the_solver_failed() {
     let Some((content, sidecar)) = sidecar_with_guardrails() else { return };
     let original = content.read("solver");
-    content.place("solver", "#!/bin/sh\nexit 1\n");
+    content.replace_file("solver", "#!/bin/sh\nexit 1\n");
     fs::set_permissions(content.path("solver"), fs::Permissions::from_mode(0o755)).unwrap();
     content.edit("policies/consent.cedar", "An active partner may", "A partner may");
     until("the edit is refused", || reload_outcome(&sidecar) == "refused");
-    content.place("solver", &original);
+    content.replace_file("solver", &original);
     fs::set_permissions(content.path("solver"), fs::Permissions::from_mode(0o755)).unwrap();
     until("the edit is in use", || reload_outcome(&sidecar) == "accepted");
 }
@@ -280,7 +282,7 @@ fn a_newer_edit_replaces_one_that_is_being_proven() {
 
 #[test]
 fn with_warn_an_edit_that_breaks_a_claim_comes_into_use() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let content = Content::of_pack();
@@ -333,7 +335,7 @@ fn by_default_guardrails_are_enforced_if_there_is_a_solver() {
         assert_eq!(status["guardrails"]["mode"], mode);
     }
     check(None, "warn");
-    if solver() {
+    if has_solver() {
         let real = std::env::var("CVC5").unwrap_or_else(|_| "cvc5".to_owned());
         check(Some(&real), "enforce");
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::pack;
+use crate::support::repository_path;
 
 /// Crates, and words that their code must not contain.
 const FORBIDDEN_WORDS: &[(&str, &[&str])] = &[
@@ -37,7 +37,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 /// All Rust files that become part of the program.
 fn program_files() -> Vec<PathBuf> {
-    ["src", "crates"].iter().flat_map(|folder| rust_files(&pack(folder))).collect()
+    ["src", "crates"].iter().flat_map(|folder| rust_files(&repository_path(folder))).collect()
 }
 
 /// The code of a file, without comments and unit tests.
@@ -49,14 +49,14 @@ fn code(path: &Path) -> String {
 
 /// The path from the root of the repository.
 fn relative(path: &Path) -> String {
-    path.strip_prefix(pack("")).unwrap().to_string_lossy().into_owned()
+    path.strip_prefix(repository_path("")).unwrap().to_string_lossy().into_owned()
 }
 
 #[test]
 fn crates_do_not_contain_their_forbidden_words() {
     let mut wrong = Vec::new();
     for (folder, words) in FORBIDDEN_WORDS {
-        for path in rust_files(&pack(folder)) {
+        for path in rust_files(&repository_path(folder)) {
             let code = code(&path);
             let found = words.iter().filter(|word| code.contains(*word));
             wrong.extend(found.map(|word| format!("{}: {word}", relative(&path))));
@@ -89,7 +89,8 @@ fn files_begin_with_their_documentation_and_are_small() {
 /// Follows `Cargo.lock`, which also lists optional dependencies.
 #[test]
 fn an_embedding_program_gets_no_transport_and_no_solver() {
-    let lock: toml::Value = toml::from_str(&fs::read_to_string(pack("Cargo.lock")).unwrap()).unwrap();
+    let lock: toml::Value =
+        toml::from_str(&fs::read_to_string(repository_path("Cargo.lock")).unwrap()).unwrap();
     let packages = lock["package"].as_array().unwrap();
     let dependencies = |name: &str| -> Vec<String> {
         let of_name = packages.iter().filter(|package| package["name"].as_str() == Some(name));

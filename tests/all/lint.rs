@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{Content, solver};
+use crate::support::{Content, has_solver};
 
 const SCHEMA: &str = "\
 entity User = { active: Bool, age: Long };
@@ -62,7 +62,7 @@ fn check_with(args: &[&str], policies: &str, schema: &str, expected: &[&str]) ->
 /// Checks that these policies have exactly these findings, with a solver.
 #[track_caller]
 fn check(policies: &str, schema: &str, expected: &[&str]) {
-    if solver() {
+    if has_solver() {
         check_with(&[], policies, schema, expected);
     }
 }
@@ -82,7 +82,7 @@ fn check_without_solver(policies: &str, expected: &[&str]) {
 #[test]
 fn good_policies_have_no_findings() {
     check_policies("", &[]);
-    if solver() {
+    if has_solver() {
         let output = lint(&content(BASE, SCHEMA), &[]);
         assert_eq!(text(&output.stdout), "ok: nothing found in 2 policies\n");
         assert_eq!(text(&output.stderr), "");
@@ -139,7 +139,7 @@ fn policies_are_redundant_only_if_scopes_overlap() {
 /// Either of two equal policies can be removed, but not both.
 #[test]
 fn a_finding_about_a_redundant_policy_names_the_other_policy() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let copy = "@id(\"copy\") @reason(\"r\") permit (principal, action == Action::\"read\", resource) when { principal.active };";
@@ -271,7 +271,7 @@ fn an_unused_action_is_found() {
 #[test]
 fn the_pack_has_no_findings() {
     let content = Content::of_pack();
-    for args in [NO_SOLVER, if solver() { &[] } else { NO_SOLVER }] {
+    for args in [NO_SOLVER, if has_solver() { &[] } else { NO_SOLVER }] {
         let output = lint(&content, args);
         assert_eq!(text(&output.stdout), "ok: nothing found in 24 policies\n");
         assert_eq!(output.status.code(), Some(0));
@@ -304,7 +304,7 @@ fn without_a_solver_some_rules_are_not_checked() {
 fn what_the_solver_cannot_determine_is_a_finding() {
     let content = content(BASE, SCHEMA);
     let path = content.path("solver");
-    let script = crate::support::UNKNOWING;
+    let script = crate::support::SOLVER_WITHOUT_ANSWERS;
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let output = lint(&content, &["--solver", path.to_str().unwrap(), "--format", "json"]);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use syn::visit::{self, Visit};
 
-use crate::support::pack;
+use crate::support::repository_path;
 
 /// The path of a module in its crate; empty for the crate's root.
 type Module = Vec<String>;
@@ -144,8 +144,8 @@ fn modules_in_circles(sources: &Sources) -> Vec<String> {
 
 #[test]
 fn modules_do_not_import_each_other_in_a_circle() {
-    let crates = fs::read_dir(pack("crates")).unwrap().map(|entry| entry.unwrap().path());
-    for root in crates.chain([pack(""), pack("bench")]) {
+    let crates = fs::read_dir(repository_path("crates")).unwrap().map(|entry| entry.unwrap().path());
+    for root in crates.chain([repository_path(""), repository_path("bench")]) {
         let mut sources = Sources::new();
         read_sources(&root.join("src"), &Module::new(), &mut sources);
         assert!(!sources.is_empty(), "{}", root.display());

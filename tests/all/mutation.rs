@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use crate::support::{Content, solver};
+use crate::support::{Content, has_solver};
 
 const SCHEMA: &str = "
 entity Level enum [\"low\", \"high\"];
@@ -73,7 +73,7 @@ fn survivors(shown: &str) -> Vec<String> {
 /// Checks which mutants survive, and returns what was printed; nothing without a solver.
 #[track_caller]
 fn check_survivors(policy: &str, cases: &[(&str, &str, &str)], expected: &[&str]) -> String {
-    if !solver() {
+    if !has_solver() {
         return String::new();
     }
     let (output, shown) = mutate(&content(policy, cases), &[]);
@@ -114,7 +114,7 @@ fn a_mutant_that_changes_no_decision_is_not_counted() {
 
 #[test]
 fn a_claim_catches_mutants_like_a_case() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let content = content(POLICY, &CASES[..2]);
@@ -156,7 +156,7 @@ unless { !resource.public };";
 /// A claim that is already broken cannot tell which mutants break it.
 #[test]
 fn claims_have_to_hold_before_mutants_are_tried() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let content = content(POLICY, CASES);

@@ -1,5 +1,5 @@
 //! `mandate prove`: proofs, refused guardrails, and solvers that are missing or give no answer. `pack_claims` has the
-//! claims of the pack; `gate.rs` tests what `mandate serve` does with guardrails.
+//! claims of the pack; `guardrails.rs` tests what `mandate serve` does with guardrails.
 
 mod pack_claims;
 
@@ -9,7 +9,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{Content, solver};
+use crate::support::{Content, has_solver};
 
 /// The policy file that most tests edit.
 const REGISTRATION: &str = "registration.cedar";
@@ -50,7 +50,7 @@ fn edited_pack(edits: &[(&str, &str, &str)]) -> Content {
 /// A guardrail that errors covers less than it claims.
 #[test]
 fn a_guardrail_that_can_error_breaks_never_errors() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let content = edited_pack(&[(
@@ -76,7 +76,7 @@ fn independence_is_not_proven_if_a_policy_reads_the_whole_context() {
     };
     let nested = prove_with(&schema("{ channel: Channel, consent: { delegatedAdministration: Bool } }"), &[]);
     assert!(text(&nested.stderr).contains("which is also a field of a record"), "{nested:?}");
-    if solver() {
+    if has_solver() {
         let whole = "  principal.active && context == context &&\n";
         let direct = schema("{ channel: Channel, delegatedAdministration: Bool }");
         let output = prove_with(&direct, &[(REGISTRATION, "  principal.active &&\n", whole)]);
@@ -145,7 +145,7 @@ fn invalid_guardrails_are_refused_with_the_reason() {
 /// A claim that no request can break is most likely a mistake.
 #[test]
 fn claims_that_match_no_request_are_not_proven() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let content = Content::of_pack();
@@ -173,7 +173,7 @@ fn a_missing_solver_is_reported_in_one_line() {
 /// Proves claims for another schema and other policies than the pack's, and checks the results `(id, result, detail)`.
 #[track_caller]
 fn check_claims(schema: &str, policies: &str, claims: &str, results: &[(&str, &str, &str)]) {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let content = Content::of_pack();
@@ -256,7 +256,7 @@ fn independent_claims_are_proven_broken_or_unknown() {
 /// Otherwise the emitted test case would not be valid.
 #[test]
 fn actions_with_the_same_name_in_two_namespaces_are_written_in_full() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let content = Content::of_pack();
@@ -305,7 +305,7 @@ fn every_command_reads_the_path_of_the_solver_from_the_configuration_file() {
             .env_remove("CVC5")
             .arg("--config")
             .arg(&config)
-            .current_dir(crate::support::pack("."));
+            .current_dir(crate::support::repository_path("."));
         let output = command.output().unwrap();
         let errors = text(&output.stderr);
         assert!(errors.contains("there is no solver `/no/such/solver`"), "{args:?}: {errors}");

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::{Content, Sidecar, pack};
+use crate::support::{Content, Sidecar, repository_path};
 
 const PROMPT: &str = "$ curl -s http://127.0.0.1:8181";
 
@@ -37,7 +37,7 @@ fn run_command(sidecar: &Sidecar, command: &str) -> String {
 
 #[test]
 fn examples_get_the_printed_answers() {
-    let path = pack("README.md");
+    let path = repository_path("README.md");
     let text = fs::read_to_string(&path).unwrap();
     let sidecar = Sidecar::of_pack(&[]);
     let examples = examples(&text);
@@ -77,7 +77,7 @@ fn without_id(answer: &str) -> String {
 fn the_proposed_edit_revokes_the_consent() {
     let content = Content::of_pack();
     let sidecar = content.serve();
-    let text = fs::read_to_string(pack("README.md")).unwrap();
+    let text = fs::read_to_string(repository_path("README.md")).unwrap();
     let first = examples(&text)[0].command.to_owned();
     assert!(run_command(&sidecar, &first).starts_with(r#"{"decision":true"#));
     content.edit(

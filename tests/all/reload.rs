@@ -12,7 +12,7 @@ use mandate_core::snapshot::RequestConfig;
 use mandate_sources::loader::{ContentPaths, LoadedContent, Loader, PolicyPoll};
 use serde_json::Value;
 
-use crate::support::{Content, Sidecar, copy_folder, pack, register, until};
+use crate::support::{Content, Sidecar, copy_folder, register, repository_path, until};
 
 /// A question that the pack permits: Fabrikam registers devices for Contoso, over the API.
 fn fabrikam_registers() -> Value {
@@ -69,7 +69,10 @@ fn an_entity_file_written_in_place_revokes_a_consent() {
     content.edit("entities/customers.json", CONSENT_EDGE, "");
     wait_for_decision(&sidecar, &fabrikam_registers(), false);
     assert!(sidecar.permits(&trey_registers()));
-    content.write("entities/customers.json", &fs::read_to_string(pack("entities/customers.json")).unwrap());
+    content.write(
+        "entities/customers.json",
+        &fs::read_to_string(repository_path("entities/customers.json")).unwrap(),
+    );
     wait_for_decision(&sidecar, &fabrikam_registers(), true);
 }
 
@@ -86,7 +89,10 @@ fn a_file_that_an_editor_replaces_is_loaded() {
     fs::remove_file(backup).unwrap();
     wait_for_decision(&sidecar, &fabrikam_registers(), false);
     // The new file is watched, too.
-    content.write("entities/customers.json", &fs::read_to_string(pack("entities/customers.json")).unwrap());
+    content.write(
+        "entities/customers.json",
+        &fs::read_to_string(repository_path("entities/customers.json")).unwrap(),
+    );
     wait_for_decision(&sidecar, &fabrikam_registers(), true);
 }
 
@@ -133,14 +139,14 @@ fn new_subfolders_are_watched_at_any_depth() {
 fn an_updated_config_map_is_loaded() {
     let content = Content::of_pack();
     let files = |folder: &str| -> Vec<String> {
-        let entries = fs::read_dir(pack(folder)).unwrap().map(Result::unwrap);
+        let entries = fs::read_dir(repository_path(folder)).unwrap().map(Result::unwrap);
         let files = entries.filter(|entry| entry.path().is_file());
         files.map(|entry| entry.file_name().into_string().unwrap()).collect()
     };
     for folder in ["policies", "entities"] {
         let mount = content.path(folder);
         fs::remove_dir_all(&mount).unwrap();
-        copy_folder(&pack(folder), &mount.join("..2026_11_22_1"));
+        copy_folder(&repository_path(folder), &mount.join("..2026_11_22_1"));
         let _ = fs::remove_dir_all(mount.join("..2026_11_22_1/tests"));
         link_data(&mount, "..2026_11_22_1");
         for file in files(folder) {
@@ -150,7 +156,7 @@ fn an_updated_config_map_is_loaded() {
     let sidecar = serve_without_polling(&content);
     let update_entities = |version: &str, edge: &str| {
         let mount = content.entities();
-        copy_folder(&pack("entities"), &mount.join(version));
+        copy_folder(&repository_path("entities"), &mount.join(version));
         content.edit(&format!("entities/{version}/customers.json"), CONSENT_EDGE, edge);
         link_data(&mount, version);
     };

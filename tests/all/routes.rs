@@ -10,7 +10,7 @@ use mandate_core::diagnostics::SourceText;
 use mandate_core::schema::Schema;
 use mandate_routes::{HttpRequest, RouteError, Routes};
 
-use crate::support::{Content, Sidecar, pack, until};
+use crate::support::{Content, Sidecar, repository_path, until};
 
 const SCHEMA: &str = r#"
 entity Partner, Maker;
@@ -74,19 +74,19 @@ fn routes_reload_with_the_policies_or_not_at_all() {
     );
     // An invalid file changes nothing, and the status has the error.
     let text = content.read("policies/routes.toml");
-    content.place("policies/routes.toml", &text.replacen("registerDevice", "registerDevices", 1));
+    content.replace_file("policies/routes.toml", &text.replacen("registerDevice", "registerDevices", 1));
     until("the invalid routes are refused", || {
         sidecar.status()["policies"]["error"].is_object()
             || sidecar.status()["policies"].to_string().contains("registerDevices")
     });
     assert_eq!(forward_auth_status(&sidecar, "POST", new), 200);
-    content.place("policies/routes.toml", &text);
+    content.replace_file("policies/routes.toml", &text);
     until("the corrected routes are accepted", || {
         !sidecar.status()["policies"].to_string().contains("registerDevices")
     });
     std::fs::remove_file(content.path("policies/routes.toml")).unwrap();
     until("there are no routes", || forward_auth_status(&sidecar, "POST", new) == 403);
-    content.place("policies/more.routes.toml", &text);
+    content.replace_file("policies/more.routes.toml", &text);
     until("there are routes again", || forward_auth_status(&sidecar, "POST", new) == 200);
 }
 
@@ -124,19 +124,19 @@ fn envoy_over_http_forwards_the_request_with_its_body() {
     let sidecar = Sidecar::of_pack(&[]);
     let target = "/ext-authz/oem/v1/customers/contoso/consentRequests";
     let trey = [("x-partner-type", "Oem"), ("x-partner-id", "trey"), ("x-mandate-x", "1")];
-    let reply = sidecar.post_as(target, r#"{"delegatedAdministration":false}"#, &trey);
+    let reply = sidecar.post_with_headers(target, r#"{"delegatedAdministration":false}"#, &trey);
     assert_eq!(
         (reply.status, &reply.headers["x-envoy-auth-headers-to-remove"]),
         (200, &"x-mandate-x".parse().unwrap())
     );
-    let reply = sidecar.post_as(target, r#"{"delegatedAdministration":true}"#, &trey);
+    let reply = sidecar.post_with_headers(target, r#"{"delegatedAdministration":true}"#, &trey);
     assert_eq!((reply.status, &reply.headers["x-mandate-outcome"]), (403, &"forbidden".parse().unwrap()));
     let partial = [trey[0], trey[1], ("x-envoy-auth-partial-body", "true")];
-    let reply = sidecar.post_as(target, r#"{"delegatedAdministration":false}"#, &partial);
+    let reply = sidecar.post_with_headers(target, r#"{"delegatedAdministration":false}"#, &partial);
     assert_eq!((reply.status, &reply.headers["x-mandate-outcome"]), (403, &"missing".parse().unwrap()));
     assert_eq!(sidecar.post("/ext-authzz", "").status, 404);
     let long = format!("{{{}}}", " ".repeat(2 << 20));
-    assert_eq!(sidecar.post_as(target, long, &trey).status, 403);
+    assert_eq!(sidecar.post_with_headers(target, long, &trey).status, 403);
 }
 
 /// `mandate route` ends with the exit code, and prints all `parts`.
@@ -184,7 +184,7 @@ fn the_command_line_shows_the_question() {
 
 #[test]
 fn the_routes_of_the_pack_match_the_device_api() {
-    let folder = mandate_sources::loader::PolicyFolder::load(&pack("policies")).unwrap();
+    let folder = mandate_sources::loader::PolicyFolder::load(&repository_path("policies")).unwrap();
     let routes = Arc::new(folder.routes);
     let check = |method: &str, target: &str, id: Option<&str>| {
         let request = HttpRequest { method, target, ..HttpRequest::default() };
@@ -218,7 +218,7 @@ fn the_routes_of_the_pack_match_the_device_api() {
 
 #[test]
 fn the_example_in_docs_routes_md_works_as_shown() {
-    let text = std::fs::read_to_string(pack("docs/routes.md")).unwrap();
+    let text = std::fs::read_to_string(repository_path("docs/routes.md")).unwrap();
     let block = |kind: &str| text.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
     let content = Content::of_pack();
     content.write("policies/routes.toml", block("toml"));
@@ -230,7 +230,7 @@ fn the_example_in_docs_routes_md_works_as_shown() {
         .enumerate()
         .flat_map(|(n, part)| if n % 2 == 1 { vec![part] } else { part.split_whitespace().collect() });
     let words: Vec<&str> = words.skip_while(|word| *word != "route").collect();
-    let output = crate::support::mandate().current_dir(pack("")).args(&words).output().unwrap();
+    let output = crate::support::mandate().current_dir(repository_path("")).args(&words).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "{output:?}");
 }
 

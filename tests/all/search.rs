@@ -116,7 +116,7 @@ fn pages_with_an_invalid_token_or_limit_are_refused() {
     check(json!({ "limit": 0 }), "page.limit");
     check_refused(&search_docs(&sidecar, "u", json!({ "token": token })), "another search");
     let before = sidecar.revision();
-    content.place("entities/docs.json", &docs(8));
+    content.replace_file("entities/docs.json", &docs(8));
     crate::support::until("the changed entities are in use", || sidecar.revision() != before);
     check(json!({ "token": token }), "the content has changed");
 }

@@ -134,7 +134,7 @@ fn every_answer_echoes_the_request_id() {
     for (path, body) in
         [(EVALUATION, permitted().to_string()), (EVALUATION, "{".into()), ("/nowhere", "{}".into())]
     {
-        let reply = sidecar.post_as(path, body, &[json, ("x-request-id", "abc-1")]);
+        let reply = sidecar.post_with_headers(path, body, &[json, ("x-request-id", "abc-1")]);
         assert_eq!(reply.headers.get("x-request-id").unwrap(), "abc-1", "{path}: {}", reply.status);
     }
 }
@@ -224,7 +224,7 @@ fn the_sidecar_is_not_ready_before_all_content_is_loaded() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let sidecar = content.serve_watched(&["--listen", &address.to_string()], |admin| {
+    let sidecar = content.serve_with_observer(&["--listen", &address.to_string()], |admin| {
         let ready = get(&format!("{admin}/readyz"));
         assert_eq!((ready.status, ready.body.as_str()), (503, "loading\n"));
         assert_eq!(get(&format!("{admin}/livez")).status, 200);

@@ -207,10 +207,10 @@ fn changed_entities_are_in_use_at_once(gateway: &Gateway) {
     let customers = gateway.content.read("entities/customers.json");
     let consent = r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#;
     assert!(customers.contains(consent), "{customers}");
-    gateway.content.place("entities/customers.json", &customers.replacen(consent, "", 1));
+    gateway.content.replace_file("entities/customers.json", &customers.replacen(consent, "", 1));
     crate::support::until("the consent is gone", || gateway.sidecar.revision() != before);
     check_denied(gateway, Who::Fabrikam, "POST", BATCHES);
-    gateway.content.place("entities/customers.json", &customers);
+    gateway.content.replace_file("entities/customers.json", &customers);
     crate::support::until("the consent is back", || gateway.sidecar.revision() == before);
     check_passes(gateway, Who::Fabrikam, "POST", BATCHES, &[], b"");
 }

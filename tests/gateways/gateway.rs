@@ -13,7 +13,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{Client, Reply};
-use crate::support::{Content, Sidecar, get, pack, until};
+use crate::support::{Content, Sidecar, get, repository_path, until};
 use crate::upstream::Upstream;
 
 /// A kind of gateway, and how it differs from others.
@@ -128,7 +128,8 @@ impl Gateway {
         let [port, admin] = free_ports();
         let folder = TempDir::new().unwrap();
         let ports = [(10000, port), (9901, admin), (8181, decisions), (8080, upstream.port)];
-        let configuration = with_ports(&fs::read_to_string(pack(kind.configuration)).unwrap(), &ports);
+        let configuration =
+            with_ports(&fs::read_to_string(repository_path(kind.configuration)).unwrap(), &ports);
         let token_issuer = TokenIssuer::new();
         fs::write(folder.path().join("jwks.json"), token_issuer.public_keys()).unwrap();
         let file = folder.path().join(Path::new(kind.configuration).file_name().unwrap());

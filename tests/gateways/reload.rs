@@ -28,7 +28,9 @@ fn check_edits_under_load(kind: &'static Kind) {
         let _stop = StopOnDrop(&done);
         for edit in 0..EDITS {
             let before = gateway.sidecar.revision();
-            gateway.content.place("policies/registration.cedar", &format!("{policies}// edit {edit}\n"));
+            gateway
+                .content
+                .replace_file("policies/registration.cedar", &format!("{policies}// edit {edit}\n"));
             until("the edit is in use", || gateway.sidecar.revision() != before);
             assert!(clients.iter().all(|thread| !thread.is_finished()), "an answer was wrong");
         }

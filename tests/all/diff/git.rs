@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::{WIDER, check_refused, text};
-use crate::support::{Content, pack, solver};
+use crate::support::{Content, has_solver, repository_path};
 
 /// Runs git in a repository, without the configuration of the user and the system.
 fn git(folder: &Path, args: &[&str]) {
@@ -49,7 +49,7 @@ fn compare(content: &Content, args: &[&str]) -> Output {
 
 #[test]
 fn revisions_and_folders_can_be_compared() {
-    if !solver() {
+    if !has_solver() {
         return;
     }
     let content = repository();
@@ -69,7 +69,7 @@ fn revisions_and_folders_can_be_compared() {
     check(&["HEAD~1", "HEAD"], different);
     check(&["HEAD", "HEAD~1"], different);
     check(&["HEAD~1", content.policies().to_str().unwrap()], different);
-    check(&[pack("policies").to_str().unwrap(), "HEAD"], different);
+    check(&[repository_path("policies").to_str().unwrap(), "HEAD"], different);
 }
 
 #[test]

@@ -18,7 +18,7 @@ const TOKENS: &str = "# callers\nalice alice-0123456789\nbob sha256:6b23c0d5f35d
 
 /// The answer to a question that is permitted, asked with this token.
 fn ask(sidecar: &Sidecar, token: Option<&str>) -> Reply {
-    let mut connection = Connection::open(&sidecar.decisions, Version::One, None).unwrap();
+    let mut connection = Connection::open(&sidecar.decisions, Version::Http1, None).unwrap();
     connection.ask(&permitted_question(), token).unwrap()
 }
 
@@ -54,7 +54,7 @@ fn only_known_tokens_are_accepted() {
 #[test]
 fn every_path_and_method_needs_authentication_in_both_versions_of_http() {
     let (_content, sidecar) = sidecar_with_tokens();
-    for version in [Version::One, Version::Two] {
+    for version in [Version::Http1, Version::Http2] {
         let paths = [
             "/",
             "/access/v1/evaluations",
@@ -82,7 +82,7 @@ fn every_path_and_method_needs_authentication_in_both_versions_of_http() {
 fn malformed_authorization_headers_are_refused() {
     let (_content, sidecar) = sidecar_with_tokens();
     let send = |headers: &[(&str, &str)]| {
-        let mut connection = Connection::open(&sidecar.decisions, Version::One, None).unwrap();
+        let mut connection = Connection::open(&sidecar.decisions, Version::Http1, None).unwrap();
         connection.send("POST", "/access/v1/evaluation", "{}", headers).unwrap().status
     };
     let bearer = format!("Bearer {ALICES_TOKEN}");
@@ -98,7 +98,7 @@ fn malformed_authorization_headers_are_refused() {
 fn grpc_callers_get_a_grpc_status() {
     let (_content, sidecar) = sidecar_with_tokens();
     let path = "/envoy.service.auth.v3.Authorization/Check";
-    let mut connection = Connection::open(&sidecar.decisions, Version::Two, None).unwrap();
+    let mut connection = Connection::open(&sidecar.decisions, Version::Http2, None).unwrap();
     let reply = connection.send("POST", path, "", &[("content-type", "application/grpc+proto")]).unwrap();
     assert_eq!((reply.status, &reply.headers["grpc-status"]), (200, &"16".parse().unwrap()));
     assert!(reply.headers["grpc-message"].to_str().unwrap().contains("authentication is required"));
@@ -113,10 +113,10 @@ fn grpc_callers_get_a_grpc_status() {
 #[test]
 fn a_changed_token_file_is_loaded() {
     let (content, sidecar) = sidecar_with_tokens();
-    content.place("tokens", "carol carol-0123456789\n");
+    content.replace_file("tokens", "carol carol-0123456789\n");
     until("the new token is accepted", || ask(&sidecar, Some("carol-0123456789")).status == 200);
     assert_eq!(ask(&sidecar, Some(ALICES_TOKEN)).status, 401);
-    content.place("tokens", "carol carol-0123456789\nsecret-without-a-name\n");
+    content.replace_file("tokens", "carol carol-0123456789\nsecret-without-a-name\n");
     until("the new file is refused", || !sidecar.status()["listeners"][1]["files"][0]["refused"].is_null());
     let refused = sidecar.status()["listeners"][1]["files"][0]["refused"].to_string();
     assert!(refused.contains("line 2") && !refused.contains("secret"), "{refused}");
@@ -320,10 +320,10 @@ fn changed_keys_are_loaded_and_jwts_of_the_old_keys_are_refused() {
     let (content, sidecar) = sidecar_with_jwt(&jwks(&[&old]), &[]);
     let (old_jwt, new_jwt) = (old.sign(&claims()), new.sign(&claims()));
     assert_eq!((ask(&sidecar, Some(&old_jwt)).status, ask(&sidecar, Some(&new_jwt)).status), (200, 401));
-    content.place("jwks.json", &jwks(&[&new]));
+    content.replace_file("jwks.json", &jwks(&[&new]));
     until("the new key is in use", || ask(&sidecar, Some(&new_jwt)).status == 200);
     assert_eq!(ask(&sidecar, Some(&old_jwt)).status, 401);
-    content.place("jwks.json", "{");
+    content.replace_file("jwks.json", "{");
     until("the broken file is refused", || sidecar.log().contains("the last good set of keys stays in use"));
     assert_eq!(ask(&sidecar, Some(&new_jwt)).status, 200);
 }
@@ -346,13 +346,13 @@ fn the_operators_port_can_require_tokens_except_for_health_probes() {
         "listen = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntokens = {:?}\n",
         content.path("tokens").display().to_string()
     );
-    let sidecar = content.serve_by(&config, 1);
+    let sidecar = content.serve_with_config(&config, 1);
     for (path, status) in
         [("/livez", 200), ("/readyz", 200), ("/status", 401), ("/metrics", 401), ("/x", 401)]
     {
         assert_eq!(sidecar.admin(path).status, status, "{path}");
     }
-    let mut connection = Connection::open(&sidecar.admin, Version::One, None).unwrap();
+    let mut connection = Connection::open(&sidecar.admin, Version::Http1, None).unwrap();
     let bearer = format!("Bearer {ALICES_TOKEN}");
     assert_eq!(connection.send("GET", "/status", "", &[("authorization", &bearer)]).unwrap().status, 200);
 }

@@ -43,7 +43,7 @@ fn read_all(stream: &mut TcpStream) -> String {
 #[test]
 fn too_many_header_bytes_are_refused() {
     let sidecar = Sidecar::of_pack(&["--max-header-bytes", "8192"]);
-    for version in [Version::One, Version::Two] {
+    for version in [Version::Http1, Version::Http2] {
         let send = |length: usize| {
             let mut connection = Connection::open(&sidecar.decisions, version, None).unwrap();
             let value = "x".repeat(length);
@@ -56,14 +56,14 @@ fn too_many_header_bytes_are_refused() {
         };
         assert_eq!(send(6_000).unwrap().status, 200);
         // An HTTP/2 client may see the end of the stream before the answer.
-        assert!(send(9_000).is_ok_and(|reply| reply.status == 431) || version == Version::Two);
+        assert!(send(9_000).is_ok_and(|reply| reply.status == 431) || version == Version::Http2);
     }
     until("the refusal is counted", || rejected(&sidecar, "too_large") == 1);
     let mut endless = connect(&sidecar);
     let _ = endless.write_all(format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(50_000)).as_bytes());
     let answer = read_all(&mut endless);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
-    let mut connection = Connection::open(&sidecar.decisions, Version::Two, None).unwrap();
+    let mut connection = Connection::open(&sidecar.decisions, Version::Http2, None).unwrap();
     assert_eq!(connection.ask(&permitted_question(), None).unwrap().status, 200);
 }
 
@@ -108,7 +108,7 @@ fn too_many_concurrent_requests_are_refused_immediately() {
         stream.write_all(head(body.len()).as_bytes()).unwrap();
         stream.write_all(&body.as_bytes()[..10]).unwrap();
     }
-    let mut connection = Connection::open(&sidecar.decisions, Version::One, None).unwrap();
+    let mut connection = Connection::open(&sidecar.decisions, Version::Http1, None).unwrap();
     until("three requests are in progress", || {
         connection.ask(&permitted_question(), None).unwrap().status == 503
     });
@@ -120,7 +120,7 @@ fn too_many_concurrent_requests_are_refused_immediately() {
         (reply.body.as_str(), &reply.headers["x-request-id"]),
         ("too many concurrent requests: try again", &"asked".parse().unwrap())
     );
-    let mut http2 = Connection::open(&sidecar.decisions, Version::Two, None).unwrap();
+    let mut http2 = Connection::open(&sidecar.decisions, Version::Http2, None).unwrap();
     let grpc = http2
         .send(
             "POST",
@@ -192,7 +192,7 @@ fn a_batch_that_takes_too_long_is_ended_with_503() {
 fn a_thousand_idle_connections_do_not_delay_requests() {
     let sidecar = Sidecar::of_pack(&["--idle-timeout", "2s"]);
     let mut idle: Vec<TcpStream> = (0..1000).map(|_| connect(&sidecar)).collect();
-    let mut connection = Connection::open(&sidecar.decisions, Version::One, None).unwrap();
+    let mut connection = Connection::open(&sidecar.decisions, Version::Http1, None).unwrap();
     assert_eq!(connection.ask(&permitted_question(), None).unwrap().status, 200);
     for stream in &mut idle {
         assert_eq!(read_all(stream), "");
@@ -248,7 +248,7 @@ fn hostile_http2_streams_do_not_disturb_other_connections() {
             }
         }
         let _ = stream.write_all(&frames);
-        let mut connection = Connection::open(&sidecar.decisions, Version::Two, None).unwrap();
+        let mut connection = Connection::open(&sidecar.decisions, Version::Http2, None).unwrap();
         assert_eq!(connection.ask(&permitted_question(), None).unwrap().status, 200);
     }
 }
@@ -256,7 +256,7 @@ fn hostile_http2_streams_do_not_disturb_other_connections() {
 #[test]
 fn limits_are_read_from_their_table_and_from_the_deprecated_top_level() {
     let content = Content::of_pack();
-    let sidecar = content.serve_by(
+    let sidecar = content.serve_with_config(
         "listen = \"127.0.0.1:0\"\nadmin-listen = \"127.0.0.1:0\"\nmax-json-depth = 5\n[limits]\nmax-body-bytes = 1000\n",
         1,
     );

@@ -34,8 +34,8 @@ fn several_listeners_give_the_same_answers() {
     assert_eq!(sidecar.listeners[1], socket);
     assert!(sidecar.listeners[2].starts_with("http://127.0.0.2:"), "{:?}", sidecar.listeners);
     for address in &sidecar.listeners {
-        check_permit(address, Version::One);
-        check_permit(address, Version::Two);
+        check_permit(address, Version::Http1);
+        check_permit(address, Version::Http2);
     }
     let status = sidecar.status();
     let listeners = status["listeners"].as_array().unwrap();
@@ -66,12 +66,12 @@ fn the_socket_file_of_an_ended_process_is_replaced() {
     drop(UnixListener::bind(&file).unwrap());
     assert!(fs::metadata(&file).unwrap().file_type().is_socket(), "the file is left behind");
     let sidecar = content.serve_with(&["--listen", &socket]);
-    check_permit(&socket, Version::One);
+    check_permit(&socket, Version::Http1);
     sidecar.signal("KILL");
-    until("the sidecar has ended", || Connection::open(&socket, Version::One, None).is_err());
+    until("the sidecar has ended", || Connection::open(&socket, Version::Http1, None).is_err());
     assert!(file.exists(), "a killed process cannot remove its file");
     let sidecar = content.serve_with(&["--listen", &socket]);
-    check_permit(&socket, Version::One);
+    check_permit(&socket, Version::Http1);
     drop(sidecar);
 }
 
@@ -145,7 +145,7 @@ fn with_insecure_an_unsafe_address_is_a_warning() {
         "{}",
         sidecar.log()
     );
-    check_permit(&sidecar.decisions.replace("0.0.0.0", "127.0.0.1"), Version::One);
+    check_permit(&sidecar.decisions.replace("0.0.0.0", "127.0.0.1"), Version::Http1);
 }
 
 #[test]
@@ -158,12 +158,12 @@ fn each_listener_in_the_file_has_its_own_options() {
          [[listener]]\naddress = {:?}\nsocket-mode = \"606\"\n[admin]\naddress = \"0.0.0.0:0\"\ninsecure = true\n",
         socket_address(&content, "b.sock"),
     );
-    let sidecar = content.serve_by(&config, 3);
-    check_permit(&sidecar.listeners[0], Version::One);
-    check_permit(&sidecar.listeners[2], Version::One);
+    let sidecar = content.serve_with_config(&config, 3);
+    check_permit(&sidecar.listeners[0], Version::Http1);
+    check_permit(&sidecar.listeners[2], Version::Http1);
     assert_eq!(fs::metadata(content.path("b.sock")).unwrap().permissions().mode() & 0o777, 0o606);
     let ask = |token| {
-        let mut connection = Connection::open(&sidecar.listeners[1], Version::One, None).unwrap();
+        let mut connection = Connection::open(&sidecar.listeners[1], Version::Http1, None).unwrap();
         connection.ask(&permitted_question(), token).unwrap().status
     };
     assert_eq!((ask(None), ask(Some("0123456789abcdef"))), (401, 200));
@@ -206,5 +206,5 @@ fn listeners_in_flags_replace_all_listeners_of_the_file() {
         .write("mandate.toml", "[[listener]]\naddress = \"0.0.0.0:1\"\n[admin]\naddress = \"0.0.0.0:2\"\n");
     let file = content.path("mandate.toml").display().to_string();
     let sidecar: Sidecar = content.serve_with(&["--config", &file]);
-    check_permit(&sidecar.decisions, Version::One);
+    check_permit(&sidecar.decisions, Version::Http1);
 }

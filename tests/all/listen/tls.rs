@@ -45,7 +45,7 @@ impl TlsSidecar {
 
     /// The status of an answer to a client with this certificate.
     fn ask(&self, identity: Option<&Pair>) -> Result<u16, String> {
-        Ok(self.open(identity, Version::One)?.ask(&permitted_question(), None)?.status)
+        Ok(self.open(identity, Version::Http1)?.ask(&permitted_question(), None)?.status)
     }
 }
 
@@ -53,7 +53,7 @@ impl TlsSidecar {
 fn tls_serves_both_versions_of_http() {
     let tls = tls_sidecar(&[]);
     assert!(tls.sidecar.decisions.starts_with("https://127.0.0.1:"));
-    for version in [Version::One, Version::Two] {
+    for version in [Version::Http1, Version::Http2] {
         let mut connection = tls.open(None, version).unwrap();
         let reply = connection.ask(&permitted_question(), None).unwrap();
         assert_eq!((reply.status, &reply.json()["decision"]), (200, &json!(true)));
@@ -70,7 +70,7 @@ fn tls_serves_both_versions_of_http() {
     );
     assert_eq!(tls.sidecar.metric(&metric) as u64, 4_070_908_800);
     let other = Authority::new("others").client(None);
-    assert!(Connection::open(&tls.sidecar.decisions, Version::One, Some(&other)).is_err());
+    assert!(Connection::open(&tls.sidecar.decisions, Version::Http1, Some(&other)).is_err());
     until("the failed handshake is counted", || {
         tls.sidecar.metric("mandate_handshake_failures_total") as u64 == 1
     });
@@ -108,7 +108,7 @@ fn only_clients_with_an_allowed_name_are_accepted() {
         403,
         "the subject counts only if there are no other names"
     );
-    let mut connection = tls.open(Some(&tls.authority.issue("x", &[], &[])), Version::Two).unwrap();
+    let mut connection = tls.open(Some(&tls.authority.issue("x", &[], &[])), Version::Http2).unwrap();
     let reply = connection.ask(&permitted_question(), None).unwrap();
     assert_eq!(reply.body, "the client certificate of `x` is not allowed on this listener");
     assert_eq!(tls.sidecar.metric(r#"mandate_rejected_total{reason="forbidden"}"#) as u64, 3);
@@ -121,7 +121,7 @@ fn a_client_certificate_and_a_token_can_both_be_required() {
     let file = content.path("tokens").display().to_string();
     let tls = tls_sidecar(&["--tls-client-ca", "@clients.pem", "--tokens", &file]);
     let client = tls.authority.issue("gateway", &[], &[]);
-    let mut connection = tls.open(Some(&client), Version::Two).unwrap();
+    let mut connection = tls.open(Some(&client), Version::Http2).unwrap();
     let mut ask = |token| connection.ask(&permitted_question(), token).unwrap().status;
     assert_eq!((ask(None), ask(Some("0123456789abcdee")), ask(Some("0123456789abcdef"))), (401, 401, 200));
     assert!(tls.ask(None).is_err(), "a token does not replace a certificate");
@@ -145,14 +145,14 @@ fn a_new_certificate_comes_into_use_without_failed_requests() {
                 assert_eq!(connection.ask(&permitted_question(), None).unwrap().status, 200);
             }
         };
-        let threads = [scope.spawn(move || load(Version::One)), scope.spawn(move || load(Version::Two))];
+        let threads = [scope.spawn(move || load(Version::Http1)), scope.spawn(move || load(Version::Http2))];
         // The new certificate is from a new authority, so a client can tell which one a handshake uses.
         let renewed = Authority::new("renewed");
         renewed.issue_until("mandate", &["localhost"], &[], 2098).write(&tls.content.path(""), "server");
         until("the new certificate is in use", || expiry_year(&tls) == "2098");
         let client = renewed.client(None);
-        assert!(Connection::open(&tls.sidecar.decisions, Version::One, Some(&client)).is_ok());
-        assert!(tls.open(None, Version::One).is_err(), "the new certificate is not from the old authority");
+        assert!(Connection::open(&tls.sidecar.decisions, Version::Http1, Some(&client)).is_ok());
+        assert!(tls.open(None, Version::Http1).is_err(), "the new certificate is not from the old authority");
         keep_asking.store(false, Ordering::Relaxed);
         for thread in threads {
             thread.join().unwrap();
@@ -167,17 +167,17 @@ fn the_last_good_certificate_stays_if_a_new_file_is_broken() {
         format!(r#"mandate_listener_file_refused{{file="{}"}}"#, tls.content.path("server.crt").display());
     let good = tls.content.read("server.key");
     for (broken, message) in [("nothing", "has no private key"), ("", "has no private key")] {
-        tls.content.place("server.key", broken);
+        tls.content.replace_file("server.key", broken);
         until("the broken key is refused", || tls.sidecar.metric(&metric) as u64 == 1);
         let refused = tls.sidecar.status()["listeners"][1]["files"][0]["refused"].clone();
         assert!(refused.as_str().unwrap().contains(message), "{refused}");
         assert_eq!(tls.ask(None), Ok(200));
     }
     let other = tls.authority.issue("other", &["localhost"], &[]);
-    tls.content.place("server.key", &other.key);
+    tls.content.replace_file("server.key", &other.key);
     until("the log shows the error", || tls.sidecar.log().contains("does not belong to the certificate"));
     assert_eq!(tls.sidecar.log().matches("does not belong to the certificate").count(), 1);
-    tls.content.place("server.key", &good);
+    tls.content.replace_file("server.key", &good);
     until("the original key is accepted again", || tls.sidecar.metric(&metric) as u64 == 0);
 }
 
@@ -262,7 +262,7 @@ fn an_expired_certificate_is_logged() {
 #[test]
 fn an_unfinished_handshake_does_not_delay_the_shutdown() {
     let mut tls = tls_sidecar(&["--shutdown-delay", "0s", "--read-timeout", "60s"]);
-    let mut idle = tls.open(None, Version::Two).unwrap();
+    let mut idle = tls.open(None, Version::Http2).unwrap();
     assert_eq!(idle.ask(&permitted_question(), None).unwrap().status, 200);
     let mut unfinished = TcpStream::connect(tls.sidecar.decisions.strip_prefix("https://").unwrap()).unwrap();
     unfinished.write_all(&[22, 3, 1]).unwrap();

@@ -154,7 +154,7 @@ fn refused_policies_report_every_error_with_its_place() {
     let sidecar = serve_without_polling(&content);
     let revision = sidecar.revision();
     // Written in place, the new file would be empty at first, and an empty new file is accepted.
-    content.place(
+    content.replace_file(
         "policies/broken.cedar",
         "permit (principal, action, resource) when { principal.nam == 1 };\n",
     );

@@ -110,13 +110,17 @@ fn evaluations_have_to_be_posted_as_json() {
     let sidecar = Sidecar::of_pack(&[]);
     let body = permitted().to_string();
     for good in ["application/json", "application/json; charset=utf-8", "Application/JSON;x=y"] {
-        assert_eq!(sidecar.post_as(EVALUATION, &body, &[("content-type", good)]).status, 200, "{good}");
+        assert_eq!(
+            sidecar.post_with_headers(EVALUATION, &body, &[("content-type", good)]).status,
+            200,
+            "{good}"
+        );
     }
     for bad in ["text/plain", "application/jsonp", "application/xml; a=application/json"] {
-        let reply = sidecar.post_as(EVALUATION, &body, &[("content-type", bad)]);
+        let reply = sidecar.post_with_headers(EVALUATION, &body, &[("content-type", bad)]);
         assert_eq!((reply.status, reply.body.contains("application/json")), (400, true), "{bad}");
     }
-    assert_eq!(sidecar.post_as(EVALUATION, &body, &[]).status, 400);
+    assert_eq!(sidecar.post_with_headers(EVALUATION, &body, &[]).status, 400);
     let get = ureq::get(format!("{}{EVALUATION}", sidecar.decisions)).call();
     assert!(matches!(get, Err(ureq::Error::StatusCode(405))));
     assert_eq!(sidecar.post("/access/v1/guess", &body).status, 404);

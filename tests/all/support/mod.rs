@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The path of a file or folder of this repository, such as `policies` of the pack.
-pub fn pack(folder: &str) -> PathBuf {
+pub fn repository_path(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
 }
 
@@ -28,11 +28,11 @@ pub struct Content {
 impl Content {
     /// A copy of the pack.
     pub fn of_pack() -> Self {
-        Self::copied(&pack("policies"), &pack("entities"))
+        Self::copy_of(&repository_path("policies"), &repository_path("entities"))
     }
 
     /// A copy of two folders.
-    pub fn copied(policies: &Path, entities: &Path) -> Self {
+    pub fn copy_of(policies: &Path, entities: &Path) -> Self {
         let content = Self { folder: TempDir::new().unwrap() };
         copy_folder(policies, &content.policies());
         copy_folder(entities, &content.entities());
@@ -71,7 +71,7 @@ impl Content {
     }
 
     /// Replaces a file in one step: writes a new file and renames it.
-    pub fn place(&self, file: &str, text: &str) {
+    pub fn replace_file(&self, file: &str, text: &str) {
         self.write("new", text);
         fs::rename(self.path("new"), self.path(file)).unwrap();
     }
@@ -105,12 +105,12 @@ impl Content {
 
     /// Starts `mandate serve` with more arguments.
     pub fn serve_with(&self, args: &[&str]) -> Sidecar {
-        self.serve_watched(args, |_| {})
+        self.serve_with_observer(args, |_| {})
     }
 
     /// Like [`Content::serve_with`]. Calls `while_loading` with the address of the operators' port before the content is
     /// loaded.
-    pub fn serve_watched(&self, args: &[&str], while_loading: impl FnOnce(&str)) -> Sidecar {
+    pub fn serve_with_observer(&self, args: &[&str], while_loading: impl FnOnce(&str)) -> Sidecar {
         let mut command = self.command("serve");
         command.args(["--admin-listen", "127.0.0.1:0"]).args(args);
         if !args.contains(&"--listen") {
@@ -121,7 +121,7 @@ impl Content {
     }
 
     /// Starts `mandate serve` with a configuration file, which configures this number of listeners.
-    pub fn serve_by(&self, config: &str, listeners: usize) -> Sidecar {
+    pub fn serve_with_config(&self, config: &str, listeners: usize) -> Sidecar {
         self.write("mandate.toml", config);
         let mut command = self.command("serve");
         command.arg("--config").arg(self.path("mandate.toml"));
@@ -159,7 +159,7 @@ impl Content {
 }
 
 /// A shell script in place of a solver. It passes the check that it is a solver, and then answers only `unknown`.
-pub const UNKNOWING: &str = "#!/bin/sh
+pub const SOLVER_WITHOUT_ANSWERS: &str = "#!/bin/sh
 n=0
 while read -r line; do case \"$line\" in *check-sat*)
   n=$((n + 1)); case $n in 1) echo sat ;; 2) echo unsat ;; *) echo unknown ;; esac ;;
@@ -168,8 +168,8 @@ esac; done
 
 /// Whether a solver is installed. Without a solver, tests that need one pass, and `tests/closing.rs` reports at the end
 /// that they did not run.
-pub fn solver() -> bool {
-    let output = mandate().args(["prove", "--policies"]).arg(pack("policies")).output().unwrap();
+pub fn has_solver() -> bool {
+    let output = mandate().args(["prove", "--policies"]).arg(repository_path("policies")).output().unwrap();
     let missing = String::from_utf8_lossy(&output.stderr).contains("there is no solver");
     if missing {
         eprintln!("NOT RUN: there is no solver");
@@ -259,11 +259,11 @@ impl Sidecar {
 
     /// Posts a JSON body to the decision API.
     pub fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
-        self.post_as(path, body, &[("content-type", "application/json")])
+        self.post_with_headers(path, body, &[("content-type", "application/json")])
     }
 
     /// Posts a body with these headers to the decision API.
-    pub fn post_as(&self, path: &str, body: impl AsRef<[u8]>, headers: &[(&str, &str)]) -> Reply {
+    pub fn post_with_headers(&self, path: &str, body: impl AsRef<[u8]>, headers: &[(&str, &str)]) -> Reply {
         self.send("POST", path, body, headers)
     }
 

@@ -26,15 +26,15 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 pub struct Connection(Sender);
 
 enum Sender {
-    One(http1::SendRequest<Full<Bytes>>),
-    Two(http2::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 /// The version of HTTP on a connection: 1.1 or 2.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    One,
-    Two,
+    Http1,
+    Http2,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -50,7 +50,7 @@ impl Connection {
             let stream = TcpStream::connect(host_and_port).await?;
             let Some(config) = tls else { return Self::over(stream, version).await };
             let mut config = ClientConfig::clone(config);
-            let offered: &[u8] = if version == Version::Two { b"h2" } else { b"http/1.1" };
+            let offered: &[u8] = if version == Version::Http2 { b"h2" } else { b"http/1.1" };
             config.alpn_protocols = vec![offered.to_vec()];
             let name = ServerName::try_from("localhost").unwrap();
             let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
@@ -66,14 +66,14 @@ impl Connection {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = TokioIo::new(stream);
-        if version == Version::Two {
+        if version == Version::Http2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
             tokio::spawn(connection);
-            return Ok(Self(Sender::Two(sender)));
+            return Ok(Self(Sender::Http2(sender)));
         }
         let (sender, connection) = http1::handshake(stream).await?;
         tokio::spawn(connection);
-        Ok(Self(Sender::One(sender)))
+        Ok(Self(Sender::Http1(sender)))
     }
 
     /// Sends a request and reads the answer.
@@ -84,10 +84,10 @@ impl Connection {
         body: &str,
         headers: &[(&str, &str)],
     ) -> Result<Reply, String> {
-        let two = matches!(self.0, Sender::Two(_));
-        let uri = if two { format!("http://localhost{path}") } else { path.to_owned() };
+        let is_http2 = matches!(self.0, Sender::Http2(_));
+        let uri = if is_http2 { format!("http://localhost{path}") } else { path.to_owned() };
         let mut request = Request::builder().method(method).uri(uri);
-        if !two {
+        if !is_http2 {
             request = request.header("host", "localhost");
         }
         for (name, value) in headers {
@@ -96,11 +96,11 @@ impl Connection {
         let request = request.body(Full::from(body.to_owned())).unwrap();
         in_time(async {
             let response = match &mut self.0 {
-                Sender::One(sender) => {
+                Sender::Http1(sender) => {
                     sender.ready().await?;
                     sender.send_request(request).await?
                 }
-                Sender::Two(sender) => sender.send_request(request).await?,
+                Sender::Http2(sender) => sender.send_request(request).await?,
             };
             Ok::<_, Failure>(reply(response).await)
         })
