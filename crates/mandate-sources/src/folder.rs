@@ -167,7 +167,7 @@ impl Folder {
         let mut listing = self.list()?;
         for _ in 0..MAX_READ_ATTEMPTS {
             let names = listing.iter().filter(|(name, fingerprint)| wanted(name, fingerprint));
-            let texts = names.map(|(name, _)| self.parse_entity_file(name)).collect::<Vec<_>>();
+            let texts = names.map(|(name, _)| self.read_file(name)).collect::<Vec<_>>();
             let after = self.list()?;
             if after == listing {
                 return collect_results(texts).map(|texts| (listing, texts));
@@ -178,7 +178,7 @@ impl Folder {
         Err(Diagnostic::error(message).help("it is read again as soon as it stops changing").into())
     }
 
-    fn parse_entity_file(&self, name: &str) -> Result<Arc<SourceText>, Diagnostics> {
+    fn read_file(&self, name: &str) -> Result<Arc<SourceText>, Diagnostics> {
         let path = self.root.join(name);
         let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
         let text = String::from_utf8(bytes).map_err(|error| {
