@@ -30,19 +30,20 @@ fn an_unreadable_policy_file_is_refused() {
         });
         assert!(!sidecar.permits(&fabrikam_registers()));
     };
-    let link = content.path("policies/block.cedar");
+    // Each replaces the one before at once: without the file, the folder would be valid.
+    let (link, next) = (content.path("policies/block.cedar"), content.path("policies/.next"));
     check_refused(&|| fs::remove_file(&target).unwrap(), "No such file");
     check_refused(
         &|| {
-            fs::remove_file(&link).unwrap();
-            symlink("block.cedar", &link).unwrap();
+            symlink("block.cedar", &next).unwrap();
+            fs::rename(&next, &link).unwrap();
         },
         "symbolic links",
     );
     check_refused(
         &|| {
-            fs::remove_file(&link).unwrap();
-            assert!(Command::new("mkfifo").arg(&link).status().unwrap().success());
+            assert!(Command::new("mkfifo").arg(&next).status().unwrap().success());
+            fs::rename(&next, &link).unwrap();
         },
         "is not a regular file",
     );

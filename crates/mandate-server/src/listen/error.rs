@@ -10,7 +10,6 @@ use rustls::server::VerifierBuilderError;
 use x509_parser::error::X509Error;
 
 use super::address::Address;
-use super::tokens::MIN_TOKEN_LENGTH;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -127,8 +126,8 @@ pub enum TokenLineError {
     NotTwoWords,
     #[error("after `sha256:` there have to be 64 hexadecimal digits")]
     NotDigest,
-    #[error("the token is shorter than {MIN_TOKEN_LENGTH} characters: make one with `openssl rand -hex 32`")]
-    TooShort,
+    #[error("the token is shorter than {min_length} characters: make one with `openssl rand -hex 32`")]
+    TooShort { min_length: usize },
     #[error("another line has the same token")]
     Repeated,
 }

@@ -11,7 +11,7 @@ use super::error::{FileError, FileErrors, TokenLineError};
 use super::reloading_file::{FileBytes, FileContent, ReloadingFile};
 
 /// Shorter tokens can be guessed.
-pub const MIN_TOKEN_LENGTH: usize = 16;
+const MIN_TOKEN_LENGTH: usize = 16;
 
 /// The names of the callers, by the digests of their tokens.
 #[derive(Debug)]
@@ -85,7 +85,9 @@ impl TokenEntry {
         };
         let digest = match token.strip_prefix("sha256:") {
             Some(hex) => from_hex(hex).ok_or(TokenLineError::NotDigest)?,
-            None if token.len() < MIN_TOKEN_LENGTH => return Err(TokenLineError::TooShort),
+            None if token.len() < MIN_TOKEN_LENGTH => {
+                return Err(TokenLineError::TooShort { min_length: MIN_TOKEN_LENGTH });
+            }
             None => digest(token),
         };
         Ok(Some(Self { name: name.into(), digest }))
