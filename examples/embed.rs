@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let snapshot = snapshot.apply(&entities(&snapshot, ENTITIES)?)?;
 
     // The decision point holds the one in use, and remembers what it decided.
-    let (pdp, mut publisher) = Pdp::new(snapshot.clone(), PdpConfig::cached(10_000));
+    let (pdp, publisher) = Pdp::new(snapshot.clone(), PdpConfig::cached(10_000));
     show(&pdp)?;
 
     // Whatever changes makes another snapshot; requests that are under way keep theirs.

@@ -2,6 +2,7 @@
 //! see `prove.rs`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -11,9 +12,9 @@ use super::report::{self, counted};
 use crate::config::{ContentArguments, colour, on_github};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::Guardrails;
-use mandate_core::diagnostics::{Diagnostics, Severity};
-use mandate_pdp::Generation;
-use mandate_pdp::Report;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity};
+use mandate_pdp::{Generation, Report};
+use mandate_sources::deny_all::{DENY_ALL_FILE, DenyAllFile};
 use mandate_sources::loader::{ContentPaths, Loader};
 
 #[derive(Args)]
@@ -58,6 +59,9 @@ fn load(content_paths: &ContentPaths) -> Result<(Generation, Diagnostics), Diagn
     let mut loader = Loader::new(content_paths);
     let mut loaded = loader.load()?;
     let mut warnings = std::mem::take(&mut loaded.warnings);
+    if let Some(warning) = deny_all_warning(&content_paths.policies) {
+        warnings.push(warning);
+    }
     match Guardrails::parse(loader.guardrails(), loaded.snapshot.policies().schema()) {
         Ok(_) => Ok((loaded.into(), warnings)),
         Err(diagnostics) => {
@@ -65,6 +69,18 @@ fn load(content_paths: &ContentPaths) -> Result<(Generation, Diagnostics), Diagn
             Err(warnings)
         }
     }
+}
+
+/// A warning while every request is denied by the operator's file.
+fn deny_all_warning(policies: &Path) -> Option<Diagnostic> {
+    let path = policies.join(DENY_ALL_FILE);
+    let problem = match DenyAllFile::find(policies) {
+        DenyAllFile::Absent | DenyAllFile::NoFolder => return None,
+        DenyAllFile::Present(_) => String::new(),
+        DenyAllFile::Unreadable(error) => format!(", and cannot be read: {error}"),
+    };
+    let message = format!("`{}` is there{problem}: every request is denied", path.display());
+    Some(Diagnostic::warning(message).help("remove the file to let the policies decide again"))
 }
 
 fn as_text(diagnostics: &Diagnostics, generation: Option<&Generation>) -> String {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -12,7 +13,7 @@ use crate::config::ContentArguments;
 use crate::error::{CliError, CommandResult};
 use mandate_core::Snapshot;
 use mandate_core::decide::DecideError;
-use mandate_core::decision::{Decision, Outcome as Decided};
+use mandate_core::decision::{Decision, Outcome as Decided, Suspension};
 use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::policies::PolicyInfo;
@@ -20,6 +21,7 @@ use mandate_core::request::{Question, QuestionEntity};
 use mandate_pdp::{DecisionId, Generation};
 use mandate_query::explain::{Budget, Explanation, explain as explained};
 use mandate_server::authzen::wire::{EvaluationResponse, RequestFields, request_error_message};
+use mandate_sources::deny_all::DenyAllFile;
 use mandate_sources::loader::Loader;
 
 /// Maximum length of a request on standard input, in bytes; the rest is not read.
@@ -65,7 +67,11 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let (principal, action, resource) = (arguments.principal, arguments.action, arguments.resource);
     let content_paths = arguments.content.content_paths()?;
     let generation = Generation::from(Loader::new(&content_paths).load().map_err(CliError::Diagnostics)?);
-    let snapshot = generation.snapshot();
+    let content = Content {
+        snapshot: generation.snapshot(),
+        suspension: suspension(&content_paths.policies),
+        explain: arguments.explain,
+    };
     let explained = match (&principal, &action, &resource) {
         (Some(principal), Some(action), Some(resource)) => {
             let context = context(&arguments.context)?;
@@ -77,9 +83,9 @@ pub fn run(arguments: Arguments) -> CommandResult {
             let (principal, resource) = (named(principal)?, named(resource)?);
             let context = context.as_object();
             let question = Question { principal, action, action_properties: None, resource, context };
-            answer(snapshot, &question, arguments.explain)?
+            content.answer(&question)?
         }
-        _ => answer_stdin(snapshot, arguments.explain)?,
+        _ => content.answer_stdin()?,
     };
     report::print(&match arguments.format {
         Format::Text => as_text(&explained, &generation),
@@ -94,37 +100,56 @@ struct ExplainedDecision {
     explanation: Option<Explanation>,
 }
 
-fn answer_stdin(snapshot: &Snapshot, explain: bool) -> Result<ExplainedDecision, CliError> {
-    if std::io::stdin().is_terminal() {
-        let message = "give --principal, --action and --resource, or an AuthZEN request on standard input";
-        return Err(CliError::message(message));
-    }
-    let mut body = Vec::new();
-    std::io::stdin()
-        .take(LONGEST_REQUEST)
-        .read_to_end(&mut body)
-        .map_err(CliError::system("cannot read the request"))?;
-    let json = Json::parse(&body).map_err(|error| {
-        CliError::message(format!("the request on standard input is not valid JSON: {error}"))
-    })?;
-    let object = json.as_object().ok_or_else(|| CliError::message("the request has to be a JSON object"))?;
-    let question = RequestFields::from_object(object).question().map_err(CliError::message)?;
-    answer(snapshot, &question, explain)
+/// What the request is decided by.
+struct Content<'a> {
+    snapshot: &'a Snapshot,
+    /// Why everything is denied, if so.
+    suspension: Option<Suspension>,
+    explain: bool,
 }
 
-fn answer(
-    snapshot: &Snapshot,
-    question: &Question<'_>,
-    explain: bool,
-) -> Result<ExplainedDecision, CliError> {
-    let request = snapshot
-        .request_from_question(question)
-        .map_err(|error| CliError::message(request_error_message(&error)))?;
-    let defect = |error: DecideError| CliError::message(error);
-    let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
-    let budget = explain.then(Budget::interactive);
-    let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
-    Ok(ExplainedDecision { explanation: explanation.transpose().map_err(defect)?, decision })
+impl Content<'_> {
+    fn answer_stdin(&self) -> Result<ExplainedDecision, CliError> {
+        if std::io::stdin().is_terminal() {
+            let message =
+                "give --principal, --action and --resource, or an AuthZEN request on standard input";
+            return Err(CliError::message(message));
+        }
+        let mut body = Vec::new();
+        std::io::stdin()
+            .take(LONGEST_REQUEST)
+            .read_to_end(&mut body)
+            .map_err(CliError::system("cannot read the request"))?;
+        let json = Json::parse(&body).map_err(|error| {
+            CliError::message(format!("the request on standard input is not valid JSON: {error}"))
+        })?;
+        let object =
+            json.as_object().ok_or_else(|| CliError::message("the request has to be a JSON object"))?;
+        self.answer(&RequestFields::from_object(object).question().map_err(CliError::message)?)
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Result<ExplainedDecision, CliError> {
+        let snapshot = self.snapshot;
+        let request = snapshot
+            .request_from_question(question)
+            .map_err(|error| CliError::message(request_error_message(&error)))?;
+        if let Some(suspension) = &self.suspension {
+            return Ok(ExplainedDecision {
+                decision: Decision::suspended(suspension.clone()),
+                explanation: None,
+            });
+        }
+        let defect = |error: DecideError| CliError::message(error);
+        let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
+        let budget = self.explain.then(Budget::interactive);
+        let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
+        Ok(ExplainedDecision { explanation: explanation.transpose().map_err(defect)?, decision })
+    }
+}
+
+/// Why a sidecar on this policy folder would deny everything.
+fn suspension(policies: &Path) -> Option<Suspension> {
+    DenyAllFile::find(policies).reason(None).map(|reason| Suspension::DenyAll(reason.into()))
 }
 
 /// The context as JSON, from `name=value` pairs.
@@ -155,7 +180,7 @@ fn as_json(explained: &ExplainedDecision, generation: &Generation) -> Result<Str
 }
 
 fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
-    let decision = &explained.decision;
+    let (decision, reason) = (&explained.decision, explained.decision.reason());
     let (word, why) = match &decision.outcome {
         Decided::Permitted(_) => ("permit", "permitted by"),
         Decided::Forbidden(_) => ("deny", "forbidden by"),
@@ -166,6 +191,7 @@ fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
         Decided::NotPermitted(_) => ("deny", "not permitted; these would, if their conditions held:"),
         Decided::UnknownPrincipal => ("deny", "the principal is not known"),
         Decided::UnknownResource => ("deny", "the resource is not known"),
+        Decided::Suspended(_) => ("deny", &*reason),
     };
     let mut text = format!("{word}\n  {why}\n");
     for policy in decision.reported_policies() {

@@ -21,7 +21,7 @@ use crate::error::{CliError, CommandResult};
 use listeners::{BoundListener, ListenerGroup};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
-use mandate_pdp::reload::Reloader;
+use mandate_pdp::reload::{ReloadConfig, Reloader};
 use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig};
 use mandate_server::admin::{self, Phase};
 use mandate_server::listen::address::Address;
@@ -71,7 +71,7 @@ async fn serve(config: ServeConfig) -> CommandResult {
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
 
-    signals.until_stop(|| reloader.trigger().request_full_poll()).await;
+    signals.until_stop(|| reloader.request_full_poll()).await;
     tracing::info!("shutting down: /readyz now answers 503");
     phase.send_replace(Phase::Stopping(pdp));
     tokio::select! {
@@ -138,8 +138,14 @@ fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<
     let first = InitialLoadReport { warnings, took: started.elapsed(), proof };
     log_start(&generation, &first);
     let (pdp, publisher) = Pdp::new(generation, PdpConfig::cached(config.cache_entries));
-    let reloader =
-        Reloader::start(publisher, loader, &config.content_paths, proof_config, &first, config.poll);
+    let reload_config = ReloadConfig {
+        content_paths: config.content_paths.clone(),
+        poll_interval: config.poll,
+        proofs: proof_config,
+        staleness: config.staleness,
+        deny_all: config.deny_all,
+    };
+    let reloader = Reloader::start(publisher, loader, reload_config, &first);
     reloader.map(|reloader| (pdp, reloader)).map_err(CliError::system("cannot start a thread"))
 }
 

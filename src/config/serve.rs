@@ -8,12 +8,13 @@ use super::arguments::ContentArguments;
 use super::limits::{LimitConfig, LimitOptions};
 use super::listeners::{ListenerConfig, ListenerOptions, ListenerSettings};
 use super::options::Options;
-use super::serving::{GuardrailsOption, LogFormat, ServingOptions};
+use super::serving::{GuardrailsOption, LogFormat, ServingOptions, WhenStaleOption};
 use super::solver::SolverArguments;
 use crate::error::CliError;
 use mandate_analysis::solver::SolverOptions;
 use mandate_core::diagnostics::Diagnostics;
 use mandate_core::json::quoted;
+use mandate_pdp::staleness::{StalenessLimit, WhenStale};
 use mandate_server::listen::address::Address;
 use mandate_sources::loader::ContentPaths;
 
@@ -52,6 +53,10 @@ pub struct ServeConfig {
     /// Without a slash at the end.
     pub public_url: Option<String>,
     pub poll: Duration,
+    /// How old content may get.
+    pub staleness: Option<StalenessLimit>,
+    /// Whether every request is denied from the start.
+    pub deny_all: bool,
     pub cache_entries: u64,
     pub limits: LimitConfig,
     pub shutdown_delay: Duration,
@@ -79,6 +84,7 @@ impl ServeArguments {
             tables: file.listener_tables,
             admin: file.admin,
         };
+        let poll = poll(serving.poll)?;
         let (listeners, admin) = settings.open().map_err(|errors| CliError::all(&errors))?;
         Ok(ServeConfig {
             content_paths: self.content.or_file(file.policies, file.content),
@@ -88,7 +94,9 @@ impl ServeArguments {
             listeners,
             admin,
             public_url: serving.public_url.map(|url| public_url(&url)).transpose()?,
-            poll: poll(serving.poll)?,
+            poll,
+            staleness: staleness(serving.max_staleness, serving.when_stale, poll)?,
+            deny_all: serving.deny_all.unwrap_or(false),
             cache_entries: serving.cache_entries.unwrap_or(100_000),
             limits: self.limits.or(file.limits).config(),
             shutdown_delay: serving.shutdown_delay.unwrap_or(Duration::from_secs(1)),
@@ -123,4 +131,31 @@ fn poll(given: Option<Duration>) -> Result<Duration, CliError> {
         poll if poll.is_zero() || poll >= MIN_POLL_INTERVAL => Ok(poll),
         _ => Err(CliError::message("`poll` has to be at least 100ms, or 0s to disable polling")),
     }
+}
+
+/// The limit on the age of content. Content that never changes is found anew only by polling, so it has to be
+/// polled often enough.
+fn staleness(
+    max_age: Option<Duration>,
+    when_stale: Option<WhenStaleOption>,
+    poll: Duration,
+) -> Result<Option<StalenessLimit>, CliError> {
+    let Some(max_age) = max_age else {
+        return match when_stale {
+            None => Ok(None),
+            Some(_) => Err(CliError::message("`when-stale` needs `max-staleness`")),
+        };
+    };
+    if poll.is_zero() || max_age < poll * 2 {
+        return Err(CliError::message(format!(
+            "`max-staleness` has to be at least twice `poll`, which is {}: only polling shows that nothing has changed",
+            humantime::format_duration(poll)
+        )));
+    }
+    let when_stale = match when_stale.unwrap_or_default() {
+        WhenStaleOption::Warn => WhenStale::Warn,
+        WhenStaleOption::NotReady => WhenStale::NotReady,
+        WhenStaleOption::Deny => WhenStale::Deny,
+    };
+    Ok(Some(StalenessLimit { max_age, when_stale }))
 }

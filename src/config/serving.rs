@@ -26,6 +26,17 @@ options! {
         #[arg(long, env = "MANDATE_POLL", value_name = "TIME", value_parser = humantime::parse_duration)]
         #[serde(with = "humantime_serde")]
         pub poll: Option<Duration>,
+        /// Act when policies or entities in use may be older than this: their folder cannot be read, or holds
+        /// something that is refused; at least twice --poll [default: any age is allowed]
+        #[arg(long, env = "MANDATE_MAX_STALENESS", value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[serde(with = "humantime_serde")]
+        pub max_staleness: Option<Duration>,
+        /// What to do with content that is older than --max-staleness [default: warn]
+        #[arg(long, env = "MANDATE_WHEN_STALE", value_name = "ACTION")]
+        pub when_stale: Option<WhenStaleOption>,
+        /// Deny every request until the next start without this option
+        #[arg(long, env = "MANDATE_DENY_ALL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        pub deny_all: Option<bool>,
         /// Maximum number of cached decisions; 0 disables the cache [default: 100000]
         #[arg(long, env = "MANDATE_CACHE_ENTRIES", value_name = "N")]
         pub cache_entries: Option<u64>,
@@ -52,6 +63,19 @@ pub enum GuardrailsOption {
     Warn,
     /// Prove nothing
     Off,
+}
+
+/// What to do with content that may be too old.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenStaleOption {
+    /// Report it in the log, metrics and /status
+    #[default]
+    Warn,
+    /// Answer 503 at /readyz as well
+    NotReady,
+    /// Deny every request as well
+    Deny,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]

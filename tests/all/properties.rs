@@ -138,6 +138,7 @@ proptest! {
                 Outcome::Permitted(policies) | Outcome::Forbidden(policies) => prop_assert_eq!(ids(policies), reasons),
                 Outcome::NotPermitted(_) => prop_assert!(reasons.is_empty()),
                 Outcome::ForbidFailed(_) | Outcome::UnknownPrincipal | Outcome::UnknownResource => {}
+                Outcome::Suspended(_) => prop_assert!(false, "nobody suspended decisions"),
             }
         }
     }
@@ -172,7 +173,7 @@ proptest! {
     fn cached_decisions_are_those_without_a_cache(world in world::world(), steps in prop::collection::vec(world::step(), 1..50)) {
         // This policy reads nothing but groups, so a change high up in the hierarchy changes decisions.
         let world = world.with_policy("permit (principal in Team::\"team3\", action, resource);");
-        let (cached, mut publisher) = Pdp::new(snapshot_of(&world), PdpConfig::cached(10_000));
+        let (cached, publisher) = Pdp::new(snapshot_of(&world), PdpConfig::cached(10_000));
         let mut asked: Vec<&RandomQuestion> = Vec::new();
         for step in &steps {
             let snapshot = cached.view().snapshot().clone();
@@ -285,7 +286,7 @@ fn a_cached_decision_follows_a_change_two_parents_above() {
         terms: RequestConfig::default(),
     };
     let snapshot = Loader::new(&content_paths).load().unwrap().snapshot;
-    let (pdp, mut publisher) = Pdp::new(snapshot, PdpConfig::cached(100));
+    let (pdp, publisher) = Pdp::new(snapshot, PdpConfig::cached(100));
     let context = Json::parse(br#"{"channel": "partner-center-api"}"#).unwrap();
     let entity = |entity_type, id| QuestionEntity { entity_type, id, properties: None };
     let permits = |provider| {
@@ -313,7 +314,7 @@ fn a_cached_decision_follows_a_change_two_parents_above() {
         let entity = EntityData { parents, ..stored.entity.unpack(schema) };
         EntityUpsert { entity: Entity::pack(&entity, stored.entity.origin(), schema), span: None }
     };
-    let mut publish = |upsert| {
+    let publish = |upsert| {
         let changes = EntityChanges { upserts: vec![upsert], removals: Vec::new() };
         publisher.publish(view.snapshot().apply(&changes).unwrap());
     };

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mandate_core::snapshot::RequestConfig;
-use mandate_sources::loader::{ContentPaths, LoadedContent, Loader, PolicyPoll};
+use mandate_sources::loader::{ContentPaths, Loader, PolicyPoll};
 use serde_json::Value;
 
 use crate::support::{Content, Sidecar, copy_folder, register, repository_path, until};
 
 /// A question that the pack permits: Fabrikam registers devices for Contoso, over the API.
-fn fabrikam_registers() -> Value {
+pub fn fabrikam_registers() -> Value {
     register(("DirectBillPartner", "fabrikam"), "contoso", "partner-center-api")
 }
 
@@ -330,25 +330,26 @@ fn a_change_reads_only_the_files_of_its_track() {
         terms: RequestConfig::default(),
     };
     let mut loader = Loader::new(&content_paths);
-    let LoadedContent { mut snapshot, routes, .. } = loader.load().unwrap();
+    let mut snapshot = loader.load().unwrap().snapshot;
     let mut tracks_read_after = |edit: &dyn Fn()| {
         until("the files are older than the clock's tick", || {
-            let policies = loader.poll_policies(&snapshot, None, false);
+            let policies = loader.policies.poll(snapshot.policies(), None, false);
             let settled = matches!(policies, PolicyPoll::Unchanged);
             if let PolicyPoll::Pending(pending) = policies {
-                assert!(!loader.accept(*pending, &snapshot, &routes).unwrap().1.changed);
+                assert!(loader.policies.is_in_use(&pending, snapshot.policies()));
+                loader.policies.confirm(*pending, false);
             }
-            settled && loader.poll_entities(&snapshot, false).result.is_none()
+            settled && loader.entities.poll(&snapshot, false).result.is_none()
         });
         edit();
-        let policies = loader.poll_policies(&snapshot, None, false);
-        let entities = loader.poll_entities(&snapshot, false);
+        let policies = loader.policies.poll(snapshot.policies(), None, false);
+        let entities = loader.entities.poll(&snapshot, false);
         let read = (!matches!(policies, PolicyPoll::Unchanged), entities.result.is_some());
-        let accepted = match policies {
-            PolicyPoll::Pending(pending) => loader.accept(*pending, &snapshot, &routes).unwrap().0,
-            _ => None,
-        };
-        snapshot = accepted.map(|(snapshot, _)| snapshot).or(entities.snapshot).unwrap();
+        if let PolicyPoll::Pending(pending) = policies {
+            snapshot = snapshot.with_policies(pending.policies.clone()).unwrap();
+            loader.policies.confirm(*pending, true);
+        }
+        snapshot = entities.snapshot.unwrap_or_else(|| snapshot.clone());
         read
     };
     assert_eq!(tracks_read_after(&|| content.write("policies/closed.cedar", FORBID_ALL)), (true, false));

@@ -27,6 +27,18 @@ pub enum Outcome {
     NotPermitted(Vec<Arc<PolicyInfo>>),
     UnknownPrincipal,
     UnknownResource,
+    /// Everything is denied, whatever the policies say.
+    Suspended(Suspension),
+}
+
+/// Why everything is denied, whatever the policies say. The decision point finds it; the policies are not
+/// asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suspension {
+    /// An operator denies everything, for this reason. It may be empty.
+    DenyAll(Arc<str>),
+    /// The content in use is older than the operator allows.
+    Stale,
 }
 
 /// A policy that failed on a request, and Cedar's message.
@@ -40,6 +52,11 @@ impl Decision {
     /// The decision if there are no policies.
     pub fn default_deny() -> Self {
         Self { outcome: Outcome::NotPermitted(Vec::new()), errors: Vec::new() }
+    }
+
+    /// The decision while everything is denied.
+    pub fn suspended(suspension: Suspension) -> Self {
+        Self { outcome: Outcome::Suspended(suspension), errors: Vec::new() }
     }
 
     /// About how many bytes of memory the decision takes; policies are shared, so they do not count.
@@ -57,7 +74,10 @@ impl Decision {
             Outcome::Permitted(policies) | Outcome::Forbidden(policies) | Outcome::ForbidFailed(policies) => {
                 policies
             }
-            Outcome::NotPermitted(_) | Outcome::UnknownPrincipal | Outcome::UnknownResource => &[],
+            Outcome::NotPermitted(_)
+            | Outcome::UnknownPrincipal
+            | Outcome::UnknownResource
+            | Outcome::Suspended(_) => &[],
         }
     }
 
@@ -70,16 +90,18 @@ impl Decision {
             | Outcome::Forbidden(_)
             | Outcome::ForbidFailed(_)
             | Outcome::UnknownPrincipal
-            | Outcome::UnknownResource => self.determining_policies(),
+            | Outcome::UnknownResource
+            | Outcome::Suspended(_) => self.determining_policies(),
         }
     }
 
-    /// The reason for a denial: the `@reason` of each reported policy that has one.
+    /// The reason for a denial: the `@reason` of each reported policy that has one, or why everything is denied.
     pub fn reason(&self) -> Cow<'_, str> {
         let mut reasons = self.reported_policies().iter().filter_map(|policy| policy.reason.as_deref());
         match (&self.outcome, reasons.next()) {
             (Outcome::UnknownPrincipal, _) => "The subject is not known.".into(),
             (Outcome::UnknownResource, _) => "The resource is not known.".into(),
+            (Outcome::Suspended(suspension), _) => suspension.reason(),
             (_, None) => "No policy permits this.".into(),
             (_, Some(first)) => reasons.fold(first.into(), |all: Cow<'_, str>, reason| all + " " + reason),
         }
@@ -96,6 +118,18 @@ impl Outcome {
             Self::NotPermitted(_) => "not_permitted",
             Self::UnknownPrincipal => "unknown_principal",
             Self::UnknownResource => "unknown_resource",
+            Self::Suspended(Suspension::DenyAll(_)) => "deny_all",
+            Self::Suspended(Suspension::Stale) => "stale",
+        }
+    }
+}
+
+impl Suspension {
+    fn reason(&self) -> Cow<'_, str> {
+        match self {
+            Self::DenyAll(reason) if reason.is_empty() => "An operator denies all requests.".into(),
+            Self::DenyAll(reason) => format!("An operator denies all requests: {reason}").into(),
+            Self::Stale => "The policies or entities may be out of date, so all requests are denied.".into(),
         }
     }
 }

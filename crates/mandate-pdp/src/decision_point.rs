@@ -22,8 +22,10 @@ use crate::metrics::Metrics;
 use crate::publisher::{Published, Publisher};
 use crate::record::{Answer, DecisionContext, DecisionRecord, DecisionSink};
 use crate::report::Reporter;
+use crate::staleness::WhenStale;
 use crate::status::Status;
 use crate::status_board::StatusBoard;
+use crate::track::TrackName;
 
 /// A decision point. Clones share everything.
 #[derive(Clone)]
@@ -92,6 +94,13 @@ impl Pdp {
         self.0.status.read(&self.0.published.load())
     }
 
+    /// The tracks whose content is so old that the decision point is not ready, as the operator chose.
+    pub fn not_ready_because_stale(&self) -> Vec<&'static str> {
+        let staleness = self.0.status.staleness();
+        let not_ready = staleness.filter(|it| it.when_stale == WhenStale::NotReady.as_str());
+        not_ready.map_or_else(Vec::new, |staleness| staleness.stale.clone())
+    }
+
     /// Counts a request that its caller has to correct, wherever the mistake was found.
     pub fn count_bad_request(&self) {
         self.0.metrics.bad_requests.inc();
@@ -100,6 +109,11 @@ impl Pdp {
     /// Registers the metrics in a registry. The size of the cache is that of now, so make a registry for each
     /// scrape.
     pub fn register_metrics(&self, registry: &mut Registry) {
+        for name in TrackName::ALL {
+            let track = self.0.status.track(name);
+            let (look, confirmed) = (track.look_age(), track.confirmed_age());
+            self.0.metrics.set_freshness(name, look, confirmed, track.is_watched());
+        }
         self.0.metrics.register(registry, self.0.cache.as_ref().map_or(0, Cache::len));
     }
 }
@@ -188,6 +202,9 @@ impl View<'_> {
         after: Option<&Cursor>,
         page_limits: PageLimits<'_>,
     ) -> Result<Page, SearchError> {
+        if self.generation.suspended().is_some() {
+            return Ok(Page::default());
+        }
         let on_policy_error = |decision: &Decision| self.policies_failed(decision);
         let page = search::search(self.snapshot(), request, target, after, page_limits, &on_policy_error);
         let page = page.inspect_err(|error| {
@@ -204,6 +221,9 @@ impl View<'_> {
     /// # Errors
     /// As for [`Self::decide`].
     pub fn search_actions(&self, question: &Question<'_>) -> Result<Vec<ActionId>, PdpError> {
+        if self.generation.suspended().is_some() {
+            return Ok(Vec::new());
+        }
         let on_policy_error = |decision: &Decision| self.policies_failed(decision);
         let found =
             search::permitted_actions(self.snapshot(), question, &on_policy_error).map_err(
@@ -221,6 +241,9 @@ impl View<'_> {
     fn decide_cached(&self, question: &Question<'_>) -> Result<(Arc<Decision>, Option<bool>), PdpError> {
         let snapshot = self.snapshot();
         let request = snapshot.request_from_question(question)?;
+        if let Some(decision) = self.generation.suspended() {
+            return Ok((Arc::clone(decision), None));
+        }
         let Some(cache) = &self.pdp.cache else {
             let slice = snapshot.gather(&request);
             return Ok((self.decide_uncached(&request, &slice)?, None));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mandate_core::Snapshot;
+use mandate_core::decision::{Decision, Suspension};
 use mandate_core::digest::Digest;
 use mandate_routes::Routes;
 use mandate_sources::loader::LoadedContent;
@@ -33,6 +34,8 @@ pub struct Generation {
     snapshot: Snapshot,
     routes: Arc<Routes>,
     revision: Revision,
+    /// The answer to every question while everything is denied.
+    suspended: Option<Arc<Decision>>,
 }
 
 impl Generation {
@@ -40,7 +43,7 @@ impl Generation {
         let (policies, schema) = (snapshot.policies().digest(), snapshot.schema().digest());
         let digests = [*policies, *schema, *routes.digest(), snapshot.entities().digest()];
         let revision = Revision(Digest::of(digests.iter().map(Digest::as_bytes)).short().into());
-        Self { snapshot, routes, revision }
+        Self { snapshot, routes, revision, suspended: None }
     }
 
     pub fn snapshot(&self) -> &Snapshot {
@@ -55,10 +58,15 @@ impl Generation {
         &self.revision
     }
 
-    /// This generation with another snapshot and the same routes.
+    /// The answer to every question, if everything is denied.
+    pub fn suspended(&self) -> Option<&Arc<Decision>> {
+        self.suspended.as_ref()
+    }
+
+    /// This generation while everything is denied, or is not denied any more.
     #[must_use]
-    pub fn with_snapshot(&self, snapshot: Snapshot) -> Self {
-        Self::new(snapshot, Arc::clone(&self.routes))
+    pub(crate) fn with_suspension(self, suspension: Option<Suspension>) -> Self {
+        Self { suspended: suspension.map(|suspension| Arc::new(Decision::suspended(suspension))), ..self }
     }
 }
 

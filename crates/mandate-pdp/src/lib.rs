@@ -10,14 +10,18 @@
 
 mod cache;
 pub mod decision_point;
+mod deny_all;
+mod entity_track;
 mod generation;
 mod metrics;
-mod policy_lifecycle;
+mod policy_track;
+mod poll_loop;
 pub mod proof_worker;
 mod publisher;
 pub mod record;
 pub mod reload;
 mod report;
+pub mod staleness;
 mod status;
 mod status_board;
 mod track;

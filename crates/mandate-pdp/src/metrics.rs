@@ -2,6 +2,7 @@
 //! up once, at construction, so counting takes no lock. `/metrics` is served by `mandate-server`.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -12,7 +13,7 @@ use prometheus_client::registry::Registry;
 use crate::generation::Generation;
 use crate::record::{Answer, DecisionRecord, DecisionSink};
 use crate::track::TrackName;
-use mandate_core::decision::Outcome;
+use mandate_core::decision::{Outcome, Suspension};
 use mandate_query::search::{Page, Target};
 
 type Label = [(&'static str, String); 1];
@@ -38,6 +39,8 @@ pub struct Metrics {
     not_permitted: Counter,
     unknown_principal: Counter,
     unknown_resource: Counter,
+    deny_all_decisions: Counter,
+    stale_decisions: Counter,
     cache_hits: Counter,
     cache_misses: Counter,
     pub bad_requests: Counter,
@@ -57,6 +60,12 @@ pub struct Metrics {
     proofs: Family<Label, Counter>,
     searches: Family<SearchLabel, Counter>,
     search_candidates: Counter,
+    look_age: Family<Label, Gauge<f64, AtomicU64>>,
+    confirmed_age: Family<Label, Gauge<f64, AtomicU64>>,
+    watched: Family<Label, Gauge>,
+    unannounced_changes: Family<Label, Counter>,
+    stale: Gauge,
+    deny_all: Gauge,
 }
 
 impl Metrics {
@@ -74,6 +83,8 @@ impl Metrics {
             not_permitted: decision("not_permitted"),
             unknown_principal: decision("unknown_principal"),
             unknown_resource: decision("unknown_resource"),
+            deny_all_decisions: decision("deny_all"),
+            stale_decisions: decision("stale"),
             failed_forbids: failed("forbid"),
             failed_permits: failed("permit"),
             decisions,
@@ -95,6 +106,12 @@ impl Metrics {
             proofs: Family::default(),
             searches: Family::default(),
             search_candidates: Counter::default(),
+            look_age: Family::default(),
+            confirmed_age: Family::default(),
+            watched: Family::default(),
+            unannounced_changes: Family::default(),
+            stale: Gauge::default(),
+            deny_all: Gauge::default(),
         };
         for result in [true, false] {
             let _ = metrics.proofs.get_or_create(&proof_label(result));
@@ -104,6 +121,7 @@ impl Metrics {
                 let _ = metrics.reloads.get_or_create(&Reload { track, result });
             }
             metrics.refused.get_or_create(&[("track", track.to_owned())]).set(0);
+            let _ = metrics.unannounced_changes.get_or_create(&[("track", track.to_owned())]);
         }
         metrics
     }
@@ -114,6 +132,7 @@ impl Metrics {
         let cache_entries = ConstGauge::new(i64::try_from(cache_entries).unwrap_or(i64::MAX));
         registry.register("cache_entries", "Decisions in the cache", cache_entries);
         self.register_content(registry);
+        self.register_freshness(registry);
     }
 
     fn register_requests(&self, registry: &mut Registry) {
@@ -160,6 +179,44 @@ impl Metrics {
         registry.register("proofs", "Proofs of all guardrails, by result", self.proofs.clone());
     }
 
+    fn register_freshness(&self, registry: &mut Registry) {
+        let help = "Age of the last completed look at the source of a track";
+        registry.register("source_look_age_seconds", help, self.look_age.clone());
+        let help = "Time since the content in use was last found in the source of a track";
+        registry.register("source_confirmed_age_seconds", help, self.confirmed_age.clone());
+        let help = "Whether file events arrive for a track";
+        registry.register("source_watched", help, self.watched.clone());
+        let help = "Changes that a poll found and no file event announced";
+        registry.register("unannounced_changes", help, self.unannounced_changes.clone());
+        let help = "Whether content is older than --max-staleness";
+        registry.register("stale", help, self.stale.clone());
+        let help = "Whether an operator denies everything";
+        registry.register("deny_all", help, self.deny_all.clone());
+    }
+
+    /// Sets the ages of a track's content, and whether file events arrive for it.
+    pub fn set_freshness(&self, track: TrackName, look: Duration, confirmed: Duration, watched: bool) {
+        let label = [("track", track.as_str().to_owned())];
+        self.look_age.get_or_create(&label).set(look.as_secs_f64());
+        self.confirmed_age.get_or_create(&label).set(confirmed.as_secs_f64());
+        self.watched.get_or_create(&label).set(i64::from(watched));
+    }
+
+    /// Counts a change that no file event announced.
+    pub fn count_unannounced_change(&self, track: TrackName) {
+        self.unannounced_changes.get_or_create(&[("track", track.as_str().to_owned())]).inc();
+    }
+
+    /// Sets whether content is older than allowed.
+    pub fn set_stale(&self, stale: bool) {
+        self.stale.set(i64::from(stale));
+    }
+
+    /// Sets whether an operator denies everything.
+    pub fn set_deny_all(&self, deny_all: bool) {
+        self.deny_all.set(i64::from(deny_all));
+    }
+
     /// Counts a page of a search.
     pub fn count_search(&self, target: Target, page: &Page) {
         let sought = match target {
@@ -184,6 +241,8 @@ impl Metrics {
             Outcome::NotPermitted(_) => &self.not_permitted,
             Outcome::UnknownPrincipal => &self.unknown_principal,
             Outcome::UnknownResource => &self.unknown_resource,
+            Outcome::Suspended(Suspension::DenyAll(_)) => &self.deny_all_decisions,
+            Outcome::Suspended(Suspension::Stale) => &self.stale_decisions,
         }
     }
 

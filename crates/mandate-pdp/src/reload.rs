@@ -1,200 +1,96 @@
-//! The reload thread: polls when an event hints at a change, and at intervals, and publishes what it finds.
+//! Follows the content of a running decision point. Each track has a thread of its own, so that neither a disk
+//! that hangs nor the validation of many policies delays the other; two more threads watch for an operator's
+//! `deny-all` and for content that gets too old.
 
-use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use mandate_core::diagnostics::Diagnostic;
-use mandate_sources::loader::{Accepted, ContentPaths, LOADING_STACK_BYTES, Loader};
-use mandate_sources::watch::FolderWatcher;
+use mandate_sources::loader::{ContentPaths, Loader};
 
-use crate::policy_lifecycle::PolicyLifecycle;
+use crate::deny_all;
+use crate::entity_track::EntityTrack;
+use crate::policy_track::PolicyTrack;
+use crate::poll_loop::PollLoop;
 use crate::proof_worker::{ProofConfig, ProofWorker};
 use crate::publisher::Publisher;
 use crate::report::InitialLoadReport;
-use crate::track::TrackName;
-use crate::trigger::{ReloadTrigger, Requested};
-
-/// How long no event may arrive before a poll: saving one file causes several events.
-const DEBOUNCE: Duration = Duration::from_millis(10);
-
-/// How long a stream of events can delay a poll.
-const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
-
-/// How long files that are still being written can delay a poll.
-const MAX_WRITE_WAIT: Duration = Duration::from_millis(1_200);
-
-/// How often to check whether the paths still lead to the folders that are watched.
-const WATCH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How soon a refused change is tried again; doubled each time, up to the poll interval.
-const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+use crate::staleness::{self, StalenessLimit};
+use crate::trigger::{ReloadTrigger, StopFlag};
 
 /// The poll interval that stands for "never".
 const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// The running reload thread. It is told to stop when this is dropped, and not waited for: it may be
-/// reading from a disk that does not answer.
+/// How content is followed.
+pub struct ReloadConfig {
+    pub content_paths: ContentPaths,
+    /// How often to poll in case there are no file events; zero means never.
+    pub poll_interval: Duration,
+    pub proofs: ProofConfig,
+    /// How old content may get; `None` for any age.
+    pub staleness: Option<StalenessLimit>,
+    /// Whether to deny everything from the start until the end.
+    pub deny_all: bool,
+}
+
+/// The running threads. They are told to stop when this is dropped, and not waited for: they may be reading
+/// from a disk that does not answer.
 pub struct Reloader {
-    trigger: ReloadTrigger,
+    policies: ReloadTrigger,
+    entities: ReloadTrigger,
+    stop: StopFlag,
 }
 
 impl Drop for Reloader {
     fn drop(&mut self) {
-        self.trigger.request_stop();
+        self.policies.request_stop();
+        self.entities.request_stop();
+        self.stop.set();
     }
 }
 
 impl Reloader {
-    /// Starts the thread. It polls on file events, and every `poll_interval` in case there are none; zero
-    /// means never.
+    /// Starts the threads.
     ///
     /// # Errors
     /// The system cannot start a thread.
     pub fn start(
         publisher: Publisher,
         loader: Loader,
-        content_paths: &ContentPaths,
-        proof_config: ProofConfig,
+        config: ReloadConfig,
         first: &InitialLoadReport,
-        poll_interval: Duration,
     ) -> std::io::Result<Self> {
-        let (trigger, woken) = ReloadTrigger::new();
-        let roots = [content_paths.policies.clone(), content_paths.entities.clone()];
-        publisher.reporter().initial_load(&roots, first);
-        let worker = ProofWorker::start(proof_config, trigger.clone())?;
-        let policies = PolicyLifecycle::start(worker, &publisher, first.proof.as_ref(), &loader);
-        let watch = watch(&roots, trigger.clone());
-        // Content may have changed between loading and watching.
-        trigger.request_poll();
-        let poll_interval = if poll_interval.is_zero() { NEVER } else { poll_interval };
-        let last_poll = Instant::now();
-        let mut writer = ContentReloader {
-            publisher,
-            loader,
-            policies,
-            watch,
-            poll_interval,
-            retry_interval: MIN_RETRY_INTERVAL,
-            refused: false,
-            last_poll,
-        };
-        let thread_trigger = trigger.clone();
-        std::thread::Builder::new()
-            .name("reload".into())
-            .stack_size(LOADING_STACK_BYTES)
-            .spawn(move || writer.run(&woken, &thread_trigger))?;
-        Ok(Self { trigger })
-    }
+        let ContentPaths { policies: policy_root, entities: entity_root, .. } = config.content_paths;
+        publisher.reporter().initial_load(&[policy_root.clone(), entity_root.clone()], first);
+        let (publisher, stop) = (Arc::new(publisher), StopFlag::default());
+        let interval = if config.poll_interval.is_zero() { NEVER } else { config.poll_interval };
+        deny_all::start(policy_root.clone(), config.deny_all, Arc::clone(&publisher), stop.clone())?;
 
-    pub fn trigger(&self) -> &ReloadTrigger {
-        &self.trigger
-    }
-}
-
-fn watch(roots: &[PathBuf], trigger: ReloadTrigger) -> Option<FolderWatcher> {
-    match FolderWatcher::new(roots, move || trigger.request_poll()) {
-        Ok(watch) => Some(watch),
-        Err(error) => {
-            tracing::warn!(%error, "no file events: changes are seen by polling only");
-            None
+        let Loader { policies, entities } = loader;
+        let entities = Arc::new(Mutex::new(entities));
+        let (policy_waker, entity_waker) = (ReloadTrigger::new(), ReloadTrigger::new());
+        let triggers = [policy_waker.0.clone(), entity_waker.0.clone()];
+        let worker = ProofWorker::start(config.proofs, policy_waker.0.clone())?;
+        let entity_track = EntityTrack { loader: Arc::clone(&entities), publisher: Arc::clone(&publisher) };
+        let policy_track =
+            PolicyTrack::new(policies, entities, Arc::clone(&publisher), worker, first.proof.as_ref());
+        PollLoop::start(entity_track, Arc::clone(&publisher), entity_waker, entity_root, interval)?;
+        PollLoop::start(policy_track, Arc::clone(&publisher), policy_waker, policy_root, interval)?;
+        if let Some(limit) = config.staleness {
+            staleness::start(limit, publisher, stop.clone())?;
         }
-    }
-}
-
-struct ContentReloader {
-    publisher: Publisher,
-    loader: Loader,
-    policies: PolicyLifecycle,
-    watch: Option<FolderWatcher>,
-    poll_interval: Duration,
-    /// After which time refused content is tried again.
-    retry_interval: Duration,
-    refused: bool,
-    last_poll: Instant,
-}
-
-impl ContentReloader {
-    fn run(&mut self, woken: &Receiver<()>, trigger: &ReloadTrigger) {
-        loop {
-            let due = if self.refused { self.retry_interval } else { self.poll_interval };
-            let wait = due.saturating_sub(self.last_poll.elapsed()).min(WATCH_CHECK_INTERVAL);
-            match woken.recv_timeout(wait) {
-                Ok(()) => self.wait_for_quiet(woken),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            let requested = trigger.take();
-            if requested == Requested::Stop {
-                return;
-            }
-            if self.refresh_watches() || requested == Requested::Poll || self.last_poll.elapsed() >= due {
-                self.poll_catching_panics(trigger.take_full());
-                self.last_poll = Instant::now();
-            }
-        }
+        let [policies, entities] = triggers;
+        Ok(Self { policies, entities, stop })
     }
 
-    /// Waits until no more events arrive and no file is being written, but not forever.
-    fn wait_for_quiet(&self, woken: &Receiver<()>) {
-        let started = Instant::now();
-        while woken.recv_timeout(DEBOUNCE).is_ok() && started.elapsed() < MAX_DEBOUNCE {}
-        while self.watch.as_ref().is_some_and(FolderWatcher::has_unfinished_writes)
-            && started.elapsed() < MAX_WRITE_WAIT
-        {
-            let _ = woken.recv_timeout(DEBOUNCE);
-        }
+    /// Asks for a poll of everything, because something may have changed.
+    pub fn request_poll(&self) {
+        self.policies.request_poll();
+        self.entities.request_poll();
     }
 
-    /// Watches the folders that the paths lead to now. Returns whether these are other folders than before.
-    fn refresh_watches(&mut self) -> bool {
-        let refreshed = self.watch.as_mut().is_some_and(FolderWatcher::rewatch);
-        self.publisher.reporter().watched(self.watch.as_ref().is_some_and(FolderWatcher::watches_all_roots));
-        refreshed
-    }
-
-    /// A panic in one poll must not end the thread.
-    fn poll_catching_panics(&mut self, force: bool) {
-        if std::panic::catch_unwind(AssertUnwindSafe(|| self.poll(force))).is_err() {
-            let diagnostic = Diagnostic::error("a defect of this program kept the change from being read");
-            self.publisher.reporter().reload(
-                TrackName::Policies,
-                Some(&Err(diagnostic.into())),
-                Duration::ZERO,
-            );
-            self.refused = true;
-            self.retry_interval = (self.retry_interval * 2).min(self.poll_interval);
-        }
-    }
-
-    /// Polls both tracks: entities first, so that no policy edit delays a revoked consent.
-    fn poll(&mut self, force: bool) {
-        let started = Instant::now();
-        let current = self.publisher.current();
-        let entities = self.loader.poll_entities(current.snapshot(), force);
-        if let Some(snapshot) = entities.snapshot {
-            self.publisher.publish(current.with_snapshot(snapshot));
-        }
-        let entities_took = started.elapsed();
-        let before = self.publisher.current();
-        let policies = self.policies.poll(&mut self.loader, &mut self.publisher, force);
-        let current = self.publisher.current();
-        let new_schema = current.snapshot().schema().digest() != before.snapshot().schema().digest();
-        // With a new schema the entities were read again and accepted, too.
-        let accepted = Accepted { changed: true, ..Accepted::default() };
-        let entities = if new_schema { Some(Ok(accepted)) } else { entities.result };
-        let entities_refused =
-            self.publisher.reporter().reload(TrackName::Entities, entities.as_ref(), entities_took);
-        // While policies are being proven, nothing is known about them.
-        let policies_refused = !self.policies.is_proving()
-            && self.publisher.reporter().reload(TrackName::Policies, policies.as_ref(), started.elapsed());
-        let refused = [entities_refused, policies_refused];
-        self.retry_interval = match refused.contains(&true) {
-            true => (self.retry_interval * 2).min(self.poll_interval),
-            false if self.policies.is_proving() => self.retry_interval,
-            false => MIN_RETRY_INTERVAL,
-        };
-        self.refused = refused.contains(&true);
+    /// Asks for a poll that reads every file again, whatever its metadata says.
+    pub fn request_full_poll(&self) {
+        self.policies.request_full_poll();
+        self.entities.request_full_poll();
     }
 }

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use mandate_core::decision::{Decision, Outcome, Suspension};
 use mandate_core::diagnostics::Diagnostics;
 use mandate_sources::loader::ReloadResult;
 
 use crate::generation::Generation;
 use crate::metrics::Metrics;
 use crate::proof_worker::{CompletedProof, GuardrailMode};
-use crate::status::{GuardrailState, ReloadStatus};
+use crate::status::{GuardrailState, ReloadStatus, StalenessStatus, SuspensionStatus, timestamp};
 use crate::status_board::{StatusBoard, Track};
 use crate::track::TrackName;
 
@@ -47,28 +48,27 @@ impl Reporter {
     pub fn published(&self, generation: &Generation) {
         let (revision, snapshot) = (generation.revision().as_str(), generation.snapshot());
         let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
-        let mut tracks = (*self.status.tracks()).clone();
-        tracks.since = SystemTime::now();
-        self.status.write(tracks);
+        self.status.generation_replaced();
         tracing::info!(revision, policies, entities, "new content in use");
     }
 
     /// The content of the start is in use.
     pub fn initial_load(&self, [policies, entities]: &[PathBuf; 2], first: &InitialLoadReport) {
-        let mut tracks = (*self.status.tracks()).clone();
-        let track = |path: &PathBuf, warnings: &Diagnostics| {
+        let began = Instant::now().checked_sub(first.took).unwrap_or_else(Instant::now);
+        let write = |name, path: &PathBuf, warnings: &Diagnostics| {
             let status = Some(ReloadStatus::new(Ok(warnings), first.took));
-            Track { source: Some(path.display().to_string()), accepted: status.clone(), last: status }
+            let source = Some(path.display().to_string());
+            self.status.track(name).write(Track { source, accepted: status.clone(), last: status });
+            self.status.track(name).looked(began, true);
         };
-        tracks.policies = track(policies, &first.warnings);
-        tracks.entities = track(entities, &Diagnostics::default());
-        self.status.write(tracks);
+        write(TrackName::Policies, policies, &first.warnings);
+        write(TrackName::Entities, entities, &Diagnostics::default());
     }
 
     /// Writes down what became of a change, and returns whether it was refused.
     pub fn reload(&self, name: TrackName, result: Option<&ReloadResult>, took: Duration) -> bool {
-        let mut tracks = (*self.status.tracks()).clone();
-        let track = tracks.track(name);
+        let board = self.status.track(name);
+        let mut track = Track::clone(&board.state());
         let refused_before = track.last.as_ref().is_some_and(ReloadStatus::is_refused);
         let (status, changed) = match result {
             Some(Ok(accepted)) => (ReloadStatus::new(Ok(&accepted.warnings), took), accepted.changed),
@@ -95,13 +95,66 @@ impl Reporter {
             track.accepted = Some(status.clone());
         }
         track.last = Some(status);
-        self.status.write(tracks);
+        board.write(track);
         refused
     }
 
-    /// Whether file events arrive for every folder.
-    pub fn watched(&self, watched: bool) {
-        self.status.watched(watched);
+    /// A look at a source that began then has ended. `confirmed` is whether the source holds what is in use.
+    pub fn looked(&self, name: TrackName, began: Instant, confirmed: bool) {
+        self.status.track(name).looked(began, confirmed);
+    }
+
+    /// A change was found by a poll, and no file event announced it.
+    pub fn unannounced_change(&self, name: TrackName) {
+        self.metrics.count_unannounced_change(name);
+        tracing::warn!(
+            track = name.as_str(),
+            "a change was found by polling: the file system sent no event for it"
+        );
+    }
+
+    /// Whether file events arrive for a track.
+    pub fn watched(&self, name: TrackName, watched: bool) {
+        self.status.watched(name, watched);
+    }
+
+    /// How old the content in use may be: the time since it was last found in its source.
+    pub fn confirmed_age(&self, name: TrackName) -> Duration {
+        self.status.track(name).confirmed_age()
+    }
+
+    /// Which content is older than the operator allows. Logs when that changes.
+    pub fn staleness(&self, staleness: StalenessStatus) {
+        let before = self.status.staleness();
+        let stale_before = before.as_ref().is_some_and(|before| !before.stale.is_empty());
+        if before.is_none_or(|before| *before != staleness) {
+            let (when_stale, tracks) = (staleness.when_stale, staleness.stale.join(", "));
+            if !tracks.is_empty() {
+                tracing::error!(tracks, when_stale, "content may be out of date for longer than allowed");
+            } else if stale_before {
+                tracing::info!("all content is up to date again");
+            }
+            self.metrics.set_stale(!staleness.stale.is_empty());
+            self.status.set_staleness(staleness);
+        }
+    }
+
+    /// Everything is denied from now on, or is not any more.
+    pub fn suspended(&self, suspended: Option<&Decision>) {
+        let deny_all =
+            suspended.is_some_and(|it| matches!(it.outcome, Outcome::Suspended(Suspension::DenyAll(_))));
+        self.metrics.set_deny_all(deny_all);
+        let status = suspended.map(|decision| SuspensionStatus {
+            outcome: decision.outcome.as_str(),
+            reason: decision.reason().into_owned(),
+            since: timestamp(SystemTime::now()),
+        });
+        if let Some(SuspensionStatus { outcome, reason, .. }) = &status {
+            tracing::error!(outcome, "every request is denied: {reason}");
+        } else {
+            tracing::warn!("the policies decide again");
+        }
+        self.status.set_suspension(status);
     }
 
     /// What guardrails do, and why nothing can be proven, if so.

@@ -18,6 +18,12 @@ pub struct Status {
     pub started: String,
     /// Whether file events arrive for both folders. If not, changes are found by polling.
     pub watched: bool,
+    /// Why everything is denied, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<SuspensionStatus>,
+    /// How old content may get, if the operator set a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<StalenessStatus>,
     pub schema: SchemaStatus,
     pub policies: ContentStatus,
     pub entities: ContentStatus,
@@ -41,8 +47,35 @@ pub struct ContentStatus {
     pub count: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Whether file events arrive for the folder.
+    pub watched: bool,
+    /// How long ago the last completed look at the source began. It grows while a disk hangs.
+    pub look_age_ms: u64,
+    /// How long ago the content in use was last found in the source. It also grows while newer content is
+    /// refused.
+    pub confirmed_age_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<ReloadStatus>,
+}
+
+/// Why everything is denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SuspensionStatus {
+    /// The outcome of every decision: `deny_all` or `stale`.
+    pub outcome: &'static str,
+    /// The sentence that callers get.
+    pub reason: String,
+    pub since: String,
+}
+
+/// The limit on the age of content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StalenessStatus {
+    pub max_ms: u64,
+    /// What happens to older content: `warn`, `not-ready` or `deny`.
+    pub when_stale: &'static str,
+    /// The tracks whose content is older.
+    pub stale: Vec<&'static str>,
 }
 
 /// The last change of a track.

@@ -1,38 +1,42 @@
-//! The state behind `/status`: the reload thread writes it, requests for `/status` read it without a lock.
+//! The state behind `/status`: the threads that follow content write it, requests for `/status` read it without a lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::generation::Generation;
-use crate::status::{ContentStatus, GuardrailStatus, ReloadStatus, SchemaStatus, Status, timestamp};
+use crate::status::{
+    ContentStatus, GuardrailStatus, ReloadStatus, SchemaStatus, StalenessStatus, Status, SuspensionStatus,
+    timestamp,
+};
 use crate::track::TrackName;
 
-/// The state that `/status` is made from.
+/// The state that `/status` is made from. Each track is written by the thread that follows it.
 pub(crate) struct StatusBoard {
     started: SystemTime,
-    tracks: ArcSwap<Tracks>,
+    /// When the generation came into use, in milliseconds since the epoch.
+    since: AtomicU64,
+    policies: TrackBoard,
+    entities: TrackBoard,
     guardrails: ArcSwap<GuardrailStatus>,
+    suspension: ArcSwapOption<SuspensionStatus>,
+    staleness: ArcSwapOption<StalenessStatus>,
     last_warning: AtomicU64,
+}
+
+/// The state of one track.
+pub(crate) struct TrackBoard {
+    state: ArcSwap<Track>,
+    /// Whether file events arrive.
     watched: AtomicBool,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Tracks {
-    pub since: SystemTime,
-    pub policies: Track,
-    pub entities: Track,
-}
-
-impl Tracks {
-    pub fn track(&mut self, name: TrackName) -> &mut Track {
-        match name {
-            TrackName::Policies => &mut self.policies,
-            TrackName::Entities => &mut self.entities,
-        }
-    }
+    /// All times are counted from here.
+    clock: Instant,
+    /// When the last completed look at the source began, in milliseconds.
+    looked: AtomicU64,
+    /// When the last look began that found the content in use in the source, in milliseconds.
+    confirmed: AtomicU64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -43,28 +47,116 @@ pub(crate) struct Track {
     pub last: Option<ReloadStatus>,
 }
 
-impl StatusBoard {
-    pub fn new() -> Self {
-        let tracks =
-            Tracks { since: SystemTime::now(), policies: Track::default(), entities: Track::default() };
+impl TrackBoard {
+    fn new() -> Self {
         Self {
-            started: SystemTime::now(),
-            tracks: ArcSwap::from_pointee(tracks),
-            guardrails: ArcSwap::default(),
-            last_warning: AtomicU64::new(0),
+            state: ArcSwap::default(),
             watched: AtomicBool::new(true),
+            clock: Instant::now(),
+            looked: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
         }
     }
 
-    pub fn tracks(&self) -> Arc<Tracks> {
-        self.tracks.load_full()
+    pub fn state(&self) -> Arc<Track> {
+        self.state.load_full()
     }
 
-    pub fn write(&self, tracks: Tracks) {
-        self.tracks.store(Arc::new(tracks));
+    pub fn write(&self, track: Track) {
+        self.state.store(Arc::new(track));
     }
 
-    /// Updates the guardrail status. Only the reload thread calls this, so no update is lost.
+    /// Records a look at the source that began then and has ended. `confirmed` is whether the source holds
+    /// what is in use.
+    pub fn looked(&self, began: Instant, confirmed: bool) {
+        let began = milliseconds(began.saturating_duration_since(self.clock));
+        self.looked.store(began, Ordering::Relaxed);
+        if confirmed {
+            self.confirmed.store(began, Ordering::Relaxed);
+        }
+    }
+
+    /// How long ago the last completed look at the source began.
+    pub fn look_age(&self) -> Duration {
+        self.age(&self.looked)
+    }
+
+    /// How long ago the content in use was last found in the source: it may be out of date by so much.
+    pub fn confirmed_age(&self) -> Duration {
+        self.age(&self.confirmed)
+    }
+
+    fn age(&self, since: &AtomicU64) -> Duration {
+        self.clock.elapsed().saturating_sub(Duration::from_millis(since.load(Ordering::Relaxed)))
+    }
+
+    /// Whether file events arrive.
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    fn content_status(&self, digest: String, count: usize) -> ContentStatus {
+        let track = self.state.load();
+        ContentStatus {
+            digest,
+            count,
+            source: track.source.clone(),
+            watched: self.is_watched(),
+            look_age_ms: milliseconds(self.look_age()),
+            confirmed_age_ms: milliseconds(self.confirmed_age()),
+            last_reload: track.last.clone(),
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl StatusBoard {
+    pub fn new() -> Self {
+        let board = Self {
+            started: SystemTime::now(),
+            since: AtomicU64::new(0),
+            policies: TrackBoard::new(),
+            entities: TrackBoard::new(),
+            guardrails: ArcSwap::default(),
+            suspension: ArcSwapOption::empty(),
+            staleness: ArcSwapOption::empty(),
+            last_warning: AtomicU64::new(0),
+        };
+        board.generation_replaced();
+        board
+    }
+
+    pub fn track(&self, name: TrackName) -> &TrackBoard {
+        match name {
+            TrackName::Policies => &self.policies,
+            TrackName::Entities => &self.entities,
+        }
+    }
+
+    /// Another generation is in use from now on.
+    pub fn generation_replaced(&self) {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        self.since.store(milliseconds(now), Ordering::Relaxed);
+    }
+
+    /// Records why everything is denied, if so.
+    pub fn set_suspension(&self, suspension: Option<SuspensionStatus>) {
+        self.suspension.store(suspension.map(Arc::new));
+    }
+
+    /// Records how old content may get, and which content is older.
+    pub fn set_staleness(&self, staleness: StalenessStatus) {
+        self.staleness.store(Some(Arc::new(staleness)));
+    }
+
+    pub fn staleness(&self) -> Option<Arc<StalenessStatus>> {
+        self.staleness.load_full()
+    }
+
+    /// Updates the guardrail status. Only the thread that follows the policies calls this, so no update is lost.
     pub fn guardrails(&self, change: impl FnOnce(&mut GuardrailStatus)) {
         let mut guardrails = GuardrailStatus::clone(&self.guardrails.load());
         change(&mut guardrails);
@@ -73,40 +165,35 @@ impl StatusBoard {
 
     pub fn read(&self, generation: &Generation) -> Status {
         let snapshot = generation.snapshot();
-        let tracks = self.tracks.load();
-        let content = |digest: String, count, track: &Track| ContentStatus {
-            digest,
-            count,
-            source: track.source.clone(),
-            last_reload: track.last.clone(),
-        };
-        let (policies, schema) = (snapshot.policies(), snapshot.schema());
+        let (policies, entities, schema) = (snapshot.policies(), snapshot.entities(), snapshot.schema());
+        let since = SystemTime::UNIX_EPOCH + Duration::from_millis(self.since.load(Ordering::Relaxed));
         Status {
             version: env!("CARGO_PKG_VERSION"),
             revision: generation.revision().to_string(),
-            since: timestamp(tracks.since),
+            since: timestamp(since),
             started: timestamp(self.started),
-            watched: self.watched.load(Ordering::Relaxed),
+            watched: self.policies.is_watched() && self.entities.is_watched(),
+            suspended: self.suspension.load().as_deref().cloned(),
+            staleness: self.staleness.load().as_deref().cloned(),
             schema: SchemaStatus {
                 digest: schema.digest().to_string(),
                 entity_types: schema.entity_types().count(),
                 actions: schema.actions().count(),
-                source: tracks.policies.source.clone(),
+                source: self.policies.state().source.clone(),
             },
-            policies: content(policies.digest().to_string(), policies.len(), &tracks.policies),
-            entities: content(
-                snapshot.entities().digest().to_string(),
-                snapshot.entities().len(),
-                &tracks.entities,
-            ),
+            policies: self.policies.content_status(policies.digest().to_string(), policies.len()),
+            entities: self.entities.content_status(entities.digest().to_string(), entities.len()),
             guardrails: GuardrailStatus::clone(&self.guardrails.load()),
         }
     }
 
-    /// Records whether file events arrive, and logs a warning when they stop.
-    pub fn watched(&self, watched: bool) {
-        if self.watched.swap(watched, Ordering::Relaxed) && !watched {
-            tracing::warn!("a folder cannot be watched: changes in it are found by polling only");
+    /// Records whether file events arrive for a track, and logs a warning when they stop.
+    pub fn watched(&self, name: TrackName, watched: bool) {
+        if self.track(name).watched.swap(watched, Ordering::Relaxed) && !watched {
+            tracing::warn!(
+                track = name.as_str(),
+                "the folder cannot be watched: changes in it are found by polling only"
+            );
         }
     }
 

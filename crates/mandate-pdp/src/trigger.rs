@@ -1,4 +1,4 @@
-//! Asks the reload thread to poll.
+//! Asks a thread that follows content to poll, or to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,20 @@ pub struct ReloadTrigger {
     requested: Arc<AtomicBool>,
     full: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
+}
+
+/// Tells threads to end.
+#[derive(Clone, Default)]
+pub(crate) struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// What a thread was woken for.

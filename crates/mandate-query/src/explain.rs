@@ -62,7 +62,8 @@ pub fn explain(
         }
         // An entity that does not exist has no attributes and no parents, so no single change can lead to a
         // permit.
-        Outcome::UnknownPrincipal | Outcome::UnknownResource => {
+        // While everything is denied, no change of entities or context can.
+        Outcome::UnknownPrincipal | Outcome::UnknownResource | Outcome::Suspended(_) => {
             Ok(Explanation::Denial { missing: Vec::new(), complete: true })
         }
         Outcome::Forbidden(_) | Outcome::ForbidFailed(_) | Outcome::NotPermitted(_) => {

@@ -58,14 +58,22 @@ pub fn router(phases: PhaseReceiver, monitor: Arc<ListenerMonitor>) -> Router {
 async fn readyz(State(state): State<AdminState>) -> Response {
     match &*state.phases.borrow() {
         Phase::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading\n").into_response(),
-        Phase::Serving(_) => "ready\n".into_response(),
+        Phase::Serving(pdp) => {
+            let stale = pdp.not_ready_because_stale();
+            if stale.is_empty() {
+                return "ready\n".into_response();
+            }
+            let why = format!("stale: {} may be out of date\n", stale.join(" and "));
+            (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+        }
         Phase::Stopping(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
     }
 }
 
 async fn status(State(state): State<AdminState>) -> Response {
     let (phase, pdp) = current_phase(&state.phases);
-    let ready = phase == "serving";
+    let ready =
+        phase == "serving" && pdp.as_ref().is_some_and(|pdp| pdp.not_ready_because_stale().is_empty());
     let mut body = json!({ "phase": phase, "ready": ready, "listeners": state.monitor.status() });
     let status = pdp.and_then(|pdp| serde_json::to_value(pdp.status()).ok());
     if let (Some(body), Some(serde_json::Value::Object(status))) = (body.as_object_mut(), status) {
@@ -79,7 +87,9 @@ async fn status(State(state): State<AdminState>) -> Response {
 async fn metrics(State(state): State<AdminState>) -> Response {
     let (phase, pdp) = current_phase(&state.phases);
     let mut registry = Registry::with_prefix("mandate");
-    let ready = ConstGauge::new(i64::from(phase == "serving"));
+    let serving = phase == "serving";
+    let ready = serving && pdp.as_ref().is_some_and(|pdp| pdp.not_ready_because_stale().is_empty());
+    let ready = ConstGauge::new(i64::from(ready));
     registry.register("ready", "Whether decisions are served", ready);
     state.monitor.register_metrics(&mut registry);
     if let Some(pdp) = pdp {

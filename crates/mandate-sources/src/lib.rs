@@ -2,12 +2,17 @@
 //! again. Start at [`loader`], which makes snapshots; [`source`] is what a source of entities has to give.
 //! Nothing here decides or serves.
 
+pub mod deny_all;
 pub mod folder;
 pub mod git;
 pub mod loader;
 pub mod source;
 pub mod watch;
 
+mod change_result;
 mod entity_files;
+mod entity_loader;
 mod policy_files;
+mod policy_folder;
+mod policy_loader;
 mod progress;

@@ -145,7 +145,7 @@ mod tests {
         let mut loader = loader(folder.path(), &[NIGHT, DAY]);
         let first = loader.load().unwrap().snapshot;
         assert_eq!(people(&first), [r#"Team::"night""#]);
-        let next = loader.poll_entities(&first, false);
+        let next = loader.entities.poll(&first, false);
         assert_eq!(people(&next.snapshot.unwrap()), [r#"Team::"day""#]);
     }
 
@@ -155,7 +155,7 @@ mod tests {
         let mut loader = loader(folder.path(), &[NIGHT, DANGLING]);
         let first = loader.load().unwrap().snapshot;
         for _ in 0..2 {
-            let refused = loader.poll_entities(&first, false);
+            let refused = loader.entities.poll(&first, false);
             assert!(refused.snapshot.is_none());
             let diagnostics = refused.result.unwrap().unwrap_err();
             assert!(diagnostics.to_string().contains("which does not exist"), "{diagnostics}");

@@ -22,7 +22,7 @@ pub struct PageLimits<'b> {
 }
 
 /// One page of results.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Page {
     pub results: Vec<EntityUid>,
     /// `None` if this is the last page.

@@ -1,0 +1,287 @@
+//! The life of a policy edit: found in its folder, proven where guardrails are enforced, then in use or
+//! refused. Until then the last good policies serve, and entities change as always.
+
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+use mandate_core::diagnostics::{Diagnostic, Diagnostics};
+use mandate_core::digest::Digest;
+use mandate_sources::loader::{
+    Accepted, EntityLoader, PendingPolicies, PolicyLoader, PolicyPoll, ReloadResult,
+};
+
+use crate::entity_track::SharedEntityLoader;
+use crate::generation::Generation;
+use crate::poll_loop::{Polled, SourceState, Track};
+use crate::proof_worker::{CompletedProof, GuardrailMode, ProofJob, ProofWorker};
+use crate::publisher::Publisher;
+use crate::report::Reporter;
+use crate::track::TrackName;
+
+/// How long a new schema waits for a poll of the entities to end. It is tried again later.
+const MAX_ENTITY_WAIT: Duration = Duration::from_secs(1);
+
+/// What became of the newest policies.
+enum PolicyState {
+    /// They are in use, or cannot be read at all.
+    Settled,
+    /// They wait for their proof. What was proven of other policies before stays known meanwhile.
+    Proving { pending: Box<PendingPolicies>, before: Option<KnownProof> },
+    /// They are proven or refused, and not in use: a guardrail is broken, or the entities do not fit their
+    /// schema. The proof stays known, so that the same policies are not proven again.
+    NotInUse(KnownProof),
+}
+
+/// A proof that another one of the same policies and guardrails would repeat.
+struct KnownProof {
+    digest: Digest,
+    proof: CompletedProof,
+}
+
+/// Follows the policy folder.
+pub(crate) struct PolicyTrack {
+    loader: PolicyLoader,
+    entities: SharedEntityLoader,
+    publisher: Arc<Publisher>,
+    worker: ProofWorker,
+    state: PolicyState,
+}
+
+impl Track for PolicyTrack {
+    const NAME: TrackName = TrackName::Policies;
+
+    fn poll(&mut self, force: bool) -> Polled {
+        let started = Instant::now();
+        let result = self.poll_folder(force);
+        if self.is_proving() {
+            return Polled { found_change: true, state: SourceState::Waiting };
+        }
+        let found_change =
+            result.as_ref().is_some_and(|result| result.as_ref().map_or(true, |accepted| accepted.changed));
+        let refused = self.reporter().reload(Self::NAME, result.as_ref(), started.elapsed());
+        let state = if refused { SourceState::Refused } else { SourceState::InUse };
+        Polled { found_change, state }
+    }
+}
+
+impl PolicyTrack {
+    /// Begins with policies that are in use, and with their proof, if there is one.
+    pub fn new(
+        loader: PolicyLoader,
+        entities: SharedEntityLoader,
+        publisher: Arc<Publisher>,
+        worker: ProofWorker,
+        proof: Option<&CompletedProof>,
+    ) -> Self {
+        let track = Self { loader, entities, publisher, worker, state: PolicyState::Settled };
+        track.reporter().guardrail_mode(track.worker.mode, track.worker.unavailable_reason.as_deref());
+        if let Some(proof) = proof {
+            track.reporter().proof_in_use(proof);
+        } else {
+            let policies = track.publisher.current().snapshot().policies().clone();
+            track.prove_in_use(ProofJob { policies, guardrails: track.loader.guardrails().to_vec() });
+        }
+        track
+    }
+
+    fn reporter(&self) -> &Reporter {
+        self.publisher.reporter()
+    }
+
+    /// Looks for new policies, and for the end of a proof. The folder is read first: a proof of policies
+    /// that are no longer there counts for nothing.
+    fn poll_folder(&mut self, force: bool) -> Option<ReloadResult> {
+        let current = self.publisher.current();
+        let in_use = current.snapshot().policies();
+        let pending = match &self.state {
+            PolicyState::Proving { pending, .. } => Some(&**pending),
+            PolicyState::Settled | PolicyState::NotInUse(_) => None,
+        };
+        let polled = self.loader.poll(in_use, pending, force);
+        if !matches!(polled, PolicyPoll::StillPending) {
+            self.cancel_proof();
+            if let Some(proof) = self.worker.take_completed() {
+                self.reporter().proof_in_use(&proof);
+            }
+        }
+        match polled {
+            PolicyPoll::StillPending => {
+                let proof = self.worker.take_completed()?;
+                self.proof_completed(proof)
+            }
+            PolicyPoll::Unchanged => {
+                self.reporter().clear_refused_proof();
+                None
+            }
+            PolicyPoll::Invalid(diagnostics) => {
+                self.reporter().clear_refused_proof();
+                Some(Err(diagnostics))
+            }
+            PolicyPoll::Pending(pending) if self.loader.is_in_use(&pending, in_use) => {
+                self.reporter().clear_refused_proof();
+                Some(self.accept(*pending))
+            }
+            PolicyPoll::Pending(pending) => self.prove_or_accept(pending, force),
+        }
+    }
+
+    /// Whether a proof is awaited, so that nothing can be said of the newest policies yet.
+    fn is_proving(&self) -> bool {
+        matches!(self.state, PolicyState::Proving { .. })
+    }
+
+    /// Policies that differ from those in use.
+    fn prove_or_accept(&mut self, pending: Box<PendingPolicies>, force: bool) -> Option<ReloadResult> {
+        let known = self.take_known_proof();
+        let known = match known {
+            Some(known) if known.digest == pending.digest() => match known.proof.outcome.result.clone() {
+                Ok(()) => return Some(self.accept_proven(*pending, known.proof)),
+                Err(diagnostics) if !force => {
+                    self.reporter().still_refused(&known.proof);
+                    self.state = PolicyState::NotInUse(known);
+                    return Some(Err(diagnostics));
+                }
+                Err(_) => None,
+            },
+            other => other,
+        };
+        let lost = pending.guardrails().is_empty() && !self.loader.guardrails().is_empty();
+        if !self.worker.enforces() {
+            return Some(self.accept_unproven(*pending, lost));
+        }
+        self.reporter().clear_refused_proof();
+        if lost {
+            self.state = known.map_or(PolicyState::Settled, PolicyState::NotInUse);
+            return Some(Err(guardrails_lost()));
+        }
+        tracing::info!("proving the guardrails of new policies");
+        self.reporter().proving(true);
+        self.worker.submit(job(&pending));
+        self.state = PolicyState::Proving { pending, before: known };
+        None
+    }
+
+    fn accept_unproven(&mut self, pending: PendingPolicies, lost: bool) -> ReloadResult {
+        if lost && self.worker.mode == GuardrailMode::Warn {
+            tracing::warn!("there were guardrails, and there are none now");
+        }
+        let job = job(&pending);
+        let result = self.accept(pending);
+        if result.is_ok() {
+            self.prove_in_use(job);
+        }
+        result
+    }
+
+    /// Proves what is in use already, where operators are to be told.
+    fn prove_in_use(&self, job: ProofJob) {
+        if self.worker.mode == GuardrailMode::Warn {
+            self.reporter().unproven();
+            if self.worker.submit(job) {
+                self.reporter().proving(true);
+            }
+        }
+    }
+
+    fn take_known_proof(&mut self) -> Option<KnownProof> {
+        match std::mem::replace(&mut self.state, PolicyState::Settled) {
+            PolicyState::Settled => None,
+            PolicyState::Proving { before, .. } => before,
+            PolicyState::NotInUse(known) => Some(known),
+        }
+    }
+
+    fn cancel_proof(&mut self) {
+        if self.is_proving() {
+            self.state = self.take_known_proof().map_or(PolicyState::Settled, PolicyState::NotInUse);
+            self.worker.cancel();
+            self.reporter().proving(false);
+        }
+    }
+
+    fn proof_completed(&mut self, proof: CompletedProof) -> Option<ReloadResult> {
+        let PolicyState::Proving { pending, before } =
+            std::mem::replace(&mut self.state, PolicyState::Settled)
+        else {
+            return None;
+        };
+        let Some(diagnostics) = proof.outcome.result.clone().err() else {
+            return Some(self.accept_proven(*pending, proof));
+        };
+        self.reporter().proof_refused(&proof);
+        // What the solver did not know this time, it may know the next time.
+        let known = KnownProof { digest: pending.digest(), proof };
+        let known = if known.proof.outcome.is_conclusive { Some(known) } else { before };
+        self.state = known.map_or(PolicyState::Settled, PolicyState::NotInUse);
+        Some(Err(diagnostics))
+    }
+
+    fn accept_proven(&mut self, pending: PendingPolicies, proof: CompletedProof) -> ReloadResult {
+        let digest = pending.digest();
+        let result = self.accept(pending);
+        if result.is_ok() {
+            self.reporter().proof_in_use(&proof);
+        } else {
+            self.reporter().proving(false);
+            self.state = PolicyState::NotInUse(KnownProof { digest, proof });
+        }
+        result
+    }
+
+    /// Puts policies in use, where they differ from those in use.
+    fn accept(&mut self, pending: PendingPolicies) -> ReloadResult {
+        let current = self.publisher.current();
+        let in_use = current.snapshot().policies();
+        if pending.policies.schema().digest() != in_use.schema().digest() {
+            return self.accept_new_schema(pending);
+        }
+        let routes_differ = pending.routes.digest() != current.routes().digest();
+        let changed = routes_differ || !self.loader.is_in_use(&pending, in_use);
+        if routes_differ || pending.policies.digest() != in_use.digest() {
+            let (policies, routes) = (Arc::clone(&pending.policies), Arc::clone(&pending.routes));
+            self.publisher.publish_policies(policies, routes)?;
+        }
+        Ok(self.loader.confirm(pending, changed))
+    }
+
+    /// Reads all entities by a new schema, and puts both in use.
+    fn accept_new_schema(&mut self, pending: PendingPolicies) -> ReloadResult {
+        let started = Instant::now();
+        let Some(mut entities) = lock_entities(&self.entities) else { return Err(entities_are_busy()) };
+        let snapshot = entities.load(&self.loader.without_entities(&pending)?)?;
+        self.publisher.publish(Generation::new(snapshot, Arc::clone(&pending.routes)));
+        // The entities were read again and accepted, too.
+        let accepted = Accepted { changed: true, ..Accepted::default() };
+        self.reporter().reload(TrackName::Entities, Some(&Ok(accepted)), started.elapsed());
+        self.reporter().looked(TrackName::Entities, started, true);
+        Ok(self.loader.confirm(pending, true))
+    }
+}
+
+/// The loader of the entities, unless a poll of it takes too long: its disk may hang.
+fn lock_entities(entities: &Mutex<EntityLoader>) -> Option<MutexGuard<'_, EntityLoader>> {
+    let started = Instant::now();
+    loop {
+        match entities.try_lock() {
+            Ok(loader) => return Some(loader),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if started.elapsed() > MAX_ENTITY_WAIT => return None,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+fn job(pending: &PendingPolicies) -> ProofJob {
+    ProofJob { policies: pending.policies.clone(), guardrails: pending.guardrails().to_vec() }
+}
+
+fn entities_are_busy() -> Diagnostics {
+    let diagnostic = Diagnostic::error("the schema is new, and the entities cannot be read by it now");
+    diagnostic.help("their source is being read and does not answer; this is tried again").into()
+}
+
+fn guardrails_lost() -> Diagnostics {
+    let diagnostic = Diagnostic::error("there were guardrails, and there are none now");
+    let help = "bring them back; if nothing is to be proven any more, leave a file without claims in `guardrails/`, or serve with `--guardrails off`";
+    diagnostic.help(help).into()
+}

@@ -1,0 +1,95 @@
+//! The content of a policy folder as one value, for commands that look at policies without entities. Reloads
+//! are in `policy_loader`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::git;
+use super::policy_files::{PolicyFiles, TextsByKind, is_policy_folder_file};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+use mandate_core::policies::Policies;
+use mandate_core::schema::Schema;
+use mandate_routes::Routes;
+
+/// The content of a policy folder, without entities.
+#[derive(Debug)]
+pub struct PolicyFolder {
+    pub policies: Arc<Policies>,
+    /// The text of the folder's schema.
+    pub schema: Arc<SourceText>,
+    pub guardrails: Vec<Arc<SourceText>>,
+    pub routes: Routes,
+    pub warnings: Diagnostics,
+}
+
+impl PolicyFolder {
+    /// Loads a policy folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(root: &Path) -> Result<Self, Diagnostics> {
+        Self::of(&Self::texts(root)?, None)
+    }
+
+    /// Loads two states of a policy folder, both by the schema of the second, and the schema of the first.
+    ///
+    /// # Errors
+    /// All diagnostics of either, including those of the first by the second's schema.
+    pub fn load_two_versions(
+        first: &PolicyFolderState<'_>,
+        second: &PolicyFolderState<'_>,
+    ) -> Result<(Self, Self, Arc<Schema>), Diagnostics> {
+        let (first, second) = (first.texts()?, second.texts()?);
+        let second = Self::of(&second, None)?;
+        let schema = Self::of(&first, None)?.policies.schema().clone();
+        let first = Self::of(&first, Some(second.policies.schema())).map_err(|found| {
+            let diagnostic = Diagnostic::error(
+                "the older policies do not fit the newer schema, so nothing can be compared",
+            );
+            let help = "change the schema so that both fit it first, and compare in two steps";
+            let mut diagnostics = Diagnostics::from(diagnostic.help(help));
+            diagnostics.extend(found);
+            diagnostics
+        })?;
+        Ok((first, second, schema))
+    }
+
+    fn texts(root: &Path) -> Result<TextsByKind, Diagnostics> {
+        let texts = PolicyFiles::new(root).read_if_changed(true)?;
+        texts
+            .map(|texts| texts.by_kind)
+            .ok_or_else(|| Diagnostic::error(format!("cannot read `{}`", root.display())).into())
+    }
+
+    fn of(texts: &TextsByKind, schema: Option<&Arc<Schema>>) -> Result<Self, Diagnostics> {
+        let (schema, mut warnings) = match schema {
+            Some(schema) => (Arc::clone(schema), Diagnostics::default()),
+            None => texts.parse_schema(None)?,
+        };
+        let (policies, routes, more) = texts.parse(schema)?;
+        warnings.extend(more);
+        let (policies, schema) = (Arc::new(policies), texts.schema.clone()?);
+        Ok(Self { policies, schema, guardrails: texts.guardrails.clone(), routes, warnings })
+    }
+}
+
+/// A state of a policy folder.
+#[derive(Debug)]
+pub enum PolicyFolderState<'a> {
+    /// The folder as it is now.
+    Current(&'a Path),
+    /// The folder as it was at a git revision.
+    AtRevision(&'a Path, &'a str),
+}
+
+impl PolicyFolderState<'_> {
+    fn texts(&self) -> Result<TextsByKind, Diagnostics> {
+        match self {
+            Self::Current(root) => PolicyFolder::texts(root),
+            Self::AtRevision(folder, revision) => {
+                let name = format!("{revision}:{}", folder.display());
+                Ok(TextsByKind::of(git::files_at_revision(folder, revision, is_policy_folder_file)?, &name))
+            }
+        }
+    }
+}

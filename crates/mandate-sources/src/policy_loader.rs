@@ -1,0 +1,141 @@
+//! Follows the policy folder: finds new policies, and remembers which are in use. Whether new policies may
+//! come into use is decided in `mandate_pdp`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::change_result::Accepted;
+use super::policy_files::{PolicyFiles, PolicyFolderContent};
+use mandate_core::Snapshot;
+use mandate_core::diagnostics::{Diagnostics, SourceText};
+use mandate_core::digest::Digest;
+use mandate_core::policies::Policies;
+use mandate_core::schema::Schema;
+use mandate_core::snapshot::RequestConfig;
+use mandate_routes::Routes;
+
+/// Follows a policy folder.
+pub struct PolicyLoader {
+    files: PolicyFiles,
+    guardrails: Vec<Arc<SourceText>>,
+    terms: RequestConfig,
+}
+
+/// The result of polling the policies.
+#[derive(Debug)]
+pub enum PolicyPoll {
+    /// The folder holds what is in use.
+    Unchanged,
+    /// The folder holds the pending policies.
+    StillPending,
+    /// The folder holds something that cannot be used.
+    Invalid(Diagnostics),
+    /// The folder holds valid policies that may differ from those in use.
+    Pending(Box<PendingPolicies>),
+}
+
+/// Valid content of the policy folder that is not in use yet.
+#[derive(Debug)]
+pub struct PendingPolicies {
+    pub policies: Arc<Policies>,
+    pub routes: Arc<Routes>,
+    texts: PolicyFolderContent,
+    pub(super) warnings: Diagnostics,
+}
+
+impl PendingPolicies {
+    /// The texts of the guardrails.
+    pub fn guardrails(&self) -> &[Arc<SourceText>] {
+        &self.texts.by_kind.guardrails
+    }
+
+    /// Identifies everything that a proof depends on: policies, schema and guardrails.
+    pub fn digest(&self) -> Digest {
+        proof_digest(&self.policies, &self.texts.by_kind.guardrails)
+    }
+}
+
+/// The digest of policies, their schema and their guardrails.
+fn proof_digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
+    let claims = Digest::of(guardrails.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
+    Digest::of([policies.digest(), policies.schema().digest(), &claims].map(Digest::as_bytes))
+}
+
+/// Content of a policy folder that cannot be used. If the schema is valid, entities can be read by it all the
+/// same.
+pub(super) struct InvalidPolicies {
+    pub schema: Option<Arc<Schema>>,
+    pub diagnostics: Diagnostics,
+}
+
+impl PolicyLoader {
+    pub fn new(root: &Path, terms: RequestConfig) -> Self {
+        Self { files: PolicyFiles::new(root), guardrails: Vec::new(), terms }
+    }
+
+    /// Loads the folder for the first time.
+    pub(super) fn load(&self) -> Result<PendingPolicies, InvalidPolicies> {
+        let invalid = |diagnostics| InvalidPolicies { schema: None, diagnostics };
+        let texts = self.files.read_if_changed(true).map_err(invalid)?;
+        let texts = texts.ok_or_else(|| invalid(Diagnostics::default()))?;
+        let (schema, mut warnings) = texts.by_kind.parse_schema(None).map_err(invalid)?;
+        match texts.by_kind.parse(Arc::clone(&schema)) {
+            Ok((policies, routes, more)) => {
+                warnings.extend(more);
+                let (policies, routes) = (Arc::new(policies), Arc::new(routes));
+                Ok(PendingPolicies { policies, routes, texts, warnings })
+            }
+            Err(diagnostics) => Err(InvalidPolicies { schema: Some(schema), diagnostics }),
+        }
+    }
+
+    /// Looks for a change of policies, schema, guardrails or routes. `pending` is what was found before and
+    /// is still being proven. With `force` every file is read, even if its metadata did not change.
+    pub fn poll(&self, current: &Policies, pending: Option<&PendingPolicies>, force: bool) -> PolicyPoll {
+        let texts = match self.files.read_if_changed(force) {
+            Ok(None) => return PolicyPoll::Unchanged,
+            Ok(Some(texts)) if pending.is_some_and(|pending| pending.texts.same_as(&texts)) => {
+                return PolicyPoll::StillPending;
+            }
+            Ok(Some(texts)) => texts,
+            Err(diagnostics) => return PolicyPoll::Invalid(diagnostics),
+        };
+        let parsed = texts.by_kind.parse_schema(Some(current.schema())).and_then(|(schema, mut warnings)| {
+            let (policies, routes, more) = texts.by_kind.parse(schema)?;
+            warnings.extend(more);
+            Ok((Arc::new(policies), Arc::new(routes), warnings))
+        });
+        match parsed {
+            Ok((policies, routes, warnings)) => {
+                PolicyPoll::Pending(Box::new(PendingPolicies { policies, routes, texts, warnings }))
+            }
+            Err(diagnostics) => PolicyPoll::Invalid(diagnostics),
+        }
+    }
+
+    /// Whether the policies and guardrails are those in use. The routes may differ: no proof depends on
+    /// them.
+    pub fn is_in_use(&self, pending: &PendingPolicies, current: &Policies) -> bool {
+        proof_digest(current, &self.guardrails) == pending.digest()
+    }
+
+    /// A snapshot of pending policies without entities.
+    ///
+    /// # Errors
+    /// The settings for parsing requests do not fit the schema.
+    pub fn without_entities(&self, pending: &PendingPolicies) -> Result<Snapshot, Diagnostics> {
+        Snapshot::new(Arc::clone(&pending.policies), &self.terms)
+    }
+
+    /// Records that pending policies are in use. `changed` is whether others were in use before.
+    pub fn confirm(&mut self, pending: PendingPolicies, changed: bool) -> Accepted {
+        self.guardrails.clone_from(&pending.texts.by_kind.guardrails);
+        self.files.mark_applied(pending.texts);
+        Accepted { changed, warnings: pending.warnings }
+    }
+
+    /// The guardrails of the policies in use.
+    pub fn guardrails(&self) -> &[Arc<SourceText>] {
+        &self.guardrails
+    }
+}
