@@ -31,7 +31,8 @@ options! {
         /// Maximum number of concurrent requests on one HTTP/2 connection [default: 200]
         #[arg(long, env = "MANDATE_MAX_STREAMS", value_name = "N")]
         pub max_streams: Option<Bounded<1, { u32::MAX as usize }>>,
-        /// Maximum number of concurrent requests; more are rejected with 503 immediately [default: 4096]
+        /// Maximum number of concurrent requests; beyond it, the one that has waited the longest for its body
+        /// is rejected with 503 [default: 4096]
         #[arg(long, env = "MANDATE_MAX_CONCURRENT_REQUESTS", value_name = "N")]
         pub max_concurrent_requests: Option<Count>,
         /// Maximum time to receive a request body or to complete a TLS handshake [default: 10s]

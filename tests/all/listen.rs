@@ -1,6 +1,8 @@
 //! The listeners of a running sidecar: addresses, TLS, authentication and limits.
 
 mod authentication;
+mod half_sent;
+mod http2;
 mod limits;
 mod sockets;
 mod tls;

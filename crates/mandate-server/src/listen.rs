@@ -8,6 +8,7 @@ mod certificate;
 pub mod error;
 mod jwt;
 pub mod monitor;
+mod places;
 pub mod rejection;
 mod reloading_file;
 pub mod server;

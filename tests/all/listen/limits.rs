@@ -3,37 +3,39 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::http2::{END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame, preface};
 use super::permitted_question;
 use crate::support::wire::{Connection, Version};
 use crate::support::{Content, Sidecar, until};
 
-const EVALUATION: &str = "/access/v1/evaluation";
-const JSON: (&str, &str) = ("content-type", "application/json");
+pub const EVALUATION: &str = "/access/v1/evaluation";
+pub const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// How many requests were rejected for this reason.
-fn rejected(sidecar: &Sidecar, reason: &str) -> u64 {
+pub fn rejected(sidecar: &Sidecar, reason: &str) -> u64 {
     sidecar.metric(&format!(r#"mandate_rejected_total{{reason="{reason}"}}"#)) as u64
 }
 
 /// A plain TCP connection to the sidecar.
-fn connect(sidecar: &Sidecar) -> TcpStream {
+pub fn connect(sidecar: &Sidecar) -> TcpStream {
     let stream = TcpStream::connect(sidecar.decisions.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream
 }
 
 /// The head of a request with a body of this length.
-fn head(length: usize) -> String {
+pub fn head(length: usize) -> String {
     format!(
         "POST {EVALUATION} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
     )
 }
 
-fn read_all(stream: &mut TcpStream) -> String {
+pub fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     // A connection that is refused early may end with a reset.
     let _ = stream.read_to_end(&mut bytes);
@@ -98,43 +100,46 @@ fn json_has_at_most_64_levels_by_default() {
     assert!(sidecar.post(EVALUATION, nested(64)).body.contains("more than 64 levels"));
 }
 
-/// The concurrent requests wait for their bodies.
+/// The one place is taken by batches, which are decided and so do not wait.
 #[test]
 fn too_many_concurrent_requests_are_refused_immediately() {
-    let sidecar = Sidecar::of_pack(&["--max-concurrent-requests", "3", "--read-timeout", "20s"]);
-    let body = permitted_question().to_string();
-    let mut waiting: Vec<TcpStream> = (0..3).map(|_| connect(&sidecar)).collect();
-    for stream in &mut waiting {
-        stream.write_all(head(body.len()).as_bytes()).unwrap();
-        stream.write_all(&body.as_bytes()[..10]).unwrap();
-    }
-    let mut connection = Connection::open(&sidecar.decisions, Version::Http1, None).unwrap();
-    until("three requests are in progress", || {
-        connection.ask(&permitted_question(), None).unwrap().status == 503
+    let sidecar = Sidecar::of_pack(&["--max-concurrent-requests", "1", "--max-batch", "20000"]);
+    let mut batch = permitted_question();
+    batch["evaluations"] = vec![json!({}); 20_000].into();
+    let batch = batch.to_string();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                sidecar.post("/access/v1/evaluations", &batch);
+            }
+        });
+        let mut connection = Connection::open(&sidecar.decisions, Version::Http1, None).unwrap();
+        let mut refusal = None;
+        until("a question is refused", || {
+            let asked = Instant::now();
+            let reply = connection.ask(&permitted_question(), None).unwrap();
+            refusal = (reply.status == 503).then_some((reply, asked.elapsed()));
+            refusal.is_some()
+        });
+        let (reply, took) = refusal.unwrap();
+        assert!(took < Duration::from_secs(5), "the refusal is immediate");
+        assert_eq!(&reply.headers["retry-after"], "1");
+        assert_eq!(
+            (reply.body.as_str(), &reply.headers["x-request-id"]),
+            ("too many concurrent requests: try again", &"asked".parse().unwrap())
+        );
+        let mut http2 = Connection::open(&sidecar.decisions, Version::Http2, None).unwrap();
+        until("a call over gRPC is refused", || {
+            let path = "/envoy.service.auth.v3.Authorization/Check";
+            let reply = http2.send("POST", path, "", &[("content-type", "application/grpc")]).unwrap();
+            (reply.status, reply.headers.get("grpc-status")) == (200, Some(&"14".parse().unwrap()))
+        });
+        assert!(rejected(&sidecar, "overload") >= 2);
+        is_over.store(true, Ordering::Relaxed);
     });
-    let asked = Instant::now();
-    let reply = connection.ask(&permitted_question(), None).unwrap();
-    assert!(asked.elapsed() < Duration::from_secs(5), "the refusal is immediate");
-    assert_eq!((reply.status, &reply.headers["retry-after"]), (503, &"1".parse().unwrap()));
-    assert_eq!(
-        (reply.body.as_str(), &reply.headers["x-request-id"]),
-        ("too many concurrent requests: try again", &"asked".parse().unwrap())
-    );
-    let mut http2 = Connection::open(&sidecar.decisions, Version::Http2, None).unwrap();
-    let grpc = http2
-        .send(
-            "POST",
-            "/envoy.service.auth.v3.Authorization/Check",
-            "",
-            &[("content-type", "application/grpc")],
-        )
-        .unwrap();
-    assert_eq!((grpc.status, &grpc.headers["grpc-status"]), (200, &"14".parse().unwrap()));
-    assert!(rejected(&sidecar, "overload") >= 3);
-    waiting[0].write_all(&body.as_bytes()[10..]).unwrap();
-    until("one request has ended", || connection.ask(&permitted_question(), None).unwrap().status == 200);
-    drop(waiting);
-    until("all requests have ended", || http2.ask(&permitted_question(), None).unwrap().status == 200);
+    let mut connection = Connection::open(&sidecar.decisions, Version::Http2, None).unwrap();
+    assert_eq!(connection.ask(&permitted_question(), None).unwrap().status, 200);
 }
 
 #[test]
@@ -218,23 +223,13 @@ fn the_number_of_connections_is_limited() {
 /// Streams that are opened and immediately reset, and more streams than allowed.
 #[test]
 fn hostile_http2_streams_do_not_disturb_other_connections() {
-    const HEADERS: u8 = 1;
-    const RST_STREAM: u8 = 3;
-    const SETTINGS: u8 = 4;
-    const END_STREAM: u8 = 1;
-    const END_HEADERS: u8 = 4;
     const CANCEL: u32 = 8;
     let sidecar = Sidecar::of_pack(&["--max-streams", "10"]);
-    let frame = |frame_type: u8, flags: u8, stream: u32, payload: &[u8]| {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[frame_type, flags], &stream.to_be_bytes(), payload].concat()
-    };
     // HPACK for `:method: GET`, `:scheme: http` and `:path: /`.
     let headers = [0x82, 0x86, 0x84];
     for resets in [true, false] {
         let mut stream = connect(&sidecar);
-        let mut frames = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        frames.extend(frame(SETTINGS, 0, 0, &[]));
+        let mut frames = preface();
         for number in 0..5_000 {
             let id = 2 * number + 1;
             frames.extend(frame(

@@ -119,7 +119,7 @@ async fn reply(response: Response<Incoming>) -> Reply {
     let (head, body) = response.into_parts();
     // When the server refuses a request early, it may close the connection before the whole answer is read.
     let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
-    let body = String::from_utf8(body.to_vec()).unwrap();
+    let body = String::from_utf8_lossy(&body).into_owned();
     Reply { status: head.status.as_u16(), headers: head.headers, body }
 }
 

@@ -1,10 +1,9 @@
 //! Admission: every request passes it before its body is read, whatever its path. It checks who the caller is
-//! and how many requests are in flight. Tokens are checked in `authentication`, answers are written in
-//! `rejection`.
+//! and how many requests are in flight. Tokens are checked in `authentication`, places are given by `places`,
+//! answers are written in `rejection`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::Guard;
@@ -16,6 +15,7 @@ use super::authentication::{Authentication, Caller, JwtConfig};
 use super::certificate;
 use super::error::FileErrors;
 use super::monitor::ListenerMonitor;
+use super::places::{Place, Places};
 use super::rejection::{Rejection, ResponseFormat};
 use super::reloading_file::{Reloadable, ReloadingFile};
 use super::tls::{self, Tls};
@@ -89,7 +89,7 @@ impl Security {
 /// The limits on requests.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmissionLimits {
-    /// Requests in flight, on all listeners together.
+    /// Requests in flight, on all listeners together. This also limits the memory that bodies take.
     pub max_concurrent_requests: usize,
     /// The time from the head of a request to its answer.
     pub request_timeout: Duration,
@@ -110,12 +110,12 @@ pub struct SpecialPaths {
     pub grpc_prefix: &'static str,
 }
 
-/// The admission control of one listener. Those of several listeners share the count of requests in flight.
+/// The admission control of one listener. Those of several listeners share the places of requests in flight.
 pub struct Admission {
     security: Security,
     paths: SpecialPaths,
     pub admission_limits: AdmissionLimits,
-    in_flight: Arc<AtomicUsize>,
+    places: Arc<Places>,
     pub monitor: Arc<ListenerMonitor>,
 }
 
@@ -126,16 +126,6 @@ pub struct Peer {
     caller: Option<Caller>,
 }
 
-/// Counts a request as in flight until it is dropped.
-#[derive(Debug)]
-pub struct InFlightGuard<'d>(&'d AtomicUsize);
-
-impl Drop for InFlightGuard<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Admission {
     pub fn new(
         security: Security,
@@ -143,14 +133,15 @@ impl Admission {
         admission_limits: AdmissionLimits,
         monitor: Arc<ListenerMonitor>,
     ) -> Self {
-        Self { security, paths, admission_limits, in_flight: Arc::default(), monitor }
+        let places = Arc::new(Places::new(admission_limits.max_concurrent_requests));
+        Self { security, paths, admission_limits, places, monitor }
     }
 
     /// An admission control for another listener, with its own security and the shared limit on requests.
     #[must_use]
     pub fn for_listener(&self, security: Security) -> Self {
-        let (in_flight, monitor) = (Arc::clone(&self.in_flight), Arc::clone(&self.monitor));
-        Self { security, in_flight, monitor, ..*self }
+        let (places, monitor) = (Arc::clone(&self.places), Arc::clone(&self.monitor));
+        Self { security, places, monitor, ..*self }
     }
 
     /// The TLS settings in use, if the listener has TLS.
@@ -174,24 +165,20 @@ impl Admission {
     }
 
     /// Admits a request, and puts the name of its caller into its extensions. The request is in flight until
-    /// the guard is dropped.
+    /// its place is dropped.
     ///
     /// # Errors
     /// The request is rejected.
-    pub fn admit<B>(
-        &self,
-        request: &mut Request<B>,
-        peer: Option<&Peer>,
-    ) -> Result<InFlightGuard<'_>, Rejection> {
+    pub fn admit<B>(&self, request: &mut Request<B>, peer: Option<&Peer>) -> Result<Place<'_>, Rejection> {
         let caller = match self.caller(request, peer) {
             Err(_) if self.paths.unauthenticated.contains(&request.uri().path()) => None,
             caller => caller?,
         };
-        let guard = self.enter()?;
+        let place = self.places.take().ok_or(Rejection::Overload)?;
         if let Some(caller) = caller {
             request.extensions_mut().insert(caller);
         }
-        Ok(guard)
+        Ok(place)
     }
 
     fn caller<B>(&self, request: &Request<B>, peer: Option<&Peer>) -> Result<Option<Caller>, Rejection> {
@@ -206,13 +193,5 @@ impl Admission {
             return Ok(certified);
         }
         self.security.authentication.caller(request.headers()).map(Some).map_err(Rejection::Unauthenticated)
-    }
-
-    fn enter(&self) -> Result<InFlightGuard<'_>, Rejection> {
-        let guard = InFlightGuard(&self.in_flight);
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.admission_limits.max_concurrent_requests {
-            return Err(Rejection::Overload);
-        }
-        Ok(guard)
     }
 }

@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Peer};
+use super::places::Place;
 use super::rejection::{Rejection, RejectionReason, ResponseFormat};
 use super::socket::{Listener, Stream};
 
@@ -254,8 +255,8 @@ where
         self.started_requests.fetch_add(1, Ordering::Relaxed);
         let _ending = RequestEndGuard(&self.finished_requests);
         let admission = &self.shared.admission;
-        let _in_flight = match admission.admit(&mut request, self.peer.as_ref()) {
-            Ok(guard) => guard,
+        let place = match admission.admit(&mut request, self.peer.as_ref()) {
+            Ok(place) => place,
             Err(rejection) => return self.reject(&rejection, admission.response_format(&request)),
         };
         let form = admission.response_format(&request);
@@ -263,7 +264,7 @@ where
         // Most requests are answered at once, so they need no timer.
         let answered = match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
             Poll::Ready(answered) => Ok(answered),
-            Poll::Pending => tokio::time::timeout(admission.admission_limits.request_timeout, answer).await,
+            Poll::Pending => wait_for(answer, &place, admission.admission_limits.request_timeout).await,
         };
         match answered {
             Ok(Ok(response)) => {
@@ -272,7 +273,7 @@ where
                 }
                 response.map(Either::Right)
             }
-            Err(_) => self.reject(&Rejection::TimedOut, form),
+            Err(rejection) => self.reject(&rejection, form),
         }
     }
 
@@ -297,6 +298,20 @@ impl<S> ConnectionService<S> {
             }
             tokio::time::sleep(self.shared.connection_limits.idle_timeout).await;
         }
+    }
+}
+
+/// Waits for an answer that is not ready, most likely because the body has not arrived.
+async fn wait_for<T>(
+    answer: impl Future<Output = T>,
+    place: &Place<'_>,
+    timeout: Duration,
+) -> Result<T, Rejection> {
+    let mut waiting = place.wait();
+    tokio::select! {
+        biased;
+        answered = tokio::time::timeout(timeout, answer) => answered.map_err(|_| Rejection::TimedOut),
+        () = waiting.displaced() => Err(Rejection::Overload),
     }
 }
 
