@@ -4,6 +4,7 @@
 mod brute_force;
 mod generator;
 mod random_content;
+mod turns;
 
 use serde_json::{Value, json};
 

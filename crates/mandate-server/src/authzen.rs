@@ -8,5 +8,5 @@ mod http;
 pub mod metadata;
 mod page;
 pub(crate) mod search;
-mod search_limiter;
+mod turns;
 pub mod wire;

@@ -90,7 +90,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: EndpointPath::Exact("/access/v1/evaluation"),
         methods: Methods::Post,
-        handler: Handler::AuthZen(Operation { run: evaluation::single, is_search: false }),
+        handler: Handler::AuthZen(Operation { run: evaluation::single, takes_turn: evaluation::explains }),
         operation_id: "evaluateAccess",
         summary: "Evaluate one request",
         metadata_key: Some("access_evaluation_endpoint"),
@@ -102,7 +102,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: EndpointPath::Exact("/access/v1/evaluations"),
         methods: Methods::Post,
-        handler: Handler::AuthZen(Operation { run: evaluation::batch, is_search: false }),
+        handler: Handler::AuthZen(Operation { run: evaluation::batch, takes_turn: evaluation::explains }),
         operation_id: "evaluateAccessBatch",
         summary: "Evaluate several requests against one revision",
         metadata_key: Some("access_evaluations_endpoint"),
@@ -153,7 +153,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: EndpointPath::Exact("/access/v1/search/subject"),
         methods: Methods::Post,
-        handler: Handler::AuthZen(Operation { run: search::subject, is_search: true }),
+        handler: Handler::AuthZen(Operation { run: search::subject, takes_turn: |_| true }),
         operation_id: "searchSubjects",
         summary: "Subject search: which subjects of a type may perform an action on a resource, in pages",
         metadata_key: Some("search_subject_endpoint"),
@@ -165,7 +165,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: EndpointPath::Exact("/access/v1/search/resource"),
         methods: Methods::Post,
-        handler: Handler::AuthZen(Operation { run: search::resource, is_search: true }),
+        handler: Handler::AuthZen(Operation { run: search::resource, takes_turn: |_| true }),
         operation_id: "searchResources",
         summary: "Resource search: on which resources of a type a subject may perform an action, in pages",
         metadata_key: Some("search_resource_endpoint"),
@@ -177,7 +177,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: EndpointPath::Exact("/access/v1/search/action"),
         methods: Methods::Post,
-        handler: Handler::AuthZen(Operation { run: search::action, is_search: true }),
+        handler: Handler::AuthZen(Operation { run: search::action, takes_turn: |_| true }),
         operation_id: "searchActions",
         summary: "Action search: which actions a subject may perform on a resource, in pages",
         metadata_key: Some("search_action_endpoint"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::search_limiter::{SearchLimiter, TooManySearches};
+use super::turns::{TooManyWaiting, Turns};
 use super::wire::{ShapeError, request_error_message};
 use crate::listen::rejection::RejectionReason;
 use mandate_core::json::{Json, Object};
@@ -59,12 +59,12 @@ impl Default for ApiLimits {
 pub struct Api {
     pub(super) pdp: Pdp,
     pub(super) limits: ApiLimits,
-    pub(super) search_limiter: Arc<SearchLimiter>,
+    pub(super) turns: Arc<Turns>,
 }
 
 impl Api {
     pub fn new(pdp: Pdp, limits: ApiLimits) -> Self {
-        Self { pdp, limits, search_limiter: Arc::new(SearchLimiter::new()) }
+        Self { pdp, limits, turns: Arc::new(Turns::new()) }
     }
 }
 
@@ -72,8 +72,8 @@ impl Api {
 #[derive(Debug, Clone, Copy)]
 pub struct Operation {
     pub run: fn(&Api, &Object<'_>, &RequestScope<'_>) -> Result<Vec<u8>, ApiError>,
-    /// Whether it has to wait for the search limiter.
-    pub is_search: bool,
+    /// Whether a request takes so long that it has to wait for a turn.
+    pub takes_turn: fn(&Object<'_>) -> bool,
 }
 
 /// One request, without its body.
@@ -132,8 +132,8 @@ impl From<PdpError> for ApiError {
     }
 }
 
-impl From<TooManySearches> for ApiError {
-    fn from(error: TooManySearches) -> Self {
+impl From<TooManyWaiting> for ApiError {
+    fn from(error: TooManyWaiting) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(status, error.to_string()).counted_as(RejectionReason::Overload)
     }

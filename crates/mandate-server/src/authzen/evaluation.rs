@@ -16,6 +16,15 @@ use mandate_core::request::Question;
 use mandate_pdp::{DecisionContext, DecisionId, View};
 use mandate_query::explain::{Budget, Explanation};
 
+/// Whether a request, or an item of its batch, asks for an explanation.
+pub fn explains(object: &Object<'_>) -> bool {
+    // A malformed option is reported when the request is answered.
+    let asks = |object: &Object<'_>| matches!(Options::explain(object), Ok(Some(true)));
+    let item_asks = |item: &Json<'_>| matches!(item, Json::Object(item) if asks(item));
+    asks(object)
+        || matches!(object.get("evaluations"), Some(Json::Array(items)) if items.iter().any(item_asks))
+}
+
 /// Answers one question.
 pub fn single(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
     let options = Options::read(object)?;

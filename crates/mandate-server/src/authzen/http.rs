@@ -49,9 +49,12 @@ impl Api {
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, (StatusCode, String)> {
         let deadline = Instant::now() + self.limits.request_timeout;
         let scope = RequestScope { context: DecisionContext::new(Transport::InProcess), deadline };
-        let answer = operation(endpoints::find(path), &Method::POST)
-            .and_then(|operation| self.run(body, operation, &scope));
-        answer.map_err(|error| (error.status, error.message))
+        let answer = || {
+            let operation = operation(endpoints::find(path), &Method::POST)?;
+            let json = parse_json(body, self.limits.max_json_depth)?;
+            (operation.run)(self, expect_object(&json)?, &scope)
+        };
+        answer().map_err(|error: ApiError| (error.status, error.message))
     }
 
     async fn answer(
@@ -62,11 +65,7 @@ impl Api {
         scope: &RequestScope<'_>,
     ) -> Result<Vec<u8>, ApiError> {
         let answer = match self.read_json_body(headers, body).await {
-            Ok(body) if operation.is_search => match self.search_limiter.acquire().await {
-                Ok(_permit) => self.run(&body, operation, scope),
-                Err(error) => Err(error.into()),
-            },
-            Ok(body) => self.run(&body, operation, scope),
+            Ok(body) => self.run_in_turn(&body, operation, scope).await,
             Err(error) => Err(error),
         };
         if answer.as_ref().is_err_and(|error| error.status.is_client_error()) {
@@ -75,9 +74,21 @@ impl Api {
         answer
     }
 
-    fn run(&self, body: &[u8], operation: Operation, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
+    /// Runs an operation. One that takes long waits for its turn, and runs on a thread on which no other
+    /// request waits.
+    async fn run_in_turn(
+        &self,
+        body: &[u8],
+        operation: Operation,
+        scope: &RequestScope<'_>,
+    ) -> Result<Vec<u8>, ApiError> {
         let json = parse_json(body, self.limits.max_json_depth)?;
-        (operation.run)(self, expect_object(&json)?, scope)
+        let object = expect_object(&json)?;
+        if !(operation.takes_turn)(object) {
+            return (operation.run)(self, object, scope);
+        }
+        let _turn = self.turns.acquire().await?;
+        tokio::task::block_in_place(|| (operation.run)(self, object, scope))
     }
 
     async fn read_json_body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, ApiError> {

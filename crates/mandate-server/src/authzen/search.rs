@@ -115,8 +115,7 @@ fn find_in_time(
 ) -> Result<Page, ApiError> {
     let page_deadline = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
     let may_continue = || Instant::now() < page_deadline;
-    // A page takes longer than other requests, and those must not wait on this thread.
-    let page = tokio::task::block_in_place(|| find(&may_continue))?;
+    let page = find(&may_continue)?;
     if Instant::now() > deadline {
         return Err(ApiError::timed_out("the answer took too long: ask for a smaller page"));
     }
