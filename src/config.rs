@@ -19,7 +19,7 @@ mod values;
 pub use arguments::{ContentArguments, PolicyArguments};
 pub use environment::{colour, on_github};
 pub use limits::LimitConfig;
-pub use listeners::ListenerConfig;
+pub use listeners::{ListenerConfig, ListenerConfigs};
 pub use serve::{ServeArguments, ServeConfig};
 pub use serving::{GuardrailsOption, LogFormat};
 pub use solver::SolverArguments;

@@ -16,14 +16,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::{guardrails, telemetry};
-use crate::config::{LimitConfig, ServeArguments, ServeConfig};
+use crate::config::{LimitConfig, ListenerConfigs, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
 use listeners::{BoundListener, ListenerGroup};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
 use mandate_pdp::reload::{ReloadConfig, Reloader};
 use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig};
-use mandate_server::admin::{self, Phase};
+use mandate_server::admin::{self, Phase, Router};
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
 use mandate_server::listen::monitor::ListenerMonitor;
@@ -55,13 +55,18 @@ pub fn run(arguments: Arguments) -> CommandResult {
 async fn serve(config: ServeConfig) -> CommandResult {
     let mut signals = Signals::new().map_err(CliError::system("cannot handle signals"))?;
     let started = Instant::now();
-    let (admin_bound, bound) =
-        (listeners::bind_all([&config.admin])?, listeners::bind_all(&config.listeners)?);
+    let ListenerConfigs { decisions, admin, health } = &config.listeners;
+    let admin_bound = listeners::bind_all([admin])?;
+    let (health_bound, bound) = (listeners::bind_public(health)?, listeners::bind_all(decisions)?);
     let (phase, phases) = watch::channel(Phase::Loading);
-    let monitor = listeners::monitor(config.listeners.iter().chain([&config.admin]));
+    let monitor = listeners::monitor(decisions.iter().chain([admin]));
     tokio::spawn(Arc::clone(&monitor).poll_files());
-    let admin = open_admin(&config, admin_bound, phases, &monitor)?;
+    let router = admin::router(phases.clone(), Arc::clone(&monitor));
+    let admin = open_for_operators("admin", &router, &config, admin_bound, &monitor)?;
     admin.announce()?;
+    let router = admin::health_router(phases);
+    let health = open_for_operators("health", &router, &config, health_bound, &monitor)?;
+    health.announce()?;
 
     let proof_config = guardrails::proof_config(&config)?;
     let Some(loaded) = load(&config, proof_config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
@@ -80,22 +85,23 @@ async fn serve(config: ServeConfig) -> CommandResult {
     }
     decisions.close().await;
     admin.close().await;
+    health.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the operators' port, which answers before the content is loaded.
-fn open_admin(
+/// Opens the operators' port or that of health probes, which answer before the content is loaded.
+fn open_for_operators(
+    serves: &'static str,
+    router: &Router,
     config: &ServeConfig,
     bound: Vec<BoundListener>,
-    phases: watch::Receiver<Phase>,
     monitor: &Arc<ListenerMonitor>,
 ) -> Result<ListenerGroup, CliError> {
     let LimitConfig { connection, admission, .. } = config.limits;
-    let router = admin::router(phases, Arc::clone(monitor));
     let admission = Admission::new(Security::default(), admin::SPECIAL_PATHS, admission, Arc::clone(monitor));
     let limits = ConnectionLimits { max_connections: ADMIN_CONNECTIONS, ..connection };
-    ListenerGroup::open("admin", bound, &admission, limits, |_: &Address| {
+    ListenerGroup::open(serves, bound, &admission, limits, |_: &Address| {
         TowerToHyperService::new(router.clone())
     })
 }
@@ -200,12 +206,12 @@ fn log_start(generation: &Generation, first: &InitialLoadReport) {
     tracing::info!(revision = %generation.revision(), policies, entities, took_ms, "loaded");
 }
 
-/// Maximum number of connections to the operators' port.
+/// Maximum number of connections to the operators' port, and to that of health probes.
 const ADMIN_CONNECTIONS: usize = 64;
 
 /// File descriptors that are kept for everything but decision connections: files being read, logs, file
 /// events.
-const RESERVED_DESCRIPTORS: u64 = ADMIN_CONNECTIONS as u64 + 64;
+const RESERVED_DESCRIPTORS: u64 = 2 * ADMIN_CONNECTIONS as u64 + 64;
 
 /// Raises the limit of file descriptors as far as the system allows.
 fn raise_descriptor_limit() {

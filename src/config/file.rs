@@ -26,6 +26,7 @@ pub struct ConfigFile {
     pub serving: ServingOptions,
     pub listen: Option<Addresses>,
     pub admin_listen: Option<String>,
+    pub health_listen: Option<String>,
     /// The options of the listeners of `listen`.
     pub listener: ListenerOptions,
     pub listener_tables: Vec<ListenerTable>,
@@ -114,6 +115,7 @@ impl Reader {
             serving: self.options(&mut root),
             listen: self.key(&mut root, "listen"),
             admin_listen: self.key(&mut root, "admin-listen"),
+            health_listen: self.key(&mut root, "health-listen"),
             listener: self.options(&mut root),
             listener_tables: self.tables(&mut root, "listener"),
             admin: self.table(&mut root, "admin").map(|table| self.listener(table)),

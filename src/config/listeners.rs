@@ -80,6 +80,8 @@ pub enum ListenerError {
     TwoAdminAddresses,
     #[error("the admin listener takes exactly one address")]
     SeveralAdminAddresses,
+    #[error("`health-listen` has no TLS: use `http://` or `unix:`, found `{0}`")]
+    HealthOverTls(Address),
     #[error("`{given}` needs `{missing}`")]
     HalfCertificate { given: &'static str, missing: &'static str },
     #[error("`{0}` needs `tls-cert` and `tls-key`")]
@@ -109,16 +111,26 @@ pub struct ListenerConfig {
     pub security: Security,
 }
 
+/// The listeners of `mandate serve`.
+pub struct ListenerConfigs {
+    pub decisions: Vec<ListenerConfig>,
+    pub admin: ListenerConfig,
+    /// Shows only whether the program is alive and ready, so everybody may reach it.
+    pub health: Option<ListenerConfig>,
+}
+
 /// All that flags, environment and file say about listeners.
 pub struct ListenerSettings {
-    /// `--listen` and `--admin-listen`, or their environment variables.
+    /// `--listen`, `--admin-listen` and `--health-listen`, or their environment variables.
     pub listen_flag: Option<Vec<Address>>,
     pub admin_listen_flag: Option<Address>,
+    pub health_listen_flag: Option<Address>,
     /// The options of the listeners of `listen`, flags before the file.
     pub options: ListenerOptions,
-    /// `listen`, `admin-listen` and the tables of the file.
+    /// `listen`, `admin-listen`, `health-listen` and the tables of the file.
     pub listen: Option<Addresses>,
     pub admin_listen: Option<String>,
+    pub health_listen: Option<String>,
     pub tables: Vec<ListenerTable>,
     pub admin: Option<ListenerTable>,
 }
@@ -198,12 +210,13 @@ impl ListenerOptions {
 }
 
 impl ListenerSettings {
-    /// The listeners of decisions, and that of operators.
+    /// The listeners of decisions, of operators and of health probes.
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn open(self) -> Result<(Vec<ListenerConfig>, ListenerConfig), Vec<ListenerError>> {
+    pub fn open(self) -> Result<ListenerConfigs, Vec<ListenerError>> {
         let mut errors = Vec::new();
+        let health = self.open_health_listener(&mut errors);
         let admin = self.admin.clone().unwrap_or_default();
         if self.admin_listen.is_some() && admin.address.is_some() {
             errors.push(ListenerError::TwoAdminAddresses);
@@ -216,13 +229,24 @@ impl ListenerSettings {
         }
         // Unlike the other options, `insecure` also applies to the admin listener.
         let insecure = admin.options.insecure.or(self.options.insecure);
-        let mut configs = Vec::new();
-        self.open_decision_listeners(&mut configs, &mut errors);
+        let mut decisions = Vec::new();
+        self.open_decision_listeners(&mut decisions, &mut errors);
         let admin = ListenerOptions { insecure, ..admin.options }.open(addresses, &mut errors);
-        let all =
-            configs.iter().flat_map(|config: &ListenerConfig| &config.addresses).chain(&admin.addresses);
+        let all = decisions.iter().chain([&admin]).chain(&health).flat_map(|config| &config.addresses);
         find_conflicts(&all.collect::<Vec<_>>(), &mut errors);
-        if errors.is_empty() { Ok((configs, admin)) } else { Err(errors) }
+        if errors.is_empty() { Ok(ListenerConfigs { decisions, admin, health }) } else { Err(errors) }
+    }
+
+    fn open_health_listener(&self, errors: &mut Errors) -> Option<ListenerConfig> {
+        let in_file = self.health_listen.clone().map(|text| Addresses::One(text).parse(errors));
+        let addresses = self.health_listen_flag.clone().map(|address| vec![address]).or(in_file)?;
+        if let Some(address) = addresses.iter().find(|address| address.is_https()) {
+            errors.push(ListenerError::HealthOverTls(address.clone()));
+            return None;
+        }
+        // It may be reached from other machines, because it shows nothing but its state of health.
+        let options = ListenerOptions { insecure: Some(true), ..ListenerOptions::default() };
+        Some(options.open(addresses, errors))
     }
 
     fn open_decision_listeners(self, configs: &mut Vec<ListenerConfig>, errors: &mut Errors) {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::arguments::ContentArguments;
 use super::limits::{LimitConfig, LimitOptions};
-use super::listeners::{ListenerConfig, ListenerOptions, ListenerSettings};
+use super::listeners::{ListenerConfigs, ListenerOptions, ListenerSettings};
 use super::options::Options;
 use super::serving::{GuardrailsOption, LogFormat, ServingOptions, WhenStaleOption};
 use super::solver::SolverArguments;
@@ -32,6 +32,10 @@ pub struct ServeArguments {
     /// Serve /livez, /readyz, /status and /metrics here, in the same forms [default: 127.0.0.1:8182]
     #[arg(long, env = "MANDATE_ADMIN_LISTEN", value_name = "ADDR")]
     admin_listen: Option<Address>,
+    /// Serve /livez and /readyz here, too, and nothing else: http://HOST:PORT or unix:PATH. Unlike the others,
+    /// other machines may reach it [default: none]
+    #[arg(long, env = "MANDATE_HEALTH_LISTEN", value_name = "ADDR")]
+    health_listen: Option<Address>,
     #[command(flatten)]
     serving: ServingOptions,
     #[command(flatten, next_help_heading = "Callers")]
@@ -48,8 +52,7 @@ pub struct ServeConfig {
     pub solver: Result<SolverOptions, CliError>,
     /// Whether the solver or its time limit was configured.
     pub solver_is_configured: bool,
-    pub listeners: Vec<ListenerConfig>,
-    pub admin: ListenerConfig,
+    pub listeners: ListenerConfigs,
     /// Without a slash at the end.
     pub public_url: Option<String>,
     pub poll: Duration,
@@ -78,21 +81,22 @@ impl ServeArguments {
         let settings = ListenerSettings {
             listen_flag: self.listen,
             admin_listen_flag: self.admin_listen,
+            health_listen_flag: self.health_listen,
             options: self.listener.or(file.listener),
             listen: file.listen,
             admin_listen: file.admin_listen,
+            health_listen: file.health_listen,
             tables: file.listener_tables,
             admin: file.admin,
         };
         let poll = poll(serving.poll)?;
-        let (listeners, admin) = settings.open().map_err(|errors| CliError::all(&errors))?;
+        let listeners = settings.open().map_err(|errors| CliError::all(&errors))?;
         Ok(ServeConfig {
             content_paths: self.content.or_file(file.policies, file.content),
             guardrails: serving.guardrails,
             solver_is_configured: solver.is_configured(),
             solver: solver.find(),
             listeners,
-            admin,
             public_url: serving.public_url.map(|url| public_url(&url)).transpose()?,
             poll,
             staleness: staleness(serving.max_staleness, serving.when_stale, poll)?,

@@ -1,10 +1,10 @@
-//! The operators' port: liveness, readiness, status and metrics. Decisions are served by `service`, on other
-//! listeners.
+//! The operators' port: liveness, readiness, status and metrics; and a port with only the first two, for health
+//! probes. Decisions are served by `service`, on other listeners.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::State;
+pub use axum::Router;
+use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -42,11 +42,15 @@ struct AdminState {
     monitor: Arc<ListenerMonitor>,
 }
 
+impl FromRef<AdminState> for PhaseReceiver {
+    fn from_ref(state: &AdminState) -> Self {
+        state.phases.clone()
+    }
+}
+
 /// The routes of the operators' port.
 pub fn router(phases: PhaseReceiver, monitor: Arc<ListenerMonitor>) -> Router {
-    Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
+    probes()
         .route("/status", get(status))
         .route("/metrics", get(metrics))
         .fallback(async || {
@@ -55,8 +59,22 @@ pub fn router(phases: PhaseReceiver, monitor: Arc<ListenerMonitor>) -> Router {
         .with_state(AdminState { phases, monitor })
 }
 
-async fn readyz(State(state): State<AdminState>) -> Response {
-    match &*state.phases.borrow() {
+/// The routes of the port of health probes.
+pub fn health_router(phases: PhaseReceiver) -> Router {
+    probes()
+        .fallback(async || (StatusCode::NOT_FOUND, "no such path: use /livez or /readyz\n"))
+        .with_state(phases)
+}
+
+fn probes<S: Clone + Send + Sync + 'static>() -> Router<S>
+where
+    PhaseReceiver: FromRef<S>,
+{
+    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(readyz))
+}
+
+async fn readyz(State(phases): State<PhaseReceiver>) -> Response {
+    match &*phases.borrow() {
         Phase::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading\n").into_response(),
         Phase::Serving(pdp) => {
             let stale = pdp.not_ready_because_stale();

@@ -27,18 +27,32 @@ pub struct BoundListener {
     security: Security,
 }
 
-/// Binds all addresses of some listeners.
+/// Binds all addresses of some listeners, and warns of those that others can reach.
 ///
 /// # Errors
 /// The addresses that cannot be bound.
 pub fn bind_all<'c>(
+    configs: impl IntoIterator<Item = &'c ListenerConfig> + Clone,
+) -> Result<Vec<BoundListener>, CliError> {
+    for config in configs.clone() {
+        for address in &config.addresses {
+            warn_if_exposed(address, &config.security.for_address(address));
+        }
+    }
+    bind_public(configs)
+}
+
+/// As [`bind_all`], for listeners that everybody may reach.
+///
+/// # Errors
+/// The addresses that cannot be bound.
+pub fn bind_public<'c>(
     configs: impl IntoIterator<Item = &'c ListenerConfig>,
 ) -> Result<Vec<BoundListener>, CliError> {
     let (mut bound, mut wrong) = (Vec::new(), Vec::new());
     for config in configs {
         for address in &config.addresses {
             let security = config.security.for_address(address);
-            warn_if_exposed(address, &security);
             match BoundSocket::bind(address, config.socket_mode) {
                 Ok(socket) => bound.push(BoundListener { socket, security }),
                 Err(error) => wrong.push(error),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{check_refused_start, permitted_question};
 use crate::support::wire::{Connection, Version};
-use crate::support::{Content, Sidecar, until};
+use crate::support::{Content, Sidecar, get, until};
 
 #[track_caller]
 fn check_permit(address: &str, version: Version) {
@@ -207,4 +207,37 @@ fn listeners_in_flags_replace_all_listeners_of_the_file() {
     let file = content.path("mandate.toml").display().to_string();
     let sidecar: Sidecar = content.serve_with(&["--config", &file]);
     check_permit(&sidecar.decisions, Version::Http1);
+}
+
+#[test]
+fn health_probes_have_a_port_that_other_machines_may_reach() {
+    let sidecar = Sidecar::of_pack(&["--health-listen", "0.0.0.0:0", "--shutdown-delay", "20s"]);
+    let address = sidecar.health.clone().unwrap().replace("0.0.0.0", "127.0.0.1");
+    let probe = |path: &str| {
+        let reply = get(&format!("{address}{path}"));
+        (reply.status, reply.body)
+    };
+    assert_eq!(probe("/livez"), (200, "ok\n".to_owned()));
+    assert_eq!(probe("/readyz"), (200, "ready\n".to_owned()));
+    for path in ["/", "/status", "/metrics", "/access/v1/evaluation"] {
+        assert_eq!(probe(path), (404, "no such path: use /livez or /readyz\n".to_owned()), "{path}");
+    }
+    assert!(!sidecar.log().contains("insecure"), "{}", sidecar.log());
+    let listeners = sidecar.status()["listeners"].clone();
+    assert!(listeners.as_array().unwrap().iter().any(|it| it["serves"] == "health"), "{listeners}");
+    sidecar.signal("TERM");
+    until("it is not ready", || probe("/readyz") == (503, "stopping\n".to_owned()));
+    assert_eq!(probe("/livez").0, 200);
+}
+
+#[test]
+fn the_address_of_health_probes_is_checked() {
+    let content = Content::of_pack();
+    let https = ["--health-listen", "https://0.0.0.0:8443"];
+    check_refused_start(&content, &https, &["`health-listen` has no TLS: use `http://` or `unix:`"]);
+    let taken = ["--health-listen", "127.0.0.1:8181"];
+    check_refused_start(&content, &taken, &["two listeners have the same address"]);
+    content.write("mandate.toml", "health-listen = \"nowhere\"");
+    let path = content.path("mandate.toml");
+    check_refused_start(&content, &["--config", path.to_str().unwrap()], &["nowhere"]);
 }

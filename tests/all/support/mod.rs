@@ -143,18 +143,21 @@ impl Content {
         }
         command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
         let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut lines = lines.map_while(Result::ok);
         let mut address = |prefix: &str| {
-            let line = lines.next().and_then(Result::ok).unwrap_or_default();
+            let line = lines.next().unwrap_or_default();
             match line.strip_prefix(prefix) {
                 Some(address) => address.to_owned(),
                 None => panic!("did not start: {line:?}; log:\n{}", fs::read_to_string(&log).unwrap()),
             }
         };
         let admin = address("admin on ");
+        let has_health_listener = args.contains(&"--health-listen");
         while_loading(&admin);
+        let health = has_health_listener.then(|| address("health on "));
         let listeners: Vec<String> = (0..listeners).map(|_| address("decisions on ")).collect();
-        Sidecar { process, decisions: listeners[0].clone(), listeners, admin, log, content: None }
+        Sidecar { process, decisions: listeners[0].clone(), listeners, admin, health, log, content: None }
     }
 }
 
@@ -212,6 +215,8 @@ pub struct Sidecar {
     pub listeners: Vec<String>,
     /// The address of the operators' port.
     pub admin: String,
+    /// The address of the port of health probes, if there is one.
+    pub health: Option<String>,
     log: PathBuf,
     /// The content that it serves, if no test holds it: it has to live as long as the process.
     content: Option<Content>,
