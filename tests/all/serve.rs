@@ -1,7 +1,8 @@
 //! A running sidecar: evaluations over HTTP, the operators' port, start and shutdown. `refused` has requests with
-//! errors, `batches` the evaluations of several questions at once.
+//! errors, `batches` the evaluations of several questions at once, `metrics` the metrics.
 
 mod batches;
+mod metrics;
 mod refused;
 
 use std::io::{Read, Write};

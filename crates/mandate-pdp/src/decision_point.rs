@@ -2,6 +2,7 @@
 //! wire format.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::Guard;
 use mandate_core::Snapshot;
@@ -157,9 +158,10 @@ impl View<'_> {
         question: &Question<'_>,
         context: &DecisionContext<'_>,
     ) -> Result<Arc<Decision>, PdpError> {
+        let asked = Instant::now();
         let decided = self.decide_cached(question);
         let answer = match &decided {
-            Ok((decision, cached)) => Answer::Decided { decision, cached: *cached },
+            Ok((decision, cached)) => Answer::Decided { decision, cached: *cached, took: asked.elapsed() },
             Err(PdpError::Request(error)) => Answer::Invalid(error),
             Err(PdpError::Decide(error)) => Answer::Failed(error),
         };

@@ -12,6 +12,7 @@ mod cache;
 pub mod decision_point;
 mod deny_all;
 mod entity_track;
+mod duration_histogram;
 mod generation;
 mod metrics;
 mod policy_track;
@@ -29,6 +30,7 @@ mod trigger;
 
 pub use decision_point::{Pdp, PdpConfig, PdpError, View};
 pub use generation::{Generation, Revision};
+pub use metrics::register_initial_metrics;
 pub use publisher::Publisher;
 pub use record::{DecisionContext, DecisionId, DecisionRecord, DecisionSink, Transport};
 pub use report::InitialLoadReport;

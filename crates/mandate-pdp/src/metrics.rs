@@ -10,7 +10,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use crate::duration_histogram::DurationHistogram;
 use crate::generation::Generation;
+use crate::proof_worker::GuardrailMode;
 use crate::record::{Answer, DecisionRecord, DecisionSink};
 use crate::track::TrackName;
 use mandate_core::decision::{Outcome, Suspension};
@@ -30,8 +32,18 @@ struct SearchLabel {
     candidates: &'static str,
 }
 
+/// What is searched for, and how candidates are found.
+const SEARCHES: [(&str, &str); 5] =
+    [("subject", "index"), ("subject", "all"), ("resource", "index"), ("resource", "all"), ("action", "all")];
+
+/// Registers the metrics of a decision point that has no content yet, so that all are there from the start.
+pub fn register_initial_metrics(registry: &mut Registry) {
+    Metrics::new().register(registry, 0);
+}
+
 pub struct Metrics {
     decisions: Family<Label, Counter>,
+    decision_duration: DurationHistogram,
     policy_errors: Family<Label, Counter>,
     permitted: Counter,
     forbidden: Counter,
@@ -88,6 +100,7 @@ impl Metrics {
             failed_forbids: failed("forbid"),
             failed_permits: failed("permit"),
             decisions,
+            decision_duration: DurationHistogram::default(),
             policy_errors,
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
@@ -123,6 +136,13 @@ impl Metrics {
             metrics.refused.get_or_create(&[("track", track.to_owned())]).set(0);
             let _ = metrics.unannounced_changes.get_or_create(&[("track", track.to_owned())]);
         }
+        for (sought, candidates) in SEARCHES {
+            let _ = metrics.searches.get_or_create(&SearchLabel { sought, candidates });
+        }
+        for mode in GuardrailMode::ALL {
+            metrics.guardrails.get_or_create(&[("mode", mode.as_str().to_owned())]).set(0);
+        }
+        metrics.revision.get_or_create(&[("revision", "none".to_owned())]).set(0);
         metrics
     }
 
@@ -137,6 +157,8 @@ impl Metrics {
 
     fn register_requests(&self, registry: &mut Registry) {
         registry.register("decisions", "Decisions, by outcome", self.decisions.clone());
+        let help = "Time from a question to its decision, in seconds";
+        registry.register("decision_duration_seconds", help, self.decision_duration.clone());
         registry.register(
             "policy_errors",
             "Policies that could not be evaluated, by effect",
@@ -295,7 +317,8 @@ impl Metrics {
 impl DecisionSink for Metrics {
     fn record(&self, record: &DecisionRecord<'_>) {
         match record.answer {
-            Answer::Decided { decision, cached } => {
+            Answer::Decided { decision, cached, took } => {
+                self.decision_duration.observe(took);
                 match cached {
                     Some(true) => _ = self.cache_hits.inc(),
                     Some(false) => _ = self.cache_misses.inc(),

@@ -30,6 +30,8 @@ pub enum GuardrailMode {
 }
 
 impl GuardrailMode {
+    pub const ALL: [Self; 3] = [Self::Enforce, Self::Warn, Self::Off];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",

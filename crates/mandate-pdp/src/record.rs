@@ -2,6 +2,7 @@
 //! record of how it was answered, and the sinks that take records.
 
 use std::fmt;
+use std::time::Duration;
 
 use mandate_core::decide::DecideError;
 use mandate_core::decision::Decision;
@@ -107,8 +108,9 @@ impl<'a> DecisionContext<'a> {
 /// How a question was answered.
 #[derive(Debug, Clone, Copy)]
 pub enum Answer<'a> {
-    /// It was decided. `cached` tells whether from the cache; `None` where there is no cache.
-    Decided { decision: &'a Decision, cached: Option<bool> },
+    /// It was decided. `cached` tells whether from the cache; `None` where there is no cache. `took` is the time
+    /// from the question to the decision.
+    Decided { decision: &'a Decision, cached: Option<bool>, took: Duration },
     /// No route made a question of the HTTP request, so it was denied.
     NotRouted(&'a RouteError<'a>),
     /// The question does not fit the schema.

@@ -2,6 +2,7 @@
 //! probes. Decisions are served by `service`, on other listeners.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use axum::Router;
 use axum::extract::{FromRef, State};
@@ -11,13 +12,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::listen::admission::SpecialPaths;
 use crate::listen::monitor::ListenerMonitor;
-use mandate_pdp::Pdp;
+use crate::process_metrics;
+use mandate_pdp::{Pdp, register_initial_metrics};
 
 /// The phase of the program's life.
 #[derive(Clone)]
@@ -40,6 +43,8 @@ pub const SPECIAL_PATHS: SpecialPaths =
 struct AdminState {
     phases: PhaseReceiver,
     monitor: Arc<ListenerMonitor>,
+    /// The port opens when the process starts.
+    started: SystemTime,
 }
 
 impl FromRef<AdminState> for PhaseReceiver {
@@ -56,7 +61,7 @@ pub fn router(phases: PhaseReceiver, monitor: Arc<ListenerMonitor>) -> Router {
         .fallback(async || {
             (StatusCode::NOT_FOUND, "no such path: use /livez, /readyz, /status or /metrics\n")
         })
-        .with_state(AdminState { phases, monitor })
+        .with_state(AdminState { phases, monitor, started: SystemTime::now() })
 }
 
 /// The routes of the port of health probes.
@@ -104,18 +109,23 @@ async fn status(State(state): State<AdminState>) -> Response {
 /// the metrics, not their values.
 async fn metrics(State(state): State<AdminState>) -> Response {
     let (phase, pdp) = current_phase(&state.phases);
-    let mut registry = Registry::with_prefix("mandate");
+    let mut all = Registry::default();
+    process_metrics::register(&mut all, state.started);
+    let registry = all.sub_registry_with_prefix("mandate");
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "The program", build);
     let serving = phase == "serving";
     let ready = serving && pdp.as_ref().is_some_and(|pdp| pdp.not_ready_because_stale().is_empty());
     let ready = ConstGauge::new(i64::from(ready));
     registry.register("ready", "Whether decisions are served", ready);
-    state.monitor.register_metrics(&mut registry);
-    if let Some(pdp) = pdp {
-        pdp.register_metrics(&mut registry);
+    state.monitor.register_metrics(registry);
+    match pdp {
+        Some(pdp) => pdp.register_metrics(registry),
+        None => register_initial_metrics(registry),
     }
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = encode(&mut text, &registry);
+    let _ = encode(&mut text, &all);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, content_type)], text).into_response()
 }
@@ -137,7 +147,8 @@ mod tests {
     #[tokio::test]
     async fn metrics_end_once() {
         let (_phase, phases) = watch::channel(Phase::Loading);
-        let state = AdminState { phases, monitor: ListenerMonitor::new(Vec::new()) };
+        let state =
+            AdminState { phases, monitor: ListenerMonitor::new(Vec::new()), started: SystemTime::now() };
         let body = metrics(State(state)).await.into_body().collect().await.unwrap().to_bytes();
         let text = std::str::from_utf8(&body).unwrap();
         assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");

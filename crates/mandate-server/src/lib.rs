@@ -10,4 +10,5 @@ pub mod endpoints;
 pub mod gateway;
 pub mod listen;
 pub mod openapi;
+mod process_metrics;
 pub mod service;
