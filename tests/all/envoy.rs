@@ -85,6 +85,20 @@ fn denials_carry_status_body_and_headers() {
 }
 
 #[test]
+fn a_client_without_credentials_is_asked_for_them() {
+    let content = Content::of_pack();
+    let attributes = attributes(http("GET", "/v1/customers/contoso/deviceBatches", &[]));
+    let response = answer(&service(&content), attributes);
+    let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else { panic!("{response:?}") };
+    assert_eq!(response.status.as_ref().unwrap().code, i32::from(Code::Unauthenticated));
+    assert_eq!(denied.status.as_ref().unwrap().code, i32::from(HttpStatusCode::Unauthorized));
+    let mut names = denied.headers.iter().map(|it| it.header.as_ref().unwrap());
+    assert!(
+        names.any(|header| (header.key.as_str(), header.value.as_str()) == ("www-authenticate", "Bearer"))
+    );
+}
+
+#[test]
 fn a_body_that_is_cut_off_counts_as_missing() {
     let content = Content::of_pack();
     let service = service(&content);
@@ -162,7 +176,7 @@ fn routes_read_claims_extensions_and_the_client_certificate() {
         assert_eq!(metadata_field(&answer(&service, request()), "outcome"), "permitted", "{id}");
         assert_eq!(
             metadata_field(&answer(&service, attributes(http("GET", "/contoso", &[]))), "outcome"),
-            "missing",
+            if id.contains("extension") { "missing" } else { "unauthenticated" },
             "{id}"
         );
     }

@@ -110,13 +110,14 @@ fn every_answer_to_a_gateway_has_all_headers() {
     check(&[method, uri, id, FABRIKAM[0], ("x-partner-id", "lucerne")], 403, "not_permitted");
     check(&[method, uri, id, FABRIKAM[0], ("x-partner-id", "nobody")], 403, "unknown_principal");
     check(&[method, uri, id, ("x-partner-type", "Nobody"), FABRIKAM[1]], 403, "invalid_request");
-    check(&[method, uri, id], 403, "missing");
+    check(&[method, uri, id], 401, "unauthenticated");
+    check(&[method, uri, id, FABRIKAM[0], ("x-partner-id", "")], 401, "unauthenticated");
     check(&[method, ("x-forwarded-uri", "/elsewhere"), id], 403, "no_route");
     check(&[method, ("x-forwarded-uri", "/a//b"), id], 403, "bad_path");
     check(&[method, id], 403, "gateway_misconfigured");
     check(&[uri, id], 403, "gateway_misconfigured");
     check(&[method, uri, uri, id], 403, "gateway_misconfigured");
-    assert!((sidecar.metric("mandate_unrouted_total") - 3.0).abs() < 0.5);
+    assert!((sidecar.metric("mandate_unrouted_total") - 4.0).abs() < 0.5);
 }
 
 #[test]
@@ -260,4 +261,46 @@ fn the_headers_of_a_denial_stay_small_with_many_policies() {
         reply.headers["x-mandate-policies"].to_str().unwrap().starts_with("agreement-number-0,"),
         "{reply:?}"
     );
+}
+
+/// A client without known credentials is asked for some. Who is known, but lacks something else, is denied.
+#[test]
+fn a_client_without_known_credentials_gets_401() {
+    let content = Content::of_pack();
+    let routes = [
+        r#"principal = { type = "Oem", id = { header = "x-api-key", map = { "example-key" = "trey" } } }
+[[route]]
+id = "by-key"
+method = "GET"
+path = "/key"
+action = "viewCustomer"
+resource = { type = "Customer", id = { header = "x-customer" } }
+"#,
+        r#"[[route]]
+id = "by-path"
+method = "GET"
+path = "/customers/{customer}"
+principal = { type = "Oem", id = { body = "/oem" } }
+action = "viewCustomer"
+resource = { type = "Customer", id = { path = "customer" } }
+"#,
+    ];
+    content.write("policies/routes.toml", &routes.concat());
+    let sidecar = content.serve();
+    let (key, customer) = (("x-api-key", "example-key"), ("x-customer", "contoso"));
+    let check = |uri: &str, headers: &[(&str, &str)], status: u16, outcome: &str| {
+        let described = [("x-forwarded-method", "GET"), ("x-forwarded-uri", uri)];
+        let reply = sidecar.send("GET", "/forward-auth", "", &[&described, headers].concat());
+        assert_eq!((reply.status, &reply.headers["x-mandate-outcome"]), (status, &outcome.parse().unwrap()));
+        let challenge = reply.headers.get("www-authenticate");
+        assert_eq!(challenge.map(|it| it.to_str().unwrap()), (status == 401).then_some("Bearer"));
+        if status != 200 {
+            assert_eq!(reply.json()["status"], status);
+        }
+    };
+    check("/key", &[key, customer], 200, "permitted");
+    check("/key", &[customer], 401, "unauthenticated");
+    check("/key", &[("x-api-key", "unknown"), customer], 401, "unauthenticated");
+    check("/key", &[key], 403, "missing");
+    check("/customers/contoso", &[], 403, "missing");
 }

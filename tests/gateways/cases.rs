@@ -134,7 +134,10 @@ fn requests_without_a_permitted_route_are_denied(gateway: &Gateway) {
 fn clients_cannot_speak_for_the_gateway(gateway: &Gateway) {
     let claims = [("x-partner-type", "DirectBillPartner"), ("x-partner-id", "fabrikam")];
     let status = check_stopped(gateway, Who::Nobody, "POST", BATCHES, &claims, b"");
-    assert_eq!(status, gateway.kind.unauthenticated_status);
+    assert_eq!(status, 401, "{}", gateway.kind.name);
+    let reply = gateway.send(Who::Nobody, "POST", BATCHES, &[], b"");
+    let mut names = reply.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+    assert!(names.any(|name| name == "www-authenticate"), "{}: {reply:?}", gateway.kind.name);
     assert_eq!(check_stopped(gateway, Who::Tailspin, "POST", BATCHES, &claims, b""), 403);
     let forwarded = [("x-forwarded-method", "GET"), ("x-forwarded-uri", BATCHES)];
     assert_eq!(

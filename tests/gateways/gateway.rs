@@ -30,8 +30,6 @@ pub struct Kind {
     /// Whether it removes all headers of a client that begin with `x-mandate-`. Otherwise it removes only those that
     /// Mandate sets.
     pub removes_all_spoofed: bool,
-    /// The status for a client without credentials.
-    pub unauthenticated_status: u16,
     /// The possible statuses for a client when Mandate gives no answer.
     pub statuses_without_answer: &'static [u16],
 }
@@ -44,7 +42,6 @@ pub const ENVOY: Kind = Kind {
     resolves_paths: true,
     passes_bodies: true,
     removes_all_spoofed: true,
-    unauthenticated_status: 401,
     statuses_without_answer: &[503],
 };
 
@@ -59,7 +56,6 @@ pub const NGINX: Kind = Kind {
     resolves_paths: false,
     passes_bodies: false,
     removes_all_spoofed: false,
-    unauthenticated_status: 403,
     statuses_without_answer: &[500],
 };
 

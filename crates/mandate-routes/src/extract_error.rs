@@ -39,3 +39,17 @@ pub enum ExtractError {
     #[error("the client certificate cannot be decoded")]
     InvalidCertificate,
 }
+
+impl ExtractError {
+    /// Whether the value is absent or unknown, rather than ambiguous or not readable.
+    pub(crate) fn means_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing(_)
+                | Self::PatternMismatch(_)
+                | Self::NotInMap { .. }
+                | Self::NoClaims
+                | Self::NoCertificate
+        )
+    }
+}

@@ -94,6 +94,21 @@ impl Route {
     }
 }
 
+impl RouteError<'_> {
+    /// Whether the request names no principal, where the route takes it from the client's credentials.
+    pub fn lacks_credentials(&self) -> bool {
+        match self {
+            Self::Path(_) | Self::NoRoute => false,
+            Self::MissingValue { route, part, missing } => {
+                let principal = &route.principal;
+                let sources = [("principal.type", &principal.entity_type), ("principal.id", &principal.id)];
+                let of_principal = sources.into_iter().find(|(name, _)| name == part);
+                of_principal.is_some_and(|(_, value)| value.source.is_credential()) && missing.means_unknown()
+            }
+        }
+    }
+}
+
 impl RouteMatch<'_> {
     pub fn question(&self) -> Question<'_> {
         Question {

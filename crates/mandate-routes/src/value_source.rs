@@ -19,6 +19,16 @@ pub(crate) enum ValueSource {
     Body(JsonPointer),
 }
 
+impl ValueSource {
+    /// Whether the gateway takes the value from the client's credentials.
+    pub fn is_credential(&self) -> bool {
+        match self {
+            Self::Header(_) | Self::Claim(_) | Self::Certificate(_) => true,
+            Self::Constant(_) | Self::Path(_) | Self::Extension(_) | Self::Body(_) => false,
+        }
+    }
+}
+
 /// Where the gateway passes on what it verified. It is the same for all routes of a file.
 #[derive(Debug, Default)]
 pub(crate) struct CredentialSources {

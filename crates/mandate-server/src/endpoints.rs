@@ -72,7 +72,7 @@ pub enum Contract {
     Json { request: SchemaFn, response: SchemaFn },
     /// A JSON document, to be fetched.
     Document { response: SchemaFn },
-    /// A decision: 200 for a permit and 403 for a denial, with headers that say why.
+    /// A decision: 200 for a permit and 403 for a denial, or 401 without a principal, with headers that say why.
     GatewayDecision { parameters: &'static [Parameter], description: &'static str },
 }
 

@@ -130,18 +130,23 @@ fn gateway_responses() -> Map<String, Value> {
         "properties": {
             "type": { "type": "string" },
             "title": { "type": "string" },
-            "status": { "const": 403 },
+            "status": { "enum": [401, 403] },
             "detail": text("The reason, to show to the client"),
             "decision_id": text("Identifies the decision; a version 7 UUID"),
         },
         "required": ["type", "title", "status", "detail", "decision_id"],
     });
     let content = json!({ "application/problem+json": { "schema": problem } });
+    let unauthenticated = json!({
+        "description": "The client has no known credentials, where the route takes the principal from them; or, in plain text, the gateway is not authenticated, and the listener requires it",
+        "content": { "application/problem+json": { "schema": problem }, "text/plain": { "schema": { "type": "string" } } },
+    });
     let mut responses = Map::from_iter([
         ("200".to_owned(), json!({ "description": "Permit", "headers": headers })),
+        ("401".to_owned(), unauthenticated),
         ("403".to_owned(), json!({ "description": "Deny", "headers": headers, "content": content })),
     ]);
-    responses.extend(text_responses(&[UNAUTHENTICATED, UNDECIDED, OVERLOADED]));
+    responses.extend(text_responses(&[UNDECIDED, OVERLOADED]));
     responses
 }
 

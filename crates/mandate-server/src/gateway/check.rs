@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use hyper::StatusCode;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 use smol_str::SmolStr;
@@ -12,6 +13,10 @@ use mandate_core::decision::Decision;
 use mandate_core::json::escape_and_truncate;
 use mandate_pdp::{DecisionContext, DecisionId, Pdp, PdpError, View};
 use mandate_routes::{HttpRequest, RouteError};
+
+/// The value of `WWW-Authenticate` in answers with status 401, which has to be there. How clients authenticate,
+/// only the gateway knows; most of them use tokens.
+pub const CHALLENGE: &str = "Bearer";
 
 /// The prefix of the headers that Mandate sets. A gateway has to remove those that a client sends.
 pub const HEADER_PREFIX: &str = "x-mandate-";
@@ -58,6 +63,8 @@ pub enum GatewayOutcome {
     /// The path cannot be matched safely.
     BadPath,
     NoRoute,
+    /// The client has no credentials, or they are unknown: the request does not name the principal.
+    Unauthenticated,
     /// The request does not have a value that its route reads.
     Missing,
     /// The values that the route read do not fit the schema.
@@ -71,6 +78,20 @@ impl GatewayOutcome {
         self == Self::Permitted
     }
 
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Permitted => StatusCode::OK,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Denied(_)
+            | Self::BadPath
+            | Self::NoRoute
+            | Self::Missing
+            | Self::InvalidRequest
+            | Self::GatewayMisconfigured => StatusCode::FORBIDDEN,
+        }
+    }
+
     /// The word in headers and in Envoy's metadata.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -78,6 +99,7 @@ impl GatewayOutcome {
             Self::Denied(outcome) => outcome,
             Self::BadPath => "bad_path",
             Self::NoRoute => "no_route",
+            Self::Unauthenticated => "unauthenticated",
             Self::Missing => "missing",
             Self::InvalidRequest => "invalid_request",
             Self::GatewayMisconfigured => "gateway_misconfigured",
@@ -145,6 +167,10 @@ impl GatewayDecision {
             RouteError::NoRoute => {
                 (None, GatewayOutcome::NoRoute, "No route matches the request.".to_owned())
             }
+            RouteError::MissingValue { route, .. } if error.lacks_credentials() => {
+                let reason = "The client has no credentials, or they are unknown.".to_owned();
+                (Some(route.id.as_str()), GatewayOutcome::Unauthenticated, reason)
+            }
             // The client does not get the detail, which may have internal names of headers or claims. The
             // log has it.
             RouteError::MissingValue { route, part, missing: _ } => {
@@ -192,10 +218,11 @@ impl GatewayDecision {
 
     /// The body of a denial, to show to the client (RFC 9457).
     pub fn problem_json(&self) -> String {
+        let status = self.outcome.status();
         json!({
             "type": "about:blank",
-            "title": "Forbidden",
-            "status": 403,
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
             "detail": self.reason,
             "decision_id": self.id,
         })

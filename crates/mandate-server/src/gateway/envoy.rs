@@ -13,6 +13,7 @@ use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{ListValue, Struct, Value};
 use envoy_types::pb::google::rpc;
+use hyper::StatusCode;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
@@ -196,9 +197,18 @@ fn to_check_response(decision: &GatewayDecision, request: &HttpRequest<'_>) -> C
     } else {
         let mut headers = headers;
         headers.push(overwrite_header("content-type", "application/problem+json".to_owned()));
-        let status = Some(HttpStatus { code: HttpStatusCode::Forbidden.into() });
+        let is_unauthenticated = decision.outcome.status() == StatusCode::UNAUTHORIZED;
+        if is_unauthenticated {
+            headers.push(overwrite_header("www-authenticate", check::CHALLENGE.to_owned()));
+        }
+        let (code, status) = if is_unauthenticated {
+            (Code::Unauthenticated, HttpStatusCode::Unauthorized)
+        } else {
+            (Code::PermissionDenied, HttpStatusCode::Forbidden)
+        };
+        let status = Some(HttpStatus { code: status.into() });
         let response = DeniedHttpResponse { status, headers, body: decision.problem_json() };
-        (Code::PermissionDenied, HttpResponse::DeniedResponse(response))
+        (code, HttpResponse::DeniedResponse(response))
     };
     CheckResponse {
         status: Some(rpc::Status { code: code.into(), ..rpc::Status::default() }),

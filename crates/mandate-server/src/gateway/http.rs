@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
@@ -122,7 +122,10 @@ fn to_http_response(decision: &GatewayDecision, spoofed: &[&str]) -> Response<By
     }
     if !decision.outcome.is_permit() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        *response.status_mut() = StatusCode::FORBIDDEN;
+        if decision.outcome.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(check::CHALLENGE));
+        }
+        *response.status_mut() = decision.outcome.status();
         *response.body_mut() = decision.problem_json().into();
     }
     response
