@@ -178,7 +178,7 @@ fn a_request_that_takes_too_long_is_ended_with_503() {
 fn a_batch_that_takes_too_long_is_ended_with_503() {
     let sidecar = Sidecar::of_pack(&[
         "--request-timeout",
-        "1ms",
+        "20ms",
         "--max-batch",
         "20000",
         "--max-body-bytes",
