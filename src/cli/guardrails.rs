@@ -28,8 +28,23 @@ pub fn proof_config(config: &ServeConfig) -> Result<ProofConfig, CliError> {
         (Some(GuardrailsOption::Enforce) | None, Ok(_)) => GuardrailMode::Enforce,
         (Some(GuardrailsOption::Warn), _) | (None, Err(_)) => GuardrailMode::Warn,
     };
-    let prover = config.solver.as_ref().map(|options| prover(options.clone())).map_err(ToString::to_string);
+    let prover = config.solver.as_ref().map(|options| prover(options.clone()));
+    let prover = prover.map_err(|missing| {
+        if config.solver_is_configured {
+            missing.to_string()
+        } else {
+            "no solver: apt-get install cvc5".to_owned()
+        }
+    });
     Ok(ProofConfig { mode, prover })
+}
+
+/// What is printed at the start: whether policies that break a guardrail are refused.
+pub fn announcement(proof_config: &ProofConfig) -> String {
+    match proof_config.not_enforced() {
+        None => "guardrails: enforced\n".to_owned(),
+        Some(why) => format!("guardrails: NOT enforced ({why})\n"),
+    }
 }
 
 fn prover(options: SolverOptions) -> Prover {

@@ -17,13 +17,16 @@ use mandate_sources::loader::PolicyFolder;
 
 #[derive(Args)]
 #[command(
-    after_help = "A policy accepts a finding with `@allow(\"RULE\")`, several separated by commas. Without a solver, the rules that need one are skipped, and standard error names them. Exit 0 if nothing is found, 1 otherwise."
+    after_help = "A policy accepts a finding with `@allow(\"RULE\")`, several separated by commas. Without a solver, the rules that need one are not checked: standard error names them, and the exit code is 1; `--no-solver` says that this is intended. Exit 0 if every rule was checked and nothing is found, 1 otherwise."
 )]
 pub struct Arguments {
     #[command(flatten)]
     policies: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
+    /// Do not use a solver: check only the rules that need none
+    #[arg(long)]
+    no_solver: bool,
     /// Output format [default: text; also annotations if GITHUB_ACTIONS is `true`]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -55,7 +58,9 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let solver = arguments.policies.solver(arguments.solver)?;
     let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Diagnostics)?;
     Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Diagnostics)?;
-    let mut solver = solver.start().map_err(|missing| warn_without_solver(&missing)).ok();
+    let solver = if arguments.no_solver { None } else { Some(solver.start()) };
+    let incomplete = matches!(solver, Some(Err(_)));
+    let mut solver = solver.and_then(|solver| solver.map_err(|missing| warn_without_solver(&missing)).ok());
     let findings = lint(&folder.policies, &folder.schema, solver.as_mut());
     let mut diagnostics = Diagnostics::default();
     for finding in &findings {
@@ -68,14 +73,17 @@ pub fn run(arguments: Arguments) -> CommandResult {
         Some(Format::Text) | None => as_text(&diagnostics, &folder.policies),
     };
     report::print(&text)?;
-    Ok(ExitCode::from(u8::from(!findings.is_empty())))
+    Ok(ExitCode::from(u8::from(incomplete || !findings.is_empty())))
 }
 
-/// Names the rules that are skipped without a solver.
+/// Names the rules that are not checked without a solver.
 fn warn_without_solver(missing: &CliError) {
     let rules = Rule::SOLVER_RULES.map(Rule::name).join(", ");
     // If standard error is closed, the warning cannot be reported.
-    let _ = writeln!(std::io::stderr(), "not checked: {rules}: {missing}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "not checked: {rules}: {missing}, or leave these rules out with --no-solver"
+    );
 }
 
 fn as_text(diagnostics: &Diagnostics, policies: &Policies) -> String {

@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use super::{guardrails, telemetry};
+use super::{guardrails, report, telemetry};
 use crate::config::{LimitConfig, ListenerConfigs, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
 use listeners::{BoundListener, ListenerGroup};
@@ -69,12 +69,14 @@ async fn serve(config: ServeConfig) -> CommandResult {
     health.announce()?;
 
     let proof_config = guardrails::proof_config(&config)?;
+    let guardrails = guardrails::announcement(&proof_config);
     let Some(loaded) = load(&config, proof_config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
     let (pdp, reloader) = start(loaded.map_err(CliError::Diagnostics)?, &config, started)?;
     // Connections are accepted only now: until here a gateway is refused at once, instead of waiting.
     let decisions = open_decisions(&config, bound, &pdp, &monitor)?;
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
+    report::print(&guardrails)?;
 
     signals.until_stop(|| reloader.request_full_poll()).await;
     tracing::info!("shutting down: /readyz now answers 503");

@@ -1,6 +1,8 @@
 //! `serve --guardrails`: policies that break a claim never come into use. Requests and changes of entities do
 //! not wait for a proof.
 
+mod not_enforced;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
@@ -293,52 +295,6 @@ fn with_warn_an_edit_that_breaks_a_claim_comes_into_use() {
     until("the status shows that a claim is broken", || sidecar.status()["guardrails"]["state"] == "broken");
     assert!(sidecar.metric("mandate_guardrails_proven").abs() < f64::EPSILON);
     assert!(sidecar.log().contains("a guardrail is not proven"), "{}", sidecar.log());
-}
-
-#[test]
-fn without_a_solver_warn_starts_and_enforce_does_not() {
-    let content = Content::of_pack();
-    content.edit(REGISTRATION, CONSENT_CONDITION, "  (");
-    let sidecar = content.serve_with(&["--guardrails", "warn", "--solver", "/no/such/solver"]);
-    let guardrails = sidecar.status()["guardrails"].clone();
-    assert_eq!((&guardrails["mode"], &guardrails["state"]), (&json!("warn"), &json!("unproven")));
-    assert!(guardrails["why"].as_str().unwrap().contains("install cvc5"), "{guardrails}");
-    assert!(sidecar.log().contains("the guardrails are not proven"), "{}", sidecar.log());
-    assert!((sidecar.metric("mandate_guardrails{mode=\"warn\"}") - 1.0).abs() < f64::EPSILON);
-
-    let output = failed_start(&content, &["--guardrails", "enforce", "--solver", "/no/such/solver"]);
-    assert_eq!(output.status.code(), Some(1));
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("guardrails cannot be enforced: there is no solver"), "{errors}");
-}
-
-#[test]
-fn by_default_guardrails_are_enforced_if_there_is_a_solver() {
-    #[track_caller]
-    fn check(solver: Option<&str>, mode: &str) {
-        let content = Content::of_pack();
-        let mut command = content.command("serve");
-        command.env_remove("CVC5").args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        // With no such folder on `PATH`, the solver is not found.
-        match solver {
-            Some(solver) => command.args(["--solver", solver]),
-            None => command.env("PATH", "/no/such/folder"),
-        };
-        let (out, nothing) = (std::process::Stdio::piped(), std::process::Stdio::null());
-        let mut process = command.stdout(out).stderr(nothing).spawn().unwrap();
-        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(process.stdout.take().unwrap()));
-        let admin = lines.next().unwrap().unwrap().replace("admin on ", "");
-        assert!(lines.next().unwrap().unwrap().starts_with("decisions on "));
-        let status = crate::support::get(&format!("{admin}/status")).json();
-        process.kill().unwrap();
-        process.wait().unwrap();
-        assert_eq!(status["guardrails"]["mode"], mode);
-    }
-    check(None, "warn");
-    if has_solver() {
-        let real = std::env::var("CVC5").unwrap_or_else(|_| "cvc5".to_owned());
-        check(Some(&real), "enforce");
-    }
 }
 
 /// An operator who configures a solver wants proofs, so a warning would not be enough.

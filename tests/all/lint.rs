@@ -21,7 +21,9 @@ const BASE: &str = "\
 @id(\"writes\") @reason(\"r\") permit (principal, action == Action::\"write\", resource) when { principal.active };
 ";
 
-const NO_SOLVER: &[&str] = &["--solver", "/no/such"];
+const NO_SOLVER: &[&str] = &["--no-solver"];
+
+const MISSING_SOLVER: &[&str] = &["--solver", "/no/such"];
 
 fn content(policies: &str, schema: &str) -> Content {
     Content::of(&[("policies/a.cedar", policies), ("policies/s.cedarschema", schema)])
@@ -283,7 +285,7 @@ fn without_a_solver_some_rules_are_not_checked() {
     let never =
         "@id(\"x\") permit (principal, action, resource) when { principal.age < 1 && principal.age > 1 };";
     let content = content(&format!("{BASE}{never}"), SCHEMA);
-    let output = lint(&content, NO_SOLVER);
+    let output = lint(&content, MISSING_SOLVER);
     assert_eq!(output.status.code(), Some(1));
     let errors = text(&output.stderr);
     assert_eq!(errors.lines().count(), 1, "{errors}");
@@ -297,6 +299,17 @@ fn without_a_solver_some_rules_are_not_checked() {
     assert!(shown.contains("missing-reason: `x` has no `@reason`"), "{shown}");
     assert!(shown.contains("a.cedar:3:1"), "{shown}");
     assert!(shown.ends_with("0 errors, 1 warning\n"), "{shown}");
+}
+
+#[test]
+fn a_missing_solver_fails_unless_that_is_intended() {
+    let content = content(BASE, SCHEMA);
+    let output = lint(&content, MISSING_SOLVER);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("--no-solver"), "{output:?}");
+    let output = lint(&content, &["--no-solver"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stderr), "");
 }
 
 /// The solver is a program that always answers `unknown`.
@@ -325,7 +338,7 @@ fn what_the_solver_cannot_determine_is_a_finding() {
 fn findings_are_printed_as_json_and_as_github_annotations() {
     let content = content(&format!("{BASE}@id(\"x\") forbid (principal, action, resource);"), SCHEMA);
     let path = content.path("policies/a.cedar");
-    let output = lint(&content, &["--format", "json", "--solver", "/no/such"]);
+    let output = lint(&content, &["--format", "json", "--no-solver"]);
     let expected = serde_json::json!([{
         "rule": "missing-reason",
         "policy": "x",
@@ -339,10 +352,10 @@ fn findings_are_printed_as_json_and_as_github_annotations() {
 
     let annotation =
         format!("::warning file={},line=3,col=1::missing-reason: `x` has no `@reason` (", path.display());
-    let output = lint(&content, &["--format", "github", "--solver", "/no/such"]);
+    let output = lint(&content, &["--format", "github", "--no-solver"]);
     assert!(text(&output.stdout).starts_with(&annotation), "{output:?}");
     let mut command = content.command("lint");
-    let output = command.args(["--solver", "/no/such"]).env("GITHUB_ACTIONS", "true").output().unwrap();
+    let output = command.args(["--no-solver"]).env("GITHUB_ACTIONS", "true").output().unwrap();
     let shown = text(&output.stdout);
     assert!(shown.contains("0 errors, 1 warning\n::warning file="), "{shown}");
 }

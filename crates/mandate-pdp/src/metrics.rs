@@ -67,6 +67,7 @@ pub struct Metrics {
     last_swap: Gauge<f64, AtomicU64>,
     revision: Family<Label, Gauge>,
     guardrails: Family<Label, Gauge>,
+    guardrails_enforced: Gauge,
     guardrails_proven: Gauge,
     claims: Gauge,
     proofs: Family<Label, Counter>,
@@ -114,6 +115,7 @@ impl Metrics {
             last_swap: Gauge::default(),
             revision: Family::default(),
             guardrails: Family::default(),
+            guardrails_enforced: Gauge::default(),
             guardrails_proven: Gauge::default(),
             claims: Gauge::default(),
             proofs: Family::default(),
@@ -195,6 +197,8 @@ impl Metrics {
         registry.register("revision", "The revision in use", self.revision.clone());
         let help = "The mode of the guardrails: enforce, warn or off";
         registry.register("guardrails", help, self.guardrails.clone());
+        let help = "Whether policies that break a guardrail are refused";
+        registry.register("guardrails_enforced", help, self.guardrails_enforced.clone());
         let help = "Whether every guardrail is proven for the policies in use";
         registry.register("guardrails_proven", help, self.guardrails_proven.clone());
         registry.register("claims", "Claims about the policies in use", self.claims.clone());
@@ -293,8 +297,9 @@ impl Metrics {
         self.refused.get_or_create(&[("track", track.to_owned())]).set(i64::from(!accepted));
     }
 
-    /// Sets the mode of the guardrails.
-    pub fn set_guardrail_mode(&self, mode: &str) {
+    /// Sets the mode of the guardrails, and whether they are enforced.
+    pub fn set_guardrail_mode(&self, mode: &str, enforced: bool) {
+        self.guardrails_enforced.set(i64::from(enforced));
         self.guardrails.get_or_create(&[("mode", mode.to_owned())]).set(1);
     }
 

@@ -74,7 +74,7 @@ impl PolicyTrack {
         proof: Option<&CompletedProof>,
     ) -> Self {
         let track = Self { loader, entities, publisher, worker, state: PolicyState::Settled };
-        track.reporter().guardrail_mode(track.worker.mode, track.worker.unavailable_reason.as_deref());
+        track.reporter().guardrail_mode(track.worker.mode, track.worker.not_enforced.as_deref());
         if let Some(proof) = proof {
             track.reporter().proof_in_use(proof);
         } else {

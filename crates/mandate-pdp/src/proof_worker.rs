@@ -81,6 +81,16 @@ impl ProofConfig {
         Self { mode: GuardrailMode::Off, prover: Err("guardrails are off".to_owned()) }
     }
 
+    /// Why policies that break a guardrail come into use; `None` if they are refused.
+    pub fn not_enforced(&self) -> Option<&str> {
+        match (self.mode, &self.prover) {
+            (GuardrailMode::Enforce, Ok(_)) => None,
+            (GuardrailMode::Warn, Ok(_)) => Some("mode warn"),
+            (GuardrailMode::Enforce | GuardrailMode::Warn, Err(why)) => Some(why),
+            (GuardrailMode::Off, _) => Some("mode off"),
+        }
+    }
+
     /// Proves on the calling thread; `None` if guardrails are off or there is no prover.
     pub fn prove_now(&mut self, job: &ProofJob) -> Option<CompletedProof> {
         let prover = self.prover.as_mut().ok().filter(|_| self.mode != GuardrailMode::Off)?;
@@ -105,8 +115,8 @@ fn run_proof(prover: &mut Prover, job: &ProofJob, go_on: &dyn Fn() -> ControlFlo
 /// The proof thread. Only the newest job is ever answered.
 pub(crate) struct ProofWorker {
     pub mode: GuardrailMode,
-    /// Why there is no prover.
-    pub unavailable_reason: Option<String>,
+    /// Why policies that break a guardrail come into use; `None` if they are refused.
+    pub not_enforced: Option<String>,
     jobs: Option<Sender<(u64, ProofJob)>>,
     completed: Receiver<(u64, CompletedProof)>,
     newest: Arc<AtomicU64>,
@@ -116,10 +126,10 @@ impl ProofWorker {
     pub fn start(proof_config: ProofConfig, trigger: ReloadTrigger) -> std::io::Result<Self> {
         let (answer, completed) = channel();
         let newest = Arc::new(AtomicU64::new(0));
-        let mut worker =
-            Self { mode: proof_config.mode, unavailable_reason: None, jobs: None, completed, newest };
+        let not_enforced = proof_config.not_enforced().map(ToOwned::to_owned);
+        let mut worker = Self { mode: proof_config.mode, not_enforced, jobs: None, completed, newest };
         match proof_config.prover {
-            Err(why) => worker.unavailable_reason = Some(why),
+            Err(_) => {}
             Ok(_) if proof_config.mode == GuardrailMode::Off => {}
             Ok(prover) => {
                 let (jobs, asked) = channel();
@@ -154,7 +164,7 @@ impl ProofWorker {
 
     /// Whether new policies have to wait for their proof.
     pub fn enforces(&self) -> bool {
-        self.mode == GuardrailMode::Enforce && self.jobs.is_some()
+        self.not_enforced.is_none()
     }
 }
 

@@ -90,6 +90,9 @@ impl Reporter {
             log_refusal(name, diagnostics);
         } else {
             tracing::info!(track = name.as_str(), took_ms = status.took_ms, "change accepted");
+            if name == TrackName::Policies {
+                self.warn_if_not_enforced();
+            }
         }
         if !refused {
             track.accepted = Some(status.clone());
@@ -157,14 +160,22 @@ impl Reporter {
         self.status.set_suspension(status);
     }
 
-    /// What guardrails do, and why nothing can be proven, if so.
-    pub fn guardrail_mode(&self, mode: GuardrailMode, unavailable: Option<&str>) {
-        self.metrics.set_guardrail_mode(mode.as_str());
-        if let Some(why) = unavailable.filter(|_| mode != GuardrailMode::Off) {
-            tracing::warn!(mode = mode.as_str(), "the guardrails are not proven: {why}");
+    /// What guardrails do, and why they are not enforced, if so.
+    pub fn guardrail_mode(&self, mode: GuardrailMode, not_enforced: Option<&str>) {
+        let enforced = not_enforced.is_none();
+        self.metrics.set_guardrail_mode(mode.as_str(), enforced);
+        let why = not_enforced.map(ToOwned::to_owned);
+        self.status.guardrails(|guardrails| {
+            (guardrails.mode, guardrails.enforced, guardrails.why) = (mode.as_str(), enforced, why);
+        });
+        self.warn_if_not_enforced();
+    }
+
+    /// Reminds operators that policies come into use whatever they break.
+    fn warn_if_not_enforced(&self) {
+        if let Some(why) = self.status.guardrails_not_enforced() {
+            tracing::warn!("guardrails: NOT enforced ({why})");
         }
-        let why = unavailable.map(ToOwned::to_owned);
-        self.status.guardrails(|guardrails| (guardrails.mode, guardrails.why) = (mode.as_str(), why));
     }
 
     /// The proof of the policies in use ended.

@@ -97,9 +97,11 @@ pub struct ReloadStatus {
 pub struct GuardrailStatus {
     /// `enforce`, `warn` or `off`.
     pub mode: &'static str,
+    /// Whether policies that break a guardrail are refused.
+    pub enforced: bool,
     /// Whether the policies in use are proven.
     pub state: GuardrailState,
-    /// Why nothing can be proven.
+    /// Why they are not enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Whether a proof is running.

@@ -163,6 +163,11 @@ impl StatusBoard {
         self.guardrails.store(Arc::new(guardrails));
     }
 
+    /// Why guardrails are not enforced; `None` if they are.
+    pub fn guardrails_not_enforced(&self) -> Option<String> {
+        self.guardrails.load().why.clone()
+    }
+
     pub fn read(&self, generation: &Generation) -> Status {
         let snapshot = generation.snapshot();
         let (policies, entities, schema) = (snapshot.policies(), snapshot.entities(), snapshot.schema());
