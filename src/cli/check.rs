@@ -63,7 +63,10 @@ fn load(content_paths: &ContentPaths) -> Result<(Generation, Diagnostics), Diagn
         warnings.push(warning);
     }
     match Guardrails::parse(loader.guardrails(), loaded.snapshot.policies().schema()) {
-        Ok(_) => Ok((loaded.into(), warnings)),
+        Ok(guardrails) => {
+            warnings.extend(guardrails.warnings().clone());
+            Ok((loaded.into(), warnings))
+        }
         Err(diagnostics) => {
             warnings.extend(diagnostics);
             Err(warnings)

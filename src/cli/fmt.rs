@@ -94,7 +94,7 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     for path in paths {
         if path.is_dir() {
             let listing = Folder::new(path, &["cedar"], &[]).list().map_err(CliError::Diagnostics)?;
-            files.extend(listing.into_keys().map(|name| path.join(name)));
+            files.extend(listing.files.into_keys().map(|name| path.join(name)));
         } else {
             files.push(path.clone());
         }

@@ -35,6 +35,7 @@ mod lint;
 mod listen;
 mod modules;
 mod mutation;
+mod not_read;
 mod openapi;
 mod properties;
 mod prove;

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 pub use crate::claim_kind::{ClaimKind, NEVER_ERRORS, WrittenKind};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
-use mandate_core::policies::{EnvironmentKey, Policies, PolicyInfo};
+use mandate_core::policies::{EnvironmentKey, Policies, PolicyInfo, unknown_annotations};
 use mandate_core::schema::{Schema, Type};
 
 /// A promise about all requests and all entities.
@@ -27,7 +27,11 @@ pub struct Claim {
 pub struct Guardrails {
     claims: Vec<Arc<Claim>>,
     policies: Option<Policies>,
+    warnings: Diagnostics,
 }
+
+/// The annotations of a claim.
+const CLAIM_ANNOTATIONS: &[&str] = &["attribute", "because", "claim", "id"];
 
 /// What is wrong with a claim, other than that it does not parse as a policy.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +98,8 @@ impl Guardrails {
                 .into(),
             span: None,
         };
-        let mut guardrails = Self { claims: vec![Arc::new(never_errors)], policies: None };
+        let claims = vec![Arc::new(never_errors)];
+        let mut guardrails = Self { claims, policies: None, warnings: Diagnostics::default() };
         if files.is_empty() {
             return Ok(guardrails);
         }
@@ -107,6 +112,7 @@ impl Guardrails {
                 Err(found) => diagnostics.extend(found),
             }
         }
+        guardrails.warnings = unknown_annotations(&policies, CLAIM_ANNOTATIONS);
         guardrails.policies = Some(policies);
         diagnostics.into_result().map(|_| guardrails)
     }
@@ -114,6 +120,11 @@ impl Guardrails {
     /// All claims: first `never-errors`, then the written ones by id.
     pub fn claims(&self) -> &[Arc<Claim>] {
         &self.claims
+    }
+
+    /// What is odd about the claims, and does not keep them from being proven.
+    pub fn warnings(&self) -> &Diagnostics {
+        &self.warnings
     }
 
     /// The claims as policies.

@@ -21,6 +21,7 @@ pub mod schema;
 pub mod slice;
 pub mod small_set;
 pub mod snapshot;
+pub mod suggestion;
 pub mod text_limits;
 pub mod trace;
 pub mod value;

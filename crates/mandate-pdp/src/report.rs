@@ -90,6 +90,9 @@ impl Reporter {
             log_refusal(name, diagnostics);
         } else {
             tracing::info!(track = name.as_str(), took_ms = status.took_ms, "change accepted");
+            if let Some(Ok(accepted)) = result {
+                log_warnings(name, &accepted.warnings);
+            }
             if name == TrackName::Policies {
                 self.warn_if_not_enforced();
             }
@@ -222,6 +225,12 @@ impl Reporter {
     /// Whether a proof is running.
     pub fn proving(&self, proving: bool) {
         self.status.guardrails(|guardrails| guardrails.proving = proving);
+    }
+}
+
+fn log_warnings(track: TrackName, warnings: &Diagnostics) {
+    for warning in warnings.iter() {
+        tracing::warn!(track = track.as_str(), "{warning}");
     }
 }
 

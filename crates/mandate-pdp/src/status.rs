@@ -208,7 +208,10 @@ impl ReloadStatus {
 
     /// Whether another attempt had the same result.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.outcome == other.outcome && self.errors == other.errors && self.error_count == other.error_count
+        self.outcome == other.outcome
+            && self.errors == other.errors
+            && self.error_count == other.error_count
+            && self.warnings == other.warnings
     }
 }
 

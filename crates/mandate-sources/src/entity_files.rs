@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, Listing, reject_emptied};
 use crate::progress::with_progress_log;
 use crate::source::{EntitySource, EntityUpdate, Origins, PollFor, Position};
-use mandate_core::diagnostics::{Diagnostics, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::digest::Digest;
 use mandate_core::entities::{Entity, EntityChanges, LoadProgress, Origin, parse_entity_file};
 use mandate_core::schema::{EntityUidRef, Schema};
@@ -61,7 +61,7 @@ impl EntityFiles {
             !force && known.is_some_and(|known| known.reliable)
         };
         let (listing, texts) = self.folder.read(|name, fingerprint| !unchanged(name, fingerprint))?;
-        let removed = applied.keys().any(|name| !listing.contains_key(name));
+        let removed = applied.keys().any(|name| !listing.files.contains_key(name));
         Ok((removed || !texts.is_empty()).then_some((listing, texts)))
     }
 }
@@ -80,7 +80,7 @@ struct FileChanges<'a> {
 
 impl FileChanges<'_> {
     fn remove_files(&mut self, listing: &Listing) {
-        for (name, file) in self.before.iter().filter(|(name, _)| !listing.contains_key(*name)) {
+        for (name, file) in self.before.iter().filter(|(name, _)| !listing.files.contains_key(*name)) {
             self.change.removals.extend(file.entities.iter().map(|entity| entity.uid().to_owned()));
             self.after.remove(name);
         }
@@ -118,6 +118,13 @@ impl FileChanges<'_> {
     }
 }
 
+/// Most likely something went wrong with the folder: without entities, every request would be denied.
+fn emptied_folder(root: &Path) -> Diagnostics {
+    let message = format!("`{}` had entities, and has no entity files now", root.display());
+    let help = "bring the files back; if there are to be no entities, leave a file with `[]`";
+    Diagnostic::error(message).help(help).into()
+}
+
 impl EntitySource for EntityFiles {
     fn poll(
         &mut self,
@@ -136,6 +143,9 @@ impl EntitySource for EntityFiles {
             (None, PollFor::Snapshot) => Default::default(),
             (None, PollFor::Changes { .. }) => return Ok(None),
         };
+        if listing.files.is_empty() && !self.nonempty_files.is_empty() {
+            return Err(emptied_folder(self.folder.root()));
+        }
         let nonempty_files = &self.nonempty_files;
         let (change, after) = (EntityChanges::default(), before.clone());
         let mut changes = FileChanges { before, schema, origins, nonempty_files, now, change, after };
@@ -143,7 +153,7 @@ impl EntitySource for EntityFiles {
         let mut diagnostics = Diagnostics::default();
         with_progress_log(texts.iter().map(|text| text.text.len()).sum(), |progress| {
             for text in &texts {
-                if let Some(fingerprint) = listing.get(&text.name)
+                if let Some(fingerprint) = listing.files.get(&text.name)
                     && let Err(found) = changes.parse_entity_file(text, *fingerprint, progress)
                 {
                     diagnostics.extend(found);

@@ -3,7 +3,7 @@
 //! Content decides what changed. Metadata only tells which files need not be read again, and only if the
 //! last change is older than one tick of the file system's clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+use mandate_core::suggestion::closest;
 
 /// The extensions of the files that are read from a policy folder.
 pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema", ROUTES_FILE_NAME];
@@ -62,8 +63,14 @@ impl Fingerprint {
     }
 }
 
-/// The files of a folder at one moment, by their path inside it.
-pub type Listing = BTreeMap<String, Fingerprint>;
+/// The files of a folder at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The included files, by their path inside the folder.
+    pub files: BTreeMap<String, Fingerprint>,
+    /// The paths of files that are not included, but whose names look as if they were meant to be.
+    pub lookalikes: BTreeSet<PathBuf>,
+}
 
 /// A folder, and which of its files are included.
 #[derive(Debug, Clone)]
@@ -91,7 +98,7 @@ impl Folder {
     /// # Errors
     /// The folder, or a folder in it, cannot be read.
     pub fn list(&self) -> Result<Listing, Diagnostics> {
-        let mut listing = Listing::new();
+        let mut listing = Listing::default();
         self.list_into(Path::new(""), 0, &mut listing)?;
         Ok(listing)
     }
@@ -115,8 +122,11 @@ impl Folder {
         };
         for entry in fs::read_dir(&folder).map_err(|error| unreadable(&error))? {
             let name = entry.map_err(|error| unreadable(&error))?.file_name();
+            let path = inside.join(&name);
             if name.as_encoded_bytes().first() != Some(&b'.') {
-                self.list_entry(&inside.join(&name), depth, listing)?;
+                self.list_entry(&path, depth, listing)?;
+            } else if is_bare_extension(&path, self.extensions) {
+                listing.lookalikes.insert(path);
             }
         }
         Ok(())
@@ -139,6 +149,9 @@ impl Folder {
             return if excluded { Ok(()) } else { self.list_into(path, depth + 1, listing) };
         }
         if !self.is_included(path) {
+            if looks_included(path, self.extensions) {
+                listing.lookalikes.insert(path.to_owned());
+            }
             return Ok(());
         }
         if !metadata.is_file() {
@@ -147,7 +160,7 @@ impl Folder {
         let name = path
             .to_str()
             .ok_or_else(|| Diagnostic::error(format!("the name `{}` is not UTF-8", full.display())))?;
-        listing.insert(name.to_owned(), Fingerprint::of(&metadata));
+        listing.files.insert(name.to_owned(), Fingerprint::of(&metadata));
         Ok(())
     }
 
@@ -166,7 +179,7 @@ impl Folder {
     ) -> Result<(Listing, Vec<Arc<SourceText>>), Diagnostics> {
         let mut listing = self.list()?;
         for _ in 0..MAX_READ_ATTEMPTS {
-            let names = listing.iter().filter(|(name, fingerprint)| wanted(name, fingerprint));
+            let names = listing.files.iter().filter(|(name, fingerprint)| wanted(name, fingerprint));
             let texts = names.map(|(name, _)| self.read_file(name)).collect::<Vec<_>>();
             let after = self.list()?;
             if after == listing {
@@ -200,6 +213,24 @@ pub fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     })
 }
 
+/// Whether a path without one of these extensions looks as if it was meant to have one: `a.CEDAR`,
+/// `a.cedar.json`, `a.cedar~` and `a.ceder` do.
+fn looks_included(path: &Path, extensions: &[&str]) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let last = name.rsplit_once('.').map_or("", |(_, last)| last);
+    extensions.iter().any(|extension| {
+        let dotted = format!(".{extension}");
+        name.contains(&dotted) || (extension.contains('.') && name.contains(extension))
+    }) || closest(last, extensions).is_some()
+}
+
+/// Whether a hidden file's name is only an extension, such as `.cedar` or `.cedar~`.
+fn is_bare_extension(path: &Path, extensions: &[&str]) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let bare = name.trim_end_matches('~').trim_start_matches('.');
+    extensions.contains(&bare)
+}
+
 /// Refuses a text that has become empty. Such a file is most likely being written in place at this moment,
 /// and its content must not disappear meanwhile.
 pub fn reject_emptied(text: &SourceText) -> Result<(), Diagnostics> {
@@ -224,4 +255,24 @@ fn collect_results<T>(results: Vec<Result<T, Diagnostics>>) -> Result<Vec<T>, Di
 
 fn cannot_read(path: &Path, error: &io::Error) -> Diagnostics {
     Diagnostic::error(format!("cannot read `{}`: {error}", path.display())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_and_extended_names_look_like_policy_files() {
+        let looks = |name: &str| looks_included(Path::new(name), POLICY_EXTENSIONS);
+        for name in ["a.CEDAR", "a.cedar.json", "a.cedar~", "b/a.Cedar.bak", "a.ceder", "a.cedarschma"] {
+            assert!(looks(name), "{name}");
+        }
+        assert!(looks("Routes.toml") && looks("routes.toml.off"));
+        for name in ["README.md", "cedar", "a.card", "Cargo.toml", "notes.txt", "cedar-notes.txt"] {
+            assert!(!looks(name), "{name}");
+        }
+        let bare = |name: &str| is_bare_extension(Path::new(name), POLICY_EXTENSIONS);
+        assert!(bare(".cedar") && bare(".cedar~") && bare(".CEDAR"));
+        assert!(!bare(".a.cedar.swp") && !bare(".#a.cedar") && !bare(".gitignore"));
+    }
 }

@@ -3,7 +3,7 @@
 //! as policies. Files in `tests/` are not read here.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use cedar_policy::PolicyId;
 
 use super::folder::{Folder, Listing, POLICY_EXTENSIONS, ROUTES_FILE_NAME, has_extension, reject_emptied};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
-use mandate_core::policies::Policies;
+use mandate_core::policies::{POLICY_ANNOTATIONS, Policies, unknown_annotations};
 use mandate_core::schema::Schema;
 use mandate_routes::Routes;
 
@@ -45,6 +45,8 @@ pub(super) struct TextsByKind {
     pub policies: Vec<Arc<SourceText>>,
     pub guardrails: Vec<Arc<SourceText>>,
     pub routes: Vec<Arc<SourceText>>,
+    /// Files that look like content of the folder and are not.
+    pub lookalikes: Vec<PathBuf>,
 }
 
 impl PolicyFiles {
@@ -68,17 +70,18 @@ impl PolicyFiles {
         }
         let now = SystemTime::now();
         let (listing, texts) = self.folder.read(|_, _| true)?;
-        let reliable = listing.values().all(|file| file.is_reliable_at(now));
+        let reliable = listing.files.values().all(|file| file.is_reliable_at(now));
         for text in texts.iter().filter(|text| self.nonempty_files.contains(&text.name)) {
             reject_emptied(text)?;
         }
-        let by_kind = TextsByKind::of(texts, &self.folder.root().display().to_string());
+        let mut by_kind = TextsByKind::of(texts, &self.folder.root().display().to_string());
+        by_kind.lookalikes = listing.lookalikes.iter().map(|path| self.folder.root().join(path)).collect();
         Ok(Some(PolicyFolderContent { by_kind, listing, reliable }))
     }
 
     /// Records that this content is in use.
     pub fn mark_applied(&mut self, texts: PolicyFolderContent) {
-        let TextsByKind { schema, policies, guardrails, routes } = &texts.by_kind;
+        let TextsByKind { schema, policies, guardrails, routes, lookalikes: _ } = &texts.by_kind;
         let all = schema.iter().chain(policies).chain(guardrails).chain(routes);
         let holds = all.filter(|text| !text.text.trim().is_empty());
         self.nonempty_files = holds.map(|text| text.name.clone()).collect();
@@ -94,7 +97,7 @@ impl TextsByKind {
         let (guardrails, texts): (Vec<_>, Vec<_>) =
             texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
         let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
-        Self { schema: single_schema(schemas, folder), policies, guardrails, routes }
+        Self { schema: single_schema(schemas, folder), policies, guardrails, routes, lookalikes: Vec::new() }
     }
 
     /// Parses the schema. If it equals the current one, that is returned.
@@ -106,14 +109,30 @@ impl TextsByKind {
         current: Option<&Arc<Schema>>,
     ) -> Result<(Arc<Schema>, Diagnostics), Diagnostics> {
         let parsed = self.schema.clone().and_then(|source| Schema::parse(&source));
-        let (schema, warnings) = parsed.map_err(|mut diagnostics| {
+        let (schema, mut warnings) = parsed.map_err(|mut diagnostics| {
             diagnostics.extend(Policies::check_syntax(&self.policies));
+            diagnostics.extend(self.not_read());
             diagnostics
         })?;
+        warnings.extend(self.not_read());
         match current.filter(|current| current.digest() == schema.digest()) {
             Some(current) => Ok((Arc::clone(current), warnings)),
             None => Ok((Arc::new(schema), warnings)),
         }
+    }
+
+    /// A warning for each file that looks like content of the folder: it may hold a forbid.
+    fn not_read(&self) -> Diagnostics {
+        let mut warnings = Diagnostics::default();
+        for path in &self.lookalikes {
+            let warning = Diagnostic::warning(format!(
+                "`{}` looks like a file of the policy folder, and is not read",
+                path.display()
+            ));
+            let help = "name it `NAME.cedar`, `NAME.cedarschema` or `NAME.routes.toml`, or move it elsewhere";
+            warnings.push(warning.help(help));
+        }
+        warnings
     }
 
     /// Parses policies and routes by the schema.
@@ -125,7 +144,10 @@ impl TextsByKind {
         let policies = Policies::parse(&self.policies, schema)
             .and_then(|(policies, warnings)| reject_claims(&policies).map(|()| (policies, warnings)));
         match (policies, routes) {
-            (Ok((policies, warnings)), Ok(routes)) => Ok((policies, routes, warnings)),
+            (Ok((policies, mut warnings)), Ok(routes)) => {
+                warnings.extend(unknown_annotations(&policies, POLICY_ANNOTATIONS));
+                Ok((policies, routes, warnings))
+            }
             (policies, routes) => {
                 let mut diagnostics = policies.err().unwrap_or_default();
                 diagnostics.extend(routes.err().unwrap_or_default());
