@@ -17,7 +17,7 @@ use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::{Claim, Guardrails};
 use mandate_analysis::proof_report::{ClaimReport, milliseconds};
 use mandate_analysis::prove::{CheckedClaim, ClaimResult, prove};
-use mandate_core::schema::Schema;
+use mandate_core::policies::{Policies, PolicyInfo};
 use mandate_sources::loader::PolicyFolder;
 
 /// The progress line appears after this time.
@@ -63,8 +63,8 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let schema = folder.policies.schema();
     let text = match arguments.format {
         _ if arguments.emit_test => proof_text::as_suite(&proofs, schema),
-        Format::Text => as_text(&proofs, schema, started.elapsed()),
-        Format::Json => as_json(&proofs, schema, started.elapsed())?,
+        Format::Text => as_text(&proofs, &folder.policies, started.elapsed()),
+        Format::Json => as_json(&proofs, &folder.policies, started.elapsed())?,
     };
     report::print(&text)?;
     Ok(ExitCode::from(u8::from(!proofs.iter().all(CheckedClaim::holds))))
@@ -94,7 +94,7 @@ impl Progress {
     }
 }
 
-fn as_text(proofs: &[CheckedClaim], schema: &Schema, took: Duration) -> String {
+fn as_text(proofs: &[CheckedClaim], policies: &Policies, took: Duration) -> String {
     let widest = proofs.iter().map(|proof| proof.claim.id.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for proof in proofs {
@@ -107,8 +107,12 @@ fn as_text(proofs: &[CheckedClaim], schema: &Schema, took: Duration) -> String {
         let took = proof.took.as_secs_f64() * 1e3;
         let _ = writeln!(text, "{result:7}  {:widest$}  {:12}  {took:6.0} ms", claim.id, claim.kind.name());
     }
+    for emergency in policies.emergencies() {
+        let why = emergency.emergency.as_deref().unwrap_or_default();
+        let _ = writeln!(text, "emergency {}: floors are proven without it: {why}", emergency.id);
+    }
     for proof in proofs.iter().filter(|proof| !proof.holds()) {
-        text += &proof_text::describe(proof, schema);
+        text += &proof_text::describe(proof, policies.schema());
     }
     let count =
         |wanted: fn(&ClaimResult) -> bool| proofs.iter().filter(|proof| wanted(&proof.result)).count();
@@ -124,10 +128,13 @@ fn as_text(proofs: &[CheckedClaim], schema: &Schema, took: Duration) -> String {
     text
 }
 
-fn as_json(proofs: &[CheckedClaim], schema: &Schema, took: Duration) -> Result<String, CliError> {
+fn as_json(proofs: &[CheckedClaim], policies: &Policies, took: Duration) -> Result<String, CliError> {
+    let schema = policies.schema();
+    let emergency = |info: &PolicyInfo| json!({ "policy": info.id, "reason": info.emergency });
     let body = json!({
         "proven": proofs.iter().all(CheckedClaim::holds),
         "took_ms": milliseconds(took),
+        "emergencies": policies.emergencies().into_iter().map(|info| emergency(info)).collect::<Vec<_>>(),
         "claims": proofs.iter().map(|proof| ClaimReport::of(proof, schema)).collect::<Vec<_>>(),
     });
     Ok(serde_json::to_string_pretty(&body)? + "\n")

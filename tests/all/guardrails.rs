@@ -1,6 +1,7 @@
 //! `serve --guardrails`: policies that break a claim never come into use. Requests and changes of entities do
 //! not wait for a proof.
 
+mod emergency;
 mod not_enforced;
 
 use std::fs;

@@ -14,8 +14,10 @@ use crate::duration_histogram::DurationHistogram;
 use crate::generation::Generation;
 use crate::proof_worker::GuardrailMode;
 use crate::record::{Answer, DecisionRecord, DecisionSink};
+use crate::status::EmergencyStatus;
 use crate::track::TrackName;
 use mandate_core::decision::{Outcome, Suspension};
+use mandate_core::policies::Policies;
 use mandate_query::search::{Page, Target};
 
 type Label = [(&'static str, String); 1];
@@ -70,6 +72,7 @@ pub struct Metrics {
     guardrails_enforced: Gauge,
     guardrails_proven: Gauge,
     claims: Gauge,
+    emergencies: Family<[(&'static str, String); 2], Gauge>,
     proofs: Family<Label, Counter>,
     searches: Family<SearchLabel, Counter>,
     search_candidates: Counter,
@@ -118,6 +121,7 @@ impl Metrics {
             guardrails_enforced: Gauge::default(),
             guardrails_proven: Gauge::default(),
             claims: Gauge::default(),
+            emergencies: Family::default(),
             proofs: Family::default(),
             searches: Family::default(),
             search_candidates: Counter::default(),
@@ -202,6 +206,8 @@ impl Metrics {
         let help = "Whether every guardrail is proven for the policies in use";
         registry.register("guardrails_proven", help, self.guardrails_proven.clone());
         registry.register("claims", "Claims about the policies in use", self.claims.clone());
+        let help = "Emergency forbids in use; floors are proven without them";
+        registry.register("emergency_policies", help, self.emergencies.clone());
         registry.register("proofs", "Proofs of all guardrails, by result", self.proofs.clone());
     }
 
@@ -285,8 +291,17 @@ impl Metrics {
         self.entities.set(count(snapshot.entities().len()));
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         self.last_swap.set(now.as_secs_f64());
+        self.record_emergencies(snapshot.policies());
         self.revision.clear();
         self.revision.get_or_create(&[("revision", generation.revision().to_string())]).set(1);
+    }
+
+    /// Records the emergency forbids of policies that were put into use.
+    fn record_emergencies(&self, policies: &Policies) {
+        self.emergencies.clear();
+        for EmergencyStatus { policy, reason } in EmergencyStatus::all(policies) {
+            self.emergencies.get_or_create(&[("policy", policy), ("reason", reason)]).set(1);
+        }
     }
 
     /// Counts a change of content that was accepted or refused.

@@ -1,12 +1,14 @@
 //! The data of `/status`: the content in use, and the result of the last change of each track. Where the
 //! newest content is refused, both it and the content in use are named.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use crate::proof_worker::CompletedProof;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity};
+use mandate_core::policies::{Policies, PolicyInfo};
 
 /// The state of a decision point, as `/status` shows it.
 #[derive(Debug, Serialize)]
@@ -104,6 +106,8 @@ pub struct GuardrailStatus {
     /// Why they are not enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// The emergency forbids in use: floors are proven without them.
+    pub emergencies: Vec<EmergencyStatus>,
     /// Whether a proof is running.
     pub proving: bool,
     /// The proof of the policies in use.
@@ -112,6 +116,24 @@ pub struct GuardrailStatus {
     /// The proof because of which the newest policies are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<ProofStatus>,
+}
+
+/// A forbid with an `@emergency`.
+#[derive(Debug, Clone, Serialize)]
+pub struct EmergencyStatus {
+    pub policy: String,
+    /// What its `@emergency` says.
+    pub reason: String,
+}
+
+impl EmergencyStatus {
+    pub(crate) fn all(policies: &Policies) -> Vec<Self> {
+        let of = |info: &Arc<PolicyInfo>| Self {
+            policy: info.id.to_string(),
+            reason: info.emergency.as_deref().unwrap_or_default().to_owned(),
+        };
+        policies.emergencies().into_iter().map(of).collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

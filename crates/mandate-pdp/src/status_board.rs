@@ -8,8 +8,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::generation::Generation;
 use crate::status::{
-    ContentStatus, GuardrailStatus, ReloadStatus, SchemaStatus, StalenessStatus, Status, SuspensionStatus,
-    timestamp,
+    ContentStatus, EmergencyStatus, GuardrailStatus, ReloadStatus, SchemaStatus, StalenessStatus, Status,
+    SuspensionStatus, timestamp,
 };
 use crate::track::TrackName;
 
@@ -188,7 +188,10 @@ impl StatusBoard {
             },
             policies: self.policies.content_status(policies.digest().to_string(), policies.len()),
             entities: self.entities.content_status(entities.digest().to_string(), entities.len()),
-            guardrails: GuardrailStatus::clone(&self.guardrails.load()),
+            guardrails: GuardrailStatus {
+                emergencies: EmergencyStatus::all(policies),
+                ..GuardrailStatus::clone(&self.guardrails.load())
+            },
         }
     }
 

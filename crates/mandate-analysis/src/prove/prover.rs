@@ -45,6 +45,8 @@ pub fn prove(
 
 struct Prover<'a> {
     policies: &'a Arc<Policies>,
+    /// The policies that floors are proven of: an emergency forbid can only narrow, and may do so.
+    without_emergencies: Arc<Policies>,
     guardrails: &'a Guardrails,
     solver: &'a mut Solver,
     environments: Vec<RequestEnvironment>,
@@ -78,7 +80,19 @@ struct ClaimedRequests<'a> {
 impl<'a> Prover<'a> {
     fn new(policies: &'a Arc<Policies>, guardrails: &'a Guardrails, solver: &'a mut Solver) -> Self {
         let environments = environments(policies.schema());
-        Self { policies, guardrails, solver, environments, may_error: BTreeSet::new() }
+        let without_emergencies = policies.without_emergencies();
+        Self { policies, without_emergencies, guardrails, solver, environments, may_error: BTreeSet::new() }
+    }
+
+    /// The policies that a claim of this kind is about.
+    fn policies_of(&self, kind: &ClaimKind) -> &Arc<Policies> {
+        match kind {
+            ClaimKind::Floor => &self.without_emergencies,
+            ClaimKind::Never
+            | ClaimKind::Ceiling
+            | ClaimKind::Independent { .. }
+            | ClaimKind::NeverErrors => self.policies,
+        }
     }
 
     /// Ok if the claim holds; else why not.
@@ -132,7 +146,7 @@ impl<'a> Prover<'a> {
         };
         let matters = |role: PolicyRole, id: &PolicyId| match role {
             PolicyRole::Claim => id == written.id(),
-            PolicyRole::Policy => policies_matter,
+            PolicyRole::Policy => policies_matter && self.policies_of(&claim.kind).info(id).is_some(),
         };
         let mut may_error = self.may_error.iter().filter(|(of, ..)| *of == environment.ids);
         match may_error.find(|(_, role, id)| matters(*role, id)) {
@@ -151,7 +165,8 @@ impl<'a> Prover<'a> {
         bound: Bound,
     ) -> Result<(), ClaimResult> {
         let ClaimedRequests { matched, environment, .. } = scope;
-        let (schema, policies) = (self.policies.schema(), self.policies);
+        let policies = &Arc::clone(self.policies_of(&claim.kind));
+        let schema = policies.schema();
         let requests = compile(std::slice::from_ref(matched), environment, schema)?;
         let relevant = symbolic::policies_in(policies, environment.ids);
         let is_genuine = |found: &Env| {
@@ -274,7 +289,7 @@ impl<'a> Prover<'a> {
     ) -> Result<Counterexample, AnalysisError> {
         let schema = self.policies.schema();
         let found = Witness::from_solver(found, schema).ok_or(AnalysisError::UnreadableCounterexample)?;
-        let replay = Replay::new(claim, self.policies, about)?;
+        let replay = Replay::new(claim, self.policies_of(&claim.kind), about)?;
         let Some(witness) = found.readable(schema, |witness| replay.breaks(witness).is_some()) else {
             return Ok(Counterexample { witness: found, decision: None, counterfactual: None });
         };

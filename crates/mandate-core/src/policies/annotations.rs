@@ -7,8 +7,8 @@ use super::set::Policies;
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan};
 use crate::suggestion::closest;
 
-/// The annotations of a policy: `allow` is read by lint, the others here.
-pub const POLICY_ANNOTATIONS: &[&str] = &["allow", "id", "reason"];
+/// The annotations of a policy: `allow` is read by lint, the others by this crate.
+pub const POLICY_ANNOTATIONS: &[&str] = &["allow", "emergency", "id", "reason"];
 
 /// A warning for each annotation that is not one of `known`.
 pub fn unknown_annotations(policies: &Policies, known: &[&str]) -> Diagnostics {

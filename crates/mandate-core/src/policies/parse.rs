@@ -79,6 +79,7 @@ impl ParsedFiles {
         let info = PolicyInfo {
             reason: policy.annotation("reason").filter(|reason| !reason.is_empty()).map(SmolStr::new),
             effect: policy.effect(),
+            emergency: policy.annotation("emergency").map(SmolStr::new),
             id,
             span,
         };
@@ -89,6 +90,9 @@ impl ParsedFiles {
             });
             let message = format!("the `@id` `{}` is used twice{at}", info.id);
             return self.diagnostics.push(Diagnostic::error(message).at(info.span));
+        }
+        if let Some(found) = info.check_emergency() {
+            self.diagnostics.push(found);
         }
         // Adding fails only if the id is taken, and it is not.
         if self.set.add(policy.new_id(policy_id.clone())).is_ok() {

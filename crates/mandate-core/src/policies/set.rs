@@ -124,6 +124,41 @@ impl Policies {
         self.infos.get(id)
     }
 
+    /// The forbids with an `@emergency`, by id.
+    pub fn emergencies(&self) -> Vec<&Arc<PolicyInfo>> {
+        let mut infos: Vec<_> = self.infos.values().filter(|info| info.emergency.is_some()).collect();
+        infos.sort_by(|a, b| a.id.cmp(&b.id));
+        infos
+    }
+
+    /// These policies without those that are emergencies. The digest stays that of the files.
+    #[must_use]
+    pub fn without_emergencies(self: &Arc<Self>) -> Arc<Self> {
+        if self.infos.values().all(|info| info.emergency.is_none()) {
+            return Arc::clone(self);
+        }
+        let mut policies = Self {
+            version: Version::new_unique(),
+            digest: self.digest,
+            schema: Arc::clone(&self.schema),
+            set: self.set.clone(),
+            infos: self.infos.clone(),
+            candidates: HashMap::default(),
+        };
+        for (id, _) in policies.infos.extract_if(|_, info| info.emergency.is_some()) {
+            // This fails only if the set has no such policy.
+            let _ = policies.set.remove_static(id);
+        }
+        let compiled = self.candidates.values().flat_map(CandidatePolicies::all);
+        let levels: HashMap<_, _> = compiled.map(|policy| (&policy.info.id, policy.level)).collect();
+        let kept = policies.set.policies().filter_map(|policy| {
+            let info = policies.infos.get(policy.id())?;
+            Some((policy, Arc::clone(info), *levels.get(&info.id)?))
+        });
+        policies.candidates = index::index(kept, &self.schema);
+        Arc::new(policies)
+    }
+
     /// The conditions of a policy as written, with source locations; `None` if it has none.
     pub fn conditions(&self, policy: &PolicyInfo) -> Option<&Expr> {
         self.set.policy(&PolicyId::new(&policy.id))?.as_ref().non_scope_constraints()
