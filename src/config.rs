@@ -5,6 +5,7 @@
 #![allow(clippy::doc_markdown, reason = "doc comments of options are help texts, shown as they stand")]
 
 mod arguments;
+mod claims;
 mod content;
 mod environment;
 mod file;
@@ -17,6 +18,7 @@ mod solver;
 mod values;
 
 pub use arguments::{ContentArguments, PolicyArguments};
+pub use claims::{ClaimOptions, RequiredClaims};
 pub use environment::{colour, on_github};
 pub use limits::LimitConfig;
 pub use listeners::{ListenerConfig, ListenerConfigs};

@@ -8,15 +8,19 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use super::proof_text;
 use super::report::{self, counted};
 use crate::config::{PolicyArguments, SolverArguments};
 use crate::error::{CliError, CommandResult};
+use mandate_analysis::claim_changes::{ClaimChange, claim_changes};
+use mandate_analysis::claims::Guardrails;
 use mandate_analysis::counterexample::WitnessReport;
 use mandate_analysis::diff::{DiffResult, Difference, Example, PolicyPair};
 use mandate_analysis::proof_report::DecisionReport;
 use mandate_core::decision::Decision;
+use mandate_core::diagnostics::SourceText;
 use mandate_core::display;
 use mandate_core::policies::EnvironmentKey;
 use mandate_core::schema::Schema;
@@ -43,7 +47,8 @@ pub struct Arguments {
     /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-    /// Exit 1 if the new policies permit more (wider), permit less (narrower), or either (any)
+    /// Exit 1 if the new policies permit more (wider), permit less (narrower), if a claim is removed or changed
+    /// (claims), or any of these (any)
     #[arg(long, value_name = "CHANGE")]
     fail_on: Option<FailOn>,
 }
@@ -64,7 +69,9 @@ enum FailOn {
     Wider,
     /// Something is no longer permitted, or its request environment is gone from the schema
     Narrower,
-    /// Either
+    /// A claim is removed, or promises something else
+    Claims,
+    /// Any of these
     Any,
 }
 
@@ -77,6 +84,10 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let (old, new, old_schema) =
         PolicyFolder::load_two_versions(&old.version(&folder), &new.version(&folder))
             .map_err(CliError::Diagnostics)?;
+    let claims = claim_changes(
+        &guardrails(&old.guardrails, &old_schema)?,
+        &guardrails(&new.guardrails, new.policies.schema())?,
+    );
     let pair = PolicyPair { old: old.policies, new: new.policies, old_schema };
     let mut solver = solver.start()?;
     let differences = pair.compare(&mut solver).map_err(|error| CliError::message(error.to_string()))?;
@@ -84,6 +95,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
         schema: pair.new.schema(),
         gone: pair.removed_environments(),
         differences: &differences,
+        claims: &claims,
     };
     let text = match arguments.format {
         Format::Text => result.as_text(),
@@ -94,6 +106,10 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let unknown = differences.iter().any(Difference::is_unknown);
     let failed = unknown || arguments.fail_on.is_some_and(|on| result.has_change(on));
     Ok(ExitCode::from(u8::from(failed)))
+}
+
+fn guardrails(files: &[Arc<SourceText>], schema: &Arc<Schema>) -> Result<Guardrails, CliError> {
+    Guardrails::parse(files, schema).map_err(CliError::Diagnostics)
 }
 
 /// A folder, or the policy folder at a git revision.
@@ -120,6 +136,7 @@ struct DiffReport<'a> {
     schema: &'a Arc<Schema>,
     gone: Vec<String>,
     differences: &'a [Difference],
+    claims: &'a [(SmolStr, ClaimChange)],
 }
 
 #[derive(Serialize)]
@@ -127,6 +144,13 @@ struct DiffJson<'a> {
     environments: Vec<EnvironmentReport<'a>>,
     /// Request environments that the newer schema no longer has.
     gone: &'a [String],
+    claims: Vec<ClaimJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ClaimJson<'a> {
+    claim: &'a str,
+    change: &'static str,
 }
 
 #[derive(Serialize)]
@@ -165,10 +189,12 @@ impl DiffReport<'_> {
         };
         let wider = any(|it| &it.wider);
         let narrower = any(|it| &it.narrower) || !self.gone.is_empty();
+        let claims = self.claims.iter().any(|(_, change)| *change != ClaimChange::Added);
         match change {
             FailOn::Wider => wider,
             FailOn::Narrower => narrower,
-            FailOn::Any => wider || narrower,
+            FailOn::Claims => claims,
+            FailOn::Any => wider || narrower || claims,
         }
     }
 
@@ -202,6 +228,9 @@ impl DiffReport<'_> {
         for gone in &self.gone {
             let _ = writeln!(text, "gone      {gone}");
         }
+        for (id, change) in self.claims {
+            let _ = writeln!(text, "claim     {id} {}", change.as_str());
+        }
         let (all, changed) = (self.differences.len(), self.changed().count());
         let gone = if self.gone.is_empty() { String::new() } else { format!("; {} gone", self.gone.len()) };
         let _ = writeln!(
@@ -214,6 +243,17 @@ impl DiffReport<'_> {
     }
 
     fn as_markdown(&self) -> String {
+        let mut text = self.decisions_as_markdown();
+        if !self.claims.is_empty() {
+            text += "\n| claim | change |\n|---|---|\n";
+        }
+        for (id, change) in self.claims {
+            let _ = writeln!(text, "| {} | **{}** |", escape_markdown(id), change.as_str());
+        }
+        text
+    }
+
+    fn decisions_as_markdown(&self) -> String {
         if self.changed().next().is_none() && self.gone.is_empty() {
             return format!(
                 "**No decision changes**, in any of {}, for any entities.\n",
@@ -266,7 +306,10 @@ impl DiffReport<'_> {
                 unknown: [&difference.wider, &difference.narrower].into_iter().filter_map(unknown).collect(),
             }
         });
-        let report = DiffJson { environments: environments.collect(), gone: &self.gone };
+        let claims = self.claims.iter();
+        let claims = claims.map(|(id, change)| ClaimJson { claim: id, change: change.as_str() });
+        let report =
+            DiffJson { environments: environments.collect(), gone: &self.gone, claims: claims.collect() };
         Ok(serde_json::to_string_pretty(&report)? + "\n")
     }
 

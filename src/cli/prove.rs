@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::proof_text;
 use super::report::{self, counted};
-use crate::config::{PolicyArguments, SolverArguments};
+use crate::config::{ClaimOptions, PolicyArguments, SolverArguments};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::{Claim, Guardrails};
 use mandate_analysis::proof_report::{ClaimReport, milliseconds};
@@ -25,13 +25,15 @@ const PROGRESS_DELAY: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit 0 if every claim is proven, 1 if one is broken or unknown. Claims are in the folder `guardrails` of the policy folder."
+    after_help = "Exit 0 if every claim is proven, 1 if one is broken, unknown or missing. Claims are in the folder `guardrails` of the policy folder."
 )]
 pub struct Arguments {
     #[command(flatten)]
     policies: PolicyArguments,
     #[command(flatten)]
     solver: SolverArguments,
+    #[command(flatten)]
+    claims: ClaimOptions,
     /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -50,9 +52,14 @@ enum Format {
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let solver = arguments.policies.solver(arguments.solver)?;
+    let required = arguments.policies.required_claims(arguments.claims)?;
     let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Diagnostics)?;
     let guardrails =
         Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Diagnostics)?;
+    let missing = match &required {
+        Some(file) => guardrails.missing(&file.read()?),
+        None => Vec::new(),
+    };
     let mut solver = solver.start()?;
     let started = Instant::now();
     let mut progress = Progress { started, total: guardrails.claims().len(), shown: false };
@@ -60,14 +67,14 @@ pub fn run(arguments: Arguments) -> CommandResult {
         progress.next(claim, done.len() + 1)
     });
     progress.done();
-    let schema = folder.policies.schema();
+    let (schema, policies) = (folder.policies.schema(), &folder.policies);
     let text = match arguments.format {
         _ if arguments.emit_test => proof_text::as_suite(&proofs, schema),
-        Format::Text => as_text(&proofs, &folder.policies, started.elapsed()),
-        Format::Json => as_json(&proofs, &folder.policies, started.elapsed())?,
+        Format::Text => as_text(&proofs, &missing, policies, started.elapsed()),
+        Format::Json => as_json(&proofs, &missing, policies, started.elapsed())?,
     };
     report::print(&text)?;
-    Ok(ExitCode::from(u8::from(!proofs.iter().all(CheckedClaim::holds))))
+    Ok(ExitCode::from(u8::from(!missing.is_empty() || !proofs.iter().all(CheckedClaim::holds))))
 }
 
 /// A progress line on a terminal.
@@ -94,7 +101,7 @@ impl Progress {
     }
 }
 
-fn as_text(proofs: &[CheckedClaim], policies: &Policies, took: Duration) -> String {
+fn as_text(proofs: &[CheckedClaim], missing: &[String], policies: &Policies, took: Duration) -> String {
     let widest = proofs.iter().map(|proof| proof.claim.id.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for proof in proofs {
@@ -107,6 +114,9 @@ fn as_text(proofs: &[CheckedClaim], policies: &Policies, took: Duration) -> Stri
         let took = proof.took.as_secs_f64() * 1e3;
         let _ = writeln!(text, "{result:7}  {:widest$}  {:12}  {took:6.0} ms", claim.id, claim.kind.name());
     }
+    for id in missing {
+        let _ = writeln!(text, "MISSING  {id}: required by --require-claims");
+    }
     for emergency in policies.emergencies() {
         let why = emergency.emergency.as_deref().unwrap_or_default();
         let _ = writeln!(text, "emergency {}: floors are proven without it: {why}", emergency.id);
@@ -118,22 +128,29 @@ fn as_text(proofs: &[CheckedClaim], policies: &Policies, took: Duration) -> Stri
         |wanted: fn(&ClaimResult) -> bool| proofs.iter().filter(|proof| wanted(&proof.result)).count();
     let _ = writeln!(
         text,
-        "\n{}: {} proven, {} broken, {} unknown; {:.1} s",
+        "\n{}: {} proven, {} broken, {} unknown{}; {:.1} s",
         counted(proofs.len(), "claim"),
         count(|result| matches!(result, ClaimResult::Proven)),
         count(|result| matches!(result, ClaimResult::Broken(_))),
         count(|result| matches!(result, ClaimResult::Unknown(_))),
+        if missing.is_empty() { String::new() } else { format!(", {} missing", missing.len()) },
         took.as_secs_f64()
     );
     text
 }
 
-fn as_json(proofs: &[CheckedClaim], policies: &Policies, took: Duration) -> Result<String, CliError> {
+fn as_json(
+    proofs: &[CheckedClaim],
+    missing: &[String],
+    policies: &Policies,
+    took: Duration,
+) -> Result<String, CliError> {
     let schema = policies.schema();
     let emergency = |info: &PolicyInfo| json!({ "policy": info.id, "reason": info.emergency });
     let body = json!({
-        "proven": proofs.iter().all(CheckedClaim::holds),
+        "proven": missing.is_empty() && proofs.iter().all(CheckedClaim::holds),
         "took_ms": milliseconds(took),
+        "missing_claims": missing,
         "emergencies": policies.emergencies().into_iter().map(|info| emergency(info)).collect::<Vec<_>>(),
         "claims": proofs.iter().map(|proof| ClaimReport::of(proof, schema)).collect::<Vec<_>>(),
     });

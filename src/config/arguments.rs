@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::claims::{ClaimOptions, RequiredClaims};
 use super::content::{ContentOptions, PolicyOptions};
 use super::file::ConfigFile;
 use super::options::Options;
@@ -47,6 +48,15 @@ impl PolicyArguments {
     pub fn folder(self) -> Result<PathBuf, CliError> {
         let file = self.file()?;
         Ok(self.options.or(file.policies).folder())
+    }
+
+    /// The file of the required claims, if there is one.
+    ///
+    /// # Errors
+    /// The configuration file or that file cannot be read.
+    pub fn required_claims(&self, options: ClaimOptions) -> Result<Option<RequiredClaims>, CliError> {
+        let file = self.file()?;
+        options.or(file.claims).required(&self.options.clone().or(file.policies).folder())
     }
 
     /// These options of the solver; where one is not set, the configuration file's.

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::claims::ClaimOptions;
 use super::content::{ContentOptions, PolicyOptions};
 use super::limits::LimitOptions;
 use super::listeners::{Addresses, ListenerOptions, ListenerTable};
@@ -23,6 +24,7 @@ pub struct ConfigFile {
     pub policies: PolicyOptions,
     pub content: ContentOptions,
     pub solver: SolverArguments,
+    pub claims: ClaimOptions,
     pub serving: ServingOptions,
     pub listen: Option<Addresses>,
     pub admin_listen: Option<String>,
@@ -112,6 +114,7 @@ impl Reader {
             policies: self.options(&mut root),
             content: self.options(&mut root),
             solver: self.options(&mut root),
+            claims: self.options(&mut root),
             serving: self.options(&mut root),
             listen: self.key(&mut root, "listen"),
             admin_listen: self.key(&mut root, "admin-listen"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::arguments::ContentArguments;
+use super::claims::{ClaimOptions, RequiredClaims};
 use super::limits::{LimitConfig, LimitOptions};
 use super::listeners::{ListenerConfigs, ListenerOptions, ListenerSettings};
 use super::options::Options;
@@ -25,6 +26,8 @@ pub struct ServeArguments {
     content: ContentArguments,
     #[command(flatten)]
     solver: SolverArguments,
+    #[command(flatten)]
+    claims: ClaimOptions,
     /// Serve the decision API here: HOST:PORT, https://HOST:PORT or unix:PATH; repeat it for several
     /// addresses; port 0 picks a free port [default: 127.0.0.1:8181]
     #[arg(long, env = "MANDATE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
@@ -50,6 +53,7 @@ pub struct ServeConfig {
     /// `None`: enforce them if there is a solver, else warn.
     pub guardrails: Option<GuardrailsOption>,
     pub solver: Result<SolverOptions, CliError>,
+    pub required_claims: Option<RequiredClaims>,
     /// Whether the solver or its time limit was configured.
     pub solver_is_configured: bool,
     pub listeners: ListenerConfigs,
@@ -91,8 +95,10 @@ impl ServeArguments {
         };
         let poll = poll(serving.poll)?;
         let listeners = settings.open().map_err(|errors| CliError::all(&errors))?;
+        let content_paths = self.content.or_file(file.policies, file.content);
         Ok(ServeConfig {
-            content_paths: self.content.or_file(file.policies, file.content),
+            required_claims: self.claims.or(file.claims).required(&content_paths.policies)?,
+            content_paths,
             guardrails: serving.guardrails,
             solver_is_configured: solver.is_configured(),
             solver: solver.find(),

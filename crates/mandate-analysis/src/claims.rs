@@ -2,6 +2,7 @@
 //! is never evaluated for a request. Here claims are read and checked against the schema; `claim_kind` has
 //! the table of their kinds, and `prove` proves them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cedar_policy::{Policy, PolicyId};
@@ -112,7 +113,11 @@ impl Guardrails {
                 Err(found) => diagnostics.extend(found),
             }
         }
-        guardrails.warnings = unknown_annotations(&policies, CLAIM_ANNOTATIONS);
+        if policies.is_empty() {
+            let help = "nothing is promised but that no policy errors";
+            guardrails.warnings.push(Diagnostic::warning("the guardrail files hold no claims").help(help));
+        }
+        guardrails.warnings.extend(unknown_annotations(&policies, CLAIM_ANNOTATIONS));
         guardrails.policies = Some(policies);
         diagnostics.into_result().map(|_| guardrails)
     }
@@ -120,6 +125,12 @@ impl Guardrails {
     /// All claims: first `never-errors`, then the written ones by id.
     pub fn claims(&self) -> &[Arc<Claim>] {
         &self.claims
+    }
+
+    /// The ids among `expected` that no claim has.
+    pub fn missing(&self, expected: &BTreeSet<String>) -> Vec<String> {
+        let has = |id: &str| self.claims.iter().any(|claim| claim.id == id);
+        expected.iter().filter(|id| !has(id)).cloned().collect()
     }
 
     /// What is odd about the claims, and does not keep them from being proven.

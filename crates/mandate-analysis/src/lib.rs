@@ -3,6 +3,7 @@
 //! and `prove` for guardrails, at `lint` and `diff` for the rest; `symbolic` and `solver` are under all of
 //! them that need proofs.
 
+pub mod claim_changes;
 pub mod claims;
 pub mod counterexample;
 pub mod coverage;

@@ -119,7 +119,12 @@ impl PolicyTrack {
             }
             PolicyPoll::Pending(pending) if self.loader.is_in_use(&pending, in_use) => {
                 self.reporter().clear_refused_proof();
-                Some(self.accept(*pending))
+                let job = job(&pending);
+                let result = self.accept(*pending);
+                if force && result.is_ok() {
+                    self.prove_in_use(job);
+                }
+                Some(result)
             }
             PolicyPoll::Pending(pending) => self.prove_or_accept(pending, force),
         }
@@ -145,15 +150,10 @@ impl PolicyTrack {
             },
             other => other,
         };
-        let lost = pending.guardrails().is_empty() && !self.loader.guardrails().is_empty();
         if !self.worker.enforces() {
-            return Some(self.accept_unproven(*pending, lost));
+            return Some(self.accept_unproven(*pending));
         }
         self.reporter().clear_refused_proof();
-        if lost {
-            self.state = known.map_or(PolicyState::Settled, PolicyState::NotInUse);
-            return Some(Err(guardrails_lost()));
-        }
         tracing::info!("proving the guardrails of new policies");
         self.reporter().proving(true);
         self.worker.submit(job(&pending));
@@ -161,7 +161,8 @@ impl PolicyTrack {
         None
     }
 
-    fn accept_unproven(&mut self, pending: PendingPolicies, lost: bool) -> ReloadResult {
+    fn accept_unproven(&mut self, pending: PendingPolicies) -> ReloadResult {
+        let lost = pending.guardrails().is_empty() && !self.loader.guardrails().is_empty();
         if lost && self.worker.mode == GuardrailMode::Warn {
             tracing::warn!("there were guardrails, and there are none now");
         }
@@ -278,10 +279,4 @@ fn job(pending: &PendingPolicies) -> ProofJob {
 fn entities_are_busy() -> Diagnostics {
     let diagnostic = Diagnostic::error("the schema is new, and the entities cannot be read by it now");
     diagnostic.help("their source is being read and does not answer; this is tried again").into()
-}
-
-fn guardrails_lost() -> Diagnostics {
-    let diagnostic = Diagnostic::error("there were guardrails, and there are none now");
-    let help = "bring them back; if nothing is to be proven any more, leave a file without claims in `guardrails/`, or serve with `--guardrails off`";
-    diagnostic.help(help).into()
 }

@@ -64,6 +64,8 @@ pub struct ProofOutcome {
     /// Whether the same proof would end the same way again. False where the solver gave up or failed.
     pub is_conclusive: bool,
     pub claims: serde_json::Value,
+    /// The ids of claims that have to be there and are not.
+    pub missing_claims: Vec<String>,
 }
 
 /// A proof that has ended.
@@ -108,6 +110,7 @@ fn run_proof(prover: &mut Prover, job: &ProofJob, go_on: &dyn Fn() -> ControlFlo
         ),
         is_conclusive: false,
         claims: serde_json::Value::Null,
+        missing_claims: Vec::new(),
     });
     CompletedProof { outcome, policies: job.policies.digest().to_string(), took: started.elapsed() }
 }

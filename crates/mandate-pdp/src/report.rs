@@ -189,6 +189,7 @@ impl Reporter {
         self.metrics.set_claim_count(proof.outcome.claims.as_array().map_or(0, Vec::len));
         let state = match (proven, proof.outcome.is_conclusive) {
             (true, _) => GuardrailState::Proven,
+            (false, _) if !proof.outcome.missing_claims.is_empty() => GuardrailState::Incomplete,
             (false, true) => GuardrailState::Broken,
             (false, false) => GuardrailState::Unknown,
         };

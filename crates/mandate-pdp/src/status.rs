@@ -143,6 +143,8 @@ pub enum GuardrailState {
     Unproven,
     Proven,
     Broken,
+    /// Claims that have to be there are missing.
+    Incomplete,
     /// The solver gave up or failed.
     Unknown,
 }
@@ -156,6 +158,8 @@ pub struct ProofStatus {
     pub policies: String,
     /// Each claim, with its counterexample where it is broken.
     pub claims: serde_json::Value,
+    /// The ids of claims that have to be there and are not.
+    pub missing_claims: Vec<String>,
 }
 
 impl GuardrailStatus {
@@ -179,6 +183,7 @@ impl ProofStatus {
             took_ms: u64::try_from(proof.took.as_millis()).unwrap_or(u64::MAX),
             policies: proof.policies.clone(),
             claims: proof.outcome.claims.clone(),
+            missing_claims: proof.outcome.missing_claims.clone(),
         }
     }
 }
