@@ -104,7 +104,8 @@ fn a_body_that_is_cut_off_counts_as_missing() {
     let service = service(&content);
     let body = br#"{"delegatedAdministration":false}"#;
     let request = |headers: &[(&str, &str)], raw: &[u8], text: &str| {
-        let http = http("POST", REQUEST_CONSENT, &[&TREY[..], headers].concat());
+        let json = ("content-type", "application/json");
+        let http = http("POST", REQUEST_CONSENT, &[&TREY[..], &[json], headers].concat());
         HttpRequest { raw_body: raw.to_vec(), body: text.to_owned(), ..http }
     };
     check_outcome(&service, request(&[], body, ""), "permitted");
@@ -113,6 +114,8 @@ fn a_body_that_is_cut_off_counts_as_missing() {
     check_outcome(&service, request(&[("x-envoy-auth-partial-body", "true")], body, ""), "missing");
     check_outcome(&service, request(&[("content-length", "33")], body, ""), "permitted");
     check_outcome(&service, request(&[("content-length", "34")], body, ""), "missing");
+    check_outcome(&service, request(&[("content-length", "33,33")], body, ""), "missing");
+    check_outcome(&service, request(&[("content-length", "")], body, ""), "missing");
     check_outcome(&service, request(&[], b"", ""), "missing");
     check_outcome(&service, request(&[], b"\xff", ""), "missing");
 }
@@ -133,7 +136,20 @@ fn headers_are_read_from_raw_values() {
     let [partner_type, id] = TREY.map(|(name, value)| raw(name, value));
     check_outcome(&service(&content), request(vec![partner_type.clone(), id.clone()]), "permitted");
     // The client may have sent one of two equal headers, so neither is trusted.
-    check_outcome(&service(&content), request(vec![partner_type, id.clone(), id]), "missing");
+    check_outcome(&service(&content), request(vec![partner_type.clone(), id.clone(), id.clone()]), "missing");
+    // Nobody knows where a body with two lengths ends.
+    let json = raw("content-type", "application/json");
+    let length = raw("content-length", "33");
+    let with_body = |more: &[&HeaderValue]| {
+        let headers = [&partner_type, &id, &json].into_iter().chain(more.iter().copied()).cloned();
+        HttpRequest {
+            header_map: Some(HeaderMap { headers: headers.collect() }),
+            raw_body: br#"{"delegatedAdministration":false}"#.to_vec(),
+            ..http("POST", REQUEST_CONSENT, &[])
+        }
+    };
+    check_outcome(&service(&content), with_body(&[&length]), "permitted");
+    check_outcome(&service(&content), with_body(&[&length, &length]), "missing");
 }
 
 #[test]

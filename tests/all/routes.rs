@@ -124,7 +124,12 @@ fn every_answer_to_a_gateway_has_all_headers() {
 fn envoy_over_http_forwards_the_request_with_its_body() {
     let sidecar = Sidecar::of_pack(&[]);
     let target = "/ext-authz/oem/v1/customers/contoso/consentRequests";
-    let trey = [("x-partner-type", "Oem"), ("x-partner-id", "trey"), ("x-mandate-x", "1")];
+    let trey = [
+        ("x-partner-type", "Oem"),
+        ("x-partner-id", "trey"),
+        ("x-mandate-x", "1"),
+        ("content-type", "application/json"),
+    ];
     let reply = sidecar.post_with_headers(target, r#"{"delegatedAdministration":false}"#, &trey);
     assert_eq!(
         (reply.status, &reply.headers["x-envoy-auth-headers-to-remove"]),
@@ -132,7 +137,7 @@ fn envoy_over_http_forwards_the_request_with_its_body() {
     );
     let reply = sidecar.post_with_headers(target, r#"{"delegatedAdministration":true}"#, &trey);
     assert_eq!((reply.status, &reply.headers["x-mandate-outcome"]), (403, &"forbidden".parse().unwrap()));
-    let partial = [trey[0], trey[1], ("x-envoy-auth-partial-body", "true")];
+    let partial = [trey[0], trey[1], trey[3], ("x-envoy-auth-partial-body", "true")];
     let reply = sidecar.post_with_headers(target, r#"{"delegatedAdministration":false}"#, &partial);
     assert_eq!((reply.status, &reply.headers["x-mandate-outcome"]), (403, &"missing".parse().unwrap()));
     assert_eq!(sidecar.post("/ext-authzz", "").status, 404);

@@ -196,13 +196,18 @@ fn bodies_are_read_as_a_whole_or_the_request_is_denied(gateway: &Gateway) {
     assert_eq!(check_passes(gateway, Who::Fabrikam, "POST", BATCHES, &[], &large).body, large.len());
     let target = "/oem/v1/customers/contoso/consentRequests";
     let consent_request = |delegated: bool| format!(r#"{{"delegatedAdministration":{delegated}}}"#);
-    let send = |body: &str| gateway.send(Who::Trey, "POST", target, &[], body.as_bytes()).status;
+    let json = ("Content-Type", "application/json");
+    let send = |body: &str| gateway.send(Who::Trey, "POST", target, &[json], body.as_bytes()).status;
     assert_eq!(send(&consent_request(false)), if gateway.kind.passes_bodies { 202 } else { 403 });
     assert_eq!(send(&consent_request(true)), 403);
     assert_eq!(send(&format!("{}{}", consent_request(false), " ".repeat(200_000))), 403);
     assert_eq!(send(r#"{"delegatedAdministration":false,"DelegatedAdministration":true}"#), 403);
     assert_eq!(send("{\"delegatedAdmini\u{17f}tration\":true}"), 403);
     assert_eq!(send("{"), 403);
+    // With another content type, the service may read another body than Mandate.
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let body = consent_request(false);
+    assert_eq!(gateway.send(Who::Trey, "POST", target, &[form], body.as_bytes()).status, 403);
 }
 
 fn changed_entities_are_in_use_at_once(gateway: &Gateway) {

@@ -51,6 +51,7 @@ impl CertificateField {
 pub struct Certificate {
     /// `None` if its text could be mistaken for another subject.
     subject: Option<String>,
+    /// Empty if the certificate has any subject alternative name: then those are its names (RFC 6125).
     common_names: Vec<String>,
     uris: Vec<String>,
     dns: Vec<String>,
@@ -75,13 +76,14 @@ impl Certificate {
     pub fn from_der(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let subject = certificate.subject();
-        let common_names = subject.iter_common_name().map(|name| name.as_str().map(ToOwned::to_owned));
+        let alternatives = certificate.subject_alternative_name().ok()?;
+        let common_names = subject.iter_common_name().filter(|_| alternatives.is_none());
+        let common_names = common_names.map(|name| name.as_str().map(ToOwned::to_owned));
         let mut names = Self {
             subject: is_unambiguous(subject).then(|| subject.to_string()),
             common_names: common_names.collect::<Result<_, _>>().ok()?,
             ..Self::default()
         };
-        let alternatives = certificate.subject_alternative_name().ok()?;
         for name in alternatives.iter().flat_map(|names| &names.value.general_names) {
             match name {
                 GeneralName::URI(uri) => names.uris.push((*uri).to_owned()),

@@ -1,7 +1,7 @@
 //! Why a request lacks a value that its route requires. The text goes to logs and to the command line;
 //! clients see only which part of the question is missing.
 
-use crate::json_pointer::AmbiguousPointer;
+use crate::json_pointer::PointerError;
 
 /// Why an extractor has no value. The strings name the source of the value, such as "header `x-partner-id`".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum ExtractError {
     #[error("the header `{0}` is not UTF-8")]
     HeaderNotUtf8(String),
     #[error("{0} {1}")]
-    Ambiguous(String, AmbiguousPointer),
+    Pointer(String, PointerError),
     #[error("{0} does not match the pattern of the route")]
     PatternMismatch(String),
     #[error("{from} is {quoted}, which is not in the `map` of the route")]
@@ -28,6 +28,10 @@ pub enum ExtractError {
     NoBody,
     #[error("the gateway truncated the body")]
     TruncatedBody,
+    #[error("the header `content-type` has to be `application/json` in UTF-8")]
+    NotJson,
+    #[error("the body has a `content-encoding`")]
+    EncodedBody,
     #[error("the body is not valid JSON: {0}")]
     InvalidBody(String),
     #[error("the request has no claims")]

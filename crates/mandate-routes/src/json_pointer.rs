@@ -14,13 +14,17 @@ pub(crate) struct JsonPointer(Vec<String>);
 #[error("{} is not a JSON pointer: it has to begin with `/`, as in `/partner/id`", quoted(.0))]
 pub(crate) struct InvalidPointer(String);
 
-/// Why another decoder might find another value at a pointer.
+/// Why it is not certain what another decoder finds at a pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AmbiguousPointer {
-    #[error("is ambiguous: a key differs only in upper and lower case")]
+pub enum PointerError {
+    #[error("is ambiguous: a key differs only in upper and lower case, or in its form of a letter")]
     OtherSpelling,
     #[error("is ambiguous: the array has more than one item")]
     SeveralItems,
+    #[error("cannot be found: the array has no such item")]
+    NoSuchItem,
+    #[error("cannot be found: it has to be in an object, found {0}")]
+    NotInAnObject(&'static str),
 }
 
 impl JsonPointer {
@@ -29,12 +33,13 @@ impl JsonPointer {
         Ok(Self(keys.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect()))
     }
 
-    /// The value in a document that the client sent.
+    /// The value in a document that the client sent; `None` if an object on the way does not have the key.
     ///
     /// # Errors
     /// A key is present in another spelling, or an index chooses one of several items: the service behind the
-    /// gateway may ignore case, and acts on all items of an array.
-    pub fn resolve<'j, 'a>(&self, json: &'j Json<'a>) -> Result<Option<&'j Json<'a>>, AmbiguousPointer> {
+    /// gateway may ignore case, and acts on all items of an array. Or there is no object that could have the
+    /// key: the service may then read the document in another way.
+    pub fn resolve<'j, 'a>(&self, json: &'j Json<'a>) -> Result<Option<&'j Json<'a>>, PointerError> {
         let mut at = json;
         for key in &self.0 {
             match step(at, key)? {
@@ -52,31 +57,45 @@ impl JsonPointer {
     }
 }
 
-fn step<'j, 'a>(json: &'j Json<'a>, key: &str) -> Result<Option<&'j Json<'a>>, AmbiguousPointer> {
+fn step<'j, 'a>(json: &'j Json<'a>, key: &str) -> Result<Option<&'j Json<'a>>, PointerError> {
     match json {
         Json::Object(object) => {
             if object.iter().any(|(other, _)| other != key && is_equal_ignoring_case(other, key)) {
-                return Err(AmbiguousPointer::OtherSpelling);
+                return Err(PointerError::OtherSpelling);
             }
             Ok(object.get(key))
         }
         Json::Array(items) => match (key.parse::<usize>(), items.as_slice()) {
             (Ok(0), [only]) => Ok(Some(only)),
-            (Ok(index), _) if index < items.len() => Err(AmbiguousPointer::SeveralItems),
-            _ => Ok(None),
+            (Ok(index), _) if index < items.len() => Err(PointerError::SeveralItems),
+            (Ok(_), _) => Err(PointerError::NoSuchItem),
+            (Err(_), _) => Err(PointerError::NotInAnObject(json.describe())),
         },
-        Json::Null | Json::Bool(_) | Json::Long(_) | Json::OtherNumber | Json::String(_) => Ok(None),
+        Json::Null | Json::Bool(_) | Json::Long(_) | Json::OtherNumber | Json::String(_) => {
+            Err(PointerError::NotInAnObject(json.describe()))
+        }
     }
 }
 
-/// Whether a decoder that ignores case may treat two keys as the same. Two letters outside ASCII fold to
-/// ASCII letters: the Kelvin sign in lower case is `k`, but the long s stays as it is, so it is replaced here.
+/// Whether a decoder that ignores case may treat two keys as the same.
 fn is_equal_ignoring_case(one: &str, other: &str) -> bool {
     folded(one).eq(folded(other))
 }
 
+/// The key in upper and then in lower case, which makes ASCII letters of the long s, the dotless i and the
+/// Kelvin sign. Fullwidth letters become ASCII as well, and the dot is removed that `İ` leaves behind.
 fn folded(key: &str) -> impl Iterator<Item = char> {
-    key.chars().map(|c| if c == '\u{17f}' { 's' } else { c }).flat_map(char::to_lowercase)
+    const COMBINING_DOT_ABOVE: char = '\u{307}';
+    let cases = key.chars().map(narrow).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    cases.filter(|c| *c != COMBINING_DOT_ABOVE)
+}
+
+/// The ASCII character of a fullwidth one.
+fn narrow(c: char) -> char {
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        _ => c,
+    }
 }
 
 impl fmt::Display for JsonPointer {
@@ -87,11 +106,11 @@ impl fmt::Display for JsonPointer {
 
 #[cfg(test)]
 mod tests {
-    use super::{AmbiguousPointer, JsonPointer};
+    use super::{JsonPointer, PointerError};
     use mandate_core::json::Json;
 
     #[track_caller]
-    fn check(pointer: &str, json: &str, expected: Result<Option<&str>, AmbiguousPointer>) {
+    fn check(pointer: &str, json: &str, expected: Result<Option<&str>, PointerError>) {
         let json = Json::parse(json.as_bytes()).unwrap();
         let pointer = JsonPointer::parse(pointer).unwrap();
         let found = pointer.resolve(&json);
@@ -109,29 +128,45 @@ mod tests {
     }
 
     #[test]
-    fn absent_values_are_no_error() {
-        for json in [r#"{"b":"x"}"#, r#""a""#, "[]", "null", r#"{"a":"x"}"#] {
+    fn a_value_is_absent_only_in_an_object() {
+        for json in [r#"{"b":"x"}"#, r#"{"a":{}}"#] {
             check("/a/b", json, Ok(None));
+        }
+        for (json, found) in [
+            (r#""a""#, "a string"),
+            ("[]", "an array"),
+            ("null", "null"),
+            (r#"{"a":"x"}"#, "a string"),
+            (r#"[{"a":{"b":"x"}}]"#, "an array"),
+        ] {
+            check("/a/b", json, Err(PointerError::NotInAnObject(found)));
         }
     }
 
     #[test]
     fn keys_in_two_spellings_are_ambiguous() {
-        let spelling = Err(AmbiguousPointer::OtherSpelling);
+        let spelling = Err(PointerError::OtherSpelling);
         check("/is-key", r#"{"is-key":"x","IS-key":"y"}"#, spelling);
         check("/is-key", r#"{"IS-KEY":"y"}"#, spelling);
         check("/is-key", "{\"i\u{17f}-key\":\"y\"}", spelling);
         check("/is-key", "{\"is-\u{212a}ey\":\"y\"}", spelling);
+        for other in
+            ["\u{131}s-key", "\u{130}s-key", "I\u{307}s-key", "\u{ff49}s-key", "\u{ff29}S-\u{ff2b}EY"]
+        {
+            check("/is-key", &format!("{{\"{other}\":\"y\"}}"), spelling);
+        }
+        check("/STRASSE", "{\"stra\u{df}e\":\"y\"}", spelling);
         check("/is-key", r#"{"is-key":"x","is_key":"y"}"#, Ok(Some("x")));
     }
 
     #[test]
     fn an_index_counts_only_in_an_array_of_one_item() {
         check("/0", r#"["x"]"#, Ok(Some("x")));
-        check("/1", r#"["x"]"#, Ok(None));
-        check("/0", r#"["x","y"]"#, Err(AmbiguousPointer::SeveralItems));
-        check("/1", r#"["x","y"]"#, Err(AmbiguousPointer::SeveralItems));
-        check("/2", r#"["x","y"]"#, Ok(None));
+        check("/1", r#"["x"]"#, Err(PointerError::NoSuchItem));
+        check("/0", "[]", Err(PointerError::NoSuchItem));
+        check("/0", r#"["x","y"]"#, Err(PointerError::SeveralItems));
+        check("/1", r#"["x","y"]"#, Err(PointerError::SeveralItems));
+        check("/2", r#"["x","y"]"#, Err(PointerError::NoSuchItem));
     }
 
     #[test]

@@ -19,6 +19,6 @@ mod value_source;
 
 pub use extract_error::ExtractError;
 pub use http_request::{HttpRequest, RequestBody};
-pub use json_pointer::AmbiguousPointer;
+pub use json_pointer::PointerError;
 pub use route::{Route, RouteError, RouteMatch};
 pub use routes::Routes;

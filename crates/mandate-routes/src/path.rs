@@ -25,6 +25,10 @@ pub enum PathError {
     NotUtf8,
     #[error("the path has a character that is not allowed in a path")]
     InvalidCharacter,
+    #[error(
+        "a segment of the path has a character that some programs read as a dot, a slash or `%`, or one that changes the direction of text"
+    )]
+    MisleadingCharacter,
 }
 
 /// The decoded path segments of a request target; the query is ignored.
@@ -57,6 +61,9 @@ fn decode_segment(raw: &str) -> Result<Cow<'_, str>, PathError> {
     if text.chars().any(char::is_control) {
         return Err(PathError::InvalidCharacter);
     }
+    if text.chars().any(is_misleading) {
+        return Err(PathError::MisleadingCharacter);
+    }
     if text.as_bytes().windows(3).any(|part| part.starts_with(b"%") && has_valid_percent_encoding(part)) {
         return Err(PathError::DoubleEncoding);
     }
@@ -65,6 +72,16 @@ fn decode_segment(raw: &str) -> Result<Cow<'_, str>, PathError> {
         return Err(PathError::DotSegment);
     }
     Ok(text)
+}
+
+/// Whether some programs make a dot, a slash, a backslash or `%` of a character, or whether it is invisible
+/// and changes the direction of the text around it.
+fn is_misleading(c: char) -> bool {
+    matches!(c, '\u{ff0e}' | '\u{fe52}' | '\u{2024}'..='\u{2026}' | '\u{ff61}' | '\u{3002}')
+        || matches!(c, '\u{ff0f}' | '\u{2044}' | '\u{2215}' | '\u{29f8}')
+        || matches!(c, '\u{ff3c}' | '\u{fe68}' | '\u{2216}' | '\u{29f5}' | '\u{29f9}')
+        || matches!(c, '\u{ff05}' | '\u{fe6a}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether each `%` is followed by two hexadecimal digits.
@@ -90,6 +107,7 @@ mod tests {
         split("/", Ok(&[]));
         split("/v1/customers?x=/../y", Ok(&["v1", "customers"]));
         split("/a%20b/%C3%A9", Ok(&["a b", "é"]));
+        split("/%D7%A9%D7%9C%D7%95%D7%9D/%EF%BC%A1", Ok(&["שלום", "Ａ"]));
         split("/50%25", Ok(&["50%"]));
         split("/...", Ok(&["..."]));
         split("/a;b", Ok(&["a;b"]));
@@ -120,5 +138,12 @@ mod tests {
         split("/..%252f..%252fother", Err(PathError::DoubleEncoding));
         split("/a/..%20/b", Err(PathError::DotSegment));
         split("/a#b", Err(PathError::InvalidCharacter));
+        split("/a/%EF%BC%8E%EF%BC%8E/b", Err(PathError::MisleadingCharacter));
+        split("/a%EF%BC%8Fb", Err(PathError::MisleadingCharacter));
+        split("/a%EF%BC%BCb", Err(PathError::MisleadingCharacter));
+        split("/a%E2%88%95b", Err(PathError::MisleadingCharacter));
+        split("/a%EF%BC%852fb", Err(PathError::MisleadingCharacter));
+        split("/a%E2%80%AEb", Err(PathError::MisleadingCharacter));
+        split("/a%E2%81%A6b", Err(PathError::MisleadingCharacter));
     }
 }

@@ -47,15 +47,14 @@ impl<'a> RequestValues<'a> {
             }
             ValueSource::Claim(pointer) => {
                 let claims = self.claims.get_or_init(|| self.read_claims()).as_ref().map_err(Clone::clone)?;
-                let found = pointer
-                    .resolve(claims)
-                    .map_err(|why| ExtractError::Ambiguous(source.to_string(), why))?;
+                let found =
+                    pointer.resolve(claims).map_err(|why| ExtractError::Pointer(source.to_string(), why))?;
                 found.cloned().into_iter().collect()
             }
             ValueSource::Body(pointer) => {
                 let body = self.body.get_or_init(|| self.read_body()).as_ref().map_err(Clone::clone)?;
                 let found =
-                    pointer.resolve(body).map_err(|why| ExtractError::Ambiguous(source.to_string(), why))?;
+                    pointer.resolve(body).map_err(|why| ExtractError::Pointer(source.to_string(), why))?;
                 found.cloned().into_iter().collect()
             }
             ValueSource::Certificate(field) => {
@@ -82,10 +81,22 @@ impl<'a> RequestValues<'a> {
             RequestBody::None => Err(ExtractError::NoBody),
             RequestBody::Partial => Err(ExtractError::TruncatedBody),
             RequestBody::Complete(bytes) => {
+                self.require_plain_json()?;
                 let read = Json::parse_with_max_depth(bytes, self.request.depth);
                 read.map_err(|error| ExtractError::InvalidBody(error.to_string()))
             }
         }
+    }
+
+    /// The service behind the gateway reads a body as its headers say. Only JSON in UTF-8 is read here, so
+    /// nothing else may be said.
+    fn require_plain_json(&self) -> Result<(), ExtractError> {
+        let encoding = self.header("content-encoding")?;
+        if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+            return Err(ExtractError::EncodedBody);
+        }
+        let content_type = self.header("content-type")?;
+        if content_type.is_some_and(is_json) { Ok(()) } else { Err(ExtractError::NotJson) }
     }
 
     fn read_claims(&self) -> Result<Json<'static>, ExtractError> {
@@ -131,6 +142,20 @@ impl<'a> RequestValues<'a> {
     }
 }
 
+/// Whether a content type is `application/json` or `application/…+json`, in UTF-8.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let subtype = media_type.strip_prefix("application/").unwrap_or_default();
+    let is_token = subtype.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.+_".contains(&byte));
+    let mut charsets = parts.filter_map(|part| part.split_once('=')).filter_map(|(name, value)| {
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    is_token
+        && (subtype == "json" || subtype.ends_with("+json"))
+        && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+}
+
 /// Claims in base64url, with or without padding.
 fn decode_claims(payload: &str) -> Result<Json<'static>, ExtractError> {
     let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('='));
@@ -139,4 +164,35 @@ fn decode_claims(payload: &str) -> Result<Json<'static>, ExtractError> {
 
 fn parse_claims(json: &[u8]) -> Result<Json<'static>, ExtractError> {
     Json::parse(json).map(Json::into_owned).map_err(|_| ExtractError::InvalidClaims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_json;
+
+    #[test]
+    fn content_types_of_json_in_utf_8() {
+        for good in [
+            "application/json",
+            "Application/JSON ; Charset=\"UTF-8\"",
+            "application/json;odata=x",
+            "application/merge-patch+json",
+        ] {
+            assert!(is_json(good), "{good}");
+        }
+        for bad in [
+            "",
+            "json",
+            "text/json",
+            "application/jsonp",
+            "application/json, text/plain",
+            "application/x,y+json",
+            "application/json; charset=utf-7",
+            "application/json; charset=utf-8; charset=utf-16",
+            "application/json; charset = utf-16",
+            "application/xml; a=application/json",
+        ] {
+            assert!(!is_json(bad), "{bad}");
+        }
+    }
 }

@@ -127,6 +127,9 @@ fn strings_are_converted_to_the_type_of_the_schema() {
     );
 }
 
+/// The header of a body in JSON.
+const JSON: (&str, &str) = ("content-type", "application/json");
+
 #[test]
 fn values_come_from_json_bodies() {
     let routes = route_with(
@@ -134,7 +137,7 @@ fn values_come_from_json_bodies() {
         "context = { channel = { body = '/a/0/b~1c' }, tags = { body = '/tags', optional = true } }",
     );
     let check = |body: RequestBody<'static>, expected: &str| {
-        check_question(&routes, &HttpRequest { body, ..request(&[]) }, expected);
+        check_question(&routes, &HttpRequest { body, ..request(&[JSON]) }, expected);
     };
     let complete = |body: &'static str| RequestBody::Complete(body.as_bytes());
     check(complete(r#"{"a":[{"b/c":"ui"}]}"#), "r: Partner::fabrikam Customer::contoso {channel: ui}");
@@ -142,7 +145,11 @@ fn values_come_from_json_bodies() {
         complete(r#"{"a":[{"b/c":"ui"}],"tags":["x","y"]}"#),
         "r: Partner::fabrikam Customer::contoso {channel: ui, tags: [\"x\", \"y\"]}",
     );
-    check(complete(r#"{"a":[]}"#), "missing: context.channel: the request has no `/a/0/b~1c` in the body");
+    check(
+        complete(r#"{"a":[]}"#),
+        "missing: context.channel: `/a/0/b~1c` in the body cannot be found: the array has no such item",
+    );
+    check(complete(r#"{"a":[{}]}"#), "missing: context.channel: the request has no `/a/0/b~1c` in the body");
     check(
         complete("[1"),
         "missing: context.channel: the body is not valid JSON: EOF while parsing a list at line 1 column 2",
@@ -153,7 +160,7 @@ fn values_come_from_json_bodies() {
     );
     check(
         complete(r#"{"a":[{"b/c":"ui"}],"A":[]}"#),
-        "missing: context.channel: `/a/0/b~1c` in the body is ambiguous: a key differs only in upper and lower case",
+        "missing: context.channel: `/a/0/b~1c` in the body is ambiguous: a key differs only in upper and lower case, or in its form of a letter",
     );
     check(RequestBody::Partial, "missing: context.channel: the gateway truncated the body");
     check(RequestBody::None, "missing: context.channel: the gateway did not forward a body");
@@ -167,11 +174,11 @@ fn values_come_from_json_bodies() {
     );
     let default = route_with("", "context.channel = { body = '/channel', default = 'api' }");
     check_question(&default, &request(&[]), "missing: context.channel: the gateway did not forward a body");
-    let other = HttpRequest { body: RequestBody::Complete(br#"{"Channel":"ui"}"#), ..request(&[]) };
+    let other = HttpRequest { body: RequestBody::Complete(br#"{"Channel":"ui"}"#), ..request(&[JSON]) };
     check_question(
         &default,
         &other,
-        "missing: context.channel: `/channel` in the body is ambiguous: a key differs only in upper and lower case",
+        "missing: context.channel: `/channel` in the body is ambiguous: a key differs only in upper and lower case, or in its form of a letter",
     );
     // A route that does not read the body ignores it.
     check_question(
@@ -179,6 +186,49 @@ fn values_come_from_json_bodies() {
         &HttpRequest { body: RequestBody::Partial, ..request(&[]) },
         "r: Partner::fabrikam Customer::contoso {channel: api}",
     );
+}
+
+/// The service behind the gateway may read a value where a route finds none.
+#[test]
+fn a_default_applies_only_in_an_object_that_is_surely_json() {
+    let routes = route_with("", "context.channel = { body = '/channel', default = 'api' }");
+    let check = |headers: &[(&str, &str)], body: &str, expected: &str| {
+        let body = RequestBody::Complete(body.as_bytes());
+        check_question(&routes, &HttpRequest { body, ..request(headers) }, expected);
+    };
+    let question = "r: Partner::fabrikam Customer::contoso {channel: api}";
+    check(&[JSON], "{}", question);
+    check(&[("content-type", "application/json; charset=utf-8")], "{}", question);
+    check(&[JSON, ("content-encoding", "identity")], "{}", question);
+    for body in [r#"[{"channel":"ui"}]"#, "[]", "null", "\"channel=ui\"", "7"] {
+        let found = Json::parse(body.as_bytes()).unwrap().describe();
+        let why = format!("`/channel` in the body cannot be found: it has to be in an object, found {found}");
+        check(&[JSON], body, &format!("missing: context.channel: {why}"));
+    }
+    let not_json =
+        "missing: context.channel: the header `content-type` has to be `application/json` in UTF-8";
+    check(&[], "{}", not_json);
+    for other in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-7"] {
+        check(&[("content-type", other)], "{}", not_json);
+        check(&[("content-type", other)], r#"{"channel":"api"}"#, not_json);
+    }
+    check(
+        &[JSON, JSON],
+        "{}",
+        "missing: context.channel: the request has more than one header `content-type`",
+    );
+    check(
+        &[JSON, ("content-encoding", "gzip")],
+        "{}",
+        "missing: context.channel: the body has a `content-encoding`",
+    );
+    for key in ["\u{131}d", "\u{130}d", "\u{ff49}d", "\u{ff29}\u{ff24}"] {
+        let routes = route_with("", "context = { channel = 'api', note = { body = '/id', default = 'x' } }");
+        let body = format!("{{\"{key}\":\"y\"}}");
+        let body = RequestBody::Complete(body.as_bytes());
+        let expected = "missing: context.note: `/id` in the body is ambiguous: a key differs only in upper and lower case, or in its form of a letter";
+        check_question(&routes, &HttpRequest { body, ..request(&[JSON]) }, expected);
+    }
 }
 
 #[test]
@@ -224,7 +274,8 @@ fn values_come_from_certificates_and_context_extensions() {
     let question = |id: &str| format!("r: Partner::{id} Customer::contoso {{channel: api}}");
     let with_certificate =
         HttpRequest { certificate: Some(&encoded), peer: Some("spiffe://peer"), ..request(&[]) };
-    check("", "certificate = 'cn'", &with_certificate, &question("fabrikam-cn"));
+    let no_name = "missing: principal.id: the request has no certificate field `cn`";
+    check("", "certificate = 'cn'", &with_certificate, no_name);
     check("", "certificate = 'dns'", &with_certificate, &question("partner.example"));
     check("", "certificate = 'principal', pattern = 'spiffe://{}'", &with_certificate, &question("peer"));
     check(
@@ -242,20 +293,30 @@ fn values_come_from_certificates_and_context_extensions() {
     let missing = "missing: principal.id: the request has no client certificate";
     check("", "certificate = 'uri'", &request(&[]), missing);
     let header = "certificate.header = 'X-Client-Cert'";
-    check(header, "certificate = 'cn'", &request(&[("x-client-cert", &encoded)]), &question("fabrikam-cn"));
+    check(
+        header,
+        "certificate = 'dns'",
+        &request(&[("x-client-cert", &encoded)]),
+        &question("partner.example"),
+    );
     let forwarded = format!("By=spiffe://me;Hash=00;Cert=\"{encoded}\";Subject=\"CN=x\"");
-    check(header, "certificate = 'cn'", &request(&[("x-client-cert", &forwarded)]), &question("fabrikam-cn"));
+    check(
+        header,
+        "certificate = 'dns'",
+        &request(&[("x-client-cert", &forwarded)]),
+        &question("partner.example"),
+    );
     let twice = format!("{forwarded},{forwarded}");
     let unreadable = "missing: principal.id: the client certificate cannot be decoded";
-    check(header, "certificate = 'cn'", &request(&[("x-client-cert", &twice)]), unreadable);
+    check(header, "certificate = 'dns'", &request(&[("x-client-cert", &twice)]), unreadable);
     let der: String = pem.lines().filter(|line| !line.starts_with("---")).collect();
     check(
         header,
-        "certificate = 'cn'",
+        "certificate = 'dns'",
         &request(&[("x-client-cert", &format!(":{der}:"))]),
-        &question("fabrikam-cn"),
+        &question("partner.example"),
     );
-    check(header, "certificate = 'cn'", &with_certificate, missing);
+    check(header, "certificate = 'dns'", &with_certificate, missing);
     let with_extension = HttpRequest { extensions: vec![("partner", "trey")], ..request(&[]) };
     check("", "extension = 'partner'", &with_extension, &question("trey"));
     check(
@@ -271,13 +332,13 @@ fn ambiguous_values_in_bodies_are_denied() {
     let check = |routes: &str, body: &'static str, expected: &str| {
         check_question(
             routes,
-            &HttpRequest { body: RequestBody::Complete(body.as_bytes()), ..request(&[]) },
+            &HttpRequest { body: RequestBody::Complete(body.as_bytes()), ..request(&[JSON]) },
             expected,
         );
     };
     let large =
         route_with("", "context = { channel = 'api', large = { body = '/is-large', default = false } }");
-    let ambiguous_case = "missing: context.large: `/is-large` in the body is ambiguous: a key differs only in upper and lower case";
+    let ambiguous_case = "missing: context.large: `/is-large` in the body is ambiguous: a key differs only in upper and lower case, or in its form of a letter";
     // Decoders that fold case by Unicode read a long s as `s`, and the Kelvin sign as `k`.
     check(&large, "{\"i\u{17f}-large\":true}", ambiguous_case);
     check(&large, r#"{"IS-LARGE":true}"#, ambiguous_case);
@@ -285,7 +346,7 @@ fn ambiguous_values_in_bodies_are_denied() {
     check(
         &count,
         "{\"\u{212a}ind\":1,\"kind\":2}",
-        "missing: context.count: `/kind` in the body is ambiguous: a key differs only in upper and lower case",
+        "missing: context.count: `/kind` in the body is ambiguous: a key differs only in upper and lower case, or in its form of a letter",
     );
     // Only strings are mapped, so a client cannot send the mapped value itself.
     let mapped =
@@ -307,18 +368,40 @@ fn ambiguous_values_in_bodies_are_denied() {
         r#"{"all":["api","ui"]}"#,
         "missing: context.channel: `/all/0` in the body is ambiguous: the array has more than one item",
     );
-    check(&first, r#"{"all":[]}"#, "missing: context.channel: the request has no `/all/0` in the body");
+    check(
+        &first,
+        r#"{"all":[]}"#,
+        "missing: context.channel: `/all/0` in the body cannot be found: the array has no such item",
+    );
+}
+
+/// A certificate in PEM, percent-encoded, for a common name and other names.
+fn certificate_for(common_name: &str, alternatives: Vec<SanType>) -> String {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.subject_alt_names = alternatives;
+    let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    pem.replace('+', "%2B")
+}
+
+#[test]
+fn a_common_name_counts_only_in_a_certificate_without_alternative_names() {
+    let routes = route_with("", "principal = { type = 'Partner', id = { certificate = 'cn' } }");
+    let check = |alternatives: Vec<SanType>, expected: &str| {
+        let certificate = certificate_for("fabrikam", alternatives);
+        check_question(&routes, &HttpRequest { certificate: Some(&certificate), ..request(&[]) }, expected);
+    };
+    check(Vec::new(), "r: Partner::fabrikam Customer::contoso {channel: api}");
+    let missing = "missing: principal.id: the request has no certificate field `cn`";
+    check(vec![SanType::Rfc822Name("lucerne@example.com".try_into().unwrap())], missing);
+    check(vec![SanType::IpAddress([127, 0, 0, 1].into())], missing);
+    check(vec![SanType::DnsName("lucerne.example".try_into().unwrap())], missing);
 }
 
 #[test]
 fn ambiguous_certificate_subjects_are_not_used() {
-    let certificate_for = |common_name: &str| {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
-        pem.replace('+', "%2B")
-    };
+    let certificate_for = |common_name| certificate_for(common_name, Vec::new());
     let routes = route_with("", "principal = { type = 'Partner', id = { certificate = 'subject' } }");
     let check = |certificate: &str, expected: &str| {
         check_question(&routes, &HttpRequest { certificate: Some(certificate), ..request(&[]) }, expected);

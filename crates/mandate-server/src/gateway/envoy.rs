@@ -138,7 +138,8 @@ fn value(header: &HeaderValue) -> &[u8] {
     if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value }
 }
 
-/// The body. It is partial if Envoy's header says so, or if it is shorter than its `Content-Length`.
+/// The body. It is partial if Envoy's header says so, if it is shorter than its `Content-Length`, or if that
+/// is not one number.
 fn body<'a>(text: &'a str, raw: &'a [u8], headers: &[(&str, &[u8])]) -> RequestBody<'a> {
     let bytes = if raw.is_empty() { text.as_bytes() } else { raw };
     if bytes.is_empty() {
@@ -146,8 +147,10 @@ fn body<'a>(text: &'a str, raw: &'a [u8], headers: &[(&str, &[u8])]) -> RequestB
     }
     let named = |name| headers.iter().filter(move |(it, _)| *it == name).map(|(_, value)| *value);
     let is_truncated = named("x-envoy-auth-partial-body").any(|value| value != b"false");
-    let length = named("content-length").find_map(|value| std::str::from_utf8(value).ok()?.parse().ok());
-    if is_truncated || length.is_some_and(|length: usize| length > bytes.len()) {
+    let mut lengths = named("content-length");
+    let length = lengths.next().map(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
+    let is_shorter = length.is_some_and(|length| length.is_none_or(|length| length > bytes.len()));
+    if is_truncated || is_shorter || lengths.next().is_some() {
         RequestBody::Partial
     } else {
         RequestBody::Complete(bytes)

@@ -19,13 +19,10 @@ pub fn not_after(certificate: &CertificateDer<'_>) -> Result<i64, CertificateErr
     Ok(certificate.validity().not_after.timestamp())
 }
 
-/// The names in a client certificate: its URIs, then its DNS names. If it has none of these, the common name
-/// of its subject.
+/// The names in a client certificate: its URIs, then its DNS names. If it has no subject alternative name of
+/// any kind, the common name of its subject.
 pub fn subject_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Some(certificate) = Certificate::from_der(certificate) else { return Vec::new() };
-    let names = [CertificateField::Uri, CertificateField::Dns]
-        .into_iter()
-        .flat_map(|field| certificate.values(field));
-    let names: Vec<String> = names.collect();
-    if names.is_empty() { certificate.values(CertificateField::CommonName) } else { names }
+    let fields = [CertificateField::Uri, CertificateField::Dns, CertificateField::CommonName];
+    fields.into_iter().flat_map(|field| certificate.values(field)).collect()
 }

@@ -116,7 +116,8 @@ impl Rejection {
         match self {
             Self::Unauthenticated(error) => error.to_string().into(),
             Self::Forbidden(names) if names.is_empty() => {
-                "the client certificate has no URI, no DNS name and no common name".into()
+                "the client certificate has no URI, no DNS name, and no common name that is its only name"
+                    .into()
             }
             Self::Forbidden(names) => {
                 let names: Vec<String> = names.iter().map(|name| mandate_core::json::quoted(name)).collect();
