@@ -28,6 +28,7 @@ fn pack() -> &'static Generation {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = if root.join("policies").is_dir() { root } else { root.parent().unwrap() };
         let content_paths = ContentPaths {
+            identity_sources: None,
             policies: root.join("policies"),
             entities: root.join("entities"),
             terms: RequestConfig {

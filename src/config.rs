@@ -9,6 +9,7 @@ mod claims;
 mod content;
 mod environment;
 mod file;
+mod identity_sources;
 mod limits;
 mod listeners;
 mod options;

@@ -37,7 +37,7 @@ pub fn load_snapshot(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
 /// The content is not valid.
 pub fn load_generation(policies: &Path, entities: &Path) -> io::Result<Generation> {
     let (policies, entities) = (policies.to_owned(), entities.to_owned());
-    let paths = ContentPaths { policies, entities, terms: RequestConfig::default() };
+    let paths = ContentPaths { policies, entities, terms: RequestConfig::default(), identity_sources: None };
     let load =
         move || Loader::new(&paths).load().map_err(|diagnostics| io::Error::other(diagnostics.to_string()));
     let thread = std::thread::Builder::new().stack_size(LOADING_STACK_BYTES).spawn(load)?;

@@ -8,6 +8,7 @@ use clap::Args;
 use super::claims::{ClaimOptions, RequiredClaims};
 use super::content::{ContentOptions, PolicyOptions};
 use super::file::ConfigFile;
+use super::identity_sources::IdentitySourcesTable;
 use super::options::Options;
 use super::solver::SolverArguments;
 use crate::error::CliError;
@@ -91,11 +92,16 @@ impl ContentArguments {
     /// The configuration file cannot be read.
     pub fn content_paths(self) -> Result<ContentPaths, CliError> {
         let file = self.file()?;
-        Ok(self.or_file(file.policies, file.content))
+        Ok(self.or_file(file.policies, file.content, file.identity_sources))
     }
 
     /// As [`Self::content_paths`], with a file that was read already.
-    pub fn or_file(self, policies: PolicyOptions, content: ContentOptions) -> ContentPaths {
-        self.options.or(content).content_paths(self.policies.options.or(policies))
+    pub fn or_file(
+        self,
+        policies: PolicyOptions,
+        content: ContentOptions,
+        identity_sources: Option<IdentitySourcesTable>,
+    ) -> ContentPaths {
+        self.options.or(content).content_paths(self.policies.options.or(policies), identity_sources)
     }
 }

@@ -1,7 +1,9 @@
 //! Options of the content: the folders of policies and entities, and how requests about them are parsed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::identity_sources::IdentitySourcesTable;
 use super::options::options;
 use super::values::{Count, non_empty_names};
 use mandate_core::request::RequestLimits;
@@ -40,7 +42,11 @@ impl PolicyOptions {
 }
 
 impl ContentOptions {
-    pub fn content_paths(self, policies: PolicyOptions) -> ContentPaths {
+    pub fn content_paths(
+        self,
+        policies: PolicyOptions,
+        identity_sources: Option<IdentitySourcesTable>,
+    ) -> ContentPaths {
         ContentPaths {
             policies: policies.folder(),
             entities: self.entities.unwrap_or_else(|| "entities".into()),
@@ -48,6 +54,7 @@ impl ContentOptions {
                 max_id_bytes: self.max_id_bytes.map_or(RequestLimits::DEFAULT_MAX_ID_BYTES, Count::get),
                 described_by_callers: non_empty_names(self.described_by_callers),
             },
+            identity_sources: identity_sources.map(|table| Arc::new(table.into_identity_sources())),
         }
     }
 }

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::claims::ClaimOptions;
 use super::content::{ContentOptions, PolicyOptions};
+use super::identity_sources::IdentitySourcesTable;
 use super::limits::LimitOptions;
 use super::listeners::{Addresses, ListenerOptions, ListenerTable};
 use super::options::Options;
@@ -34,6 +35,7 @@ pub struct ConfigFile {
     pub listener_tables: Vec<ListenerTable>,
     pub admin: Option<ListenerTable>,
     pub limits: LimitOptions,
+    pub identity_sources: Option<IdentitySourcesTable>,
     /// Deprecated keys.
     pub warnings: Diagnostics,
 }
@@ -123,6 +125,7 @@ impl Reader {
             listener_tables: self.tables(&mut root, "listener"),
             admin: self.table(&mut root, "admin").map(|table| self.listener(table)),
             limits: self.limits(&mut root),
+            identity_sources: self.key(&mut root, "identity-sources"),
             warnings: Diagnostics::default(),
         };
         self.report_unknown_keys(&root);
@@ -282,6 +285,20 @@ mod tests {
             "max-batch = 7\n[limits]\nmax-batch = 7",
             &[
                 "f:1:1: `max-batch` is set at the top level and in `[limits]`, line 3 (keep the one in `[limits]`)",
+            ],
+        );
+    }
+
+    #[test]
+    fn identity_sources_are_lists_of_names() {
+        let file = parse("[identity-sources]\nheaders = [\"x-partner-id\"]").ok().unwrap();
+        let sources = file.identity_sources.unwrap().into_identity_sources();
+        assert_eq!((sources.headers.len(), sources.claims.len()), (1, 0));
+        assert!(parse("").ok().unwrap().identity_sources.is_none());
+        refused(
+            "[identity-sources]\nheadres = []",
+            &[
+                "f:2:1: `identity-sources`: unknown field `headres`, expected one of `headers`, `claims`, `metadata`, `certificates`, `extensions`, `constants`",
             ],
         );
     }

@@ -26,7 +26,8 @@ options! {
         #[arg(long, env = "MANDATE_TLS_CLIENT_CA", value_name = "FILE")]
         pub tls_client_ca: Option<PathBuf>,
         /// Accept only client certificates with one of these names, comma-separated: a URI or DNS name among
-        /// the subject alternative names, or the common name if there are none [default: any]
+        /// the subject alternative names, or the common name if there are no such names of any kind [default:
+        /// any]
         #[arg(long, env = "MANDATE_TLS_CLIENT_NAMES", value_name = "NAMES", value_delimiter = ',')]
         pub tls_client_names: Option<Vec<String>>,
         /// Accept the bearer tokens of this file: on each line a caller's name and a token, or a name and

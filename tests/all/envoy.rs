@@ -24,6 +24,7 @@ fn service(content: &Content) -> ExtAuthz {
         policies: content.policies(),
         entities: content.entities(),
         terms: RequestConfig::default(),
+        identity_sources: None,
     };
     ExtAuthz::new(Pdp::new(Loader::new(&content_paths).load().unwrap(), PdpConfig::cached(100)).0)
 }

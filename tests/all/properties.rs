@@ -284,6 +284,7 @@ fn a_cached_decision_follows_a_change_two_parents_above() {
         policies: content.policies(),
         entities: content.entities(),
         terms: RequestConfig::default(),
+        identity_sources: None,
     };
     let snapshot = Loader::new(&content_paths).load().unwrap().snapshot;
     let (pdp, publisher) = Pdp::new(snapshot, PdpConfig::cached(100));

@@ -328,6 +328,7 @@ fn a_change_reads_only_the_files_of_its_track() {
         policies: content.policies(),
         entities: content.entities(),
         terms: RequestConfig::default(),
+        identity_sources: None,
     };
     let mut loader = Loader::new(&content_paths);
     let mut snapshot = loader.load().unwrap().snapshot;

@@ -8,6 +8,7 @@ mod check;
 mod extract_error;
 mod extractor;
 mod http_request;
+mod identity_sources;
 mod json_pointer;
 mod parse;
 pub mod path;
@@ -19,6 +20,7 @@ mod value_source;
 
 pub use extract_error::ExtractError;
 pub use http_request::{HttpRequest, RequestBody};
+pub use identity_sources::IdentitySources;
 pub use json_pointer::PointerError;
 pub use route::{Route, RouteError, RouteMatch};
 pub use routes::Routes;

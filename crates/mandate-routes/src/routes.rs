@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::check::{MAX_ROUTES, check_conflicts};
 use crate::http_request::HttpRequest;
+use crate::identity_sources::IdentitySources;
 use crate::parse::parse_file;
 use crate::path::decode_segments;
 use crate::route::{Route, RouteError, RouteMatch};
@@ -26,15 +27,27 @@ impl Default for Routes {
 }
 
 impl Routes {
-    /// Parses routes and checks them against the schema.
+    /// Parses routes and checks them against the schema. Principals may come from anywhere.
     ///
     /// # Errors
     /// Everything that is wrong with the files.
     pub fn parse(files: &[Arc<SourceText>], schema: &Schema) -> Result<Self, Diagnostics> {
+        Self::parse_restricted(files, schema, None)
+    }
+
+    /// As [`Self::parse`]; with `identity_sources`, principals may come only from there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub fn parse_restricted(
+        files: &[Arc<SourceText>],
+        schema: &Schema,
+        identity_sources: Option<&IdentitySources>,
+    ) -> Result<Self, Diagnostics> {
         let mut diagnostics = Diagnostics::default();
         let mut routes: Vec<Route> = Vec::new();
         for file in files {
-            routes.extend(parse_file(file, schema, &mut diagnostics));
+            routes.extend(parse_file(file, schema, identity_sources, &mut diagnostics));
         }
         if routes.len() <= MAX_ROUTES {
             check_conflicts(&routes, &mut diagnostics);

@@ -49,6 +49,17 @@ pub(crate) enum ClaimsSource {
     Metadata(JsonPointer),
 }
 
+impl fmt::Display for ClaimsSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PayloadHeader(name) | Self::TokenHeader(name) => {
+                write!(f, "claims in the header `{name}`")
+            }
+            Self::Metadata(pointer) => write!(f, "claims in the metadata at `{pointer}`"),
+        }
+    }
+}
+
 impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,7 +14,7 @@ use super::source::EntitySource;
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostics, SourceText};
 use mandate_core::snapshot::RequestConfig;
-use mandate_routes::Routes;
+use mandate_routes::{IdentitySources, Routes};
 
 /// The stack size of a thread that loads content, in bytes: Cedar's parser and validator recurse. Memory is
 /// only taken for the part that is used.
@@ -26,6 +26,8 @@ pub struct ContentPaths {
     pub policies: PathBuf,
     pub entities: PathBuf,
     pub terms: RequestConfig,
+    /// Where routes may take principals from; `None`: from anywhere.
+    pub identity_sources: Option<Arc<IdentitySources>>,
 }
 
 /// Loads everything for the first time. Afterwards its parts find what changed.
@@ -44,13 +46,16 @@ pub struct LoadedContent {
 
 impl Loader {
     pub fn new(content_paths: &ContentPaths) -> Self {
-        let entities = Box::new(EntityFiles::new(&content_paths.entities));
-        Self::with_entities(&content_paths.policies, entities, content_paths.terms.clone())
+        let ContentPaths { policies, entities, terms, identity_sources } = content_paths.clone();
+        Self {
+            policies: PolicyLoader::new(&policies, identity_sources, terms),
+            entities: EntityLoader::new(Box::new(EntityFiles::new(&entities))),
+        }
     }
 
     /// A loader of a policy folder, with entities from any source.
     pub fn with_entities(policies: &Path, entities: Box<dyn EntitySource>, terms: RequestConfig) -> Self {
-        Self { policies: PolicyLoader::new(policies, terms), entities: EntityLoader::new(entities) }
+        Self { policies: PolicyLoader::new(policies, None, terms), entities: EntityLoader::new(entities) }
     }
 
     /// Loads everything.

@@ -13,7 +13,7 @@ use super::folder::{Folder, Listing, POLICY_EXTENSIONS, ROUTES_FILE_NAME, has_ex
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::{POLICY_ANNOTATIONS, Policies, unknown_annotations};
 use mandate_core::schema::Schema;
-use mandate_routes::Routes;
+use mandate_routes::{IdentitySources, Routes};
 
 /// The subfolder of the guardrails.
 const GUARDRAILS: &str = "guardrails";
@@ -24,6 +24,7 @@ const TESTS: &str = "tests";
 /// The policy folder, and which of its content is in use.
 pub(super) struct PolicyFiles {
     folder: Folder,
+    identity_sources: Option<Arc<IdentitySources>>,
     /// The listing in use, and whether any later change must show in it.
     applied: Option<(Listing, bool)>,
     /// The files that are not empty.
@@ -47,12 +48,15 @@ pub(super) struct TextsByKind {
     pub routes: Vec<Arc<SourceText>>,
     /// Files that look like content of the folder and are not.
     pub lookalikes: Vec<PathBuf>,
+    /// Where routes may take principals from; `None`: from anywhere.
+    pub identity_sources: Option<Arc<IdentitySources>>,
 }
 
 impl PolicyFiles {
-    pub fn new(root: &Path) -> Self {
+    pub fn new(root: &Path, identity_sources: Option<Arc<IdentitySources>>) -> Self {
         Self {
             folder: Folder::new(root, POLICY_EXTENSIONS, &[TESTS]),
+            identity_sources,
             applied: None,
             nonempty_files: BTreeSet::new(),
         }
@@ -76,12 +80,14 @@ impl PolicyFiles {
         }
         let mut by_kind = TextsByKind::of(texts, &self.folder.root().display().to_string());
         by_kind.lookalikes = listing.lookalikes.iter().map(|path| self.folder.root().join(path)).collect();
+        by_kind.identity_sources.clone_from(&self.identity_sources);
         Ok(Some(PolicyFolderContent { by_kind, listing, reliable }))
     }
 
     /// Records that this content is in use.
     pub fn mark_applied(&mut self, texts: PolicyFolderContent) {
-        let TextsByKind { schema, policies, guardrails, routes, lookalikes: _ } = &texts.by_kind;
+        let TextsByKind { schema, policies, guardrails, routes, lookalikes: _, identity_sources: _ } =
+            &texts.by_kind;
         let all = schema.iter().chain(policies).chain(guardrails).chain(routes);
         let holds = all.filter(|text| !text.text.trim().is_empty());
         self.nonempty_files = holds.map(|text| text.name.clone()).collect();
@@ -97,7 +103,8 @@ impl TextsByKind {
         let (guardrails, texts): (Vec<_>, Vec<_>) =
             texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
         let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
-        Self { schema: single_schema(schemas, folder), policies, guardrails, routes, lookalikes: Vec::new() }
+        let schema = single_schema(schemas, folder);
+        Self { schema, policies, guardrails, routes, lookalikes: Vec::new(), identity_sources: None }
     }
 
     /// Parses the schema. If it equals the current one, that is returned.
@@ -140,7 +147,7 @@ impl TextsByKind {
     /// # Errors
     /// All diagnostics of both.
     pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Routes, Diagnostics), Diagnostics> {
-        let routes = Routes::parse(&self.routes, &schema);
+        let routes = Routes::parse_restricted(&self.routes, &schema, self.identity_sources.as_deref());
         let policies = Policies::parse(&self.policies, schema)
             .and_then(|(policies, warnings)| reject_claims(&policies).map(|()| (policies, warnings)));
         match (policies, routes) {

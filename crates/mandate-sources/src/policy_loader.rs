@@ -12,7 +12,7 @@ use mandate_core::digest::Digest;
 use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
 use mandate_core::snapshot::RequestConfig;
-use mandate_routes::Routes;
+use mandate_routes::{IdentitySources, Routes};
 
 /// Follows a policy folder.
 pub struct PolicyLoader {
@@ -69,8 +69,12 @@ pub(super) struct InvalidPolicies {
 }
 
 impl PolicyLoader {
-    pub fn new(root: &Path, terms: RequestConfig) -> Self {
-        Self { files: PolicyFiles::new(root), guardrails: Vec::new(), terms }
+    pub fn new(
+        root: &Path,
+        identity_sources: Option<Arc<IdentitySources>>,
+        terms: RequestConfig,
+    ) -> Self {
+        Self { files: PolicyFiles::new(root, identity_sources), guardrails: Vec::new(), terms }
     }
 
     /// Loads the folder for the first time.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::identity_sources::IdentitySources;
 use crate::json_pointer::JsonPointer;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use mandate_core::json::{quoted, quoted_list};
@@ -18,12 +19,23 @@ pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 pub(super) struct RouteParser<'r> {
     pub source: &'r Arc<SourceText>,
     pub schema: &'r Schema,
+    /// `None`: a principal may come from anywhere.
+    pub identity_sources: Option<&'r IdentitySources>,
     pub diagnostics: &'r mut Diagnostics,
 }
 
 impl RouteParser<'_> {
     pub fn report(&mut self, span: Range<usize>, message: impl fmt::Display) {
         self.diagnostics.push(Diagnostic::error(message.to_string()).at(self.span(span)));
+    }
+
+    /// Reports what several routes have in common, such as their principal, only for the first of them.
+    pub fn report_once(&mut self, diagnostic: Diagnostic) {
+        let at = |it: &Diagnostic| it.span.as_ref().map(|span| (span.source.path.clone(), span.offset));
+        let is_known = |it: &Diagnostic| it.message == diagnostic.message && at(it) == at(&diagnostic);
+        if !self.diagnostics.iter().any(is_known) {
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     pub fn span(&self, span: Range<usize>) -> SourceSpan {

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::extractors::{ExpectedType, ExtractorInputs};
 use super::parser::{RouteParser, Value};
 use crate::extractor::Extractor;
+use crate::identity_sources::IdentitySources;
 use crate::path_template::PathTemplate;
 use crate::route::{EntityExtractors, Route};
 use crate::value_source::{ClaimsSource, CredentialSources};
-use mandate_core::diagnostics::{Diagnostics, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::json::{quoted, quoted_list};
 use mandate_core::schema::{ActionDef, EntityTypeId, Schema};
 
@@ -22,9 +24,10 @@ const MAX_FILE_BYTES: usize = 512 * 1024;
 pub(crate) fn parse_file(
     source: &Arc<SourceText>,
     schema: &Schema,
+    identity_sources: Option<&IdentitySources>,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Route> {
-    let mut parser = RouteParser { source, schema, diagnostics };
+    let mut parser = RouteParser { source, schema, identity_sources, diagnostics };
     if source.text.len() > MAX_FILE_BYTES {
         parser.report(0..0, format!("the file is longer than {MAX_FILE_BYTES} bytes"));
         return Vec::new();
@@ -109,10 +112,10 @@ impl<'r> RouteParser<'r> {
         let resource = self.required(table, "resource", value);
         let (template, (action, info)) = (template?, action?);
         let inputs = ExtractorInputs { template: &template, credential_sources };
-        let principal = principal.and_then(|it| self.entity(it, &info.principal_types, info, &inputs));
+        let principal = principal.and_then(|it| self.principal(it, info, &inputs));
         let resource = resource.and_then(|it| self.entity(it, &info.resource_types, info, &inputs));
         let context = self.context(table.get("context"), value, info, &inputs);
-        if self.diagnostics.error_count() > before {
+        if self.diagnostics.error_count() > before || principal.is_none() {
             return None;
         }
         Some(Route {
@@ -179,6 +182,28 @@ impl<'r> RouteParser<'r> {
             format!("the schema has no action {}: expected one of {all}", quoted(name)),
         );
         None
+    }
+
+    /// The principal, which has to come from where the operator allows.
+    fn principal(
+        &mut self,
+        value: &Value<'_>,
+        action: &ActionDef,
+        inputs: &ExtractorInputs<'_>,
+    ) -> Option<EntityExtractors> {
+        let principal = self.entity(value, &action.principal_types, action, inputs)?;
+        let Some(allowed) = self.identity_sources else { return Some(principal) };
+        let mut is_allowed = true;
+        for (part, extractor) in [("type", &principal.entity_type), ("id", &principal.id)] {
+            if let Err(error) = allowed.check(extractor, inputs.credential_sources) {
+                let span = value.get_ref().get(part).map_or(value.span(), Spanned::span);
+                let help = "let the operator add it there, or take the principal from what is listed";
+                let message = format!("`principal.{part}` {error}");
+                is_allowed = false;
+                self.report_once(Diagnostic::error(message).help(help).at(self.span(span)));
+            }
+        }
+        is_allowed.then_some(principal)
     }
 
     fn entity(
