@@ -1,5 +1,5 @@
-//! `mandate check`: loads the content as `serve` does, and shows all errors and warnings. It proves nothing;
-//! see `prove.rs`.
+//! `mandate check`: loads the content as `serve` does, and shows all errors and warnings. It runs the suites among
+//! the guardrails, but proves no claim; see `prove.rs`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,6 +12,7 @@ use super::report::{self, counted};
 use crate::config::{ContentArguments, colour, on_github};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::Guardrails;
+use mandate_analysis::guardrail_suite;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity};
 use mandate_pdp::{Generation, Report};
 use mandate_sources::deny_all::{DENY_ALL_FILE, DenyAllFile};
@@ -54,7 +55,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     Ok(ExitCode::from(u8::from(generation.is_none())))
 }
 
-/// Loads the content, and parses the guardrails.
+/// Loads the content, parses the claims and runs the suites among the guardrails.
 fn load(content_paths: &ContentPaths) -> Result<(Generation, Diagnostics), Diagnostics> {
     let mut loader = Loader::new(content_paths);
     let mut loaded = loader.load()?;
@@ -62,13 +63,17 @@ fn load(content_paths: &ContentPaths) -> Result<(Generation, Diagnostics), Diagn
     if let Some(warning) = deny_all_warning(&content_paths.policies) {
         warnings.push(warning);
     }
-    match Guardrails::parse(loader.guardrails(), loaded.snapshot.policies().schema()) {
-        Ok(guardrails) => {
+    let policies = loaded.snapshot.policies();
+    let claims = Guardrails::parse(loader.guardrails(), policies.schema());
+    let suites = guardrail_suite::run(loader.guardrails(), policies, &loaded.routes);
+    match (claims, suites) {
+        (Ok(guardrails), Ok(_)) => {
             warnings.extend(guardrails.warnings().clone());
             Ok((loaded.into(), warnings))
         }
-        Err(diagnostics) => {
-            warnings.extend(diagnostics);
+        (claims, suites) => {
+            warnings.extend(claims.err().unwrap_or_default());
+            warnings.extend(suites.err().unwrap_or_default());
             Err(warnings)
         }
     }

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use crate::config::{GuardrailsOption, RequiredClaims, ServeConfig};
 use crate::error::CliError;
 use mandate_analysis::claims::Guardrails;
+use mandate_analysis::guardrail_suite;
 use mandate_analysis::proof_report::ClaimReport;
 use mandate_analysis::prove::{self, CheckedClaim, prove};
 use mandate_analysis::solver::{Solver, SolverOptions};
@@ -128,6 +129,10 @@ fn outcome(
     }
     if !expected.enforced {
         expected.remember(&guardrails);
+    }
+    // A case takes no time beside a proof, so it is tried first.
+    if let Err(found) = guardrail_suite::run(&job.guardrails, &job.policies, &job.routes) {
+        return nothing(found, true, missing);
     }
     let mut solver = match Solver::start(options) {
         Ok(solver) => solver,

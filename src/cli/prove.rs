@@ -15,6 +15,7 @@ use super::report::{self, counted};
 use crate::config::{ClaimOptions, PolicyArguments, SolverArguments};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::{Claim, Guardrails};
+use mandate_analysis::guardrail_suite;
 use mandate_analysis::proof_report::{ClaimReport, milliseconds};
 use mandate_analysis::prove::{CheckedClaim, ClaimResult, prove};
 use mandate_core::policies::{Policies, PolicyInfo};
@@ -25,7 +26,7 @@ const PROGRESS_DELAY: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit 0 if every claim is proven, 1 if one is broken, unknown or missing. Claims are in the folder `guardrails` of the policy folder."
+    after_help = "Exit 0 if every claim is proven and every case of the suites beside them passes; 1 if a claim is broken, unknown or missing, or a case fails. Claims and suites are in the folder `guardrails` of the policy folder."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -74,7 +75,13 @@ pub fn run(arguments: Arguments) -> CommandResult {
         Format::Json => as_json(&proofs, &missing, policies, started.elapsed())?,
     };
     report::print(&text)?;
-    Ok(ExitCode::from(u8::from(!missing.is_empty() || !proofs.iter().all(CheckedClaim::holds))))
+    // The suites are reported where the output is not read by a program.
+    let suites = guardrail_suite::run(&folder.guardrails, &folder.policies, &folder.routes);
+    if let Err(diagnostics) = &suites {
+        report::print_error(&CliError::Diagnostics(diagnostics.clone()));
+    }
+    let holds = missing.is_empty() && suites.is_ok() && proofs.iter().all(CheckedClaim::holds);
+    Ok(ExitCode::from(u8::from(!holds)))
 }
 
 /// A progress line on a terminal.

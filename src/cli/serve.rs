@@ -190,7 +190,8 @@ fn load_and_prove(
     let mut proof = None;
     if proof_config.mode == GuardrailMode::Enforce {
         let guardrails = loader.guardrails().to_vec();
-        proof = proof_config.prove_now(&ProofJob { policies: Arc::clone(snapshot.policies()), guardrails });
+        let (policies, routes) = (Arc::clone(snapshot.policies()), Arc::clone(&loaded.routes));
+        proof = proof_config.prove_now(&ProofJob { policies, routes, guardrails });
         if let Some(Err(diagnostics)) = proof.as_ref().map(|proof| &proof.outcome.result) {
             return Err(diagnostics.clone());
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mandate_core::snapshot::RequestConfig;
-use mandate_sources::loader::{ContentPaths, Loader, PolicyPoll};
+use mandate_sources::loader::{ContentPaths, LoadedContent, Loader, PolicyPoll};
 use serde_json::Value;
 
 use crate::support::{Content, Sidecar, copy_folder, register, repository_path, until};
@@ -331,13 +331,13 @@ fn a_change_reads_only_the_files_of_its_track() {
         identity_sources: None,
     };
     let mut loader = Loader::new(&content_paths);
-    let mut snapshot = loader.load().unwrap().snapshot;
+    let LoadedContent { mut snapshot, routes, .. } = loader.load().unwrap();
     let mut tracks_read_after = |edit: &dyn Fn()| {
         until("the files are older than the clock's tick", || {
             let policies = loader.policies.poll(snapshot.policies(), None, false);
             let settled = matches!(policies, PolicyPoll::Unchanged);
             if let PolicyPoll::Pending(pending) = policies {
-                assert!(loader.policies.is_in_use(&pending, snapshot.policies()));
+                assert!(loader.policies.is_in_use(&pending, snapshot.policies(), &routes));
                 loader.policies.confirm(*pending, false);
             }
             settled && loader.entities.poll(&snapshot, false).result.is_none()

@@ -4,6 +4,7 @@
 mod identity;
 mod questions;
 mod refused;
+mod suites;
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ use cedar_policy::{Policy, PolicyId};
 use smol_str::SmolStr;
 
 pub use crate::claim_kind::{ClaimKind, NEVER_ERRORS, WrittenKind};
+use crate::guardrail_suite::is_suite;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use mandate_core::policies::{EnvironmentKey, Policies, PolicyInfo, unknown_annotations};
 use mandate_core::schema::{Schema, Type};
@@ -101,10 +102,11 @@ impl Guardrails {
         };
         let claims = vec![Arc::new(never_errors)];
         let mut guardrails = Self { claims, policies: None, warnings: Diagnostics::default() };
+        let files: Vec<_> = files.iter().filter(|file| !is_suite(file)).cloned().collect();
         if files.is_empty() {
             return Ok(guardrails);
         }
-        let (policies, _) = Policies::parse(files, Arc::clone(schema))?;
+        let (policies, _) = Policies::parse(&files, Arc::clone(schema))?;
         let mut diagnostics = Diagnostics::default();
         for info in policies.infos() {
             let Some(policy) = policies.cedar_policies().policy(&PolicyId::new(&info.id)) else { continue };

@@ -90,6 +90,12 @@ pub enum CaseError {
     NotInParent { child: String, parent: String },
     #[error("`with`: `{child}` is already in `{parent}`")]
     AlreadyInParent { child: String, parent: String },
+    /// The question that a route is expected to ask does not fit the schema.
+    #[error("what is expected does not fit the schema: {0}")]
+    Expected(String),
+    /// The question of the case depends on the routes.
+    #[error("the case is about an HTTP request")]
+    NeedsRoutes,
     #[error("`attrs` must be an object")]
     AttributesNotAnObject,
     /// Values that do not fit the schema, each with its path.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::coverage::Coverage;
 use crate::error::CaseError;
 use crate::given::{self, Given};
+use crate::route_case::{RouteCase, Routed};
 use crate::suite_file::{Context, ExpectedAnswer, ExpectedAnswers, ExpectedDecision, SuiteEntry, SuiteFile};
 use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
@@ -16,6 +17,7 @@ use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText}
 use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::request::{Question, QuestionEntity, Request, RequestError, RequestPart};
+use mandate_routes::Routes;
 
 /// One case of a suite.
 #[derive(Debug, Clone)]
@@ -25,12 +27,35 @@ pub struct Case {
     pub line: u64,
     /// The case's name; for a cell of a table, the names of table, row and column.
     pub name: String,
+    input: CaseInput,
+    given: Vec<Given>,
+    /// `None` only for a case about an HTTP request, which may expect its question alone.
+    expect: Option<ExpectedAnswer>,
+}
+
+/// What a case asks.
+#[derive(Debug, Clone)]
+enum CaseInput {
+    Question(CaseQuestion),
+    /// An HTTP request, of which the routes make the question.
+    Http(Box<RouteCase>),
+}
+
+#[derive(Debug, Clone)]
+struct CaseQuestion {
     principal: String,
     action: String,
     resource: String,
     context: Context,
-    given: Vec<Given>,
-    expect: ExpectedAnswer,
+}
+
+/// What came of a case.
+enum Answer {
+    Decision(Decision),
+    /// The question does not fit the schema.
+    Misfit(RequestError),
+    NoRoute,
+    Refused(String),
 }
 
 /// A case whose question fits the schema, ready to be decided.
@@ -58,7 +83,10 @@ pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Case>, Diagnostics> {
     let mut reader = SuiteReader { source, cases: Vec::new(), diagnostics: Diagnostics::default() };
     for entry in &file.cases {
         match &entry.expect {
-            Some(ExpectedAnswers::One(expect)) => reader.case(&entry.name.value, &[entry], expect),
+            Some(ExpectedAnswers::One(expect)) => {
+                reader.case(&entry.name.value, &[entry], Some(expect));
+            }
+            None if entry.request.is_some() => reader.case(&entry.name.value, &[entry], None),
             _ => reader.report(entry, "has to have one answer in `expect`"),
         }
     }
@@ -77,6 +105,10 @@ struct SuiteReader<'a> {
 
 impl SuiteReader<'_> {
     fn table(&mut self, table: &SuiteEntry) {
+        let mut entries = table.rows.iter().chain([table]);
+        if table.columns.is_empty() && entries.any(|entry| entry.request.is_some()) {
+            return table.rows.iter().for_each(|row| self.row_of_request(table, row));
+        }
         if table.rows.is_empty() || table.columns.is_empty() || table.expect.is_some() {
             return self.report(table, "has to have `columns` and `rows`, which have the answers");
         }
@@ -94,15 +126,47 @@ impl SuiteReader<'_> {
             };
             for (column, expect) in table.columns.iter().zip(expects) {
                 let names = [&table.name.value, &row.name.value, &column.name.value].map(String::as_str);
-                self.case(&names.join(": "), &[row, column, table], expect);
+                self.case(&names.join(": "), &[row, column, table], Some(expect));
             }
         }
     }
 
+    /// In a table of HTTP requests without columns, each row is a case.
+    fn row_of_request(&mut self, table: &SuiteEntry, row: &SuiteEntry) {
+        let expect = match row.expect.as_ref().or(table.expect.as_ref()) {
+            Some(ExpectedAnswers::Several(_)) => {
+                return self.report(row, "has to have one answer in `expect`: the table has no columns");
+            }
+            Some(ExpectedAnswers::One(expect)) => Some(expect),
+            None => None,
+        };
+        self.case(&format!("{}: {}", table.name.value, row.name.value), &[row, table], expect);
+    }
+
     /// Makes a case from entries, such as row, column and table. Each part is taken from the first entry that
     /// has it; the changes of all entries add up, the last entry's first.
-    fn case(&mut self, name: &str, entries: &[&SuiteEntry], expect: &ExpectedAnswer) {
+    fn case(&mut self, name: &str, entries: &[&SuiteEntry], expect: Option<&ExpectedAnswer>) {
         let Some(nearest) = entries.first() else { return };
+        let input = match RouteCase::of(entries) {
+            Ok(Some(case)) if expect.is_none() && !case.expects_question() => {
+                return self.report(nearest, "expects nothing: add `route`, `principal` or `expect`");
+            }
+            Ok(Some(case)) => Some(CaseInput::Http(Box::new(case))),
+            Ok(None) => self.question(nearest, entries).map(CaseInput::Question),
+            Err(message) => return self.report(nearest, message),
+        };
+        let Some(input) = input else { return };
+        self.cases.push(Case {
+            file: self.source.path.clone(),
+            line: nearest.name.referenced.line(),
+            name: name.to_owned(),
+            input,
+            given: entries.iter().rev().flat_map(|entry| entry.given.clone()).collect(),
+            expect: expect.cloned(),
+        });
+    }
+
+    fn question(&mut self, nearest: &SuiteEntry, entries: &[&SuiteEntry]) -> Option<CaseQuestion> {
         let text =
             |part: fn(&SuiteEntry) -> &Option<String>| entries.iter().find_map(|entry| part(entry).clone());
         let (principal, action, resource) =
@@ -111,18 +175,8 @@ impl SuiteReader<'_> {
         for (part, _) in missing.iter().filter(|(_, value)| value.is_none()) {
             self.report(nearest, &format!("has no `{part}`"));
         }
-        let (Some(principal), Some(action), Some(resource)) = (principal, action, resource) else { return };
-        self.cases.push(Case {
-            file: self.source.path.clone(),
-            line: nearest.name.referenced.line(),
-            name: name.to_owned(),
-            principal,
-            action,
-            resource,
-            context: entries.iter().find_map(|entry| entry.context.clone()).unwrap_or_default(),
-            given: entries.iter().rev().flat_map(|entry| entry.given.clone()).collect(),
-            expect: expect.clone(),
-        });
+        let context = entries.iter().find_map(|entry| entry.context.clone()).unwrap_or_default();
+        Some(CaseQuestion { principal: principal?, action: action?, resource: resource?, context })
     }
 
     fn report(&mut self, entry: &SuiteEntry, message: &str) {
@@ -138,7 +192,7 @@ fn malformed(error: &serde_saphyr::Error, source: &Arc<SourceText>) -> Diagnosti
     Diagnostic::error(message).at(line_span(source, line)).into()
 }
 
-fn line_span(source: &Arc<SourceText>, line: u64) -> SourceSpan {
+pub(crate) fn line_span(source: &Arc<SourceText>, line: u64) -> SourceSpan {
     let skipped = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
     let offset = source.text.split_inclusive('\n').take(skipped).map(str::len).sum();
     let length = source.text.get(offset..).and_then(|rest| rest.lines().next()).map_or(0, str::len);
@@ -147,34 +201,54 @@ fn line_span(source: &Arc<SourceText>, line: u64) -> SourceSpan {
 
 impl Case {
     /// Decides the case's question and compares the answer with the expected one.
-    pub fn run(&self, snapshot: &Snapshot) -> CaseResult {
-        self.run_covering(snapshot, None)
+    pub fn run(&self, snapshot: &Snapshot, routes: &Routes) -> CaseResult {
+        self.run_covering(snapshot, routes, None)
     }
 
     /// Like [`Case::run`], and counts which policies and clauses the case reached.
-    pub fn run_covering(&self, snapshot: &Snapshot, coverage: Option<&mut Coverage>) -> CaseResult {
+    pub fn run_covering(
+        &self,
+        snapshot: &Snapshot,
+        routes: &Routes,
+        coverage: Option<&mut Coverage>,
+    ) -> CaseResult {
         let started = Instant::now();
-        let failure = match self.evaluate(snapshot, coverage) {
-            Ok(answer) => self.mismatch(&answer),
-            Err(message) => Some(format!("the case cannot be run: {message}")),
-        };
+        let failure = self.failure(snapshot, routes, coverage);
+        let failure = failure.unwrap_or_else(|message| Some(format!("the case cannot be run: {message}")));
         CaseResult { failure, took: started.elapsed() }
     }
 
-    fn evaluate(
+    fn failure(
         &self,
         snapshot: &Snapshot,
+        routes: &Routes,
         coverage: Option<&mut Coverage>,
-    ) -> Result<Result<Decision, RequestError>, CaseError> {
-        let PreparedCase { snapshot, request } = match self.prepare(snapshot)? {
-            Ok(prepared) => prepared,
-            Err(error) => return Ok(Err(error)),
+    ) -> Result<Option<String>, CaseError> {
+        let case = match &self.input {
+            CaseInput::Question(_) => {
+                let answer = match self.prepare(snapshot)? {
+                    Ok(PreparedCase { snapshot, request }) => decide(&snapshot, &request, coverage)?,
+                    Err(error) => Answer::Misfit(error),
+                };
+                return Ok(self.mismatch(&answer));
+            }
+            CaseInput::Http(case) => case,
         };
-        let slice = snapshot.gather(&request);
-        if let Some(coverage) = coverage {
-            coverage.add(&snapshot.trace_policies(&request, &slice)?);
+        let snapshot = given::apply(snapshot, &self.given)?;
+        let (routed, differences) = case.route(&snapshot, routes)?;
+        if !differences.is_empty() {
+            return Ok(Some(case.title() + &differences));
         }
-        Ok(Ok(snapshot.decide(&request, &slice)?))
+        Ok(match routed {
+            // What is expected of the question was compared.
+            Routed::Question(request) if self.expect.is_none() && request.is_ok() => None,
+            Routed::Question(request) => match *request {
+                Ok(request) => self.mismatch(&decide(&snapshot, &request, coverage)?),
+                Err(error) => self.mismatch(&Answer::Misfit(error)),
+            },
+            Routed::NoRoute => self.mismatch(&Answer::NoRoute),
+            Routed::Refused(why) => self.mismatch(&Answer::Refused(why)),
+        })
     }
 
     /// The case's question as a request, and the snapshot with the case's changes. The inner error says why
@@ -183,14 +257,15 @@ impl Case {
     /// # Errors
     /// Why the case cannot be run.
     pub fn prepare(&self, snapshot: &Snapshot) -> Result<Result<PreparedCase, RequestError>, CaseError> {
+        let CaseInput::Question(case) = &self.input else { return Err(CaseError::NeedsRoutes) };
         let snapshot = given::apply(snapshot, &self.given)?;
-        let context = serde_json::to_value(&self.context)?;
+        let context = serde_json::to_value(&case.context)?;
         let context = Json::deserialize(&context)?;
         let question = Question {
-            principal: question_entity(&self.principal)?,
-            action: &self.action,
+            principal: question_entity(&case.principal)?,
+            action: &case.action,
             action_properties: None,
-            resource: question_entity(&self.resource)?,
+            resource: question_entity(&case.resource)?,
             context: context.as_object(),
         };
         let request = snapshot.request_from_question(&question);
@@ -199,38 +274,71 @@ impl Case {
 
     /// Whether the case expects this decision.
     pub fn accepts(&self, decision: &Decision) -> bool {
-        self.mismatch(&Ok(decision.clone())).is_none()
+        self.mismatch(&Answer::Decision(decision.clone())).is_none()
     }
 
     /// How the answer differs from the expected one, in lines; `None` if it does not.
-    fn mismatch(&self, answer: &Result<Decision, RequestError>) -> Option<String> {
-        let actual = match answer {
-            Ok(decision) if decision.is_permit() => ExpectedDecision::Permit,
-            Ok(_) => ExpectedDecision::Deny,
-            Err(_) => ExpectedDecision::Error,
-        };
-        let determining_policies: Vec<String> = answer
-            .iter()
-            .flat_map(Decision::determining_policies)
-            .map(|policy| policy.id.to_string())
-            .collect();
-        let wanted = self.expect.policies();
+    fn mismatch(&self, answer: &Answer) -> Option<String> {
+        let actual = answer.kind();
+        let determining_policies = answer.determining_policies();
+        let wanted = self.expect.as_ref().and_then(ExpectedAnswer::policies);
         let same_policies = wanted.as_ref().is_none_or(|wanted| *wanted == determining_policies);
-        if actual == self.expect.decision() && same_policies {
+        let expected = self.expect.as_ref().map(ExpectedAnswer::decision);
+        if expected == Some(actual) && same_policies {
             return None;
         }
         let actual = match answer {
-            Ok(decision) => describe_answer(actual, Some(&determining_policies), Some(decision)),
-            Err(error) => format!("error: {}: {}", part_name(error.part), error.message),
+            Answer::Decision(decision) => {
+                describe_answer(actual, Some(&determining_policies), Some(decision))
+            }
+            Answer::Misfit(error) => format!("error: {}: {}", part_name(error.part), error.message),
+            Answer::NoRoute => "no-route".to_owned(),
+            Answer::Refused(why) => format!("refused: {why}"),
         };
-        Some(format!(
-            "{} {} {}\n- {}\n+ {actual}",
-            self.principal,
-            self.action,
-            self.resource,
-            describe_answer(self.expect.decision(), wanted.as_ref(), None),
-        ))
+        let expected = expected.map_or_else(
+            || "a question".to_owned(),
+            |expected| describe_answer(expected, wanted.as_ref(), None),
+        );
+        Some(format!("{}\n- {expected}\n+ {actual}", self.input.title()))
     }
+}
+
+impl CaseInput {
+    fn title(&self) -> String {
+        match self {
+            Self::Question(case) => format!("{} {} {}", case.principal, case.action, case.resource),
+            Self::Http(case) => case.title(),
+        }
+    }
+}
+
+impl Answer {
+    fn kind(&self) -> ExpectedDecision {
+        match self {
+            Self::Decision(decision) if decision.is_permit() => ExpectedDecision::Permit,
+            Self::Decision(_) => ExpectedDecision::Deny,
+            Self::Misfit(_) => ExpectedDecision::Error,
+            Self::NoRoute => ExpectedDecision::NoRoute,
+            Self::Refused(_) => ExpectedDecision::Refused,
+        }
+    }
+
+    fn determining_policies(&self) -> Vec<String> {
+        let Self::Decision(decision) = self else { return Vec::new() };
+        decision.determining_policies().iter().map(|policy| policy.id.to_string()).collect()
+    }
+}
+
+fn decide(
+    snapshot: &Snapshot,
+    request: &Request,
+    coverage: Option<&mut Coverage>,
+) -> Result<Answer, CaseError> {
+    let slice = snapshot.gather(request);
+    if let Some(coverage) = coverage {
+        coverage.add(&snapshot.trace_policies(request, &slice)?);
+    }
+    Ok(Answer::Decision(snapshot.decide(request, &slice)?))
 }
 
 fn question_entity(text: &str) -> Result<QuestionEntity<'_>, CaseError> {
@@ -247,6 +355,8 @@ fn describe_answer(
         ExpectedDecision::Permit => "permit",
         ExpectedDecision::Deny => "deny",
         ExpectedDecision::Error => "error",
+        ExpectedDecision::NoRoute => "no-route",
+        ExpectedDecision::Refused => "refused",
     };
     let unmet = decision.filter(|decision| decision.determining_policies().is_empty()).map(|decision| {
         let unmet: Vec<&str> = decision.reported_policies().iter().map(|policy| policy.id.as_str()).collect();

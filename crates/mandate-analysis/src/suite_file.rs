@@ -26,6 +26,23 @@ pub struct SuiteEntry {
     pub action: Option<String>,
     pub resource: Option<String>,
     pub context: Option<Context>,
+    /// Method and path of an HTTP request, of which the routes make the question.
+    pub request: Option<String>,
+    /// The headers of the request as the gateway passes them on. A value that is no string stands for its
+    /// JSON, and an array for a header that is repeated.
+    pub headers: Option<BTreeMap<String, serde_json::Value>>,
+    /// The body; a value that is no string stands for its JSON.
+    pub body: Option<serde_json::Value>,
+    /// The metadata of Envoy's filters.
+    pub metadata: Option<serde_json::Value>,
+    /// The context extensions of Envoy.
+    pub extensions: Option<BTreeMap<String, String>>,
+    /// The name that the gateway took from the client's certificate.
+    pub peer: Option<String>,
+    /// The client's certificate, in PEM.
+    pub certificate: Option<String>,
+    /// The id of the route that has to match.
+    pub route: Option<String>,
     #[serde(default)]
     pub given: Vec<Given>,
     /// One answer for a case; for a row, a list with one answer for each column.
@@ -55,12 +72,16 @@ pub enum ExpectedAnswer {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ExpectedDecision {
     Permit,
     Deny,
     /// The question does not fit the schema.
     Error,
+    /// No route matches the HTTP request.
+    NoRoute,
+    /// The path is refused, or a value that the route reads is missing or ambiguous.
+    Refused,
 }
 
 /// `{ permit: [ids] }` or `{ deny: [ids] }`: exactly these policies determined the answer.

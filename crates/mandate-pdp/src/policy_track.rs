@@ -78,8 +78,10 @@ impl PolicyTrack {
         if let Some(proof) = proof {
             track.reporter().proof_in_use(proof);
         } else {
-            let policies = track.publisher.current().snapshot().policies().clone();
-            track.prove_in_use(ProofJob { policies, guardrails: track.loader.guardrails().to_vec() });
+            let current = track.publisher.current();
+            let (policies, routes) = (current.snapshot().policies().clone(), current.routes().clone());
+            let guardrails = track.loader.guardrails().to_vec();
+            track.prove_in_use(ProofJob { policies, routes, guardrails });
         }
         track
     }
@@ -117,7 +119,7 @@ impl PolicyTrack {
                 self.reporter().clear_refused_proof();
                 Some(Err(diagnostics))
             }
-            PolicyPoll::Pending(pending) if self.loader.is_in_use(&pending, in_use) => {
+            PolicyPoll::Pending(pending) if self.loader.is_in_use(&pending, in_use, current.routes()) => {
                 self.reporter().clear_refused_proof();
                 let job = job(&pending);
                 let result = self.accept(*pending);
@@ -237,7 +239,7 @@ impl PolicyTrack {
             return self.accept_new_schema(pending);
         }
         let routes_differ = pending.routes.digest() != current.routes().digest();
-        let changed = routes_differ || !self.loader.is_in_use(&pending, in_use);
+        let changed = routes_differ || !self.loader.is_in_use(&pending, in_use, current.routes());
         if routes_differ || pending.policies.digest() != in_use.digest() {
             let (policies, routes) = (Arc::clone(&pending.policies), Arc::clone(&pending.routes));
             self.publisher.publish_policies(policies, routes)?;
@@ -273,7 +275,11 @@ fn lock_entities(entities: &Mutex<EntityLoader>) -> Option<MutexGuard<'_, Entity
 }
 
 fn job(pending: &PendingPolicies) -> ProofJob {
-    ProofJob { policies: pending.policies.clone(), guardrails: pending.guardrails().to_vec() }
+    ProofJob {
+        policies: pending.policies.clone(),
+        routes: pending.routes.clone(),
+        guardrails: pending.guardrails().to_vec(),
+    }
 }
 
 fn entities_are_busy() -> Diagnostics {

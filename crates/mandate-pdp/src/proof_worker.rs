@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::trigger::ReloadTrigger;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
+use mandate_routes::Routes;
 use mandate_sources::loader::LOADING_STACK_BYTES;
 
 /// The niceness of the proof thread, the lowest priority there is: on a core that requests use up it gets
@@ -50,10 +51,11 @@ pub struct ProofConfig {
 /// Proves the guardrails of a job. It calls the second argument regularly and stops when that breaks.
 pub type Prover = Box<dyn FnMut(&ProofJob, &dyn Fn() -> ControlFlow<()>) -> ProofOutcome + Send>;
 
-/// Policies to prove, and the texts of their guardrails.
+/// Policies to prove, the routes beside them, and the texts of their guardrails.
 #[derive(Debug, Clone)]
 pub struct ProofJob {
     pub policies: Arc<Policies>,
+    pub routes: Arc<Routes>,
     pub guardrails: Vec<Arc<SourceText>>,
 }
 

@@ -15,7 +15,9 @@ use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::suggestion::closest;
 
 /// The extensions of the files that are read from a policy folder.
-pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema", ROUTES_FILE_NAME];
+pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema", ROUTES_FILE_NAME, "yaml", "yml"];
+/// The extensions of suites, which are read among the guardrails only.
+pub const SUITE_EXTENSIONS: &[&str] = &["yaml", "yml"];
 /// Route files: `routes.toml`, or `NAME.routes.toml`.
 pub const ROUTES_FILE_NAME: &str = "routes.toml";
 /// The extensions of the files that are read from an entity folder.

@@ -1,6 +1,6 @@
 //! The policy folder: one schema (`*.cedarschema`), any number of policy files (`*.cedar`), and routes
-//! (`routes.toml`, `*.routes.toml`). Files in `guardrails/` hold claims about the policies and are never loaded
-//! as policies. Files in `tests/` are not read here.
+//! (`routes.toml`, `*.routes.toml`). Files in `guardrails/` hold claims about the policies and suites (`*.yaml`),
+//! and are never loaded as policies. Files in `tests/` are not read here.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,9 @@ use std::time::SystemTime;
 
 use cedar_policy::PolicyId;
 
-use super::folder::{Folder, Listing, POLICY_EXTENSIONS, ROUTES_FILE_NAME, has_extension, reject_emptied};
+use super::folder::{
+    Folder, Listing, POLICY_EXTENSIONS, ROUTES_FILE_NAME, SUITE_EXTENSIONS, has_extension, reject_emptied,
+};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::{POLICY_ANNOTATIONS, Policies, unknown_annotations};
 use mandate_core::schema::Schema;
@@ -102,7 +104,8 @@ impl TextsByKind {
             texts.into_iter().partition(|text| has_extension(Path::new(&text.name), &[ROUTES_FILE_NAME]));
         let (guardrails, texts): (Vec<_>, Vec<_>) =
             texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
-        let (schemas, policies) = texts.into_iter().partition(|text| is_schema(Path::new(&text.name)));
+        let texts = texts.into_iter().filter(|text| !has_extension(Path::new(&text.name), SUITE_EXTENSIONS));
+        let (schemas, policies) = texts.partition(|text| is_schema(Path::new(&text.name)));
         let schema = single_schema(schemas, folder);
         Self { schema, policies, guardrails, routes, lookalikes: Vec::new(), identity_sources: None }
     }

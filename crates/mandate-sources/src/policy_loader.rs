@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::change_result::Accepted;
+use super::folder::{SUITE_EXTENSIONS, has_extension};
 use super::policy_files::{PolicyFiles, PolicyFolderContent};
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostics, SourceText};
@@ -49,16 +50,19 @@ impl PendingPolicies {
         &self.texts.by_kind.guardrails
     }
 
-    /// Identifies everything that a proof depends on: policies, schema and guardrails.
+    /// Identifies everything that a proof depends on: policies, schema and guardrails, and routes if there are
+    /// suites among the guardrails.
     pub fn digest(&self) -> Digest {
-        proof_digest(&self.policies, &self.texts.by_kind.guardrails)
+        proof_digest(&self.policies, &self.texts.by_kind.guardrails, &self.routes)
     }
 }
 
-/// The digest of policies, their schema and their guardrails.
-fn proof_digest(policies: &Policies, guardrails: &[Arc<SourceText>]) -> Digest {
+/// The digest of policies, their schema and their guardrails, and of the routes if a suite depends on them.
+fn proof_digest(policies: &Policies, guardrails: &[Arc<SourceText>], routes: &Routes) -> Digest {
+    let has_suite = guardrails.iter().any(|file| has_extension(Path::new(&file.name), SUITE_EXTENSIONS));
+    let routes = if has_suite { *routes.digest() } else { Digest::of([]) };
     let claims = Digest::of(guardrails.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
-    Digest::of([policies.digest(), policies.schema().digest(), &claims].map(Digest::as_bytes))
+    Digest::of([policies.digest(), policies.schema().digest(), &claims, &routes].map(Digest::as_bytes))
 }
 
 /// Content of a policy folder that cannot be used. If the schema is valid, entities can be read by it all the
@@ -117,10 +121,10 @@ impl PolicyLoader {
         }
     }
 
-    /// Whether the policies and guardrails are those in use. The routes may differ: no proof depends on
-    /// them.
-    pub fn is_in_use(&self, pending: &PendingPolicies, current: &Policies) -> bool {
-        proof_digest(current, &self.guardrails) == pending.digest()
+    /// Whether everything that a proof depends on is what is in use. The routes may differ if there is no suite
+    /// among the guardrails.
+    pub fn is_in_use(&self, pending: &PendingPolicies, current: &Policies, routes: &Routes) -> bool {
+        proof_digest(current, &self.guardrails, routes) == pending.digest()
     }
 
     /// A snapshot of pending policies without entities.

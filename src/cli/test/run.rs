@@ -54,7 +54,8 @@ pub struct RunArguments {
 /// Loads the content and the suites, runs the cases and reports the results.
 pub fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> CommandResult {
     let mut loader = Loader::new(content_paths);
-    let snapshot = loader.load().map_err(CliError::Diagnostics)?.snapshot;
+    let loaded = loader.load().map_err(CliError::Diagnostics)?;
+    let (snapshot, routes) = (loaded.snapshot, loaded.routes);
     let mut cases = read_cases(&arguments.suites)?;
     let all = cases.len();
     if let Some(filter) = &arguments.filter {
@@ -67,7 +68,7 @@ pub fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> Comma
     }
     let mut coverage = arguments.wants_coverage().then(|| Coverage::of(snapshot.policies()));
     let results = cases.into_iter().map(|case| {
-        let result = case.run_covering(&snapshot, coverage.as_mut());
+        let result = case.run_covering(&snapshot, &routes, coverage.as_mut());
         (case, result)
     });
     let results: Vec<(Case, CaseResult)> = results.collect();

@@ -1,0 +1,51 @@
+//! Suites among the guardrails: cases that have to pass before policies and routes are used. They run without
+//! entities, apart from those that a case adds itself, so a change of entities never breaks one. The claims
+//! beside them are in `claims`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::suite::{self, line_span};
+use mandate_core::Snapshot;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+use mandate_core::policies::Policies;
+use mandate_core::snapshot::RequestConfig;
+use mandate_routes::Routes;
+
+/// Whether a file of guardrails is a suite. Any other has claims.
+pub fn is_suite(file: &SourceText) -> bool {
+    let extension = Path::new(&file.name).extension();
+    extension.is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+/// Runs the suites among the guardrails, and returns the number of their cases.
+///
+/// # Errors
+/// Each case that fails, with its place, and what is wrong with a suite.
+pub fn run(
+    guardrails: &[Arc<SourceText>],
+    policies: &Arc<Policies>,
+    routes: &Routes,
+) -> Result<usize, Diagnostics> {
+    let snapshot = Snapshot::new(Arc::clone(policies), &RequestConfig::default())?;
+    let mut diagnostics = Diagnostics::default();
+    let mut count = 0;
+    for source in guardrails.iter().filter(|file| is_suite(file)) {
+        let cases = match suite::parse(source) {
+            Ok(cases) => cases,
+            Err(found) => {
+                diagnostics.extend(found);
+                continue;
+            }
+        };
+        count += cases.len();
+        for case in cases {
+            if let Some(failure) = case.run(&snapshot, routes).failure {
+                let failure = failure.replace("\n- ", "; expected ").replace("\n+ ", ", found ");
+                let message = format!("the guardrail `{}` does not hold: {failure}", case.name);
+                diagnostics.push(Diagnostic::error(message).at(line_span(source, case.line)));
+            }
+        }
+    }
+    diagnostics.into_result().map(|_| count)
+}
