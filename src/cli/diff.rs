@@ -24,6 +24,7 @@ use mandate_core::diagnostics::SourceText;
 use mandate_core::display;
 use mandate_core::policies::EnvironmentKey;
 use mandate_core::schema::Schema;
+use mandate_routes::{RouteChange, RouteChangeKind};
 use mandate_sources::loader::{PolicyFolder, PolicyFolderState};
 
 #[derive(Args)]
@@ -65,9 +66,10 @@ enum Format {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FailOn {
-    /// Something is permitted that was denied
+    /// Something is permitted that was denied, or a route is new or changed
     Wider,
-    /// Something is no longer permitted, or its request environment is gone from the schema
+    /// Something is no longer permitted, its request environment is gone from the schema, or a route is gone
+    /// or changed
     Narrower,
     /// A claim is removed, or promises something else
     Claims,
@@ -88,6 +90,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
         &guardrails(&old.guardrails, &old_schema)?,
         &guardrails(&new.guardrails, new.policies.schema())?,
     );
+    let routes = RouteChange::between(&old.routes, &new.routes);
     let pair = PolicyPair { old: old.policies, new: new.policies, old_schema };
     let mut solver = solver.start()?;
     let differences = pair.compare(&mut solver).map_err(|error| CliError::message(error.to_string()))?;
@@ -96,6 +99,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
         gone: pair.removed_environments(),
         differences: &differences,
         claims: &claims,
+        routes: &routes,
     };
     let text = match arguments.format {
         Format::Text => result.as_text(),
@@ -137,6 +141,7 @@ struct DiffReport<'a> {
     gone: Vec<String>,
     differences: &'a [Difference],
     claims: &'a [(SmolStr, ClaimChange)],
+    routes: &'a [RouteChange],
 }
 
 #[derive(Serialize)]
@@ -145,6 +150,7 @@ struct DiffJson<'a> {
     /// Request environments that the newer schema no longer has.
     gone: &'a [String],
     claims: Vec<ClaimJson<'a>>,
+    routes: Vec<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -187,8 +193,9 @@ impl DiffReport<'_> {
         let any = |of: fn(&Difference) -> &DiffResult| {
             self.differences.iter().any(|difference| matches!(of(difference), DiffResult::Example(_)))
         };
-        let wider = any(|it| &it.wider);
-        let narrower = any(|it| &it.narrower) || !self.gone.is_empty();
+        let routes = |unlike| self.routes.iter().any(|route| route.kind != unlike);
+        let wider = any(|it| &it.wider) || routes(RouteChangeKind::Removed);
+        let narrower = any(|it| &it.narrower) || !self.gone.is_empty() || routes(RouteChangeKind::Added);
         let claims = self.claims.iter().any(|(_, change)| *change != ClaimChange::Added);
         match change {
             FailOn::Wider => wider,
@@ -231,6 +238,12 @@ impl DiffReport<'_> {
         for (id, change) in self.claims {
             let _ = writeln!(text, "claim     {id} {}", change.as_str());
         }
+        for route in self.routes {
+            let _ = writeln!(text, "route     {} {}", route.id, route.kind.as_str());
+            for part in &route.parts {
+                let _ = writeln!(text, "    {part}");
+            }
+        }
         let (all, changed) = (self.differences.len(), self.changed().count());
         let gone = if self.gone.is_empty() { String::new() } else { format!("; {} gone", self.gone.len()) };
         let _ = writeln!(
@@ -239,16 +252,39 @@ impl DiffReport<'_> {
             counted(all, "environment"),
             all - changed
         );
+        if !self.routes.is_empty() {
+            let _ = writeln!(text, "{} changed", counted(self.routes.len(), "route"));
+        }
         text
     }
 
     fn as_markdown(&self) -> String {
-        let mut text = self.decisions_as_markdown();
+        self.decisions_as_markdown() + &self.claims_as_markdown() + &self.routes_as_markdown()
+    }
+
+    fn claims_as_markdown(&self) -> String {
+        let mut text = String::new();
         if !self.claims.is_empty() {
             text += "\n| claim | change |\n|---|---|\n";
         }
         for (id, change) in self.claims {
             let _ = writeln!(text, "| {} | **{}** |", escape_markdown(id), change.as_str());
+        }
+        text
+    }
+
+    fn routes_as_markdown(&self) -> String {
+        if self.routes.is_empty() {
+            return String::new();
+        }
+        let mut text = String::from("\n| route | change | part | before | now |\n|---|---|---|---|---|\n");
+        for route in self.routes {
+            for part in &route.parts {
+                let cells = [part.before.as_deref(), part.after.as_deref()];
+                let cells = cells.map(|cell| cell.map(escape_markdown).unwrap_or_default()).join(" | ");
+                let (id, kind) = (escape_markdown(&route.id), route.kind.as_str());
+                let _ = writeln!(text, "| {id} | **{kind}** | {} | {cells} |", escape_markdown(&part.part));
+            }
         }
         text
     }
@@ -307,9 +343,9 @@ impl DiffReport<'_> {
             }
         });
         let claims = self.claims.iter();
-        let claims = claims.map(|(id, change)| ClaimJson { claim: id, change: change.as_str() });
-        let report =
-            DiffJson { environments: environments.collect(), gone: &self.gone, claims: claims.collect() };
+        let claims = claims.map(|(id, change)| ClaimJson { claim: id, change: change.as_str() }).collect();
+        let routes = self.routes.iter().map(RouteChange::to_json).collect();
+        let report = DiffJson { environments: environments.collect(), gone: &self.gone, claims, routes };
         Ok(serde_json::to_string_pretty(&report)? + "\n")
     }
 

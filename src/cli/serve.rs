@@ -206,7 +206,8 @@ fn log_start(generation: &Generation, first: &InitialLoadReport) {
     let snapshot = generation.snapshot();
     let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
     let took_ms = u64::try_from(first.took.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(revision = %generation.revision(), policies, entities, took_ms, "loaded");
+    let (revision, routes) = (generation.revision(), generation.routes().digest().short());
+    tracing::info!(%revision, policies, entities, routes, took_ms, "loaded");
 }
 
 /// Maximum number of connections to the operators' port, and to that of health probes.

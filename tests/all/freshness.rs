@@ -60,7 +60,12 @@ impl Running {
         let mut loader = Loader::with_entities(&policies, source, terms.clone());
         let (pdp, publisher) = Pdp::new(loader.load().unwrap(), PdpConfig::cached(100));
         let config = ReloadConfig {
-            content_paths: ContentPaths { policies, entities: content.entities(), terms, identity_sources: None },
+            content_paths: ContentPaths {
+                policies,
+                entities: content.entities(),
+                terms,
+                identity_sources: None,
+            },
             poll_interval: Duration::from_millis(100),
             proofs: ProofConfig { mode: GuardrailMode::Off, prover: Err("none".to_owned()) },
             staleness: Some(StalenessLimit { max_age: Duration::from_secs(1), when_stale }),

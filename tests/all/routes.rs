@@ -1,6 +1,7 @@
 //! Routes in a running sidecar and in `mandate route`. `identity` pins where principals come from, `refused` has invalid route files, `questions` the question that
 //! each request asks.
 
+mod changes;
 mod identity;
 mod questions;
 mod refused;

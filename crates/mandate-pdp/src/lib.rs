@@ -11,8 +11,8 @@
 mod cache;
 pub mod decision_point;
 mod deny_all;
-mod entity_track;
 mod duration_histogram;
+mod entity_track;
 mod generation;
 mod metrics;
 mod policy_track;

@@ -120,10 +120,11 @@ impl Publisher {
 
     fn replace<E>(&self, next: impl FnOnce(&Generation) -> Result<Generation, E>) -> Result<(), E> {
         let suspensions = self.suspensions.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = Arc::new(next(&self.published.load())?.with_suspension(suspensions.first()));
+        let before = self.current();
+        let generation = Arc::new(next(&before)?.with_suspension(suspensions.first()));
         self.reporter.serving(&generation);
         self.published.0.store(Arc::clone(&generation));
-        self.reporter.published(&generation);
+        self.reporter.published(&before, &generation);
         Ok(())
     }
 }

@@ -6,17 +6,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mandate_core::decision::{Decision, Outcome, Suspension};
 use mandate_core::diagnostics::Diagnostics;
+use mandate_routes::RouteChange;
 use mandate_sources::loader::ReloadResult;
 
 use crate::generation::Generation;
 use crate::metrics::Metrics;
 use crate::proof_worker::{CompletedProof, GuardrailMode};
-use crate::status::{GuardrailState, ReloadStatus, StalenessStatus, SuspensionStatus, timestamp};
+use crate::status::{
+    GuardrailState, ReloadStatus, RouteChangeStatus, StalenessStatus, SuspensionStatus, timestamp,
+};
 use crate::status_board::{StatusBoard, Track};
 use crate::track::TrackName;
 
 /// The most errors of a refused change that are logged; `/status` has more.
 const MAX_LOGGED_ERRORS: usize = 10;
+
+/// The most changed routes that are logged; `/status` has all.
+const MAX_LOGGED_ROUTES: usize = 20;
 
 /// What became of the content that a decision point starts with.
 #[derive(Debug, Default)]
@@ -45,11 +51,17 @@ impl Reporter {
     }
 
     /// A generation came into use in place of another.
-    pub fn published(&self, generation: &Generation) {
+    pub fn published(&self, before: &Generation, generation: &Generation) {
         let (revision, snapshot) = (generation.revision().as_str(), generation.snapshot());
         let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
         self.status.generation_replaced();
-        tracing::info!(revision, policies, entities, "new content in use");
+        let changes = RouteChange::between(before.routes(), generation.routes());
+        if before.routes().digest() != generation.routes().digest() {
+            self.status.set_route_change(RouteChangeStatus::new(&changes));
+        }
+        let routes = generation.routes().digest().short();
+        tracing::info!(revision, policies, entities, routes, "new content in use");
+        log_route_changes(&changes);
     }
 
     /// The content of the start is in use.
@@ -232,6 +244,16 @@ impl Reporter {
 fn log_warnings(track: TrackName, warnings: &Diagnostics) {
     for warning in warnings.iter() {
         tracing::warn!(track = track.as_str(), "{warning}");
+    }
+}
+
+fn log_route_changes(changes: &[RouteChange]) {
+    for change in changes.iter().take(MAX_LOGGED_ROUTES) {
+        let parts: Vec<String> = change.parts.iter().map(ToString::to_string).collect();
+        tracing::info!(route = change.id, "route {}: {}", change.kind.as_str(), parts.join("; "));
+    }
+    if let Some(more) = changes.len().checked_sub(MAX_LOGGED_ROUTES).filter(|more| *more > 0) {
+        tracing::info!(more, "more routes changed; /status has all");
     }
 }
 

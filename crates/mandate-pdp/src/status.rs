@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::proof_worker::CompletedProof;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity};
 use mandate_core::policies::{Policies, PolicyInfo};
+use mandate_routes::RouteChange;
 
 /// The state of a decision point, as `/status` shows it.
 #[derive(Debug, Serialize)]
@@ -28,6 +29,7 @@ pub struct Status {
     pub staleness: Option<StalenessStatus>,
     pub schema: SchemaStatus,
     pub policies: ContentStatus,
+    pub routes: RoutesStatus,
     pub entities: ContentStatus,
     pub guardrails: GuardrailStatus,
 }
@@ -40,6 +42,31 @@ pub struct SchemaStatus {
     pub actions: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+}
+
+/// The routes in use. They are reloaded with the policies, because they are in their folder.
+#[derive(Debug, Serialize)]
+pub struct RoutesStatus {
+    pub digest: String,
+    pub count: usize,
+    /// What the last change of routes changed; nothing since the start if this is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_change: Option<RouteChangeStatus>,
+}
+
+/// A change of routes that came into use.
+#[derive(Debug, Clone, Serialize)]
+pub struct RouteChangeStatus {
+    pub at: String,
+    /// Each route that was added, removed or changed, with the parts that differ.
+    pub changes: Vec<serde_json::Value>,
+}
+
+impl RouteChangeStatus {
+    pub(crate) fn new(changes: &[RouteChange]) -> Self {
+        let changes = changes.iter().map(RouteChange::to_json).collect();
+        Self { at: timestamp(SystemTime::now()), changes }
+    }
 }
 
 /// The content of a track that is in use, and the result of its last change.

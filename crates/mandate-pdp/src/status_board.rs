@@ -8,8 +8,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::generation::Generation;
 use crate::status::{
-    ContentStatus, EmergencyStatus, GuardrailStatus, ReloadStatus, SchemaStatus, StalenessStatus, Status,
-    SuspensionStatus, timestamp,
+    ContentStatus, EmergencyStatus, GuardrailStatus, ReloadStatus, RouteChangeStatus, RoutesStatus,
+    SchemaStatus, StalenessStatus, Status, SuspensionStatus, timestamp,
 };
 use crate::track::TrackName;
 
@@ -21,6 +21,8 @@ pub(crate) struct StatusBoard {
     policies: TrackBoard,
     entities: TrackBoard,
     guardrails: ArcSwap<GuardrailStatus>,
+    /// The last change of the routes.
+    route_change: ArcSwapOption<RouteChangeStatus>,
     suspension: ArcSwapOption<SuspensionStatus>,
     staleness: ArcSwapOption<StalenessStatus>,
     last_warning: AtomicU64,
@@ -121,6 +123,7 @@ impl StatusBoard {
             policies: TrackBoard::new(),
             entities: TrackBoard::new(),
             guardrails: ArcSwap::default(),
+            route_change: ArcSwapOption::empty(),
             suspension: ArcSwapOption::empty(),
             staleness: ArcSwapOption::empty(),
             last_warning: AtomicU64::new(0),
@@ -140,6 +143,11 @@ impl StatusBoard {
     pub fn generation_replaced(&self) {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         self.since.store(milliseconds(now), Ordering::Relaxed);
+    }
+
+    /// Records what an edit changed about the routes.
+    pub fn set_route_change(&self, change: RouteChangeStatus) {
+        self.route_change.store(Some(Arc::new(change)));
     }
 
     /// Records why everything is denied, if so.
@@ -191,6 +199,11 @@ impl StatusBoard {
             guardrails: GuardrailStatus {
                 emergencies: EmergencyStatus::all(policies),
                 ..GuardrailStatus::clone(&self.guardrails.load())
+            },
+            routes: RoutesStatus {
+                digest: generation.routes().digest().to_string(),
+                count: generation.routes().len(),
+                last_change: self.route_change.load().as_deref().cloned(),
             },
         }
     }

@@ -15,6 +15,7 @@ pub mod path;
 mod path_template;
 mod request_values;
 mod route;
+mod route_change;
 mod routes;
 mod value_source;
 
@@ -23,4 +24,5 @@ pub use http_request::{HttpRequest, RequestBody};
 pub use identity_sources::IdentitySources;
 pub use json_pointer::PointerError;
 pub use route::{Route, RouteError, RouteMatch};
+pub use route_change::{PartChange, RouteChange, RouteChangeKind};
 pub use routes::Routes;

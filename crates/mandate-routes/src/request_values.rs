@@ -148,12 +148,11 @@ fn is_json(content_type: &str) -> bool {
     let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
     let subtype = media_type.strip_prefix("application/").unwrap_or_default();
     let is_token = subtype.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.+_".contains(&byte));
-    let mut charsets = parts.filter_map(|part| part.split_once('=')).filter_map(|(name, value)| {
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
-    });
+    let named = parts.filter_map(|part| part.split_once('='));
+    let mut charsets = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
     is_token
         && (subtype == "json" || subtype.ends_with("+json"))
-        && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+        && charsets.all(|(_, charset)| charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
 }
 
 /// Claims in base64url, with or without padding.

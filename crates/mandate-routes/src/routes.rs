@@ -73,6 +73,10 @@ impl Routes {
         self.routes.iter()
     }
 
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()
     }

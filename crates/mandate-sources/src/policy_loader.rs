@@ -73,11 +73,7 @@ pub(super) struct InvalidPolicies {
 }
 
 impl PolicyLoader {
-    pub fn new(
-        root: &Path,
-        identity_sources: Option<Arc<IdentitySources>>,
-        terms: RequestConfig,
-    ) -> Self {
+    pub fn new(root: &Path, identity_sources: Option<Arc<IdentitySources>>, terms: RequestConfig) -> Self {
         Self { files: PolicyFiles::new(root, identity_sources), guardrails: Vec::new(), terms }
     }
 
