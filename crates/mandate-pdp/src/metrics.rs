@@ -135,7 +135,9 @@ impl Metrics {
         for result in [true, false] {
             let _ = metrics.proofs.get_or_create(&proof_label(result));
         }
-        for track in TrackName::ALL.map(TrackName::as_str) {
+        for track in TrackName::ALL {
+            metrics.set_freshness(track, Duration::ZERO, Duration::ZERO, false);
+            let track = track.as_str();
             for result in ["accepted", "refused"] {
                 let _ = metrics.reloads.get_or_create(&Reload { track, result });
             }
