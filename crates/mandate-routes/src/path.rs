@@ -61,7 +61,8 @@ fn decode_segment(raw: &str) -> Result<Cow<'_, str>, PathError> {
     if text.chars().any(char::is_control) {
         return Err(PathError::InvalidCharacter);
     }
-    if text.chars().any(is_misleading) {
+    // None of them is ASCII, as most segments are.
+    if !text.is_ascii() && text.chars().any(is_misleading) {
         return Err(PathError::MisleadingCharacter);
     }
     if text.as_bytes().windows(3).any(|part| part.starts_with(b"%") && has_valid_percent_encoding(part)) {
