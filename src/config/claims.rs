@@ -1,5 +1,5 @@
 //! The option `require-claims`: an operator's list of the claims that have to be there. It is outside the policy
-//! folder, so whoever edits the policies cannot take a promise back.
+//! folder, so an edit of the policies cannot take a promise back.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl ClaimOptions {
         let real = std::fs::canonicalize(&path).map_err(|error| CliError::file("read", &path, error))?;
         if std::fs::canonicalize(policies).is_ok_and(|policies| real.starts_with(policies)) {
             return Err(CliError::message(format!(
-                "the file of `require-claims`, `{}`, has to be outside the policy folder: whoever edits the policies could change it, too",
+                "the file of `require-claims`, `{}`, has to be outside the policy folder, so that an edit of the policies cannot change it",
                 path.display()
             )));
         }

@@ -184,6 +184,37 @@ fn a_consent_is_revoked_while_an_edit_is_being_proven() {
 }
 
 #[test]
+fn polls_during_a_proof_find_no_other_change() {
+    if !has_solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let solver = write_solver(&content);
+    let args = ["--guardrails", "enforce", "--solver", &solver, "--poll", "100ms"];
+    let sidecar = content.serve_with(&args);
+    hold_solver(&content);
+    content.write(
+        "policies/more.cedar",
+        "@id(\"more\") forbid (principal is Autopilot::Oem, action, resource) when { false };",
+    );
+    until("the edit is being proven", || sidecar.status()["guardrails"]["proving"] == true);
+    let (mut polls, mut last) = (0, 0);
+    until("the folder is polled several times", || {
+        let age = sidecar.status()["policies"]["look_age_ms"].as_u64().unwrap();
+        polls += u32::from(age < last);
+        last = age;
+        polls >= 4
+    });
+    assert_eq!(sidecar.status()["guardrails"]["proving"], true);
+    assert!(
+        sidecar.metric("mandate_unannounced_changes_total{track=\"policies\"}") < 1.0,
+        "{}",
+        sidecar.log()
+    );
+    release_solver(&content);
+}
+
+#[test]
 fn the_status_shows_a_refused_edit_until_the_next_edit_is_proven() {
     let Some((content, sidecar)) = sidecar_with_guardrails() else { return };
     hold_solver(&content);

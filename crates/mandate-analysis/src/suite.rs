@@ -37,7 +37,7 @@ pub struct Case {
 #[derive(Debug, Clone)]
 enum CaseInput {
     Question(CaseQuestion),
-    /// An HTTP request, of which the routes make the question.
+    /// An HTTP request. The routes make its question.
     Http(Box<RouteCase>),
 }
 
@@ -53,7 +53,7 @@ struct CaseQuestion {
 enum Answer {
     Decision(Decision),
     /// The question does not fit the schema.
-    Misfit(RequestError),
+    Invalid(RequestError),
     NoRoute,
     Refused(String),
 }
@@ -228,7 +228,7 @@ impl Case {
             CaseInput::Question(_) => {
                 let answer = match self.prepare(snapshot)? {
                     Ok(PreparedCase { snapshot, request }) => decide(&snapshot, &request, coverage)?,
-                    Err(error) => Answer::Misfit(error),
+                    Err(error) => Answer::Invalid(error),
                 };
                 return Ok(self.mismatch(&answer));
             }
@@ -244,7 +244,7 @@ impl Case {
             Routed::Question(request) if self.expect.is_none() && request.is_ok() => None,
             Routed::Question(request) => match *request {
                 Ok(request) => self.mismatch(&decide(&snapshot, &request, coverage)?),
-                Err(error) => self.mismatch(&Answer::Misfit(error)),
+                Err(error) => self.mismatch(&Answer::Invalid(error)),
             },
             Routed::NoRoute => self.mismatch(&Answer::NoRoute),
             Routed::Refused(why) => self.mismatch(&Answer::Refused(why)),
@@ -291,7 +291,7 @@ impl Case {
             Answer::Decision(decision) => {
                 describe_answer(actual, Some(&determining_policies), Some(decision))
             }
-            Answer::Misfit(error) => format!("error: {}: {}", part_name(error.part), error.message),
+            Answer::Invalid(error) => format!("error: {}: {}", part_name(error.part), error.message),
             Answer::NoRoute => "no-route".to_owned(),
             Answer::Refused(why) => format!("refused: {why}"),
         };
@@ -317,7 +317,7 @@ impl Answer {
         match self {
             Self::Decision(decision) if decision.is_permit() => ExpectedDecision::Permit,
             Self::Decision(_) => ExpectedDecision::Deny,
-            Self::Misfit(_) => ExpectedDecision::Error,
+            Self::Invalid(_) => ExpectedDecision::Error,
             Self::NoRoute => ExpectedDecision::NoRoute,
             Self::Refused(_) => ExpectedDecision::Refused,
         }

@@ -26,7 +26,7 @@ pub struct SuiteEntry {
     pub action: Option<String>,
     pub resource: Option<String>,
     pub context: Option<Context>,
-    /// Method and path of an HTTP request, of which the routes make the question.
+    /// Method and path of an HTTP request. The routes make its question.
     pub request: Option<String>,
     /// The headers of the request as the gateway passes them on. A value that is no string stands for its
     /// JSON, and an array for a header that is repeated.

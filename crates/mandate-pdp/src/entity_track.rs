@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use mandate_sources::loader::EntityLoader;
 
-use crate::poll_loop::{Polled, SourceState, Track};
+use crate::poll_loop::{Polled, Track};
 use crate::publisher::Publisher;
 use crate::track::TrackName;
 
-/// The loader of the entities. Whoever holds it is the only one that can replace the entities in use.
+/// The loader of the entities. Only the thread that holds it can replace the entities in use.
 pub(crate) type SharedEntityLoader = Arc<Mutex<EntityLoader>>;
 
+/// Follows the entities.
 pub(crate) struct EntityTrack {
     pub loader: SharedEntityLoader,
     pub publisher: Arc<Publisher>,
@@ -31,10 +32,7 @@ impl Track for EntityTrack {
         {
             result = Some(Err(diagnostics));
         }
-        let found_change =
-            result.as_ref().is_some_and(|result| result.as_ref().map_or(true, |accepted| accepted.changed));
         let refused = self.publisher.reporter().reload(Self::NAME, result.as_ref(), started.elapsed());
-        let state = if refused { SourceState::Refused } else { SourceState::InUse };
-        Polled { found_change, state }
+        Polled::of(result.as_ref(), refused)
     }
 }

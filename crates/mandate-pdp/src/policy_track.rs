@@ -52,15 +52,14 @@ impl Track for PolicyTrack {
 
     fn poll(&mut self, force: bool) -> Polled {
         let started = Instant::now();
+        let proving_before = self.proving_digest();
         let result = self.poll_folder(force);
-        if self.is_proving() {
-            return Polled { found_change: true, state: SourceState::Waiting };
+        let proving = self.proving_digest();
+        if proving.is_some() {
+            return Polled { found_change: proving != proving_before, state: SourceState::Waiting };
         }
-        let found_change =
-            result.as_ref().is_some_and(|result| result.as_ref().map_or(true, |accepted| accepted.changed));
         let refused = self.reporter().reload(Self::NAME, result.as_ref(), started.elapsed());
-        let state = if refused { SourceState::Refused } else { SourceState::InUse };
-        Polled { found_change, state }
+        Polled::of(result.as_ref(), refused)
     }
 }
 
@@ -132,9 +131,12 @@ impl PolicyTrack {
         }
     }
 
-    /// Whether a proof is awaited, so that nothing can be said of the newest policies yet.
-    fn is_proving(&self) -> bool {
-        matches!(self.state, PolicyState::Proving { .. })
+    /// The digest of the policies whose proof is awaited, so that nothing can be said of them yet.
+    fn proving_digest(&self) -> Option<Digest> {
+        match &self.state {
+            PolicyState::Proving { pending, .. } => Some(pending.digest()),
+            PolicyState::Settled | PolicyState::NotInUse(_) => None,
+        }
     }
 
     /// Policies that differ from those in use.
@@ -195,7 +197,7 @@ impl PolicyTrack {
     }
 
     fn cancel_proof(&mut self) {
-        if self.is_proving() {
+        if matches!(self.state, PolicyState::Proving { .. }) {
             self.state = self.take_known_proof().map_or(PolicyState::Settled, PolicyState::NotInUse);
             self.worker.cancel();
             self.reporter().proving(false);

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use mandate_core::diagnostics::Diagnostic;
-use mandate_sources::loader::LOADING_STACK_BYTES;
+use mandate_sources::loader::{LOADING_STACK_BYTES, ReloadResult};
 use mandate_sources::watch::FolderWatcher;
 
 use crate::publisher::Publisher;
@@ -44,6 +44,18 @@ pub(crate) struct Polled {
     /// Whether the source had something else than the last poll found.
     pub found_change: bool,
     pub state: SourceState,
+}
+
+impl Polled {
+    /// What became of a poll that found this, and whether the content of the source is refused.
+    pub fn of(result: Option<&ReloadResult>, refused: bool) -> Self {
+        let found_change = match result {
+            None => false,
+            Some(Ok(accepted)) => accepted.changed,
+            Some(Err(_)) => true,
+        };
+        Self { found_change, state: if refused { SourceState::Refused } else { SourceState::InUse } }
+    }
 }
 
 /// How the content in use stands to that of its source.

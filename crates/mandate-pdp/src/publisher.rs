@@ -38,7 +38,7 @@ pub struct Publisher {
 }
 
 /// Why everything is denied now.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq)]
 struct Suspensions {
     deny_all: Option<Arc<str>>,
     stale: bool,
@@ -108,7 +108,12 @@ impl Publisher {
 
     fn suspend(&self, change: impl FnOnce(&mut Suspensions)) {
         let mut suspensions = self.suspensions.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = suspensions.clone();
         change(&mut suspensions);
+        // Threads repeat what they found several times a second.
+        if *suspensions == before {
+            return;
+        }
         let current = self.published.load();
         let next = Generation::clone(&current).with_suspension(suspensions.first());
         if next.suspended() != current.suspended() {

@@ -18,8 +18,8 @@ use crate::status::{
 use crate::status_board::{StatusBoard, Track};
 use crate::track::TrackName;
 
-/// The most errors of a refused change that are logged; `/status` has more.
-const MAX_LOGGED_ERRORS: usize = 10;
+/// The most errors or warnings of a change that are logged; `/status` has more.
+const MAX_LOGGED_DIAGNOSTICS: usize = 10;
 
 /// The most changed routes that are logged; `/status` has all.
 const MAX_LOGGED_ROUTES: usize = 20;
@@ -242,8 +242,11 @@ impl Reporter {
 }
 
 fn log_warnings(track: TrackName, warnings: &Diagnostics) {
-    for warning in warnings.iter() {
+    for warning in warnings.iter().take(MAX_LOGGED_DIAGNOSTICS) {
         tracing::warn!(track = track.as_str(), "{warning}");
+    }
+    if let Some(more) = warnings.iter().count().checked_sub(MAX_LOGGED_DIAGNOSTICS).filter(|more| *more > 0) {
+        tracing::warn!(track = track.as_str(), more, "there are more warnings; /status has all");
     }
 }
 
@@ -264,7 +267,7 @@ fn log_refusal(track: TrackName, diagnostics: &Diagnostics) {
         errors = diagnostics.error_count(),
         "change refused, the last good content stays in use"
     );
-    for diagnostic in diagnostics.iter().take(MAX_LOGGED_ERRORS) {
+    for diagnostic in diagnostics.iter().take(MAX_LOGGED_DIAGNOSTICS) {
         tracing::error!(track, "{diagnostic}");
     }
 }

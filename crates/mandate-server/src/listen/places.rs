@@ -1,5 +1,5 @@
 //! The places of requests in flight, which are limited. A request that waits, most likely for its body, gives
-//! its place up when another request needs one: whoever sends half requests cannot keep others out.
+//! its place up when another request needs one. So half-sent requests cannot keep other callers out.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
