@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crate::config::{GuardrailsOption, RequiredClaims, ServeConfig};
 use crate::error::CliError;
@@ -11,7 +12,7 @@ use mandate_analysis::guardrail_suite;
 use mandate_analysis::proof_report::ClaimReport;
 use mandate_analysis::prove::{self, CheckedClaim, prove};
 use mandate_analysis::solver::{Solver, SolverOptions};
-use mandate_core::diagnostics::{Diagnostic, Diagnostics};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_pdp::proof_worker::{GuardrailMode, ProofConfig, ProofJob, ProofOutcome, Prover};
 
 /// The configured proof of guardrails. By default, guardrails are enforced if there is a solver.
@@ -39,6 +40,7 @@ pub fn proof_config(config: &ServeConfig) -> Result<ProofConfig, CliError> {
         required: config.required_claims.clone(),
         enforced: mode == GuardrailMode::Enforce,
         in_use: BTreeSet::new(),
+        proven: None,
     };
     let prover = config.solver.as_ref().map(|options| prover(options.clone(), expected));
     let prover = prover.map_err(|missing| {
@@ -68,10 +70,20 @@ fn prover(options: SolverOptions, mut expected: ExpectedClaims) -> Prover {
 struct ExpectedClaims {
     required: Option<RequiredClaims>,
     enforced: bool,
+    /// The ids of all claims that were in use.
     in_use: BTreeSet<String>,
+    /// The guardrails that were proven last, with the ids of their claims. They come into use later, or never.
+    proven: Option<(Vec<Arc<SourceText>>, BTreeSet<String>)>,
 }
 
 impl ExpectedClaims {
+    /// Learns whether the guardrails that were proven last came into use.
+    fn begin(&mut self, job: &ProofJob) {
+        if let Some((_, ids)) = self.proven.as_ref().filter(|(texts, _)| *texts == job.guardrails_in_use) {
+            self.in_use.extend(ids.iter().cloned());
+        }
+    }
+
     /// The ids of the expected claims that are missing, and an error for each.
     ///
     /// # Errors
@@ -89,11 +101,6 @@ impl ExpectedClaims {
         }
         Ok((missing, diagnostics))
     }
-
-    /// Remembers the claims of policies that are in use.
-    fn remember(&mut self, guardrails: &Guardrails) {
-        self.in_use.extend(guardrails.claims().iter().map(|claim| claim.id.to_string()));
-    }
 }
 
 /// The error about a claim that the operator's file lists.
@@ -108,46 +115,60 @@ fn outcome(
     options: &SolverOptions,
     expected: &mut ExpectedClaims,
 ) -> ProofOutcome {
-    let nothing = |diagnostics: Diagnostics, is_conclusive, missing_claims| ProofOutcome {
-        result: Err(diagnostics),
-        is_conclusive,
-        claims: serde_json::Value::Null,
-        missing_claims,
-    };
-    let schema = job.policies.schema();
-    let guardrails = match Guardrails::parse(&job.guardrails, schema) {
+    expected.begin(job);
+    let guardrails = match Guardrails::parse(&job.guardrails, job.policies.schema()) {
         Ok(guardrails) => guardrails,
-        Err(diagnostics) => return nothing(diagnostics, true, Vec::new()),
+        Err(diagnostics) => return not_proven(diagnostics, true, Vec::new()),
     };
     let (missing, mut diagnostics) = match expected.missing(&guardrails) {
         Ok(missing) => missing,
-        Err(error) => return nothing(Diagnostic::error(error.to_string()).into(), false, Vec::new()),
+        Err(error) => return not_proven(Diagnostic::error(error.to_string()).into(), false, Vec::new()),
     };
     if expected.enforced && !missing.is_empty() {
         // The operator's file may change; what was in use before cannot.
-        return nothing(diagnostics, expected.required.is_none(), missing);
+        return not_proven(diagnostics, expected.required.is_none(), missing);
     }
+    let ids = guardrails.claims().iter().map(|claim| claim.id.to_string());
     if !expected.enforced {
-        expected.remember(&guardrails);
+        expected.in_use.extend(ids.clone());
     }
     // A case takes no time beside a proof, so it is tried first.
     if let Err(found) = guardrail_suite::run(&job.guardrails, &job.policies, &job.routes) {
-        return nothing(found, true, missing);
+        return not_proven(found, true, missing);
     }
     let mut solver = match Solver::start(options) {
         Ok(solver) => solver,
         Err(error) => {
             diagnostics.push(Diagnostic::error(error.to_string()));
-            return nothing(diagnostics, false, missing);
+            return not_proven(diagnostics, false, missing);
         }
     };
-    let proofs = prove(&job.policies, &guardrails, &mut solver, &mut |_, _| go_on());
+    let outcome = prove_claims(job, &guardrails, &mut solver, go_on, diagnostics);
+    if outcome.result.is_ok() {
+        expected.proven = Some((job.guardrails.clone(), ids.collect()));
+    }
+    ProofOutcome { missing_claims: missing, ..outcome }
+}
+
+/// Nothing is proven, for these reasons.
+fn not_proven(diagnostics: Diagnostics, is_conclusive: bool, missing_claims: Vec<String>) -> ProofOutcome {
+    let claims = serde_json::Value::Null;
+    ProofOutcome { result: Err(diagnostics), is_conclusive, claims, missing_claims }
+}
+
+/// Proves all claims, and adds what is not proven to the diagnostics.
+fn prove_claims(
+    job: &ProofJob,
+    guardrails: &Guardrails,
+    solver: &mut Solver,
+    go_on: &dyn Fn() -> ControlFlow<()>,
+    mut diagnostics: Diagnostics,
+) -> ProofOutcome {
+    let schema = job.policies.schema();
+    let proofs = prove(&job.policies, guardrails, solver, &mut |_, _| go_on());
     diagnostics.extend(prove::unproven(&proofs, schema));
     if proofs.len() < guardrails.claims().len() && !diagnostics.has_errors() {
         diagnostics.push(Diagnostic::error("not every guardrail was proven"));
-    }
-    if !diagnostics.has_errors() {
-        expected.remember(&guardrails);
     }
     let claims: Vec<ClaimReport> =
         proofs.iter().map(|proof: &CheckedClaim| ClaimReport::of(proof, schema)).collect();
@@ -155,6 +176,6 @@ fn outcome(
         result: diagnostics.into_result().map(|_| ()),
         is_conclusive: proofs.iter().all(CheckedClaim::holds) || proofs.iter().any(CheckedClaim::is_broken),
         claims: serde_json::to_value(claims).unwrap_or_default(),
-        missing_claims: missing,
+        missing_claims: Vec::new(),
     }
 }

@@ -190,8 +190,9 @@ fn load_and_prove(
     let mut proof = None;
     if proof_config.mode == GuardrailMode::Enforce {
         let guardrails = loader.guardrails().to_vec();
+        let guardrails_in_use = guardrails.clone();
         let (policies, routes) = (Arc::clone(snapshot.policies()), Arc::clone(&loaded.routes));
-        proof = proof_config.prove_now(&ProofJob { policies, routes, guardrails });
+        proof = proof_config.prove_now(&ProofJob { policies, routes, guardrails, guardrails_in_use });
         if let Some(Err(diagnostics)) = proof.as_ref().map(|proof| &proof.outcome.result) {
             return Err(diagnostics.clone());
         }

@@ -80,7 +80,8 @@ impl PolicyTrack {
             let current = track.publisher.current();
             let (policies, routes) = (current.snapshot().policies().clone(), current.routes().clone());
             let guardrails = track.loader.guardrails().to_vec();
-            track.prove_in_use(ProofJob { policies, routes, guardrails });
+            let guardrails_in_use = guardrails.clone();
+            track.prove_in_use(ProofJob { policies, routes, guardrails, guardrails_in_use });
         }
         track
     }
@@ -120,7 +121,7 @@ impl PolicyTrack {
             }
             PolicyPoll::Pending(pending) if self.loader.is_in_use(&pending, in_use, current.routes()) => {
                 self.reporter().clear_refused_proof();
-                let job = job(&pending);
+                let job = self.job(&pending);
                 let result = self.accept(*pending);
                 if force && result.is_ok() {
                     self.prove_in_use(job);
@@ -160,7 +161,7 @@ impl PolicyTrack {
         self.reporter().clear_refused_proof();
         tracing::info!("proving the guardrails of new policies");
         self.reporter().proving(true);
-        self.worker.submit(job(&pending));
+        self.worker.submit(self.job(&pending));
         self.state = PolicyState::Proving { pending, before: known };
         None
     }
@@ -170,7 +171,7 @@ impl PolicyTrack {
         if lost && self.worker.mode == GuardrailMode::Warn {
             tracing::warn!("there were guardrails, and there are none now");
         }
-        let job = job(&pending);
+        let job = self.job(&pending);
         let result = self.accept(pending);
         if result.is_ok() {
             self.prove_in_use(job);
@@ -185,6 +186,15 @@ impl PolicyTrack {
             if self.worker.submit(job) {
                 self.reporter().proving(true);
             }
+        }
+    }
+
+    fn job(&self, pending: &PendingPolicies) -> ProofJob {
+        ProofJob {
+            policies: pending.policies.clone(),
+            routes: pending.routes.clone(),
+            guardrails: pending.guardrails().to_vec(),
+            guardrails_in_use: self.loader.guardrails().to_vec(),
         }
     }
 
@@ -273,14 +283,6 @@ fn lock_entities(entities: &Mutex<EntityLoader>) -> Option<MutexGuard<'_, Entity
             Err(TryLockError::WouldBlock) if started.elapsed() > MAX_ENTITY_WAIT => return None,
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
         }
-    }
-}
-
-fn job(pending: &PendingPolicies) -> ProofJob {
-    ProofJob {
-        policies: pending.policies.clone(),
-        routes: pending.routes.clone(),
-        guardrails: pending.guardrails().to_vec(),
     }
 }
 

@@ -57,6 +57,8 @@ pub struct ProofJob {
     pub policies: Arc<Policies>,
     pub routes: Arc<Routes>,
     pub guardrails: Vec<Arc<SourceText>>,
+    /// The texts of the guardrails that are in use before.
+    pub guardrails_in_use: Vec<Arc<SourceText>>,
 }
 
 /// The result of a proof: an error for each claim that is not proven, and all claims for `/status`.

@@ -65,6 +65,28 @@ fn with_enforce_an_edit_that_takes_claims_away_is_refused() {
 }
 
 #[test]
+fn claims_that_never_came_into_use_may_go() {
+    let Some((content, sidecar)) = sidecar_with_guardrails() else { return };
+    let (schema, revision) = (content.read("policies/schema.cedarschema"), sidecar.revision());
+    // The edit is proven, and then refused: the entities do not fit the new schema.
+    let claim = "@id(\"more\") @claim(\"never\") @because(\"Tests.\") forbid (principal is Autopilot::Oem, action == Autopilot::Action::\"registerDevice\", resource) when { context.channel == Autopilot::Channel::\"partner-center-ui\" };";
+    content.write("policies/guardrails/more.cedar", claim);
+    let edited = schema.replacen("active: Bool", "region: String, active: Bool", 1);
+    assert_ne!(schema, edited);
+    content.replace_file("policies/schema.cedarschema", &edited);
+    until("the entities do not fit", || {
+        reload_outcome(&sidecar) == "refused" && reload_errors(&sidecar).contains("region")
+    });
+    fs::remove_file(content.path("policies/guardrails/more.cedar")).unwrap();
+    content.replace_file("policies/schema.cedarschema", &schema);
+    content.write(
+        "policies/more.cedar",
+        "@id(\"more\") forbid (principal is Autopilot::Oem, action, resource) when { false };",
+    );
+    until("an edit without the claim is in use", || sidecar.revision() != revision);
+}
+
+#[test]
 fn the_claims_that_an_operator_requires_decide_what_may_disappear() {
     let Some(content) = has_solver().then(Content::of_pack) else { return };
     content.write("required", &format!("# What must stay.\n{CLAIM}   # a promise\n\nnever-errors\n"));
