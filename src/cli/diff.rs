@@ -14,17 +14,18 @@ use super::proof_text;
 use super::report::{self, counted};
 use crate::config::{PolicyArguments, SolverArguments};
 use crate::error::{CliError, CommandResult};
-use mandate_analysis::claim_changes::{ClaimChange, claim_changes};
+use mandate_analysis::claim_changes::claim_changes;
 use mandate_analysis::claims::Guardrails;
 use mandate_analysis::counterexample::WitnessReport;
 use mandate_analysis::diff::{DiffResult, Difference, Example, PolicyPair};
 use mandate_analysis::proof_report::DecisionReport;
+use mandate_core::change_kind::ChangeKind;
 use mandate_core::decision::Decision;
 use mandate_core::diagnostics::SourceText;
 use mandate_core::display;
 use mandate_core::policies::EnvironmentKey;
 use mandate_core::schema::Schema;
-use mandate_routes::{RouteChange, RouteChangeKind};
+use mandate_routes::RouteChange;
 use mandate_sources::loader::{PolicyFolder, PolicyFolderState};
 
 #[derive(Args)]
@@ -140,7 +141,7 @@ struct DiffReport<'a> {
     schema: &'a Arc<Schema>,
     gone: Vec<String>,
     differences: &'a [Difference],
-    claims: &'a [(SmolStr, ClaimChange)],
+    claims: &'a [(SmolStr, ChangeKind)],
     routes: &'a [RouteChange],
 }
 
@@ -193,10 +194,11 @@ impl DiffReport<'_> {
         let any = |of: fn(&Difference) -> &DiffResult| {
             self.differences.iter().any(|difference| matches!(of(difference), DiffResult::Example(_)))
         };
-        let routes = |unlike| self.routes.iter().any(|route| route.kind != unlike);
-        let wider = any(|it| &it.wider) || routes(RouteChangeKind::Removed);
-        let narrower = any(|it| &it.narrower) || !self.gone.is_empty() || routes(RouteChangeKind::Added);
-        let claims = self.claims.iter().any(|(_, change)| *change != ClaimChange::Added);
+        let routes_other_than = |kind| self.routes.iter().any(|route| route.kind != kind);
+        let wider = any(|it| &it.wider) || routes_other_than(ChangeKind::Removed);
+        let narrower =
+            any(|it| &it.narrower) || !self.gone.is_empty() || routes_other_than(ChangeKind::Added);
+        let claims = self.claims.iter().any(|(_, change)| *change != ChangeKind::Added);
         match change {
             FailOn::Wider => wider,
             FailOn::Narrower => narrower,

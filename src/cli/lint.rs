@@ -69,8 +69,10 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let text = match arguments.format {
         Some(Format::Json) => as_json(&findings)?,
         Some(Format::Github) => report::render_github(&diagnostics),
-        None if on_github() => as_text(&diagnostics, &folder.policies) + &report::render_github(&diagnostics),
-        Some(Format::Text) | None => as_text(&diagnostics, &folder.policies),
+        None if on_github() => {
+            as_text(&diagnostics, &folder.policies, incomplete) + &report::render_github(&diagnostics)
+        }
+        Some(Format::Text) | None => as_text(&diagnostics, &folder.policies, incomplete),
     };
     report::print(&text)?;
     Ok(ExitCode::from(u8::from(incomplete || !findings.is_empty())))
@@ -86,9 +88,13 @@ fn warn_without_solver(missing: &CliError) {
     );
 }
 
-fn as_text(diagnostics: &Diagnostics, policies: &Policies) -> String {
+fn as_text(diagnostics: &Diagnostics, policies: &Policies, incomplete: bool) -> String {
+    let policies = counted(policies.len(), "policy");
+    if diagnostics.is_empty() && incomplete {
+        return format!("nothing found in {policies} by the rules that were checked\n");
+    }
     if diagnostics.is_empty() {
-        return format!("ok: nothing found in {}\n", counted(policies.len(), "policy"));
+        return format!("ok: nothing found in {policies}\n");
     }
     report::render_text(diagnostics, colour(&std::io::stdout()))
 }

@@ -7,38 +7,20 @@ use cedar_policy_core::ast::Expr;
 use smol_str::SmolStr;
 
 use crate::claims::{ClaimKind, Guardrails};
+use mandate_core::change_kind::ChangeKind;
 
-/// How a claim differs between two versions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClaimChange {
-    Added,
-    Removed,
-    /// Its kind, scope or conditions differ. A new `@because` is no change.
-    Changed,
-}
-
-impl ClaimChange {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Removed => "removed",
-            Self::Changed => "changed",
-        }
-    }
-}
-
-/// The claims that differ, by id.
-pub fn claim_changes(old: &Guardrails, new: &Guardrails) -> Vec<(SmolStr, ClaimChange)> {
+/// The claims that differ, by id. A claim is changed if its kind, scope or conditions differ; a new `@because` is
+/// no change.
+pub fn claim_changes(old: &Guardrails, new: &Guardrails) -> Vec<(SmolStr, ChangeKind)> {
     let ids: BTreeSet<&SmolStr> = old.claims().iter().chain(new.claims()).map(|claim| &claim.id).collect();
     let changes = ids.into_iter().filter_map(|id| {
-        let change = match (promise(old, id), promise(new, id)) {
-            (None, None) => return None,
-            (None, Some(_)) => ClaimChange::Added,
-            (Some(_), None) => ClaimChange::Removed,
-            (Some(old), Some(new)) if same(&old, &new) => return None,
-            (Some(_), Some(_)) => ClaimChange::Changed,
-        };
-        Some((id.clone(), change))
+        let (old, new) = (promise(old, id), promise(new, id));
+        if let (Some(old), Some(new)) = (&old, &new)
+            && same(old, new)
+        {
+            return None;
+        }
+        Some((id.clone(), ChangeKind::between(old.is_some(), new.is_some())))
     });
     changes.collect()
 }

@@ -3,6 +3,7 @@
 
 pub mod cedar;
 pub mod cedar_diagnostics;
+pub mod change_kind;
 pub mod clauses;
 pub mod decide;
 pub mod decision;

@@ -23,8 +23,7 @@ use crate::metrics::Metrics;
 use crate::publisher::{Published, Publisher};
 use crate::record::{Answer, DecisionContext, DecisionRecord, DecisionSink};
 use crate::report::Reporter;
-use crate::staleness::WhenStale;
-use crate::status::Status;
+use crate::status::{Status, WhenStale};
 use crate::status_board::StatusBoard;
 use crate::track::TrackName;
 
@@ -98,7 +97,7 @@ impl Pdp {
     /// The tracks whose content is so old that the decision point is not ready, as the operator chose.
     pub fn not_ready_because_stale(&self) -> Vec<&'static str> {
         let staleness = self.0.status.staleness();
-        let not_ready = staleness.filter(|it| it.when_stale == WhenStale::NotReady.as_str());
+        let not_ready = staleness.filter(|it| it.when_stale == WhenStale::NotReady);
         not_ready.map_or_else(Vec::new, |staleness| staleness.stale.clone())
     }
 

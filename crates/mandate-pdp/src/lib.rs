@@ -35,7 +35,6 @@ pub use publisher::Publisher;
 pub use record::{DecisionContext, DecisionId, DecisionRecord, DecisionSink, Transport};
 pub use report::InitialLoadReport;
 pub use status::{ReloadStatus, Report, Status};
-pub use trigger::ReloadTrigger;
 
 /// What a program needs of the engine to embed the decision point.
 pub mod embed {

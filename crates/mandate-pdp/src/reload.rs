@@ -82,12 +82,6 @@ impl Reloader {
         Ok(Self { policies, entities, stop })
     }
 
-    /// Asks for a poll of everything, because something may have changed.
-    pub fn request_poll(&self) {
-        self.policies.request_poll();
-        self.entities.request_poll();
-    }
-
     /// Asks for a poll that reads every file again, whatever its metadata says.
     pub fn request_full_poll(&self) {
         self.policies.request_full_poll();

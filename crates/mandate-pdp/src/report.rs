@@ -146,9 +146,9 @@ impl Reporter {
         let before = self.status.staleness();
         let stale_before = before.as_ref().is_some_and(|before| !before.stale.is_empty());
         if before.is_none_or(|before| *before != staleness) {
-            let (when_stale, tracks) = (staleness.when_stale, staleness.stale.join(", "));
+            let tracks = staleness.stale.join(", ");
             if !tracks.is_empty() {
-                tracing::error!(tracks, when_stale, "content may be out of date for longer than allowed");
+                tracing::error!(tracks, "content may be out of date for longer than allowed");
             } else if stale_before {
                 tracing::info!("all content is up to date again");
             }

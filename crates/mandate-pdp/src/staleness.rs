@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::publisher::Publisher;
 use crate::status::StalenessStatus;
+pub use crate::status::WhenStale;
 use crate::track::TrackName;
 use crate::trigger::StopFlag;
 
@@ -19,27 +20,6 @@ pub struct StalenessLimit {
     /// The longest time since the content in use was last found in its source.
     pub max_age: Duration,
     pub when_stale: WhenStale,
-}
-
-/// What happens while content is too old.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenStale {
-    /// `/status`, a metric and the log say so.
-    Warn,
-    /// `/readyz` answers 503 as well.
-    NotReady,
-    /// Every request is denied as well.
-    Deny,
-}
-
-impl WhenStale {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Warn => "warn",
-            Self::NotReady => "not-ready",
-            Self::Deny => "deny",
-        }
-    }
 }
 
 /// Starts the thread that watches.
@@ -55,7 +35,7 @@ pub(crate) fn start(limit: StalenessLimit, publisher: Arc<Publisher>, stop: Stop
             }
             publisher.reporter().staleness(StalenessStatus {
                 max_ms: u64::try_from(limit.max_age.as_millis()).unwrap_or(u64::MAX),
-                when_stale: limit.when_stale.as_str(),
+                when_stale: limit.when_stale,
                 stale,
             });
             std::thread::sleep(INTERVAL);

@@ -97,12 +97,23 @@ pub struct SuspensionStatus {
     pub since: String,
 }
 
+/// What happens while content is too old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenStale {
+    /// `/status`, a metric and the log say so.
+    Warn,
+    /// `/readyz` answers 503 as well.
+    NotReady,
+    /// Every request is denied as well.
+    Deny,
+}
+
 /// The limit on the age of content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StalenessStatus {
     pub max_ms: u64,
-    /// What happens to older content: `warn`, `not-ready` or `deny`.
-    pub when_stale: &'static str,
+    pub when_stale: WhenStale,
     /// The tracks whose content is older.
     pub stale: Vec<&'static str>,
 }

@@ -8,22 +8,16 @@ use crate::extractor::{Extractor, WhenAbsent};
 use crate::route::{EntityExtractors, Route};
 use crate::routes::Routes;
 use crate::value_source::{ClaimsSource, ValueSource};
+use mandate_core::change_kind::ChangeKind;
 use mandate_core::json::Json;
 
 /// What changes about one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteChange {
     pub id: String,
-    pub kind: RouteChangeKind,
+    pub kind: ChangeKind,
     /// The parts that differ, by their names.
     pub parts: Vec<PartChange>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RouteChangeKind {
-    Added,
-    Removed,
-    Changed,
 }
 
 /// A part of a route, such as `context.channel`, before and after; `None` if the route does not have it.
@@ -32,16 +26,6 @@ pub struct PartChange {
     pub part: String,
     pub before: Option<String>,
     pub after: Option<String>,
-}
-
-impl RouteChangeKind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Removed => "removed",
-            Self::Changed => "changed",
-        }
-    }
 }
 
 impl RouteChange {
@@ -64,11 +48,7 @@ impl RouteChange {
         before: Option<&BTreeMap<String, String>>,
         after: Option<&BTreeMap<String, String>>,
     ) -> Self {
-        let kind = match (before.is_some(), after.is_some()) {
-            (false, _) => RouteChangeKind::Added,
-            (true, false) => RouteChangeKind::Removed,
-            (true, true) => RouteChangeKind::Changed,
-        };
+        let kind = ChangeKind::between(before.is_some(), after.is_some());
         let empty = BTreeMap::new();
         let (before, after) = (before.unwrap_or(&empty), after.unwrap_or(&empty));
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();

@@ -32,6 +32,20 @@ pub enum Phase {
     Stopping(Pdp),
 }
 
+impl Phase {
+    /// Why no requests should be sent here now; `None` if they should.
+    fn why_not_ready(&self) -> Option<String> {
+        match self {
+            Self::Loading => Some("loading".to_owned()),
+            Self::Serving(pdp) => {
+                let stale = pdp.not_ready_because_stale();
+                (!stale.is_empty()).then(|| format!("stale: {} may be out of date", stale.join(" and ")))
+            }
+            Self::Stopping(_) => Some("stopping".to_owned()),
+        }
+    }
+}
+
 type PhaseReceiver = watch::Receiver<Phase>;
 
 /// Health probes are unauthenticated.
@@ -79,24 +93,15 @@ where
 }
 
 async fn readyz(State(phases): State<PhaseReceiver>) -> Response {
-    match &*phases.borrow() {
-        Phase::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading\n").into_response(),
-        Phase::Serving(pdp) => {
-            let stale = pdp.not_ready_because_stale();
-            if stale.is_empty() {
-                return "ready\n".into_response();
-            }
-            let why = format!("stale: {} may be out of date\n", stale.join(" and "));
-            (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
-        }
-        Phase::Stopping(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+    match phases.borrow().why_not_ready() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
 async fn status(State(state): State<AdminState>) -> Response {
     let (phase, pdp) = current_phase(&state.phases);
-    let ready =
-        phase == "serving" && pdp.as_ref().is_some_and(|pdp| pdp.not_ready_because_stale().is_empty());
+    let ready = state.phases.borrow().why_not_ready().is_none();
     let mut body = json!({ "phase": phase, "ready": ready, "listeners": state.monitor.status() });
     let status = pdp.and_then(|pdp| serde_json::to_value(pdp.status()).ok());
     if let (Some(body), Some(serde_json::Value::Object(status))) = (body.as_object_mut(), status) {
@@ -108,15 +113,13 @@ async fn status(State(state): State<AdminState>) -> Response {
 /// Encodes all metrics from one registry, which is made for each scrape. Registering copies the handles of
 /// the metrics, not their values.
 async fn metrics(State(state): State<AdminState>) -> Response {
-    let (phase, pdp) = current_phase(&state.phases);
+    let (_, pdp) = current_phase(&state.phases);
     let mut all = Registry::default();
     process_metrics::register(&mut all, state.started);
     let registry = all.sub_registry_with_prefix("mandate");
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "The program", build);
-    let serving = phase == "serving";
-    let ready = serving && pdp.as_ref().is_some_and(|pdp| pdp.not_ready_because_stale().is_empty());
-    let ready = ConstGauge::new(i64::from(ready));
+    let ready = ConstGauge::new(i64::from(state.phases.borrow().why_not_ready().is_none()));
     registry.register("ready", "Whether decisions are served", ready);
     state.monitor.register_metrics(registry);
     match pdp {
