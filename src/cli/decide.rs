@@ -187,13 +187,16 @@ fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
         Decided::ForbidFailed(_) => {
             ("deny", "these forbid policies could not be evaluated, so the request is denied:")
         }
-        Decided::NotPermitted(unmet) if unmet.is_empty() => ("deny", "no policy permits this"),
+        Decided::NotPermitted(unmet) if unmet.policies.is_empty() => ("deny", "no policy permits this"),
         Decided::NotPermitted(_) => ("deny", "not permitted; these would, if their conditions held:"),
         Decided::UnknownPrincipal => ("deny", "the principal is not known"),
         Decided::UnknownResource => ("deny", "the resource is not known"),
         Decided::Suspended(_) => ("deny", &*reason),
     };
-    let mut text = format!("{word}\n  {why}\n");
+    let mut text = match &decision.outcome {
+        Decided::NotPermitted(unmet) if !unmet.policies.is_empty() => format!("{word}: {reason}\n  {why}\n"),
+        _ => format!("{word}\n  {why}\n"),
+    };
     for policy in decision.reported_policies() {
         describe(&mut text, policy);
     }

@@ -40,6 +40,7 @@ mod openapi;
 mod properties;
 mod prove;
 mod readme;
+mod reasons;
 mod reload;
 mod routes;
 mod search;

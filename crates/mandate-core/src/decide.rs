@@ -3,6 +3,7 @@
 //! The policies' results are combined by Cedar's rule, except that a forbid that fails denies. That is done
 //! here because Cedar's authorizer would build every policy's condition anew for each request.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{self, EntityUIDEntry, Expr, Literal, SlotEnv, ValueKind};
@@ -10,10 +11,12 @@ use cedar_policy_core::entities::err::EntitiesError;
 use cedar_policy_core::entities::{Entities as CedarEntities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::{EvaluationError, Evaluator};
 use cedar_policy_core::extensions::Extensions;
+use smol_str::SmolStr;
 
 use super::cedar;
+use super::clause_reason::ClauseReasons;
 use super::clauses::{self, TruthValues};
-use super::decision::{Decision, Outcome, PolicyError};
+use super::decision::{Decision, Outcome, PolicyError, UnmetPermits};
 use super::entities::CorruptEntity;
 use super::policies::{CompiledPolicy, Effect, Policies, PolicyInfo};
 use super::request::Request;
@@ -51,18 +54,19 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
     let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
     let mut results = PolicyResults::default();
     for candidate in matching_policies(policies, request, slice)? {
-        let policy = Arc::clone(&candidate.info);
-        match candidate
-            .condition
-            .as_ref()
-            .map_or(Ok(true), |condition| evaluate_condition(condition, &evaluator))
-        {
-            Ok(true) => results.satisfied.push(policy),
-            Ok(false) => results.unsatisfied.push(policy),
-            Err(error) => results.errors.push(PolicyError { policy, message: error.to_string() }),
+        let condition = candidate.condition.as_ref();
+        match condition.map_or(Ok(true), |condition| evaluate_condition(condition, &evaluator)) {
+            Ok(true) => results.satisfied.push(Arc::clone(&candidate.info)),
+            Ok(false) => results.unsatisfied.push(candidate),
+            Err(error) => {
+                let policy = Arc::clone(&candidate.info);
+                results.errors.push(PolicyError { policy, message: error.to_string() });
+            }
         }
     }
-    Ok(results.decision())
+    let evaluate = |clause: &Expr| evaluate_condition(clause, &evaluator).ok();
+    let reasons = ClauseReasons { schema, request, evaluate };
+    Ok(results.decision(|condition| reasons.of_failed(condition)))
 }
 
 /// Like [`decide`], but evaluates the policies as they are written and returns the result of each clause.
@@ -225,35 +229,50 @@ fn cedar_entity(
 
 /// The results of the policies whose scope matches.
 #[derive(Default)]
-struct PolicyResults {
+struct PolicyResults<'p> {
     satisfied: Vec<Arc<PolicyInfo>>,
-    unsatisfied: Vec<Arc<PolicyInfo>>,
+    unsatisfied: Vec<&'p CompiledPolicy>,
     errors: Vec<PolicyError>,
 }
 
-impl PolicyResults {
+impl PolicyResults<'_> {
     /// Cedar's rule: a satisfied forbid denies; else a satisfied permit permits; else nothing does. A forbid
     /// that failed denies as well, because nobody can tell whether it would have forbidden.
-    fn decision(mut self) -> Decision {
+    fn decision<'s>(mut self, clause_reason: impl Fn(&Expr) -> Option<&'s SmolStr>) -> Decision {
         self.errors.sort_by(|a, b| a.policy.id.cmp(&b.policy.id));
         let failed = self.errors.iter().map(|error| &error.policy);
         let failed: Vec<_> = failed.filter(|policy| policy.effect == Effect::Forbid).cloned().collect();
         let (forbids, permits): (Vec<_>, Vec<_>) =
-            self.satisfied.into_iter().partition(|policy| policy.effect == Effect::Forbid);
-        let failed_permits =
-            self.errors.iter().map(|error| &error.policy).filter(|policy| policy.effect == Effect::Permit);
-        let unsatisfied = self
-            .unsatisfied
-            .into_iter()
-            .filter(|policy| policy.effect == Effect::Permit)
-            .chain(failed_permits.cloned());
+            take(&mut self.satisfied).into_iter().partition(|policy| policy.effect == Effect::Forbid);
         let outcome = match (forbids.is_empty(), failed.is_empty(), permits.is_empty()) {
             (false, ..) => Outcome::Forbidden(sorted_by_id(forbids)),
             (_, false, _) => Outcome::ForbidFailed(failed),
             (_, _, false) => Outcome::Permitted(sorted_by_id(permits)),
-            (true, true, true) => Outcome::NotPermitted(sorted_by_id(unsatisfied.collect())),
+            (true, true, true) => Outcome::NotPermitted(self.unmet_permits(clause_reason)),
         };
         Decision { outcome, errors: self.errors }
+    }
+
+    fn unmet_permits<'s>(&self, clause_reason: impl Fn(&Expr) -> Option<&'s SmolStr>) -> UnmetPermits {
+        let failed = self.errors.iter().map(|error| (&error.policy, None));
+        let unsatisfied = self.unsatisfied.iter().map(|policy| (&policy.info, policy.condition.as_ref()));
+        let mut permits: Vec<_> =
+            unsatisfied.chain(failed).filter(|(policy, _)| policy.effect == Effect::Permit).collect();
+        permits.sort_by(|a, b| a.0.id.cmp(&b.0.id));
+        let mut reasons = Vec::new();
+        for (policy, condition) in &permits {
+            let reason = condition.and_then(&clause_reason).or(policy.reason.as_ref());
+            if let Some(reason) = reason.filter(|reason| !reasons.contains(*reason)) {
+                reasons.push(reason.clone());
+            }
+            if reasons.len() == UnmetPermits::MAX_REASONS {
+                break;
+            }
+        }
+        UnmetPermits {
+            policies: permits.into_iter().map(|(policy, _)| Arc::clone(policy)).collect(),
+            reasons,
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::policies::PolicyInfo;
 
 /// The answer to a request, and the reasons for it.
@@ -23,12 +25,25 @@ pub enum Outcome {
     Forbidden(Vec<Arc<PolicyInfo>>),
     /// These forbid policies failed to evaluate, so the request is denied.
     ForbidFailed(Vec<Arc<PolicyInfo>>),
-    /// No policy permits. These would permit if their conditions held.
-    NotPermitted(Vec<Arc<PolicyInfo>>),
+    /// No policy permits.
+    NotPermitted(UnmetPermits),
     UnknownPrincipal,
     UnknownResource,
     /// Everything is denied, whatever the policies say.
     Suspended(Suspension),
+}
+
+/// The policies that would permit if their conditions held.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnmetPermits {
+    pub policies: Vec<Arc<PolicyInfo>>,
+    /// Why they do not, at most [`UnmetPermits::MAX_REASONS`] sentences, each once: what the schema says of the
+    /// clause that failed, or else the reason of the policy.
+    pub reasons: Vec<SmolStr>,
+}
+
+impl UnmetPermits {
+    pub const MAX_REASONS: usize = 16;
 }
 
 /// Why everything is denied, whatever the policies say. The decision point finds it; the policies are not
@@ -51,7 +66,7 @@ pub struct PolicyError {
 impl Decision {
     /// The decision if there are no policies.
     pub fn default_deny() -> Self {
-        Self { outcome: Outcome::NotPermitted(Vec::new()), errors: Vec::new() }
+        Self { outcome: Outcome::NotPermitted(UnmetPermits::default()), errors: Vec::new() }
     }
 
     /// The decision while everything is denied.
@@ -61,7 +76,11 @@ impl Decision {
 
     /// About how many bytes of memory the decision takes; policies are shared, so they do not count.
     pub fn estimated_bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(self.reported_policies()) + size_of_val(&*self.errors)
+        let mut lists = size_of_val(self.reported_policies()) + size_of_val(&*self.errors);
+        if let Outcome::NotPermitted(unmet) = &self.outcome {
+            lists += size_of_val(&*unmet.reasons);
+        }
+        size_of::<Self>() + lists
     }
 
     pub fn is_permit(&self) -> bool {
@@ -85,7 +104,7 @@ impl Decision {
     /// not hold.
     pub fn reported_policies(&self) -> &[Arc<PolicyInfo>] {
         match &self.outcome {
-            Outcome::NotPermitted(unsatisfied) => unsatisfied,
+            Outcome::NotPermitted(unmet) => &unmet.policies,
             Outcome::Permitted(_)
             | Outcome::Forbidden(_)
             | Outcome::ForbidFailed(_)
@@ -95,15 +114,22 @@ impl Decision {
         }
     }
 
-    /// The reason for a denial: the `@reason` of each reported policy that has one, or why everything is denied.
+    /// The reason for a denial: a sentence for each clause that failed or policy that forbade, or why everything
+    /// is denied.
     pub fn reason(&self) -> Cow<'_, str> {
-        let mut reasons = self.reported_policies().iter().filter_map(|policy| policy.reason.as_deref());
-        match (&self.outcome, reasons.next()) {
-            (Outcome::UnknownPrincipal, _) => "The subject is not known.".into(),
-            (Outcome::UnknownResource, _) => "The resource is not known.".into(),
-            (Outcome::Suspended(suspension), _) => suspension.reason(),
-            (_, None) => "No policy permits this.".into(),
-            (_, Some(first)) => reasons.fold(first.into(), |all: Cow<'_, str>, reason| all + " " + reason),
+        let sentences: Vec<&str> = match &self.outcome {
+            Outcome::UnknownPrincipal => return "The subject is not known.".into(),
+            Outcome::UnknownResource => return "The resource is not known.".into(),
+            Outcome::Suspended(suspension) => return suspension.reason(),
+            Outcome::NotPermitted(unmet) => unmet.reasons.iter().map(SmolStr::as_str).collect(),
+            Outcome::Permitted(policies) | Outcome::Forbidden(policies) | Outcome::ForbidFailed(policies) => {
+                policies.iter().filter_map(|policy| policy.reason.as_deref()).collect()
+            }
+        };
+        match &*sentences {
+            [] => "No policy permits this.".into(),
+            [only] => (*only).into(),
+            several => several.join(" ").into(),
         }
     }
 }

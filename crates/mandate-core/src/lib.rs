@@ -4,6 +4,7 @@
 pub mod cedar;
 pub mod cedar_diagnostics;
 pub mod change_kind;
+mod clause_reason;
 pub mod clauses;
 pub mod decide;
 pub mod decision;

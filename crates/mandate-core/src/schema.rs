@@ -6,6 +6,7 @@ mod declarations;
 mod expansion;
 mod names;
 mod resolved;
+mod resolved_json;
 mod tables;
 mod types;
 mod uid;

@@ -6,11 +6,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{Eid, EntityType as CedarType, EntityUID as CedarEntityUid};
-use serde::Deserialize;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::expansion;
 use super::names::NameIndex;
+use super::resolved_json::{Action, Annotations, EntityType, Fragment, ResolvedAttribute, ResolvedType};
 use super::tables::{ActionDef, EntityTypeDef, Rules, Schema};
 use super::types::{Attribute, Extension, RecordType, Type};
 use super::uid::{ActionId, EntityTypeId};
@@ -19,76 +19,6 @@ use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use crate::digest::Digest;
 use crate::reachable::extend_with_reachable;
 use crate::text_limits;
-
-type Fragment = BTreeMap<String, Namespace>;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Namespace {
-    #[serde(default)]
-    common_types: BTreeMap<String, ResolvedType>,
-    #[serde(default)]
-    entity_types: BTreeMap<String, EntityType>,
-    #[serde(default)]
-    actions: BTreeMap<String, Action>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EntityType {
-    #[serde(default)]
-    member_of_types: Vec<String>,
-    shape: Option<ResolvedType>,
-    tags: Option<ResolvedType>,
-    r#enum: Option<Vec<SmolStr>>,
-    #[serde(default)]
-    annotations: BTreeMap<String, Option<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct Action {
-    applies_to: Option<AppliesTo>,
-    #[serde(default)]
-    member_of: Vec<ActionName>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AppliesTo {
-    #[serde(default)]
-    principal_types: Vec<String>,
-    #[serde(default)]
-    resource_types: Vec<String>,
-    context: Option<ResolvedType>,
-}
-
-#[derive(Deserialize)]
-struct ActionName {
-    id: String,
-    r#type: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ResolvedType {
-    r#type: String,
-    name: Option<String>,
-    element: Option<Box<ResolvedType>>,
-    #[serde(default)]
-    attributes: BTreeMap<SmolStr, ResolvedAttribute>,
-}
-
-#[derive(Deserialize)]
-struct ResolvedAttribute {
-    #[serde(flatten)]
-    ty: ResolvedType,
-    #[serde(default = "default_true")]
-    required: bool,
-}
-
-fn default_true() -> bool {
-    true
-}
 
 impl Schema {
     /// Reads a schema in Cedar's schema syntax. Warnings come beside it.
@@ -200,6 +130,7 @@ impl<'a> Reader<'a> {
         Some(EntityTypeDef {
             cedar_type: self.ok_or_report(CedarType::from_normalized_str(&name))?,
             parent_types: ty.member_of_types.iter().filter_map(|parent| self.entity_type(parent)).collect(),
+            reason: reason(&ty.annotations),
             rules: self.rules(&name, namespace, ty, &attributes),
             attributes,
             tag_type: tags,
@@ -307,7 +238,8 @@ impl<'a> Reader<'a> {
     fn attributes(&mut self, attributes: &BTreeMap<SmolStr, ResolvedAttribute>) -> Option<Type> {
         let read = attributes.iter().map(|(name, attribute)| {
             let ty = self.ty(&attribute.ty)?;
-            Some((name.clone(), Attribute { ty, required: attribute.required }))
+            let reason = self.attribute_reason(name, &attribute.annotations);
+            Some((name.clone(), Attribute { ty, required: attribute.required, reason }))
         });
         read.collect::<Option<RecordType>>().map(Type::Record)
     }
@@ -346,17 +278,32 @@ impl<'a> Reader<'a> {
             match key.as_str() {
                 "member_of_one" => rules.member_of_one = self.member_of_one(namespace, ty, value),
                 "only_member" => rules.only_member = self.only_member(entity_type, attributes, value),
-                "doc" => {}
-                _ => self.diagnostics.push(
-                    Diagnostic::error(format!(
-                        "unknown annotation `@{key}` on `{entity_type}`"
-                    ))
-                    .help("supported annotations: `@member_of_one`, `@only_member` and, for readers, `@doc`")
-                    .at(find_span(self.source, &format!("@{key}"))),
+                "reason" | "doc" => {}
+                _ => self.report_annotation(
+                    key,
+                    entity_type,
+                    "`@member_of_one`, `@only_member`, `@reason` and, for readers, `@doc`",
                 ),
             }
         }
         rules
+    }
+
+    /// The `@reason` of an attribute. A type that several entity types share is read several times, and its
+    /// mistakes are reported once.
+    fn attribute_reason(&mut self, attribute: &str, annotations: &Annotations) -> Option<SmolStr> {
+        for key in annotations.keys().filter(|key| !["reason", "doc"].contains(&key.as_str())) {
+            self.report_annotation(key, attribute, "`@reason` and, for readers, `@doc`");
+        }
+        reason(annotations)
+    }
+
+    fn report_annotation(&mut self, key: &str, on: &str, supported: &str) {
+        let message = format!("unknown annotation `@{key}` on `{on}`");
+        if self.diagnostics.iter().all(|reported| reported.message != message) {
+            let unknown = Diagnostic::error(message).help(format!("supported annotations here: {supported}"));
+            self.diagnostics.push(unknown.at(find_span(self.source, &format!("@{key}"))));
+        }
     }
 
     fn member_of_one(&mut self, namespace: &str, ty: &EntityType, value: &str) -> Vec<EntityTypeId> {
@@ -397,6 +344,11 @@ impl<'a> Reader<'a> {
     fn ok_or_report<T, E: std::fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.diagnostics.extend(unusable_schema(&error, self.source))).ok()
     }
+}
+
+/// The `@reason`, unless it is empty.
+fn reason(annotations: &Annotations) -> Option<SmolStr> {
+    annotations.get("reason")?.as_deref().filter(|reason| !reason.is_empty()).map(SmolStr::new)
 }
 
 /// Where a text occurs first: Cedar's resolved form has no positions.

@@ -38,6 +38,9 @@ pub struct EntityTypeDef {
     /// The ids of an enumerated type, which exist without being stored.
     pub enum_ids: Option<Vec<SmolStr>>,
     pub rules: Rules,
+    /// The `@reason`: the sentence for a denial because an entity of this type is not a member of what a
+    /// clause demands.
+    pub reason: Option<SmolStr>,
 }
 
 /// An action's definition.

@@ -48,6 +48,8 @@ pub struct RecordType(BTreeMap<SmolStr, Attribute>);
 pub struct Attribute {
     pub ty: Type,
     pub required: bool,
+    /// The `@reason`: the sentence for a denial because a clause on this attribute does not hold.
+    pub reason: Option<SmolStr>,
 }
 
 impl FromIterator<(SmolStr, Attribute)> for RecordType {
