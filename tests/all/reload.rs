@@ -1,6 +1,8 @@
-//! How a running sidecar finds changed files and loads them. `refused` has the changes that it refuses.
+//! How a running sidecar finds changed files and loads them. `refused` has the changes that it refuses, `same_metadata`
+//! those that only their content shows.
 
 mod refused;
+mod same_metadata;
 
 use std::fs;
 use std::io::Write;
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use mandate_core::snapshot::RequestConfig;
 use mandate_sources::loader::{ContentPaths, LoadedContent, Loader, PolicyPoll};
+use mandate_sources::source::Reread;
 use serde_json::Value;
 
 use crate::support::{Content, Sidecar, copy_folder, register, repository_path, until};
@@ -340,11 +343,11 @@ fn a_change_reads_only_the_files_of_its_track() {
                 assert!(loader.policies.is_in_use(&pending, snapshot.policies(), &routes));
                 loader.policies.confirm(*pending, false);
             }
-            settled && loader.entities.poll(&snapshot, false).result.is_none()
+            settled && loader.entities.poll(&snapshot, Reread::Nothing).result.is_none()
         });
         edit();
         let policies = loader.policies.poll(snapshot.policies(), None, false);
-        let entities = loader.entities.poll(&snapshot, false);
+        let entities = loader.entities.poll(&snapshot, Reread::Nothing);
         let read = (!matches!(policies, PolicyPoll::Unchanged), entities.result.is_some());
         if let PolicyPoll::Pending(pending) = policies {
             snapshot = snapshot.with_policies(pending.policies.clone()).unwrap();

@@ -34,6 +34,25 @@ impl Digest {
     }
 }
 
+/// Makes the [`Digest`] of one part that comes in pieces.
+pub struct PartDigest(Sha256);
+
+impl PartDigest {
+    /// Begins with a part of `length` bytes.
+    pub fn new(length: u64) -> Self {
+        Self(Sha256::new_with_prefix(length.to_le_bytes()))
+    }
+
+    pub fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of the part; of nothing else if its length is another one.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use mandate_sources::loader::EntityLoader;
+use mandate_sources::source::Reread;
 
 use crate::poll_loop::{Polled, Track};
 use crate::publisher::Publisher;
@@ -21,11 +22,11 @@ pub(crate) struct EntityTrack {
 impl Track for EntityTrack {
     const NAME: TrackName = TrackName::Entities;
 
-    fn poll(&mut self, force: bool) -> Polled {
+    fn poll(&mut self, reread: Reread) -> Polled {
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let started = Instant::now();
         let current = self.publisher.current();
-        let polled = loader.poll(current.snapshot(), force);
+        let polled = loader.poll(current.snapshot(), reread);
         let mut result = polled.result;
         if let Some(snapshot) = polled.snapshot
             && let Err(diagnostics) = self.publisher.publish_entities(&snapshot)

@@ -9,6 +9,7 @@ use mandate_core::digest::Digest;
 use mandate_sources::loader::{
     Accepted, EntityLoader, PendingPolicies, PolicyLoader, PolicyPoll, ReloadResult,
 };
+use mandate_sources::source::Reread;
 
 use crate::entity_track::SharedEntityLoader;
 use crate::generation::Generation;
@@ -50,10 +51,11 @@ pub(crate) struct PolicyTrack {
 impl Track for PolicyTrack {
     const NAME: TrackName = TrackName::Policies;
 
-    fn poll(&mut self, force: bool) -> Polled {
+    fn poll(&mut self, reread: Reread) -> Polled {
         let started = Instant::now();
         let proving_before = self.proving_digest();
-        let result = self.poll_folder(force);
+        // The folder is read whole at every poll. An operator also asks for another proof.
+        let result = self.poll_folder(reread == Reread::Everything);
         let proving = self.proving_digest();
         if proving.is_some() {
             return Polled { found_change: proving != proving_before, state: SourceState::Waiting };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mandate_core::diagnostics::Diagnostic;
 use mandate_sources::loader::{LOADING_STACK_BYTES, ReloadResult};
+use mandate_sources::source::Reread;
 use mandate_sources::watch::FolderWatcher;
 
 use crate::publisher::Publisher;
@@ -34,8 +35,8 @@ const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) trait Track: Send + 'static {
     const NAME: TrackName;
 
-    /// Looks at the source and puts a change in use. With `force` every file is read.
-    fn poll(&mut self, force: bool) -> Polled;
+    /// Looks at the source and puts a change in use.
+    fn poll(&mut self, reread: Reread) -> Polled;
 }
 
 /// What a poll came to.
@@ -80,6 +81,8 @@ pub(crate) struct PollLoop<T> {
     retry_interval: Duration,
     state: SourceState,
     last_poll: Instant,
+    /// The last poll by the interval. Events do not put off the next one: it also finds what they do not tell.
+    last_regular_poll: Instant,
 }
 
 impl<T: Track> PollLoop<T> {
@@ -106,6 +109,7 @@ impl<T: Track> PollLoop<T> {
             retry_interval: MIN_RETRY_INTERVAL,
             state: SourceState::InUse,
             last_poll: Instant::now(),
+            last_regular_poll: Instant::now(),
         };
         std::thread::Builder::new()
             .name(T::NAME.as_str().to_owned())
@@ -117,10 +121,7 @@ impl<T: Track> PollLoop<T> {
     fn run(&mut self, woken: &Receiver<()>) {
         let mut first = true;
         loop {
-            let refused = self.state == SourceState::Refused;
-            let due = if refused { self.retry_interval } else { self.poll_interval };
-            let wait = due.saturating_sub(self.last_poll.elapsed()).min(WATCH_CHECK_INTERVAL);
-            match woken.recv_timeout(wait) {
+            match woken.recv_timeout(self.until_due().min(WATCH_CHECK_INTERVAL)) {
                 Ok(()) => self.wait_for_quiet(woken),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -130,10 +131,19 @@ impl<T: Track> PollLoop<T> {
                 return;
             }
             let announced = self.refresh_watches() || requested == Requested::Poll || first;
-            if announced || self.last_poll.elapsed() >= due {
-                self.poll(announced || refused);
+            if announced || self.until_due().is_zero() {
+                self.poll(announced || self.state == SourceState::Refused);
                 first = false;
             }
+        }
+    }
+
+    /// How long until the next poll without an event.
+    fn until_due(&self) -> Duration {
+        let regular = self.poll_interval.saturating_sub(self.last_regular_poll.elapsed());
+        match self.state {
+            SourceState::InUse | SourceState::Waiting => regular,
+            SourceState::Refused => regular.min(self.retry_interval.saturating_sub(self.last_poll.elapsed())),
         }
     }
 
@@ -159,12 +169,17 @@ impl<T: Track> PollLoop<T> {
     /// Polls once. `announced` is whether an event, or something else, gave reason to.
     fn poll(&mut self, announced: bool) {
         let began = Instant::now();
-        let force = self.trigger.take_full();
+        let regular = self.last_regular_poll.elapsed() >= self.poll_interval;
+        let reread = match (self.trigger.take_full(), regular) {
+            (true, _) => Reread::Everything,
+            (false, true) => Reread::InTurn,
+            (false, false) => Reread::Nothing,
+        };
         let track = &mut self.track;
         // A panic in one poll must not end the thread.
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| track.poll(force)));
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| track.poll(reread)));
         let polled = polled.unwrap_or_else(|_| self.report_panic());
-        if polled.found_change && !announced && !force {
+        if polled.found_change && !announced && reread != Reread::Everything {
             self.publisher.reporter().unannounced_change(T::NAME);
         }
         self.publisher.reporter().looked(T::NAME, began, polled.state == SourceState::InUse);
@@ -174,6 +189,9 @@ impl<T: Track> PollLoop<T> {
             SourceState::InUse => MIN_RETRY_INTERVAL,
         };
         (self.state, self.last_poll) = (polled.state, Instant::now());
+        if regular {
+            self.last_regular_poll = self.last_poll;
+        }
     }
 
     fn report_panic(&self) -> Polled {

@@ -1,14 +1,16 @@
 //! The entity folder: files in Cedar's JSON entity format, and NDJSON with one entity a line.
-//! A file that changed is read again by itself, and only its entities change.
+//! A file that changed is read again by itself, and only its entities change. Files whose metadata did not
+//! change are compared with what was read of them in turn.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, Listing, reject_emptied};
 use crate::progress::with_progress_log;
-use crate::source::{EntitySource, EntityUpdate, Origins, PollFor, Position};
+use crate::source::{EntitySource, EntityUpdate, Origins, PollFor, Position, Reread};
+use crate::turns::Turns;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::digest::Digest;
 use mandate_core::entities::{Entity, EntityChanges, LoadProgress, Origin, parse_entity_file};
@@ -27,6 +29,7 @@ pub(crate) struct EntityFiles {
     /// The files that held entities when they were last in use: they must not be found empty.
     nonempty_files: BTreeSet<String>,
     position: Position,
+    turns: Turns,
     /// The files as they were read for the last update, until it is confirmed.
     pending: Option<(Position, Files)>,
 }
@@ -35,7 +38,7 @@ pub(crate) struct EntityFiles {
 #[derive(Clone)]
 struct AppliedFile {
     fingerprint: Fingerprint,
-    /// Whether any later change must show in the fingerprint.
+    /// Whether the content is that of the file as long as the file has this fingerprint.
     reliable: bool,
     digest: Digest,
     origin: Origin,
@@ -50,7 +53,18 @@ impl EntityFiles {
             applied: Files::new(),
             nonempty_files: BTreeSet::new(),
             position: Position::default(),
+            turns: Turns::new(Instant::now()),
             pending: None,
+        }
+    }
+
+    /// Compares the files whose turn it is. One that differs is read at every poll until its content is in use.
+    fn compare_in_turn(&mut self) {
+        for name in self.turns.next(&self.applied, |file| file.fingerprint.length(), Instant::now()) {
+            if let Some(file) = self.applied.get_mut(&name) {
+                let same = self.folder.digest(&name).is_ok_and(|digest| digest == file.digest);
+                file.reliable &= same;
+            }
         }
     }
 
@@ -132,16 +146,19 @@ impl EntitySource for EntityFiles {
         schema: &Schema,
         origins: &mut Origins,
     ) -> Result<Option<(Position, EntityUpdate)>, Diagnostics> {
+        if what == PollFor::Changes(Reread::InTurn) {
+            self.compare_in_turn();
+        }
         let none = Files::new();
         let (before, force) = match what {
             PollFor::Snapshot => (&none, true),
-            PollFor::Changes { force } => (&self.applied, force),
+            PollFor::Changes(reread) => (&self.applied, reread == Reread::Everything),
         };
         let now = SystemTime::now();
         let (listing, texts) = match (self.read(before, force)?, what) {
             (Some(read), _) => read,
             (None, PollFor::Snapshot) => Default::default(),
-            (None, PollFor::Changes { .. }) => return Ok(None),
+            (None, PollFor::Changes(_)) => return Ok(None),
         };
         if listing.files.is_empty() && !self.nonempty_files.is_empty() {
             return Err(emptied_folder(self.folder.root()));
@@ -166,7 +183,7 @@ impl EntitySource for EntityFiles {
         self.pending = Some((self.position, after));
         let update = match what {
             PollFor::Snapshot => EntityUpdate::Snapshot(change.upserts),
-            PollFor::Changes { .. } => EntityUpdate::Changes(change),
+            PollFor::Changes(_) => EntityUpdate::Changes(change),
         };
         Ok(Some((self.position, update)))
     }

@@ -1,7 +1,7 @@
 //! Applies the updates of an entity source to snapshots.
 
 use super::change_result::{Accepted, ReloadResult};
-use super::source::{EntitySource, EntityUpdate, Origins, PollFor};
+use super::source::{EntitySource, EntityUpdate, Origins, PollFor, Reread};
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_core::entities::EntityChanges;
@@ -47,21 +47,20 @@ impl EntityLoader {
         self.source.poll(PollFor::Snapshot, schema, &mut self.origins).map(|_| ())
     }
 
-    /// Looks for a change. Entities are read by the schema in use. With `force` content is read even where
-    /// its metadata did not change.
-    pub fn poll(&mut self, current: &Snapshot, force: bool) -> EntityPoll {
+    /// Looks for a change. Entities are read by the schema in use.
+    pub fn poll(&mut self, current: &Snapshot, reread: Reread) -> EntityPoll {
         let mut poll = EntityPoll::default();
-        poll.result = self.apply_changes(current, force, &mut poll.snapshot).transpose();
+        poll.result = self.apply_changes(current, reread, &mut poll.snapshot).transpose();
         poll
     }
 
     fn apply_changes(
         &mut self,
         current: &Snapshot,
-        force: bool,
+        reread: Reread,
         next: &mut Option<Snapshot>,
     ) -> Result<Option<Accepted>, Diagnostics> {
-        let what = PollFor::Changes { force };
+        let what = PollFor::Changes(reread);
         let polled = self.source.poll(what, current.schema(), &mut self.origins)?;
         let Some((position, update)) = polled else { return Ok(None) };
         let change = as_change(update, current);

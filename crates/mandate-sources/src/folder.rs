@@ -1,17 +1,18 @@
 //! A folder of text files: lists them, and reads those that may have changed.
 //!
-//! Content decides what changed. Metadata only tells which files need not be read again, and only if the
-//! last change is older than one tick of the file system's clock.
+//! Content decides what changed. Metadata only tells which files need not be read again at once, and only if
+//! the last change is older than one tick of the file system's clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+use mandate_core::digest::{Digest, PartDigest};
 use mandate_core::suggestion::closest;
 
 /// The extensions of the files that are read from a policy folder.
@@ -28,6 +29,9 @@ const MAX_FOLDER_DEPTH: usize = 16;
 
 /// Two changes within this time may leave the same metadata.
 const TIMESTAMP_GRANULARITY: Duration = Duration::from_millis(50);
+
+/// How many bytes of a file are in memory while its digest is made.
+const DIGEST_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How often a folder is read again if it changes while it is read.
 const MAX_READ_ATTEMPTS: usize = 5;
@@ -51,6 +55,11 @@ impl Fingerprint {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// The length of the file in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// Whether the file, read at `now`, had last changed long enough before that any later change must change
@@ -191,6 +200,22 @@ impl Folder {
         }
         let message = format!("`{}` keeps changing while it is read", self.root.display());
         Err(Diagnostic::error(message).help("it is read again as soon as it stops changing").into())
+    }
+
+    /// The digest of a file's bytes. They are never in memory all at once.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn digest(&self, name: &str) -> io::Result<Digest> {
+        let mut file = fs::File::open(self.root.join(name))?;
+        let mut digest = PartDigest::new(file.metadata()?.len());
+        let mut piece = vec![0; DIGEST_BUFFER_BYTES];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(digest.finish()),
+                read => digest.add(piece.get(..read).unwrap_or_default()),
+            }
+        }
     }
 
     fn read_file(&self, name: &str) -> Result<Arc<SourceText>, Diagnostics> {

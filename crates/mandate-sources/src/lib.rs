@@ -16,3 +16,4 @@ mod policy_files;
 mod policy_folder;
 mod policy_loader;
 mod progress;
+mod turns;

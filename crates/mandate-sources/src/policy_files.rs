@@ -5,14 +5,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use cedar_policy::PolicyId;
 
 use super::folder::{
-    Folder, Listing, POLICY_EXTENSIONS, ROUTES_FILE_NAME, SUITE_EXTENSIONS, has_extension, reject_emptied,
+    Folder, POLICY_EXTENSIONS, ROUTES_FILE_NAME, SUITE_EXTENSIONS, has_extension, reject_emptied,
 };
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+use mandate_core::digest::Digest;
 use mandate_core::policies::{POLICY_ANNOTATIONS, Policies, unknown_annotations};
 use mandate_core::schema::Schema;
 use mandate_routes::{IdentitySources, Routes};
@@ -27,8 +27,8 @@ const TESTS: &str = "tests";
 pub(super) struct PolicyFiles {
     folder: Folder,
     identity_sources: Option<Arc<IdentitySources>>,
-    /// The listing in use, and whether any later change must show in it.
-    applied: Option<(Listing, bool)>,
+    /// The digest of the content in use, and the files beside it that look like content.
+    applied: Option<(Digest, Vec<PathBuf>)>,
     /// The files that are not empty.
     nonempty_files: BTreeSet<String>,
 }
@@ -37,8 +37,8 @@ pub(super) struct PolicyFiles {
 #[derive(Debug)]
 pub(super) struct PolicyFolderContent {
     pub by_kind: TextsByKind,
-    listing: Listing,
-    reliable: bool,
+    /// The digest of all names and texts.
+    pub digest: Digest,
 }
 
 /// The texts of a policy folder by their kind.
@@ -64,36 +64,37 @@ impl PolicyFiles {
         }
     }
 
-    /// Reads the folder; `None` if it certainly holds what is in use.
+    /// Reads the whole folder, whatever metadata say.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn read_if_changed(&self, force: bool) -> Result<Option<PolicyFolderContent>, Diagnostics> {
-        if let Some((listing, true)) = self.applied.as_ref().filter(|_| !force)
-            && *listing == self.folder.list()?
-        {
-            return Ok(None);
-        }
-        let now = SystemTime::now();
+    pub fn read(&self) -> Result<PolicyFolderContent, Diagnostics> {
         let (listing, texts) = self.folder.read(|_, _| true)?;
-        let reliable = listing.files.values().all(|file| file.is_reliable_at(now));
         for text in texts.iter().filter(|text| self.nonempty_files.contains(&text.name)) {
             reject_emptied(text)?;
         }
+        let digest = Digest::of(texts.iter().flat_map(|text| [text.name.as_bytes(), text.text.as_bytes()]));
         let mut by_kind = TextsByKind::of(texts, &self.folder.root().display().to_string());
         by_kind.lookalikes = listing.lookalikes.iter().map(|path| self.folder.root().join(path)).collect();
         by_kind.identity_sources.clone_from(&self.identity_sources);
-        Ok(Some(PolicyFolderContent { by_kind, listing, reliable }))
+        Ok(PolicyFolderContent { by_kind, digest })
+    }
+
+    /// Whether this content is in use, with the same warnings.
+    pub fn is_applied(&self, texts: &PolicyFolderContent) -> bool {
+        self.applied.as_ref().is_some_and(|(digest, lookalikes)| {
+            *digest == texts.digest && *lookalikes == texts.by_kind.lookalikes
+        })
     }
 
     /// Records that this content is in use.
     pub fn mark_applied(&mut self, texts: PolicyFolderContent) {
-        let TextsByKind { schema, policies, guardrails, routes, lookalikes: _, identity_sources: _ } =
-            &texts.by_kind;
-        let all = schema.iter().chain(policies).chain(guardrails).chain(routes);
+        let TextsByKind { schema, policies, guardrails, routes, lookalikes, identity_sources: _ } =
+            texts.by_kind;
+        let all = schema.iter().chain(&policies).chain(&guardrails).chain(&routes);
         let holds = all.filter(|text| !text.text.trim().is_empty());
         self.nonempty_files = holds.map(|text| text.name.clone()).collect();
-        self.applied = Some((texts.listing, texts.reliable));
+        self.applied = Some((texts.digest, lookalikes));
     }
 }
 
@@ -201,17 +202,6 @@ fn single_schema(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<
                 .help("keep one `.cedarschema` file; it can hold several namespaces")
                 .into())
         }
-    }
-}
-
-impl PolicyFolderContent {
-    /// Whether both have the same texts.
-    pub fn same_as(&self, other: &Self) -> bool {
-        let (one, other) = (&self.by_kind, &other.by_kind);
-        one.schema.as_ref().ok() == other.schema.as_ref().ok()
-            && one.policies == other.policies
-            && one.guardrails == other.guardrails
-            && one.routes == other.routes
     }
 }
 

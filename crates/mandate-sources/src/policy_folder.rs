@@ -55,10 +55,7 @@ impl PolicyFolder {
     }
 
     fn texts(root: &Path) -> Result<TextsByKind, Diagnostics> {
-        let texts = PolicyFiles::new(root, None).read_if_changed(true)?;
-        texts
-            .map(|texts| texts.by_kind)
-            .ok_or_else(|| Diagnostic::error(format!("cannot read `{}`", root.display())).into())
+        PolicyFiles::new(root, None).read().map(|texts| texts.by_kind)
     }
 
     fn of(texts: &TextsByKind, schema: Option<&Arc<Schema>>) -> Result<Self, Diagnostics> {

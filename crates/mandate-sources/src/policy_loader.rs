@@ -80,8 +80,7 @@ impl PolicyLoader {
     /// Loads the folder for the first time.
     pub(super) fn load(&self) -> Result<PendingPolicies, InvalidPolicies> {
         let invalid = |diagnostics| InvalidPolicies { schema: None, diagnostics };
-        let texts = self.files.read_if_changed(true).map_err(invalid)?;
-        let texts = texts.ok_or_else(|| invalid(Diagnostics::default()))?;
+        let texts = self.files.read().map_err(invalid)?;
         let (schema, mut warnings) = texts.by_kind.parse_schema(None).map_err(invalid)?;
         match texts.by_kind.parse(Arc::clone(&schema)) {
             Ok((policies, routes, more)) => {
@@ -94,14 +93,14 @@ impl PolicyLoader {
     }
 
     /// Looks for a change of policies, schema, guardrails or routes. `pending` is what was found before and
-    /// is still being proven. With `force` every file is read, even if its metadata did not change.
+    /// is still being proven. With `force`, content that is in use is parsed again.
     pub fn poll(&self, current: &Policies, pending: Option<&PendingPolicies>, force: bool) -> PolicyPoll {
-        let texts = match self.files.read_if_changed(force) {
-            Ok(None) => return PolicyPoll::Unchanged,
-            Ok(Some(texts)) if pending.is_some_and(|pending| pending.texts.same_as(&texts)) => {
+        let texts = match self.files.read() {
+            Ok(texts) if !force && self.files.is_applied(&texts) => return PolicyPoll::Unchanged,
+            Ok(texts) if pending.is_some_and(|pending| pending.texts.digest == texts.digest) => {
                 return PolicyPoll::StillPending;
             }
-            Ok(Some(texts)) => texts,
+            Ok(texts) => texts,
             Err(diagnostics) => return PolicyPoll::Invalid(diagnostics),
         };
         let parsed = texts.by_kind.parse_schema(Some(current.schema())).and_then(|(schema, mut warnings)| {

@@ -40,10 +40,18 @@ pub enum PollFor {
     /// A snapshot: there are no entities yet, or they have to be read by another schema.
     Snapshot,
     /// What changed since the last confirmed update.
-    Changes {
-        /// Whether content has to be read even where metadata says that it did not change.
-        force: bool,
-    },
+    Changes(Reread),
+}
+
+/// Which content to read although its metadata did not change: an edit can leave metadata as they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reread {
+    /// Nothing: an event tells that something changed, and metadata tell what.
+    Nothing,
+    /// What has its turn. Over time, everything has.
+    InTurn,
+    /// Everything: an operator asked for it.
+    Everything,
 }
 
 /// Gives out origins, so that each entity is known to come from one place of one source.
@@ -89,7 +97,7 @@ mod tests {
     use mandate_core::schema::Schema;
     use mandate_core::snapshot::RequestConfig;
 
-    use super::{EntitySource, EntityUpdate, Origins, PollFor, Position};
+    use super::{EntitySource, EntityUpdate, Origins, PollFor, Position, Reread};
     use crate::loader::Loader;
 
     const SCHEMA: &str =
@@ -145,7 +153,7 @@ mod tests {
         let mut loader = loader(folder.path(), &[NIGHT, DAY]);
         let first = loader.load().unwrap().snapshot;
         assert_eq!(people(&first), [r#"Team::"night""#]);
-        let next = loader.entities.poll(&first, false);
+        let next = loader.entities.poll(&first, Reread::Nothing);
         assert_eq!(people(&next.snapshot.unwrap()), [r#"Team::"day""#]);
     }
 
@@ -155,7 +163,7 @@ mod tests {
         let mut loader = loader(folder.path(), &[NIGHT, DANGLING]);
         let first = loader.load().unwrap().snapshot;
         for _ in 0..2 {
-            let refused = loader.entities.poll(&first, false);
+            let refused = loader.entities.poll(&first, Reread::Nothing);
             assert!(refused.snapshot.is_none());
             let diagnostics = refused.result.unwrap().unwrap_err();
             assert!(diagnostics.to_string().contains("which does not exist"), "{diagnostics}");
