@@ -189,3 +189,29 @@ fn a_change_without_an_event_is_found_counted_and_logged() {
     assert!(sidecar.log().contains("a change was found by polling"), "{}", sidecar.log());
     assert!(sidecar.metric("mandate_unannounced_changes_total{track=\"policies\"}") < 1.0);
 }
+
+/// Like a network file system, `proc` sends no events. A link has the same effect here as a mount.
+#[test]
+fn a_folder_without_events_is_named_at_the_start() {
+    let content = Content::of_pack();
+    symlink("/proc/sys/kernel/random", content.path("entities/elsewhere")).unwrap();
+    let sidecar = content.serve_with(&["--poll", "5s"]);
+    until("the entities are not watched", || sidecar.status()["entities"]["watched"] == false);
+    let status = sidecar.status();
+    let why = status["entities"]["why_not_watched"].as_str().unwrap();
+    assert!(
+        why.ends_with("entities/elsewhere` is on proc, which sends no events for changes made elsewhere"),
+        "{why}"
+    );
+    let policies = &status["policies"];
+    assert_eq!((&policies["watched"], policies.get("why_not_watched")), (&true.into(), None));
+    assert_eq!(status["watched"], false);
+    assert!(sidecar.metric("mandate_source_watched{track=\"entities\"}") < 1.0);
+    let warning = format!("{why}; changes are found by polling every 5s");
+    assert_eq!(sidecar.log().matches(&warning).count(), 1, "{}", sidecar.log());
+    // Events still tell of changes that are made here.
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    assert!(
+        until("the consent is revoked", || !sidecar.permits(&fabrikam_registers())) < Duration::from_secs(4)
+    );
+}

@@ -218,7 +218,7 @@ impl Metrics {
         registry.register("source_look_age_seconds", help, self.look_age.clone());
         let help = "Time since the content in use was last found in the source of a track";
         registry.register("source_confirmed_age_seconds", help, self.confirmed_age.clone());
-        let help = "Whether file events arrive for a track";
+        let help = "Whether file events tell of every change of a track";
         registry.register("source_watched", help, self.watched.clone());
         let help = "Changes that a poll found and no file event announced";
         registry.register("unannounced_changes", help, self.unannounced_changes.clone());
@@ -228,7 +228,7 @@ impl Metrics {
         registry.register("deny_all", help, self.deny_all.clone());
     }
 
-    /// Sets the ages of a track's content, and whether file events arrive for it.
+    /// Sets the ages of a track's content, and whether file events tell of every change of it.
     pub fn set_freshness(&self, track: TrackName, look: Duration, confirmed: Duration, watched: bool) {
         let label = [("track", track.as_str().to_owned())];
         self.look_age.get_or_create(&label).set(look.as_secs_f64());

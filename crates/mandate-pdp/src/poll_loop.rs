@@ -75,8 +75,10 @@ pub(crate) struct PollLoop<T> {
     track: T,
     publisher: Arc<Publisher>,
     trigger: ReloadTrigger,
-    watch: Option<FolderWatcher>,
-    poll_interval: Duration,
+    /// The watch on the folder, or why there is none.
+    watch: Result<FolderWatcher, String>,
+    /// `None`: only events and retries lead to polls.
+    poll_interval: Option<Duration>,
     /// After which time refused content is tried again.
     retry_interval: Duration,
     state: SourceState,
@@ -95,9 +97,11 @@ impl<T: Track> PollLoop<T> {
         publisher: Arc<Publisher>,
         (trigger, woken): (ReloadTrigger, Receiver<()>),
         root: PathBuf,
-        poll_interval: Duration,
+        poll_interval: Option<Duration>,
     ) -> std::io::Result<()> {
-        let watch = watch(root, trigger.clone());
+        let waker = trigger.clone();
+        let watch = FolderWatcher::new(&[root], move || waker.request_poll());
+        let watch = watch.map_err(|error| format!("the system provides no file events: {error}"));
         // Content may have changed between loading and watching.
         trigger.request_poll();
         let mut poll_loop = Self {
@@ -140,7 +144,8 @@ impl<T: Track> PollLoop<T> {
 
     /// How long until the next poll without an event.
     fn until_due(&self) -> Duration {
-        let regular = self.poll_interval.saturating_sub(self.last_regular_poll.elapsed());
+        let since_regular = self.last_regular_poll.elapsed();
+        let regular = self.poll_interval.map_or(Duration::MAX, |it| it.saturating_sub(since_regular));
         match self.state {
             SourceState::InUse | SourceState::Waiting => regular,
             SourceState::Refused => regular.min(self.retry_interval.saturating_sub(self.last_poll.elapsed())),
@@ -151,7 +156,7 @@ impl<T: Track> PollLoop<T> {
     fn wait_for_quiet(&self, woken: &Receiver<()>) {
         let started = Instant::now();
         while woken.recv_timeout(DEBOUNCE).is_ok() && started.elapsed() < MAX_DEBOUNCE {}
-        while self.watch.as_ref().is_some_and(FolderWatcher::has_unfinished_writes)
+        while self.watch.as_ref().is_ok_and(FolderWatcher::has_unfinished_writes)
             && started.elapsed() < MAX_WRITE_WAIT
         {
             let _ = woken.recv_timeout(DEBOUNCE);
@@ -160,16 +165,19 @@ impl<T: Track> PollLoop<T> {
 
     /// Watches the folder that the path leads to now. Returns whether it is another folder than before.
     fn refresh_watches(&mut self) -> bool {
-        let refreshed = self.watch.as_mut().is_some_and(FolderWatcher::rewatch);
-        let watched = self.watch.as_ref().is_some_and(FolderWatcher::watches_all_roots);
-        self.publisher.reporter().watched(T::NAME, watched);
+        let refreshed = self.watch.as_mut().is_ok_and(FolderWatcher::rewatch);
+        let why_not = match &self.watch {
+            Ok(watch) => watch.why_not_watched(),
+            Err(why) => Some(why.as_str()),
+        };
+        self.publisher.reporter().watched(T::NAME, why_not, self.poll_interval);
         refreshed
     }
 
     /// Polls once. `announced` is whether an event, or something else, gave reason to.
     fn poll(&mut self, announced: bool) {
         let began = Instant::now();
-        let regular = self.last_regular_poll.elapsed() >= self.poll_interval;
+        let regular = self.poll_interval.is_some_and(|it| self.last_regular_poll.elapsed() >= it);
         let reread = match (self.trigger.take_full(), regular) {
             (true, _) => Reread::Everything,
             (false, true) => Reread::InTurn,
@@ -184,7 +192,9 @@ impl<T: Track> PollLoop<T> {
         }
         self.publisher.reporter().looked(T::NAME, began, polled.state == SourceState::InUse);
         self.retry_interval = match polled.state {
-            SourceState::Refused => (self.retry_interval * 2).min(self.poll_interval),
+            SourceState::Refused => {
+                (self.retry_interval * 2).min(self.poll_interval.unwrap_or(Duration::MAX))
+            }
             SourceState::Waiting => self.retry_interval,
             SourceState::InUse => MIN_RETRY_INTERVAL,
         };
@@ -198,15 +208,5 @@ impl<T: Track> PollLoop<T> {
         let diagnostic = Diagnostic::error("a defect of this program kept the change from being read");
         self.publisher.reporter().reload(T::NAME, Some(&Err(diagnostic.into())), Duration::ZERO);
         Polled { found_change: false, state: SourceState::Refused }
-    }
-}
-
-fn watch(root: PathBuf, trigger: ReloadTrigger) -> Option<FolderWatcher> {
-    match FolderWatcher::new(&[root], move || trigger.request_poll()) {
-        Ok(watch) => Some(watch),
-        Err(error) => {
-            tracing::warn!(%error, "no file events: changes are seen by polling only");
-            None
-        }
     }
 }

@@ -17,9 +17,6 @@ use crate::report::InitialLoadReport;
 use crate::staleness::{self, StalenessLimit};
 use crate::trigger::{ReloadTrigger, StopFlag};
 
-/// The poll interval that stands for "never".
-const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
-
 /// How content is followed.
 pub struct ReloadConfig {
     pub content_paths: ContentPaths,
@@ -62,7 +59,7 @@ impl Reloader {
         let ContentPaths { policies: policy_root, entities: entity_root, .. } = config.content_paths;
         publisher.reporter().initial_load(&[policy_root.clone(), entity_root.clone()], first);
         let (publisher, stop) = (Arc::new(publisher), StopFlag::default());
-        let interval = if config.poll_interval.is_zero() { NEVER } else { config.poll_interval };
+        let interval = Some(config.poll_interval).filter(|interval| !interval.is_zero());
         deny_all::start(policy_root.clone(), config.deny_all, Arc::clone(&publisher), stop.clone())?;
 
         let Loader { policies, entities } = loader;

@@ -131,9 +131,16 @@ impl Reporter {
         );
     }
 
-    /// Whether file events arrive for a track.
-    pub fn watched(&self, name: TrackName, watched: bool) {
-        self.status.watched(name, watched);
+    /// Why file events do not tell of every change of a track; `None` if they do. Logs a new reason.
+    pub fn watched(&self, name: TrackName, why_not: Option<&str>, poll_interval: Option<Duration>) {
+        let is_new = self.status.track(name).set_why_not_watched(why_not);
+        let Some(why_not) = why_not.filter(|_| is_new) else { return };
+        let track = name.as_str();
+        if let Some(interval) = poll_interval.map(humantime::format_duration) {
+            tracing::warn!(track, "{why_not}; changes are found by polling every {interval}");
+        } else {
+            tracing::warn!(track, "{why_not}; changes may not be found, because polling is switched off");
+        }
     }
 
     /// How old the content in use may be: the time since it was last found in its source.

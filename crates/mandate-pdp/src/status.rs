@@ -19,7 +19,7 @@ pub struct Status {
     /// Since when the revision is in use.
     pub since: String,
     pub started: String,
-    /// Whether file events arrive for both folders. If not, changes are found by polling.
+    /// Whether file events tell of every change in both folders. Others are found by polling.
     pub watched: bool,
     /// Why everything is denied, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,8 +76,10 @@ pub struct ContentStatus {
     pub count: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Whether file events arrive for the folder.
+    /// Whether file events tell of every change in the folder.
     pub watched: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why_not_watched: Option<String>,
     /// How long ago the last completed look at the source began. It grows while a disk hangs.
     pub look_age_ms: u64,
     /// How long ago the content in use was last found in the source. It also grows while newer content is

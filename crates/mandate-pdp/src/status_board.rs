@@ -1,7 +1,7 @@
 //! The state behind `/status`: the threads that follow content write it, requests for `/status` read it without a lock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -31,8 +31,8 @@ pub(crate) struct StatusBoard {
 /// The state of one track.
 pub(crate) struct TrackBoard {
     state: ArcSwap<Track>,
-    /// Whether file events arrive.
-    watched: AtomicBool,
+    /// Why file events do not tell of every change.
+    why_not_watched: ArcSwapOption<String>,
     /// All times are counted from here.
     clock: Instant,
     /// When the last completed look at the source began, in milliseconds.
@@ -53,7 +53,7 @@ impl TrackBoard {
     fn new() -> Self {
         Self {
             state: ArcSwap::default(),
-            watched: AtomicBool::new(true),
+            why_not_watched: ArcSwapOption::empty(),
             clock: Instant::now(),
             looked: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
@@ -92,9 +92,18 @@ impl TrackBoard {
         self.clock.elapsed().saturating_sub(Duration::from_millis(since.load(Ordering::Relaxed)))
     }
 
-    /// Whether file events arrive.
+    /// Records why file events do not tell of every change, if so. Returns whether that is new.
+    pub fn set_why_not_watched(&self, why_not: Option<&str>) -> bool {
+        let changed = self.why_not_watched.load().as_ref().map(|why| why.as_str()) != why_not;
+        if changed {
+            self.why_not_watched.store(why_not.map(|why| Arc::new(why.to_owned())));
+        }
+        changed
+    }
+
+    /// Whether file events tell of every change.
     pub fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
+        self.why_not_watched.load().is_none()
     }
 
     fn content_status(&self, digest: String, count: usize) -> ContentStatus {
@@ -104,6 +113,7 @@ impl TrackBoard {
             count,
             source: track.source.clone(),
             watched: self.is_watched(),
+            why_not_watched: self.why_not_watched.load().as_deref().cloned(),
             look_age_ms: milliseconds(self.look_age()),
             confirmed_age_ms: milliseconds(self.confirmed_age()),
             last_reload: track.last.clone(),
@@ -205,16 +215,6 @@ impl StatusBoard {
                 count: generation.routes().len(),
                 last_change: self.route_change.load().as_deref().cloned(),
             },
-        }
-    }
-
-    /// Records whether file events arrive for a track, and logs a warning when they stop.
-    pub fn watched(&self, name: TrackName, watched: bool) {
-        if self.track(name).watched.swap(watched, Ordering::Relaxed) && !watched {
-            tracing::warn!(
-                track = name.as_str(),
-                "the folder cannot be watched: changes in it are found by polling only"
-            );
         }
     }
 

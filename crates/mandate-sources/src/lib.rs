@@ -12,6 +12,7 @@ pub mod watch;
 mod change_result;
 mod entity_files;
 mod entity_loader;
+mod file_system;
 mod policy_files;
 mod policy_folder;
 mod policy_loader;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::file_system::without_events;
 use super::folder::{ENTITY_EXTENSIONS, POLICY_EXTENSIONS, has_extension};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
@@ -54,6 +55,8 @@ struct WatchedRoot {
     path: PathBuf,
     /// Device and inode of the folder when it was watched. A mount or a rename can put another folder there.
     watched: Option<PathIdentity>,
+    /// Why events do not tell of every change, if so.
+    why_not: Option<String>,
 }
 
 type PathIdentity = (u64, u64);
@@ -77,7 +80,8 @@ impl FolderWatcher {
             }
         };
         let watcher = RecommendedWatcher::new(on_event, Config::default())?;
-        let roots = roots.iter().map(|path| WatchedRoot { path: path.clone(), watched: None }).collect();
+        let root = |path: &PathBuf| WatchedRoot { path: path.clone(), watched: None, why_not: None };
+        let roots = roots.iter().map(root).collect();
         let mut watch = Self { watcher, roots, open_writes };
         watch.rewatch();
         Ok(watch)
@@ -89,14 +93,19 @@ impl FolderWatcher {
         let mut refreshed = false;
         for root in &mut self.roots {
             let now = path_identity(&root.path);
-            if now == root.watched {
+            if now.is_some() && now == root.watched {
                 continue;
             }
             if root.watched.is_some() {
                 // Fails if the old folder is gone: then its watch is gone, too.
                 let _ = self.watcher.unwatch(&root.path);
             }
-            let watched = now.filter(|_| self.watcher.watch(&root.path, RecursiveMode::Recursive).is_ok());
+            let result = self.watcher.watch(&root.path, RecursiveMode::Recursive);
+            let watched = now.filter(|_| result.is_ok());
+            root.why_not = match result {
+                Ok(()) => sends_no_events(&root.path),
+                Err(error) => Some(cannot_be_watched(&root.path, error)),
+            };
             refreshed |= watched != root.watched;
             root.watched = watched;
         }
@@ -108,9 +117,9 @@ impl FolderWatcher {
         self.open_writes.has_open_files()
     }
 
-    /// Whether all paths are watched.
-    pub fn watches_all_roots(&self) -> bool {
-        self.roots.iter().all(|root| root.watched.is_some())
+    /// Why events do not tell of every change; `None` if they do.
+    pub fn why_not_watched(&self) -> Option<&str> {
+        self.roots.iter().find_map(|root| root.why_not.as_deref())
     }
 }
 
@@ -118,6 +127,17 @@ impl FolderWatcher {
 fn is_content_file(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().first() == Some(&b'.'));
     !hidden && (has_extension(path, POLICY_EXTENSIONS) || has_extension(path, ENTITY_EXTENSIONS))
+}
+
+fn cannot_be_watched(folder: &Path, error: notify::Error) -> String {
+    let why = error.set_paths(Vec::new()).to_string();
+    format!("`{}` cannot be watched: {}", folder.display(), why.trim_end_matches('.'))
+}
+
+fn sends_no_events(folder: &Path) -> Option<String> {
+    let (path, file_system) = without_events(folder)?;
+    let path = path.display();
+    Some(format!("`{path}` is on {file_system}, which sends no events for changes made elsewhere"))
 }
 
 fn path_identity(path: &Path) -> Option<PathIdentity> {

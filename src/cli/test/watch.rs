@@ -56,7 +56,7 @@ pub fn run_on_changes(arguments: &RunArguments, content_paths: &ContentPaths) ->
 /// Waits until something may have changed, and then until no more changes come.
 fn wait(events: &Receiver<()>, watch: &mut FolderWatcher) {
     while events.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
-        if watch.rewatch() || !watch.watches_all_roots() {
+        if watch.rewatch() || watch.why_not_watched().is_some() {
             return;
         }
     }
