@@ -1,6 +1,7 @@
 //! How a running sidecar finds changed files and loads them. `refused` has the changes that it refuses, `same_metadata`
 //! those that only their content shows.
 
+mod entity_log;
 mod refused;
 mod same_metadata;
 

@@ -5,6 +5,7 @@
 mod apply;
 mod change;
 mod codec;
+mod difference;
 mod member_index;
 mod packed;
 mod parse;
@@ -15,6 +16,7 @@ mod trie;
 
 pub use change::{EntityChanges, EntityUpsert};
 pub use codec::CorruptEntity;
+pub use difference::EntityDifference;
 pub use packed::{Entity, EntityData, Origin};
 pub use parse::{LoadProgress, parse_entity_file, parse_entity_json};
 pub use store::{Entities, StoredEntity};

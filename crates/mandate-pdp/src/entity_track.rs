@@ -6,6 +6,7 @@ use std::time::Instant;
 use mandate_sources::loader::EntityLoader;
 use mandate_sources::source::Reread;
 
+use crate::entity_log::EntityChangeSummary;
 use crate::poll_loop::{Polled, Track};
 use crate::publisher::Publisher;
 use crate::track::TrackName;
@@ -27,13 +28,16 @@ impl Track for EntityTrack {
         let started = Instant::now();
         let current = self.publisher.current();
         let polled = loader.poll(current.snapshot(), reread);
-        let mut result = polled.result;
-        if let Some(snapshot) = polled.snapshot
-            && let Err(diagnostics) = self.publisher.publish_entities(&snapshot)
+        let (mut result, mut next) = (polled.result, polled.snapshot);
+        if let Some(snapshot) = &next
+            && let Err(diagnostics) = self.publisher.publish_entities(snapshot)
         {
-            result = Some(Err(diagnostics));
+            (result, next) = (Some(Err(diagnostics)), None);
         }
-        let refused = self.publisher.reporter().reload(Self::NAME, result.as_ref(), started.elapsed());
+        let took = started.elapsed();
+        // The change is in use by now, so the summary delays nobody.
+        let summary = next.map(|next| EntityChangeSummary::new(current.snapshot(), &next, &loader));
+        let refused = self.publisher.reporter().reload(Self::NAME, result.as_ref(), took, summary.as_ref());
         Polled::of(result.as_ref(), refused)
     }
 }

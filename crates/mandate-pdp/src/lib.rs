@@ -12,6 +12,7 @@ mod cache;
 pub mod decision_point;
 mod deny_all;
 mod duration_histogram;
+mod entity_log;
 mod entity_track;
 mod generation;
 mod metrics;

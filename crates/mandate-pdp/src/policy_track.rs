@@ -60,7 +60,7 @@ impl Track for PolicyTrack {
         if proving.is_some() {
             return Polled { found_change: proving != proving_before, state: SourceState::Waiting };
         }
-        let refused = self.reporter().reload(Self::NAME, result.as_ref(), started.elapsed());
+        let refused = self.reporter().reload(Self::NAME, result.as_ref(), started.elapsed(), None);
         Polled::of(result.as_ref(), refused)
     }
 }
@@ -269,7 +269,7 @@ impl PolicyTrack {
         self.publisher.publish(Generation::new(snapshot, Arc::clone(&pending.routes)));
         // The entities were read again and accepted, too.
         let accepted = Accepted { changed: true, ..Accepted::default() };
-        self.reporter().reload(TrackName::Entities, Some(&Ok(accepted)), started.elapsed());
+        self.reporter().reload(TrackName::Entities, Some(&Ok(accepted)), started.elapsed(), None);
         self.reporter().looked(TrackName::Entities, started, true);
         Ok(self.loader.confirm(pending, true))
     }

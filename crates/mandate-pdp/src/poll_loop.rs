@@ -206,7 +206,7 @@ impl<T: Track> PollLoop<T> {
 
     fn report_panic(&self) -> Polled {
         let diagnostic = Diagnostic::error("a defect of this program kept the change from being read");
-        self.publisher.reporter().reload(T::NAME, Some(&Err(diagnostic.into())), Duration::ZERO);
+        self.publisher.reporter().reload(T::NAME, Some(&Err(diagnostic.into())), Duration::ZERO, None);
         Polled { found_change: false, state: SourceState::Refused }
     }
 }

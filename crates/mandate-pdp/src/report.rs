@@ -9,6 +9,7 @@ use mandate_core::diagnostics::Diagnostics;
 use mandate_routes::RouteChange;
 use mandate_sources::loader::ReloadResult;
 
+use crate::entity_log::EntityChangeSummary;
 use crate::generation::Generation;
 use crate::metrics::Metrics;
 use crate::proof_worker::{CompletedProof, GuardrailMode};
@@ -77,8 +78,15 @@ impl Reporter {
         write(TrackName::Entities, entities, &Diagnostics::default());
     }
 
-    /// Writes down what became of a change, and returns whether it was refused.
-    pub fn reload(&self, name: TrackName, result: Option<&ReloadResult>, took: Duration) -> bool {
+    /// Writes down what became of a change, and returns whether it was refused. `entities` tells how the
+    /// entities differ, if they were compared.
+    pub fn reload(
+        &self,
+        name: TrackName,
+        result: Option<&ReloadResult>,
+        took: Duration,
+        entities: Option<&EntityChangeSummary>,
+    ) -> bool {
         let board = self.status.track(name);
         let mut track = Track::clone(&board.state());
         let refused_before = track.last.as_ref().is_some_and(ReloadStatus::is_refused);
@@ -101,7 +109,7 @@ impl Reporter {
         if let Some(Err(diagnostics)) = result {
             log_refusal(name, diagnostics);
         } else {
-            tracing::info!(track = name.as_str(), took_ms = status.took_ms, "change accepted");
+            log_acceptance(name, status.took_ms, entities);
             if let Some(Ok(accepted)) = result {
                 log_warnings(name, &accepted.warnings);
             }
@@ -246,6 +254,26 @@ impl Reporter {
     pub fn proving(&self, proving: bool) {
         self.status.guardrails(|guardrails| guardrails.proving = proving);
     }
+}
+
+fn log_acceptance(track: TrackName, took_ms: u64, entities: Option<&EntityChangeSummary>) {
+    let track = track.as_str();
+    let Some(EntityChangeSummary { added, removed, changed, edges_added, edges_removed, names }) = entities
+    else {
+        tracing::info!(track, took_ms, "change accepted");
+        return;
+    };
+    tracing::info!(
+        track,
+        took_ms,
+        added,
+        removed,
+        changed,
+        edges_added,
+        edges_removed,
+        changes = %names,
+        "change accepted"
+    );
 }
 
 fn log_warnings(track: TrackName, warnings: &Diagnostics) {

@@ -26,6 +26,8 @@ type FolderRead = (Listing, Vec<Arc<SourceText>>);
 pub(crate) struct EntityFiles {
     folder: Folder,
     applied: Files,
+    /// The files that the last update took away.
+    gone: Vec<(Origin, String)>,
     /// The files that held entities when they were last in use: they must not be found empty.
     nonempty_files: BTreeSet<String>,
     position: Position,
@@ -51,6 +53,7 @@ impl EntityFiles {
         Self {
             folder: Folder::new(root, ENTITY_EXTENSIONS, &[]),
             applied: Files::new(),
+            gone: Vec::new(),
             nonempty_files: BTreeSet::new(),
             position: Position::default(),
             turns: Turns::new(Instant::now()),
@@ -192,6 +195,16 @@ impl EntitySource for EntityFiles {
         let Some((_, files)) = self.pending.take_if(|(pending, _)| *pending == position) else { return };
         let holds = files.iter().filter(|(_, file)| !file.entities.is_empty());
         self.nonempty_files = holds.map(|(name, _)| name.clone()).collect();
-        self.applied = files;
+        let before = std::mem::replace(&mut self.applied, files).into_iter();
+        let gone = before.filter(|(name, file)| {
+            self.applied.get(name).is_none_or(|applied| applied.origin != file.origin)
+        });
+        self.gone = gone.map(|(name, file)| (file.origin, name)).collect();
+    }
+
+    fn origin_name(&self, origin: Origin) -> Option<&str> {
+        let applied = self.applied.iter().map(|(name, file)| (file.origin, name));
+        let gone = self.gone.iter().map(|(origin, name)| (*origin, name));
+        applied.chain(gone).find_map(|(known, name)| (known == origin).then_some(name.as_str()))
     }
 }

@@ -4,7 +4,7 @@ use super::change_result::{Accepted, ReloadResult};
 use super::source::{EntitySource, EntityUpdate, Origins, PollFor, Reread};
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};
-use mandate_core::entities::EntityChanges;
+use mandate_core::entities::{EntityChanges, Origin};
 use mandate_core::schema::Schema;
 
 /// Follows a source of entities, and remembers which of its updates are in use.
@@ -45,6 +45,11 @@ impl EntityLoader {
     /// All diagnostics of the entities.
     pub fn check(&mut self, schema: &Schema) -> Result<(), Diagnostics> {
         self.source.poll(PollFor::Snapshot, schema, &mut self.origins).map(|_| ())
+    }
+
+    /// As [`EntitySource::origin_name`].
+    pub fn origin_name(&self, origin: Origin) -> Option<&str> {
+        self.source.origin_name(origin)
     }
 
     /// Looks for a change. Entities are read by the schema in use.

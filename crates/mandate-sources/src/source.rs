@@ -85,6 +85,12 @@ pub trait EntitySource: Send {
 
     /// The update of this position is in use.
     fn confirm(&mut self, position: Position);
+
+    /// What people call an origin, such as the path of a file, if it has a name. Of origins that are gone, only
+    /// those are known that the last confirmed update took away.
+    fn origin_name(&self, _: Origin) -> Option<&str> {
+        None
+    }
 }
 
 #[cfg(test)]

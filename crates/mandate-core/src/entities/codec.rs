@@ -270,6 +270,11 @@ impl<'a> Unpacker<'a> {
         }
     }
 
+    /// The bytes that are left.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Nothing is left.
     pub fn end(&self) -> Result<()> {
         if self.bytes.is_empty() { Ok(()) } else { Err(CorruptEntity) }

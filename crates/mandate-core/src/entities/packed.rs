@@ -94,6 +94,12 @@ impl Entity {
         self.0.header.header.entity_type == other.0.header.header.entity_type && self.0.slice == other.0.slice
     }
 
+    /// Whether both have the same attributes and tags.
+    pub(super) fn same_values(&self, other: &Self, schema: &Schema) -> bool {
+        let [own, others] = [self, other].map(|entity| as_packed(entity.skip_to_attributes(schema)).rest());
+        own == others
+    }
+
     /// Direct parents; sorted, without repetition.
     pub fn parents(&self) -> impl Iterator<Item = EntityUidRef<'_>> {
         Parents::of(Unpacker::new(&self.0.slice)).map(as_packed)
@@ -130,7 +136,7 @@ impl Entity {
     ///
     /// # Errors
     /// The bytes cannot be decoded by this schema.
-    pub(crate) fn for_each_reference<'a>(
+    pub fn for_each_reference<'a>(
         &'a self,
         schema: &Schema,
         found: &mut impl FnMut(EntityUidRef<'a>),

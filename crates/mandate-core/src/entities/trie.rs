@@ -6,6 +6,8 @@
 //! It is our own because the entries are small (a pointer and a number or two): general persistent maps take
 //! twice the memory around them, and cannot be built from millions of entries at once.
 
+mod difference;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
