@@ -2,8 +2,9 @@
 //! `listeners.rs` has the ports; a request enters at mandate-server.
 
 mod listeners;
+mod load;
+mod signals;
 
-use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,24 +13,20 @@ use clap::Args;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{guardrails, report, telemetry};
 use crate::config::{LimitConfig, ListenerConfigs, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
 use listeners::{BoundListener, ListenerGroup};
-use mandate_core::diagnostics::{Diagnostic, Diagnostics};
-use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
-use mandate_pdp::reload::{ReloadConfig, Reloader};
-use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig};
+use mandate_pdp::Pdp;
 use mandate_server::admin::{self, Phase, Router};
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
 use mandate_server::listen::monitor::ListenerMonitor;
 use mandate_server::listen::server::ConnectionLimits;
 use mandate_server::service::{self, DecisionService};
-use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, Loader};
+use signals::Signals;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -70,13 +67,17 @@ async fn serve(config: ServeConfig) -> CommandResult {
 
     let proof_config = guardrails::proof_config(&config)?;
     let guardrails = guardrails::announcement(&proof_config);
-    let Some(loaded) = load(&config, proof_config, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
-    let (pdp, reloader) = start(loaded.map_err(CliError::Diagnostics)?, &config, started)?;
+    let Some(loaded) = load::load(&config, proof_config, &mut signals).await else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let loaded = loaded.map_err(CliError::Diagnostics)?;
+    let announcement = loaded.announcement() + &guardrails;
+    let (pdp, reloader) = load::start(loaded, &config, started)?;
     // Connections are accepted only now: until here a gateway is refused at once, instead of waiting.
     let decisions = open_decisions(&config, bound, &pdp, &monitor)?;
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
-    report::print(&guardrails)?;
+    report::print(&announcement)?;
 
     signals.until_stop(|| reloader.request_full_poll()).await;
     tracing::info!("shutting down: /readyz now answers 503");
@@ -131,86 +132,6 @@ fn open_decisions(
     ListenerGroup::open("decisions", bound, &admission, limits, service)
 }
 
-/// The result of the first load.
-struct InitialLoad {
-    loader: Loader,
-    proof_config: ProofConfig,
-    generation: Generation,
-    warnings: Diagnostics,
-    proof: Option<CompletedProof>,
-}
-
-/// A decision point on the loaded content, and the reloader that keeps it up to date.
-fn start(loaded: InitialLoad, config: &ServeConfig, started: Instant) -> Result<(Pdp, Reloader), CliError> {
-    let InitialLoad { loader, proof_config, generation, warnings, proof } = loaded;
-    let first = InitialLoadReport { warnings, took: started.elapsed(), proof };
-    log_start(&generation, &first);
-    let (pdp, publisher) = Pdp::new(generation, PdpConfig::cached(config.cache_entries));
-    let reload_config = ReloadConfig {
-        content_paths: config.content_paths.clone(),
-        poll_interval: config.poll,
-        proofs: proof_config,
-        staleness: config.staleness,
-        deny_all: config.deny_all,
-    };
-    let reloader = Reloader::start(publisher, loader, reload_config, &first);
-    reloader.map(|reloader| (pdp, reloader)).map_err(CliError::system("cannot start a thread"))
-}
-
-/// Loads the first snapshot; `None` if a signal stops the process meanwhile.
-async fn load(
-    config: &ServeConfig,
-    proof_config: ProofConfig,
-    signals: &mut Signals,
-) -> Option<Result<InitialLoad, Diagnostics>> {
-    let content_paths = config.content_paths.clone();
-    let (done, loaded) = oneshot::channel();
-    let load = move || {
-        // The receiver is gone if a signal stopped the process.
-        let _ = done.send(load_and_prove(&content_paths, proof_config));
-    };
-    let thread = std::thread::Builder::new().name("load".into()).stack_size(LOADING_STACK_BYTES).spawn(load);
-    if let Err(error) = thread {
-        return Some(Err(Diagnostic::error(format!("cannot start a thread: {error}")).into()));
-    }
-    tokio::select! {
-        loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Diagnostic::error("internal error: loading panicked (a bug in mandate)").into()))),
-        () = signals.until_stop(|| {}) => None,
-    }
-}
-
-/// Loads the content and, if guardrails are enforced, proves them before anything is served.
-fn load_and_prove(
-    content_paths: &ContentPaths,
-    mut proof_config: ProofConfig,
-) -> Result<InitialLoad, Diagnostics> {
-    let mut loader = Loader::new(content_paths);
-    let mut loaded = loader.load()?;
-    let (snapshot, warnings) = (&loaded.snapshot, std::mem::take(&mut loaded.warnings));
-    let mut proof = None;
-    if proof_config.mode == GuardrailMode::Enforce {
-        let guardrails = loader.guardrails().to_vec();
-        let guardrails_in_use = guardrails.clone();
-        let (policies, routes) = (Arc::clone(snapshot.policies()), Arc::clone(&loaded.routes));
-        proof = proof_config.prove_now(&ProofJob { policies, routes, guardrails, guardrails_in_use });
-        if let Some(Err(diagnostics)) = proof.as_ref().map(|proof| &proof.outcome.result) {
-            return Err(diagnostics.clone());
-        }
-    }
-    Ok(InitialLoad { loader, proof_config, generation: loaded.into(), warnings, proof })
-}
-
-fn log_start(generation: &Generation, first: &InitialLoadReport) {
-    for warning in first.warnings.iter() {
-        tracing::warn!("{warning}");
-    }
-    let snapshot = generation.snapshot();
-    let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
-    let took_ms = u64::try_from(first.took.as_millis()).unwrap_or(u64::MAX);
-    let (revision, routes) = (generation.revision(), generation.routes().digest().short());
-    tracing::info!(%revision, policies, entities, routes, took_ms, "loaded");
-}
-
 /// Maximum number of connections to the operators' port, and to that of health probes.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -232,31 +153,4 @@ fn connections(most: usize, listeners: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let left = usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(most);
     (left / listeners.max(1)).clamp(1, most)
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for SIGTERM or SIGINT; calls `reload` on each SIGHUP before that.
-    async fn until_stop(&mut self, reload: impl Fn()) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => reload(),
-            }
-        }
-    }
 }

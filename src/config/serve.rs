@@ -1,5 +1,6 @@
 //! The arguments of `mandate serve`, and the configuration that is made from them and the file.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +10,7 @@ use super::claims::{ClaimOptions, RequiredClaims};
 use super::limits::{LimitConfig, LimitOptions};
 use super::listeners::{ListenerConfigs, ListenerOptions, ListenerSettings};
 use super::options::Options;
-use super::serving::{GuardrailsOption, LogFormat, ServingOptions, WhenStaleOption};
+use super::serving::{GuardrailsOption, LogFormat, ServingOptions, WhenRestoredOption, WhenStaleOption};
 use super::solver::SolverArguments;
 use crate::error::CliError;
 use mandate_analysis::solver::SolverOptions;
@@ -62,6 +63,10 @@ pub struct ServeConfig {
     pub poll: Duration,
     /// How old content may get.
     pub staleness: Option<StalenessLimit>,
+    /// Where copies of the content in use are kept.
+    pub state: Option<PathBuf>,
+    /// Whether /readyz answers 200 while a copy is in use.
+    pub ready_when_restored: bool,
     /// Whether every request is denied from the start.
     pub deny_all: bool,
     pub cache_entries: u64,
@@ -106,6 +111,8 @@ impl ServeArguments {
             public_url: serving.public_url.map(|url| public_url(&url)).transpose()?,
             poll,
             staleness: staleness(serving.max_staleness, serving.when_stale, poll)?,
+            ready_when_restored: ready_when_restored(serving.state.as_deref(), serving.when_restored)?,
+            state: serving.state,
             deny_all: serving.deny_all.unwrap_or(false),
             cache_entries: serving.cache_entries.unwrap_or(100_000),
             limits: self.limits.or(file.limits).config(),
@@ -140,6 +147,14 @@ fn poll(given: Option<Duration>) -> Result<Duration, CliError> {
     match given.unwrap_or(Duration::from_secs(30)) {
         poll if poll.is_zero() || poll >= MIN_POLL_INTERVAL => Ok(poll),
         _ => Err(CliError::message("`poll` has to be at least 100ms, or 0s to disable polling")),
+    }
+}
+
+fn ready_when_restored(state: Option<&Path>, when: Option<WhenRestoredOption>) -> Result<bool, CliError> {
+    match when {
+        Some(_) if state.is_none() => Err(CliError::message("`when-restored` needs `state`")),
+        Some(WhenRestoredOption::NotReady) => Ok(false),
+        Some(WhenRestoredOption::Ready) | None => Ok(true),
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(rustdoc::bare_urls, reason = "doc comments of options are help texts, shown as they stand")]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -34,6 +35,13 @@ options! {
         /// What to do with content that is older than --max-staleness [default: warn]
         #[arg(long, env = "MANDATE_WHEN_STALE", value_name = "ACTION")]
         pub when_stale: Option<WhenStaleOption>,
+        /// Keep a copy of the policies and entities in use in this folder, and start with it where a folder
+        /// cannot be used, but never when it is older than --max-staleness [default: none]
+        #[arg(long, env = "MANDATE_STATE", value_name = "DIR")]
+        pub state: Option<PathBuf>,
+        /// What /readyz answers while such a copy is in use [default: ready]
+        #[arg(long, env = "MANDATE_WHEN_RESTORED", value_name = "ANSWER")]
+        pub when_restored: Option<WhenRestoredOption>,
         /// Deny every request until the next start without this option
         #[arg(long, env = "MANDATE_DENY_ALL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         pub deny_all: Option<bool>,
@@ -76,6 +84,17 @@ pub enum WhenStaleOption {
     NotReady,
     /// Deny every request as well
     Deny,
+}
+
+/// What to answer at /readyz while a copy is in use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenRestoredOption {
+    /// Answer 200: decisions are made by the last good content
+    #[default]
+    Ready,
+    /// Answer 503
+    NotReady,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]

@@ -69,6 +69,7 @@ impl Running {
             poll_interval: Duration::from_millis(100),
             proofs: ProofConfig { mode: GuardrailMode::Off, prover: Err("none".to_owned()) },
             staleness: Some(StalenessLimit { max_age: Duration::from_secs(1), when_stale }),
+            ready_when_restored: true,
             deny_all: false,
         };
         let reloader = Reloader::start(publisher, loader, config, &InitialLoadReport::default()).unwrap();

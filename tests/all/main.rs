@@ -42,6 +42,7 @@ mod prove;
 mod readme;
 mod reasons;
 mod reload;
+mod restore;
 mod routes;
 mod search;
 mod serve;

@@ -101,6 +101,11 @@ impl Pdp {
         not_ready.map_or_else(Vec::new, |staleness| staleness.stale.clone())
     }
 
+    /// The tracks whose copies are in use, so that the decision point is not ready, as the operator chose.
+    pub fn not_ready_because_restored(&self) -> Vec<&'static str> {
+        self.0.status.not_ready_because_restored()
+    }
+
     /// Counts a request that its caller has to correct, wherever the mistake was found.
     pub fn count_bad_request(&self) {
         self.0.metrics.bad_requests.inc();
@@ -113,6 +118,7 @@ impl Pdp {
             let track = self.0.status.track(name);
             let (look, confirmed) = (track.look_age(), track.confirmed_age());
             self.0.metrics.set_freshness(name, look, confirmed, track.is_watched());
+            self.0.metrics.set_restored(name, track.restored().is_some());
         }
         self.0.metrics.register(registry, self.0.cache.as_ref().map_or(0, Cache::len));
     }

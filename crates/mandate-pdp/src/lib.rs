@@ -34,8 +34,9 @@ pub use generation::{Generation, Revision};
 pub use metrics::register_initial_metrics;
 pub use publisher::Publisher;
 pub use record::{DecisionContext, DecisionId, DecisionRecord, DecisionSink, Transport};
-pub use report::InitialLoadReport;
+pub use report::{InitialLoadReport, Restored};
 pub use status::{ReloadStatus, Report, Status};
+pub use status_board::RestoredContent;
 
 /// What a program needs of the engine to embed the decision point.
 pub mod embed {

@@ -79,6 +79,7 @@ pub struct Metrics {
     look_age: Family<Label, Gauge<f64, AtomicU64>>,
     confirmed_age: Family<Label, Gauge<f64, AtomicU64>>,
     watched: Family<Label, Gauge>,
+    restored: Family<Label, Gauge>,
     unannounced_changes: Family<Label, Counter>,
     stale: Gauge,
     deny_all: Gauge,
@@ -128,6 +129,7 @@ impl Metrics {
             look_age: Family::default(),
             confirmed_age: Family::default(),
             watched: Family::default(),
+            restored: Family::default(),
             unannounced_changes: Family::default(),
             stale: Gauge::default(),
             deny_all: Gauge::default(),
@@ -137,6 +139,7 @@ impl Metrics {
         }
         for track in TrackName::ALL {
             metrics.set_freshness(track, Duration::ZERO, Duration::ZERO, false);
+            metrics.set_restored(track, false);
             let track = track.as_str();
             for result in ["accepted", "refused"] {
                 let _ = metrics.reloads.get_or_create(&Reload { track, result });
@@ -220,6 +223,8 @@ impl Metrics {
         registry.register("source_confirmed_age_seconds", help, self.confirmed_age.clone());
         let help = "Whether file events tell of every change of a track";
         registry.register("source_watched", help, self.watched.clone());
+        let help = "Whether the copy of --state is in use, because the source could not be used at the start";
+        registry.register("source_restored", help, self.restored.clone());
         let help = "Changes that a poll found and no file event announced";
         registry.register("unannounced_changes", help, self.unannounced_changes.clone());
         let help = "Whether content is older than --max-staleness";
@@ -234,6 +239,11 @@ impl Metrics {
         self.look_age.get_or_create(&label).set(look.as_secs_f64());
         self.confirmed_age.get_or_create(&label).set(confirmed.as_secs_f64());
         self.watched.get_or_create(&label).set(i64::from(watched));
+    }
+
+    /// Sets whether the copy of a track is in use.
+    pub fn set_restored(&self, track: TrackName, restored: bool) {
+        self.restored.get_or_create(&[("track", track.as_str().to_owned())]).set(i64::from(restored));
     }
 
     /// Counts a change that no file event announced.

@@ -25,6 +25,8 @@ pub struct ReloadConfig {
     pub proofs: ProofConfig,
     /// How old content may get; `None` for any age.
     pub staleness: Option<StalenessLimit>,
+    /// Whether requests may be sent here while a copy of the content is in use.
+    pub ready_when_restored: bool,
     /// Whether to deny everything from the start until the end.
     pub deny_all: bool,
 }
@@ -58,11 +60,12 @@ impl Reloader {
     ) -> std::io::Result<Self> {
         let ContentPaths { policies: policy_root, entities: entity_root, .. } = config.content_paths;
         publisher.reporter().initial_load(&[policy_root.clone(), entity_root.clone()], first);
+        publisher.reporter().ready_when_restored(config.ready_when_restored);
         let (publisher, stop) = (Arc::new(publisher), StopFlag::default());
         let interval = Some(config.poll_interval).filter(|interval| !interval.is_zero());
         deny_all::start(policy_root.clone(), config.deny_all, Arc::clone(&publisher), stop.clone())?;
 
-        let Loader { policies, entities } = loader;
+        let Loader { policies, entities, .. } = loader;
         let entities = Arc::new(Mutex::new(entities));
         let (policy_waker, entity_waker) = (ReloadTrigger::new(), ReloadTrigger::new());
         let triggers = [policy_waker.0.clone(), entity_waker.0.clone()];

@@ -16,7 +16,7 @@ use crate::proof_worker::{CompletedProof, GuardrailMode};
 use crate::status::{
     GuardrailState, ReloadStatus, RouteChangeStatus, StalenessStatus, SuspensionStatus, timestamp,
 };
-use crate::status_board::{StatusBoard, Track};
+use crate::status_board::{RestoredContent, StatusBoard, Track};
 use crate::track::TrackName;
 
 /// The most errors or warnings of a change that are logged; `/status` has more.
@@ -32,6 +32,14 @@ pub struct InitialLoadReport {
     pub took: Duration,
     /// The proof of the guardrails, if they were proven before the start.
     pub proof: Option<CompletedProof>,
+    pub restored: Restored,
+}
+
+/// The content of the start that was loaded from copies, because the sources could not be used.
+#[derive(Debug, Default)]
+pub struct Restored {
+    pub policies: Option<RestoredContent>,
+    pub entities: Option<RestoredContent>,
 }
 
 /// Writes to the status board, the metrics and the log. Clones write to the same.
@@ -68,14 +76,22 @@ impl Reporter {
     /// The content of the start is in use.
     pub fn initial_load(&self, [policies, entities]: &[PathBuf; 2], first: &InitialLoadReport) {
         let began = Instant::now().checked_sub(first.took).unwrap_or_else(Instant::now);
-        let write = |name, path: &PathBuf, warnings: &Diagnostics| {
-            let status = Some(ReloadStatus::new(Ok(warnings), first.took));
+        let write = |name, path: &PathBuf, warnings: &Diagnostics, restored: Option<&RestoredContent>| {
             let source = Some(path.display().to_string());
-            self.status.track(name).write(Track { source, accepted: status.clone(), last: status });
-            self.status.track(name).looked(began, true);
+            let board = self.status.track(name);
+            if let Some(restored) = restored {
+                // The first poll says what is wrong with the source.
+                board.write(Track { source, ..Track::default() });
+                board.set_restored(restored.clone());
+            } else {
+                let status = Some(ReloadStatus::new(Ok(warnings), first.took));
+                board.write(Track { source, accepted: status.clone(), last: status });
+                board.looked(began, true);
+            }
         };
-        write(TrackName::Policies, policies, &first.warnings);
-        write(TrackName::Entities, entities, &Diagnostics::default());
+        let Restored { policies: policy_copy, entities: entity_copy } = &first.restored;
+        write(TrackName::Policies, policies, &first.warnings, policy_copy.as_ref());
+        write(TrackName::Entities, entities, &Diagnostics::default(), entity_copy.as_ref());
     }
 
     /// Writes down what became of a change, and returns whether it was refused. `entities` tells how the
@@ -127,7 +143,20 @@ impl Reporter {
 
     /// A look at a source that began then has ended. `confirmed` is whether the source holds what is in use.
     pub fn looked(&self, name: TrackName, began: Instant, confirmed: bool) {
-        self.status.track(name).looked(began, confirmed);
+        if self.status.track(name).looked(began, confirmed).is_some() {
+            let track = name.as_str();
+            tracing::warn!(track, "the folder can be used again: its copy is not in use any more");
+        }
+    }
+
+    /// Whether requests may be sent here while a copy is in use.
+    pub fn ready_when_restored(&self, ready: bool) {
+        self.status.set_ready_when_restored(ready);
+    }
+
+    /// Whether a copy is in use instead of the source.
+    pub fn is_restored(&self, name: TrackName) -> bool {
+        self.status.track(name).restored().is_some()
     }
 
     /// A change was found by a poll, and no file event announced it.

@@ -30,13 +30,15 @@ pub(crate) fn start(limit: StalenessLimit, publisher: Arc<Publisher>, stop: Stop
     let watch = move || {
         while !stop.is_set() {
             let stale = stale_tracks(limit, &publisher);
-            if limit.when_stale == WhenStale::Deny {
-                publisher.set_stale(!stale.is_empty());
-            }
+            // A copy is not served for longer, whatever happens to other content.
+            let denies = |track: &TrackName| {
+                limit.when_stale == WhenStale::Deny || publisher.reporter().is_restored(*track)
+            };
+            publisher.set_stale(stale.iter().any(denies));
             publisher.reporter().staleness(StalenessStatus {
                 max_ms: u64::try_from(limit.max_age.as_millis()).unwrap_or(u64::MAX),
                 when_stale: limit.when_stale,
-                stale,
+                stale: stale.into_iter().map(TrackName::as_str).collect(),
             });
             std::thread::sleep(INTERVAL);
         }
@@ -44,7 +46,7 @@ pub(crate) fn start(limit: StalenessLimit, publisher: Arc<Publisher>, stop: Stop
     std::thread::Builder::new().name("staleness".into()).spawn(watch).map(|_| ())
 }
 
-fn stale_tracks(limit: StalenessLimit, publisher: &Publisher) -> Vec<&'static str> {
+fn stale_tracks(limit: StalenessLimit, publisher: &Publisher) -> Vec<TrackName> {
     let is_stale = |track: &TrackName| publisher.reporter().confirmed_age(*track) > limit.max_age;
-    TrackName::ALL.into_iter().filter(is_stale).map(TrackName::as_str).collect()
+    TrackName::ALL.into_iter().filter(is_stale).collect()
 }

@@ -85,8 +85,20 @@ pub struct ContentStatus {
     /// How long ago the content in use was last found in the source. It also grows while newer content is
     /// refused.
     pub confirmed_age_ms: u64,
+    /// The copy that is in use, because the source could not be used at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<RestoredStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<ReloadStatus>,
+}
+
+/// A copy on disk that is in use instead of its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RestoredStatus {
+    /// The folder of the copy.
+    pub from: String,
+    /// When its content was last found in the source.
+    pub confirmed: String,
 }
 
 /// Why everything is denied.

@@ -1,15 +1,16 @@
 //! The state behind `/status`: the threads that follow content write it, requests for `/status` read it without a lock.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::generation::Generation;
 use crate::status::{
-    ContentStatus, EmergencyStatus, GuardrailStatus, ReloadStatus, RouteChangeStatus, RoutesStatus,
-    SchemaStatus, StalenessStatus, Status, SuspensionStatus, timestamp,
+    ContentStatus, EmergencyStatus, GuardrailStatus, ReloadStatus, RestoredStatus, RouteChangeStatus,
+    RoutesStatus, SchemaStatus, StalenessStatus, Status, SuspensionStatus, timestamp,
 };
 use crate::track::TrackName;
 
@@ -25,6 +26,7 @@ pub(crate) struct StatusBoard {
     route_change: ArcSwapOption<RouteChangeStatus>,
     suspension: ArcSwapOption<SuspensionStatus>,
     staleness: ArcSwapOption<StalenessStatus>,
+    ready_when_restored: AtomicBool,
     last_warning: AtomicU64,
 }
 
@@ -39,6 +41,23 @@ pub(crate) struct TrackBoard {
     looked: AtomicU64,
     /// When the last look began that found the content in use in the source, in milliseconds.
     confirmed: AtomicU64,
+    /// The copy that is in use until the source can be used.
+    restored: ArcSwapOption<RestoredContent>,
+}
+
+/// The copy of a source that is in use.
+#[derive(Debug, Clone)]
+pub struct RestoredContent {
+    pub folder: PathBuf,
+    /// When its content was last found in the source.
+    pub confirmed: SystemTime,
+}
+
+impl RestoredContent {
+    /// How long ago its content was last found in the source.
+    pub fn age(&self) -> Duration {
+        self.confirmed.elapsed().unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -57,6 +76,7 @@ impl TrackBoard {
             clock: Instant::now(),
             looked: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
+            restored: ArcSwapOption::empty(),
         }
     }
 
@@ -69,13 +89,25 @@ impl TrackBoard {
     }
 
     /// Records a look at the source that began then and has ended. `confirmed` is whether the source holds
-    /// what is in use.
-    pub fn looked(&self, began: Instant, confirmed: bool) {
+    /// what is in use. Returns the copy that was in use until now, if the source is in use now.
+    pub fn looked(&self, began: Instant, confirmed: bool) -> Option<Arc<RestoredContent>> {
         let began = milliseconds(began.saturating_duration_since(self.clock));
         self.looked.store(began, Ordering::Relaxed);
-        if confirmed {
-            self.confirmed.store(began, Ordering::Relaxed);
+        if !confirmed {
+            return None;
         }
+        self.confirmed.store(began, Ordering::Relaxed);
+        self.restored.swap(None)
+    }
+
+    /// Records that a copy is in use.
+    pub fn set_restored(&self, restored: RestoredContent) {
+        self.restored.store(Some(Arc::new(restored)));
+    }
+
+    /// The copy that is in use, if so.
+    pub fn restored(&self) -> Option<Arc<RestoredContent>> {
+        self.restored.load_full()
     }
 
     /// How long ago the last completed look at the source began.
@@ -85,7 +117,7 @@ impl TrackBoard {
 
     /// How long ago the content in use was last found in the source: it may be out of date by so much.
     pub fn confirmed_age(&self) -> Duration {
-        self.age(&self.confirmed)
+        self.restored().map_or_else(|| self.age(&self.confirmed), |restored| restored.age())
     }
 
     fn age(&self, since: &AtomicU64) -> Duration {
@@ -116,6 +148,10 @@ impl TrackBoard {
             why_not_watched: self.why_not_watched.load().as_deref().cloned(),
             look_age_ms: milliseconds(self.look_age()),
             confirmed_age_ms: milliseconds(self.confirmed_age()),
+            restored: self.restored().map(|restored| RestoredStatus {
+                from: restored.folder.display().to_string(),
+                confirmed: timestamp(restored.confirmed),
+            }),
             last_reload: track.last.clone(),
         }
     }
@@ -136,6 +172,7 @@ impl StatusBoard {
             route_change: ArcSwapOption::empty(),
             suspension: ArcSwapOption::empty(),
             staleness: ArcSwapOption::empty(),
+            ready_when_restored: AtomicBool::new(true),
             last_warning: AtomicU64::new(0),
         };
         board.generation_replaced();
@@ -168,6 +205,20 @@ impl StatusBoard {
     /// Records how old content may get, and which content is older.
     pub fn set_staleness(&self, staleness: StalenessStatus) {
         self.staleness.store(Some(Arc::new(staleness)));
+    }
+
+    /// Whether requests may be sent here while a copy is in use.
+    pub fn set_ready_when_restored(&self, ready: bool) {
+        self.ready_when_restored.store(ready, Ordering::Relaxed);
+    }
+
+    /// The tracks because of whose copies no requests should be sent here.
+    pub fn not_ready_because_restored(&self) -> Vec<&'static str> {
+        if self.ready_when_restored.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let restored = TrackName::ALL.into_iter().filter(|name| self.track(*name).restored().is_some());
+        restored.map(TrackName::as_str).collect()
     }
 
     pub fn staleness(&self) -> Option<Arc<StalenessStatus>> {

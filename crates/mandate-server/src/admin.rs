@@ -38,8 +38,12 @@ impl Phase {
         match self {
             Self::Loading => Some("loading".to_owned()),
             Self::Serving(pdp) => {
-                let stale = pdp.not_ready_because_stale();
-                (!stale.is_empty()).then(|| format!("stale: {} may be out of date", stale.join(" and ")))
+                let (stale, restored) = (pdp.not_ready_because_stale(), pdp.not_ready_because_restored());
+                if !stale.is_empty() {
+                    return Some(format!("stale: {} may be out of date", stale.join(" and ")));
+                }
+                (!restored.is_empty())
+                    .then(|| format!("restored: copies of {} are in use", restored.join(" and ")))
             }
             Self::Stopping(_) => Some("stopping".to_owned()),
         }

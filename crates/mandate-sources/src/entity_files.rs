@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::folder::{ENTITY_EXTENSIONS, Fingerprint, Folder, Listing, reject_emptied};
 use crate::progress::with_progress_log;
+use crate::saved_copy::SavedCopy;
 use crate::source::{EntitySource, EntityUpdate, Origins, PollFor, Position, Reread};
 use crate::turns::Turns;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
@@ -32,8 +33,20 @@ pub(crate) struct EntityFiles {
     nonempty_files: BTreeSet<String>,
     position: Position,
     turns: Turns,
-    /// The files as they were read for the last update, until it is confirmed.
-    pending: Option<(Position, Files)>,
+    /// What was read for the last update, until it is confirmed.
+    pending: Option<Pending>,
+    /// The copy on disk of what is in use, if one is kept.
+    copy: Option<SavedCopy>,
+}
+
+/// What was read for an update.
+struct Pending {
+    position: Position,
+    files: Files,
+    /// The texts for the copy.
+    texts: Vec<Arc<SourceText>>,
+    /// When it was found in the folder; `None` if it is from the copy.
+    found: Option<SystemTime>,
 }
 
 /// A file whose content is in use.
@@ -49,15 +62,17 @@ struct AppliedFile {
 }
 
 impl EntityFiles {
-    pub fn new(root: &Path) -> Self {
+    pub fn new(root: &Path, copy: Option<SavedCopy>) -> Self {
         Self {
             folder: Folder::new(root, ENTITY_EXTENSIONS, &[]),
             applied: Files::new(),
             gone: Vec::new(),
-            nonempty_files: BTreeSet::new(),
+            // What was in use before this start must not be found empty, either.
+            nonempty_files: copy.as_ref().map(SavedCopy::nonempty_files).unwrap_or_default(),
             position: Position::default(),
             turns: Turns::new(Instant::now()),
             pending: None,
+            copy,
         }
     }
 
@@ -72,12 +87,12 @@ impl EntityFiles {
     }
 
     /// Reads the files that may differ from those in `applied`; `None` if there are none.
-    fn read(&self, applied: &Files, force: bool) -> Result<Option<FolderRead>, Diagnostics> {
+    fn read(folder: &Folder, applied: &Files, force: bool) -> Result<Option<FolderRead>, Diagnostics> {
         let unchanged = |name: &str, fingerprint: &Fingerprint| {
             let known = applied.get(name).filter(|applied| applied.fingerprint == *fingerprint);
             !force && known.is_some_and(|known| known.reliable)
         };
-        let (listing, texts) = self.folder.read(|name, fingerprint| !unchanged(name, fingerprint))?;
+        let (listing, texts) = folder.read(|name, fingerprint| !unchanged(name, fingerprint))?;
         let removed = applied.keys().any(|name| !listing.files.contains_key(name));
         Ok((removed || !texts.is_empty()).then_some((listing, texts)))
     }
@@ -152,19 +167,24 @@ impl EntitySource for EntityFiles {
         if what == PollFor::Changes(Reread::InTurn) {
             self.compare_in_turn();
         }
-        let none = Files::new();
-        let (before, force) = match what {
-            PollFor::Snapshot => (&none, true),
-            PollFor::Changes(reread) => (&self.applied, reread == Reread::Everything),
+        let (none, now) = (Files::new(), SystemTime::now());
+        let copy = self.copy.as_ref().map(|copy| Folder::new(&copy.folder(), ENTITY_EXTENSIONS, &[]));
+        let (folder, before, force) = match (what, &copy) {
+            (PollFor::Snapshot, _) => (&self.folder, &none, true),
+            (PollFor::SavedCopy, Some(copy)) => (copy, &none, true),
+            (PollFor::SavedCopy, None) => return Ok(None),
+            (PollFor::Changes(reread), _) => (&self.folder, &self.applied, reread == Reread::Everything),
         };
-        let now = SystemTime::now();
-        let (listing, texts) = match (self.read(before, force)?, what) {
+        let (listing, texts) = match (Self::read(folder, before, force)?, what) {
             (Some(read), _) => read,
-            (None, PollFor::Snapshot) => Default::default(),
-            (None, PollFor::Changes(_)) => return Ok(None),
+            (None, PollFor::Snapshot | PollFor::SavedCopy) => Default::default(),
+            (None, PollFor::Changes(_)) => {
+                self.copy.iter().for_each(|copy| copy.confirm(now));
+                return Ok(None);
+            }
         };
         if listing.files.is_empty() && !self.nonempty_files.is_empty() {
-            return Err(emptied_folder(self.folder.root()));
+            return Err(emptied_folder(folder.root()));
         }
         let nonempty_files = &self.nonempty_files;
         let (change, after) = (EntityChanges::default(), before.clone());
@@ -183,16 +203,23 @@ impl EntitySource for EntityFiles {
         diagnostics.into_result()?;
         let FileChanges { change, after, .. } = changes;
         self.position = self.position.next();
-        self.pending = Some((self.position, after));
+        let (position, found) = (self.position, (what != PollFor::SavedCopy).then_some(now));
+        // Texts are large, so they are not kept for nothing.
+        let texts = if self.copy.is_some() && found.is_some() { texts } else { Vec::new() };
+        self.pending = Some(Pending { position, files: after, texts, found });
         let update = match what {
-            PollFor::Snapshot => EntityUpdate::Snapshot(change.upserts),
+            PollFor::Snapshot | PollFor::SavedCopy => EntityUpdate::Snapshot(change.upserts),
             PollFor::Changes(_) => EntityUpdate::Changes(change),
         };
         Ok(Some((self.position, update)))
     }
 
     fn confirm(&mut self, position: Position) {
-        let Some((_, files)) = self.pending.take_if(|(pending, _)| *pending == position) else { return };
+        let Some(pending) = self.pending.take_if(|pending| pending.position == position) else { return };
+        let Pending { position: _, files, texts, found } = pending;
+        if let Some((copy, found)) = self.copy.as_ref().zip(found) {
+            copy.save(files.keys().cloned().collect(), texts, found);
+        }
         let holds = files.iter().filter(|(_, file)| !file.entities.is_empty());
         self.nonempty_files = holds.map(|(name, _)| name.clone()).collect();
         let before = std::mem::replace(&mut self.applied, files).into_iter();

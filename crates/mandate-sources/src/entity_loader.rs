@@ -1,6 +1,7 @@
 //! Applies the updates of an entity source to snapshots.
 
 use super::change_result::{Accepted, ReloadResult};
+use super::load_from::LoadFrom;
 use super::source::{EntitySource, EntityUpdate, Origins, PollFor, Reread};
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};
@@ -32,7 +33,15 @@ impl EntityLoader {
     /// # Errors
     /// All diagnostics of the entities.
     pub fn load(&mut self, snapshot: &Snapshot) -> Result<Snapshot, Diagnostics> {
-        let update = self.source.poll(PollFor::Snapshot, snapshot.schema(), &mut self.origins)?;
+        self.load_from(LoadFrom::Source, snapshot)
+    }
+
+    pub(super) fn load_from(&mut self, from: LoadFrom, snapshot: &Snapshot) -> Result<Snapshot, Diagnostics> {
+        let what = match from {
+            LoadFrom::Source => PollFor::Snapshot,
+            LoadFrom::SavedCopy => PollFor::SavedCopy,
+        };
+        let update = self.source.poll(what, snapshot.schema(), &mut self.origins)?;
         let Some((position, update)) = update else { return Err(no_snapshot()) };
         let snapshot = snapshot.apply(&as_change(update, snapshot))?;
         self.source.confirm(position);

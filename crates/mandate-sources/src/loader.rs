@@ -8,8 +8,10 @@ use std::sync::Arc;
 pub use super::change_result::{Accepted, ReloadResult};
 use super::entity_files::EntityFiles;
 pub use super::entity_loader::{EntityLoader, EntityPoll};
+pub use super::load_from::LoadFrom;
 pub use super::policy_folder::{PolicyFolder, PolicyFolderState};
 pub use super::policy_loader::{PendingPolicies, PolicyLoader, PolicyPoll};
+use super::saved_copy::SavedCopies;
 use super::source::EntitySource;
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostics, SourceText};
@@ -34,6 +36,7 @@ pub struct ContentPaths {
 pub struct Loader {
     pub policies: PolicyLoader,
     pub entities: EntityLoader,
+    copies: Option<SavedCopies>,
 }
 
 /// The content that was loaded at the start.
@@ -46,16 +49,24 @@ pub struct LoadedContent {
 
 impl Loader {
     pub fn new(content_paths: &ContentPaths) -> Self {
+        Self::with_copies(content_paths, None)
+    }
+
+    /// A loader that keeps copies of what is in use, once they are started.
+    pub fn with_copies(content_paths: &ContentPaths, copies: Option<SavedCopies>) -> Self {
         let ContentPaths { policies, entities, terms, identity_sources } = content_paths.clone();
+        let (policy_copy, entity_copy) = copies.clone().map(|it| (it.policies, it.entities)).unzip();
         Self {
-            policies: PolicyLoader::new(&policies, identity_sources, terms),
-            entities: EntityLoader::new(Box::new(EntityFiles::new(&entities))),
+            policies: PolicyLoader::new(&policies, identity_sources, terms, policy_copy),
+            entities: EntityLoader::new(Box::new(EntityFiles::new(&entities, entity_copy))),
+            copies,
         }
     }
 
     /// A loader of a policy folder, with entities from any source.
     pub fn with_entities(policies: &Path, entities: Box<dyn EntitySource>, terms: RequestConfig) -> Self {
-        Self { policies: PolicyLoader::new(policies, None, terms), entities: EntityLoader::new(entities) }
+        let policies = PolicyLoader::new(policies, None, terms, None);
+        Self { policies, entities: EntityLoader::new(entities), copies: None }
     }
 
     /// Loads everything.
@@ -63,14 +74,33 @@ impl Loader {
     /// # Errors
     /// All diagnostics of policies and entities.
     pub fn load(&mut self) -> Result<LoadedContent, Diagnostics> {
-        let pending = self.policies.load().map_err(|mut invalid| {
+        self.load_from(LoadFrom::Source, LoadFrom::Source)
+    }
+
+    /// Loads policies and entities, each from its source or from its copy.
+    ///
+    /// # Errors
+    /// All diagnostics of policies and entities, or there is no copy.
+    pub fn load_from(
+        &mut self,
+        policies: LoadFrom,
+        entities: LoadFrom,
+    ) -> Result<LoadedContent, Diagnostics> {
+        if let Some(copies) = &self.copies {
+            copies.policies.keep();
+            copies.entities.keep();
+        }
+        let pending = self.policies.load(policies).map_err(|mut invalid| {
             // Entities can be read without policies, so their errors are reported, too.
-            if let Some(Err(found)) = invalid.schema.map(|schema| self.entities.check(&schema)) {
+            if (policies, entities) == (LoadFrom::Source, LoadFrom::Source)
+                && let Some(Err(found)) = invalid.schema.map(|schema| self.entities.check(&schema))
+            {
                 invalid.diagnostics.extend(found);
             }
             invalid.diagnostics
         })?;
-        match self.policies.without_entities(&pending).and_then(|snapshot| self.entities.load(&snapshot)) {
+        let snapshot = self.policies.without_entities(&pending);
+        match snapshot.and_then(|snapshot| self.entities.load_from(entities, &snapshot)) {
             Ok(snapshot) => {
                 let routes = Arc::clone(&pending.routes);
                 let warnings = self.policies.confirm(pending, true).warnings;

@@ -5,12 +5,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use cedar_policy::PolicyId;
 
 use super::folder::{
     Folder, POLICY_EXTENSIONS, ROUTES_FILE_NAME, SUITE_EXTENSIONS, has_extension, reject_emptied,
 };
+use super::saved_copy::SavedCopy;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::digest::Digest;
 use mandate_core::policies::{POLICY_ANNOTATIONS, Policies, unknown_annotations};
@@ -31,6 +33,8 @@ pub(super) struct PolicyFiles {
     applied: Option<(Digest, Vec<PathBuf>)>,
     /// The files that are not empty.
     nonempty_files: BTreeSet<String>,
+    /// The copy on disk of what is in use, if one is kept.
+    copy: Option<SavedCopy>,
 }
 
 /// The folder's content at one moment.
@@ -39,6 +43,8 @@ pub(super) struct PolicyFolderContent {
     pub by_kind: TextsByKind,
     /// The digest of all names and texts.
     pub digest: Digest,
+    /// When it was found in the folder; `None` if it is from the copy.
+    found: Option<SystemTime>,
 }
 
 /// The texts of a policy folder by their kind.
@@ -55,12 +61,14 @@ pub(super) struct TextsByKind {
 }
 
 impl PolicyFiles {
-    pub fn new(root: &Path, identity_sources: Option<Arc<IdentitySources>>) -> Self {
+    pub fn new(root: &Path, identity_sources: Option<Arc<IdentitySources>>, copy: Option<SavedCopy>) -> Self {
         Self {
             folder: Folder::new(root, POLICY_EXTENSIONS, &[TESTS]),
             identity_sources,
             applied: None,
-            nonempty_files: BTreeSet::new(),
+            // What was in use before this start must not be found empty, either.
+            nonempty_files: copy.as_ref().map(SavedCopy::nonempty_files).unwrap_or_default(),
+            copy,
         }
     }
 
@@ -69,15 +77,29 @@ impl PolicyFiles {
     /// # Errors
     /// The folder cannot be read.
     pub fn read(&self) -> Result<PolicyFolderContent, Diagnostics> {
-        let (listing, texts) = self.folder.read(|_, _| true)?;
+        let now = SystemTime::now();
+        Ok(PolicyFolderContent { found: Some(now), ..self.read_from(&self.folder)? })
+    }
+
+    /// Reads the copy; `None` if there is none.
+    ///
+    /// # Errors
+    /// The copy cannot be read.
+    pub fn read_copy(&self) -> Result<Option<PolicyFolderContent>, Diagnostics> {
+        let copy = self.copy.as_ref().map(|copy| Folder::new(&copy.folder(), POLICY_EXTENSIONS, &[TESTS]));
+        copy.map(|copy| self.read_from(&copy)).transpose()
+    }
+
+    fn read_from(&self, folder: &Folder) -> Result<PolicyFolderContent, Diagnostics> {
+        let (listing, texts) = folder.read(|_, _| true)?;
         for text in texts.iter().filter(|text| self.nonempty_files.contains(&text.name)) {
             reject_emptied(text)?;
         }
         let digest = Digest::of(texts.iter().flat_map(|text| [text.name.as_bytes(), text.text.as_bytes()]));
-        let mut by_kind = TextsByKind::of(texts, &self.folder.root().display().to_string());
-        by_kind.lookalikes = listing.lookalikes.iter().map(|path| self.folder.root().join(path)).collect();
+        let mut by_kind = TextsByKind::of(texts, &folder.root().display().to_string());
+        by_kind.lookalikes = listing.lookalikes.iter().map(|path| folder.root().join(path)).collect();
         by_kind.identity_sources.clone_from(&self.identity_sources);
-        Ok(PolicyFolderContent { by_kind, digest })
+        Ok(PolicyFolderContent { by_kind, digest, found: None })
     }
 
     /// Whether this content is in use, with the same warnings.
@@ -92,9 +114,23 @@ impl PolicyFiles {
         let TextsByKind { schema, policies, guardrails, routes, lookalikes, identity_sources: _ } =
             texts.by_kind;
         let all = schema.iter().chain(&policies).chain(&guardrails).chain(&routes);
+        if let Some((copy, found)) = self.copy.as_ref().zip(texts.found) {
+            copy.save(
+                all.clone().map(|text| text.name.clone()).collect(),
+                all.clone().cloned().collect(),
+                found,
+            );
+        }
         let holds = all.filter(|text| !text.text.trim().is_empty());
         self.nonempty_files = holds.map(|text| text.name.clone()).collect();
         self.applied = Some((texts.digest, lookalikes));
+    }
+
+    /// The folder holds what is in use.
+    pub fn confirm_copy(&self, texts: &PolicyFolderContent) {
+        if let Some((copy, found)) = self.copy.as_ref().zip(texts.found) {
+            copy.confirm(found);
+        }
     }
 }
 

@@ -55,7 +55,7 @@ impl PolicyFolder {
     }
 
     fn texts(root: &Path) -> Result<TextsByKind, Diagnostics> {
-        PolicyFiles::new(root, None).read().map(|texts| texts.by_kind)
+        PolicyFiles::new(root, None, None).read().map(|texts| texts.by_kind)
     }
 
     fn of(texts: &TextsByKind, schema: Option<&Arc<Schema>>) -> Result<Self, Diagnostics> {

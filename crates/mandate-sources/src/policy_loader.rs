@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::change_result::Accepted;
 use super::folder::{SUITE_EXTENSIONS, has_extension};
+use super::load_from::LoadFrom;
 use super::policy_files::{PolicyFiles, PolicyFolderContent};
+use super::saved_copy::SavedCopy;
 use mandate_core::Snapshot;
-use mandate_core::diagnostics::{Diagnostics, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::digest::Digest;
 use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
@@ -73,14 +75,23 @@ pub(super) struct InvalidPolicies {
 }
 
 impl PolicyLoader {
-    pub fn new(root: &Path, identity_sources: Option<Arc<IdentitySources>>, terms: RequestConfig) -> Self {
-        Self { files: PolicyFiles::new(root, identity_sources), guardrails: Vec::new(), terms }
+    pub fn new(
+        root: &Path,
+        identity_sources: Option<Arc<IdentitySources>>,
+        terms: RequestConfig,
+        copy: Option<SavedCopy>,
+    ) -> Self {
+        Self { files: PolicyFiles::new(root, identity_sources, copy), guardrails: Vec::new(), terms }
     }
 
-    /// Loads the folder for the first time.
-    pub(super) fn load(&self) -> Result<PendingPolicies, InvalidPolicies> {
+    /// Loads the folder for the first time, or the copy.
+    pub(super) fn load(&self, from: LoadFrom) -> Result<PendingPolicies, InvalidPolicies> {
         let invalid = |diagnostics| InvalidPolicies { schema: None, diagnostics };
-        let texts = self.files.read().map_err(invalid)?;
+        let texts = match from {
+            LoadFrom::Source => self.files.read().map(Some),
+            LoadFrom::SavedCopy => self.files.read_copy(),
+        };
+        let texts = texts.map_err(invalid)?.ok_or_else(|| invalid(no_copy()))?;
         let (schema, mut warnings) = texts.by_kind.parse_schema(None).map_err(invalid)?;
         match texts.by_kind.parse(Arc::clone(&schema)) {
             Ok((policies, routes, more)) => {
@@ -96,7 +107,10 @@ impl PolicyLoader {
     /// is still being proven. With `force`, content that is in use is parsed again.
     pub fn poll(&self, current: &Policies, pending: Option<&PendingPolicies>, force: bool) -> PolicyPoll {
         let texts = match self.files.read() {
-            Ok(texts) if !force && self.files.is_applied(&texts) => return PolicyPoll::Unchanged,
+            Ok(texts) if !force && self.files.is_applied(&texts) => {
+                self.files.confirm_copy(&texts);
+                return PolicyPoll::Unchanged;
+            }
             Ok(texts) if pending.is_some_and(|pending| pending.texts.digest == texts.digest) => {
                 return PolicyPoll::StillPending;
             }
@@ -141,4 +155,8 @@ impl PolicyLoader {
     pub fn guardrails(&self) -> &[Arc<SourceText>] {
         &self.guardrails
     }
+}
+
+fn no_copy() -> Diagnostics {
+    Diagnostic::error("no copy of the policies is kept").into()
 }

@@ -39,6 +39,8 @@ pub enum EntityUpdate {
 pub enum PollFor {
     /// A snapshot: there are no entities yet, or they have to be read by another schema.
     Snapshot,
+    /// A snapshot from the copy that the source keeps on disk, because the source itself cannot be used.
+    SavedCopy,
     /// What changed since the last confirmed update.
     Changes(Reread),
 }
@@ -72,7 +74,8 @@ impl Origins {
 /// The loader polls, applies what it gets to a snapshot, and confirms it. An update that could not be
 /// applied is never confirmed: the next poll gives it again, or what came of it.
 pub trait EntitySource: Send {
-    /// Reads the next update; `None` if there is certainly none. A snapshot is always given.
+    /// Reads the next update; `None` if there is certainly none. A snapshot is always given, unless it is that of
+    /// a copy, and the source keeps none.
     ///
     /// # Errors
     /// Everything that cannot be read, or is wrong with an entity by itself.

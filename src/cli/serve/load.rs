@@ -1,0 +1,220 @@
+//! The first load of `mandate serve`: from the folders, or where one cannot be used, from the copy that `--state`
+//! keeps of it. The first generation comes into use here, with the threads that follow the folders.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::oneshot;
+
+use super::signals::Signals;
+use crate::config::ServeConfig;
+use crate::error::CliError;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics};
+use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
+use mandate_pdp::reload::{ReloadConfig, Reloader};
+use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig, Restored, RestoredContent};
+use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, LoadFrom, LoadedContent, Loader};
+use mandate_sources::saved_copy::{SavedCopies, SavedCopy};
+
+/// The result of the first load.
+pub struct InitialLoad {
+    loader: Loader,
+    proof_config: ProofConfig,
+    generation: Generation,
+    warnings: Diagnostics,
+    proof: Option<CompletedProof>,
+    restored: Restored,
+}
+
+/// What to load, and how.
+struct Plan {
+    content_paths: ContentPaths,
+    copies: Option<SavedCopies>,
+    /// The oldest copy that may be used was confirmed then.
+    oldest: Option<SystemTime>,
+    proof_config: ProofConfig,
+}
+
+/// Loads the first snapshot; `None` if a signal stops the process meanwhile.
+pub async fn load(
+    config: &ServeConfig,
+    proof_config: ProofConfig,
+    signals: &mut Signals,
+) -> Option<Result<InitialLoad, Diagnostics>> {
+    let copies = match config.state.as_deref().map(SavedCopies::open).transpose() {
+        Ok(copies) => copies,
+        Err(diagnostics) => return Some(Err(diagnostics)),
+    };
+    let oldest = config.staleness.and_then(|limit| SystemTime::now().checked_sub(limit.max_age));
+    let plan = Plan { content_paths: config.content_paths.clone(), copies, oldest, proof_config };
+    let (done, loaded) = oneshot::channel();
+    let load = move || {
+        // The receiver is gone if a signal stopped the process.
+        let _ = done.send(plan.load());
+    };
+    let thread = std::thread::Builder::new().name("load".into()).stack_size(LOADING_STACK_BYTES).spawn(load);
+    if let Err(error) = thread {
+        return Some(Err(Diagnostic::error(format!("cannot start a thread: {error}")).into()));
+    }
+    tokio::select! {
+        loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Diagnostic::error("internal error: loading panicked (a bug in mandate)").into()))),
+        () = signals.until_stop(|| {}) => None,
+    }
+}
+
+/// A decision point on the loaded content, and the reloader that keeps it up to date.
+///
+/// # Errors
+/// The system cannot start a thread.
+pub fn start(
+    loaded: InitialLoad,
+    config: &ServeConfig,
+    started: Instant,
+) -> Result<(Pdp, Reloader), CliError> {
+    let InitialLoad { loader, proof_config, generation, warnings, proof, restored } = loaded;
+    log_restored(&restored);
+    let first = InitialLoadReport { warnings, took: started.elapsed(), proof, restored };
+    log_start(&generation, &first);
+    let (pdp, publisher) = Pdp::new(generation, PdpConfig::cached(config.cache_entries));
+    let reload_config = ReloadConfig {
+        content_paths: config.content_paths.clone(),
+        poll_interval: config.poll,
+        proofs: proof_config,
+        staleness: config.staleness,
+        ready_when_restored: config.ready_when_restored,
+        deny_all: config.deny_all,
+    };
+    let reloader = Reloader::start(publisher, loader, reload_config, &first);
+    reloader.map(|reloader| (pdp, reloader)).map_err(CliError::system("cannot start a thread"))
+}
+
+impl InitialLoad {
+    /// What is printed at the start: which copies are in use, a line each.
+    pub fn announcement(&self) -> String {
+        let mut text = String::new();
+        for (track, restored) in restored_tracks(&self.restored) {
+            let confirmed = humantime::format_rfc3339_seconds(restored.confirmed);
+            let _ = writeln!(
+                text,
+                "{track}: RESTORED from {} of {confirmed} (the folder cannot be used; see the log)",
+                restored.folder.display()
+            );
+        }
+        text
+    }
+}
+
+impl Plan {
+    /// Loads from the folders, or else from copies, as few as possible.
+    fn load(mut self) -> Result<InitialLoad, Diagnostics> {
+        use LoadFrom::{SavedCopy, Source};
+        let mut loader = Loader::with_copies(&self.content_paths, self.copies.clone());
+        let mut refused: Option<Diagnostics> = None;
+        for (policies, entities) in
+            [(Source, Source), (Source, SavedCopy), (SavedCopy, Source), (SavedCopy, SavedCopy)]
+        {
+            let Some(restored) = self.restored(policies, entities) else { continue };
+            match self.load_and_prove(&mut loader, policies, entities) {
+                Ok((mut content, proof)) => {
+                    self.start_copies()?;
+                    let warnings = std::mem::take(&mut content.warnings);
+                    let (generation, proof_config) = (content.into(), self.proof_config);
+                    return Ok(InitialLoad { loader, proof_config, generation, warnings, proof, restored });
+                }
+                Err(diagnostics) => {
+                    refused.get_or_insert(diagnostics);
+                }
+            }
+        }
+        let mut refused = refused.unwrap_or_default();
+        refused.extend(self.unusable_copies());
+        Err(refused)
+    }
+
+    /// Loads the content and, if guardrails are enforced, proves them before anything is served.
+    fn load_and_prove(
+        &mut self,
+        loader: &mut Loader,
+        policies: LoadFrom,
+        entities: LoadFrom,
+    ) -> Result<(LoadedContent, Option<CompletedProof>), Diagnostics> {
+        let loaded = loader.load_from(policies, entities)?;
+        if self.proof_config.mode != GuardrailMode::Enforce {
+            return Ok((loaded, None));
+        }
+        let guardrails = loader.guardrails().to_vec();
+        let guardrails_in_use = guardrails.clone();
+        let (policies, routes) = (Arc::clone(loaded.snapshot.policies()), Arc::clone(&loaded.routes));
+        let proof =
+            self.proof_config.prove_now(&ProofJob { policies, routes, guardrails, guardrails_in_use });
+        match proof.as_ref().map(|proof| &proof.outcome.result) {
+            Some(Err(diagnostics)) => Err(diagnostics.clone()),
+            Some(Ok(())) | None => Ok((loaded, proof)),
+        }
+    }
+
+    /// The copies that such a load uses; `None` if one of them cannot be used.
+    fn restored(&self, policies: LoadFrom, entities: LoadFrom) -> Option<Restored> {
+        let restored = |from, copy: Option<&SavedCopy>| match from {
+            LoadFrom::Source => Some(None),
+            LoadFrom::SavedCopy => {
+                let copy = copy?;
+                let confirmed =
+                    copy.found().filter(|found| self.oldest.is_none_or(|oldest| *found >= oldest))?;
+                Some(Some(RestoredContent { folder: copy.folder(), confirmed }))
+            }
+        };
+        let copies = self.copies.as_ref();
+        Some(Restored {
+            policies: restored(policies, copies.map(|copies| &copies.policies))?,
+            entities: restored(entities, copies.map(|copies| &copies.entities))?,
+        })
+    }
+
+    /// The copies that are too old.
+    fn unusable_copies(&self) -> Diagnostics {
+        let mut diagnostics = Diagnostics::default();
+        let copies = self.copies.iter().flat_map(|copies| [&copies.policies, &copies.entities]);
+        for copy in copies {
+            let found = copy.found().filter(|found| self.oldest.is_some_and(|oldest| *found < oldest));
+            if let Some(found) = found {
+                let (folder, found) = (copy.folder(), humantime::format_rfc3339_seconds(found));
+                let message = format!("the copy in `{}` is of {found}", folder.display());
+                let error = Diagnostic::error(message).help("`max-staleness` allows no copy that is so old");
+                diagnostics.push(error);
+            }
+        }
+        diagnostics
+    }
+
+    fn start_copies(&self) -> Result<(), Diagnostics> {
+        let Some(copies) = &self.copies else { return Ok(()) };
+        copies.start().map_err(|error| Diagnostic::error(format!("cannot start a thread: {error}")).into())
+    }
+}
+
+fn restored_tracks(restored: &Restored) -> impl Iterator<Item = (&'static str, &RestoredContent)> {
+    let policies = restored.policies.iter().map(|copy| ("policies", copy));
+    policies.chain(restored.entities.iter().map(|copy| ("entities", copy)))
+}
+
+/// What is wrong with the folders, their first poll says.
+fn log_restored(restored: &Restored) {
+    for (track, restored) in restored_tracks(restored) {
+        let (from, confirmed) =
+            (restored.folder.display(), humantime::format_rfc3339_seconds(restored.confirmed));
+        tracing::error!(track, %from, %confirmed, "the folder cannot be used: serving the copy of what was in use before");
+    }
+}
+
+fn log_start(generation: &Generation, first: &InitialLoadReport) {
+    for warning in first.warnings.iter() {
+        tracing::warn!("{warning}");
+    }
+    let snapshot = generation.snapshot();
+    let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
+    let took_ms = u64::try_from(first.took.as_millis()).unwrap_or(u64::MAX);
+    let (revision, routes) = (generation.revision(), generation.routes().digest().short());
+    tracing::info!(%revision, policies, entities, routes, took_ms, "loaded");
+}

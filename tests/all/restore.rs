@@ -1,0 +1,179 @@
+//! A restart beside folders that cannot be used: what `--state` keeps, when it is served, and that operators see it.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::reload::{CONSENT_EDGE, fabrikam_registers};
+use crate::support::{Content, Sidecar, get, has_solver, until};
+
+/// Content that was served with `--state`, and is not served any more.
+struct Stopped {
+    content: Content,
+    state: String,
+}
+
+impl Stopped {
+    fn new() -> Self {
+        let content = Content::of_pack();
+        let state = content.path("state").display().to_string();
+        let stopped = Self { content, state };
+        let sidecar = stopped.serve(&[]);
+        until("copies are kept", || {
+            ["policies", "entities"].iter().all(|track| stopped.confirmed(track).exists())
+        });
+        drop(sidecar);
+        stopped
+    }
+
+    fn serve(&self, args: &[&str]) -> Sidecar {
+        self.content.serve_with(&[&["--state", &self.state], args].concat())
+    }
+
+    fn confirmed(&self, track: &str) -> PathBuf {
+        self.content.path("state").join(track).join("confirmed")
+    }
+
+    /// Makes the copy of a track so old.
+    fn age(&self, track: &str, age: Duration) {
+        let confirmed = File::options().write(true).open(self.confirmed(track)).unwrap();
+        confirmed.set_modified(SystemTime::now() - age).unwrap();
+    }
+
+    /// Serving ends at once, with an error.
+    fn fails(&self, args: &[&str]) -> String {
+        let listen = ["--state", &self.state, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let Output { status, stderr, .. } = self.content.mandate("serve", &[&listen, args].concat());
+        assert_eq!(status.code(), Some(1));
+        String::from_utf8(stderr).unwrap()
+    }
+
+    fn break_policies(&self) {
+        self.content.write("policies/consent.cedar", "permit (principal, action,");
+    }
+
+    fn break_entities(&self) {
+        self.content.write("entities/customers.json", "[{]");
+    }
+}
+
+fn restored(sidecar: &Sidecar, track: &str) -> Value {
+    sidecar.status()[track]["restored"].clone()
+}
+
+#[test]
+fn a_restart_beside_a_broken_policy_file_serves_the_copy_until_the_file_is_repaired() {
+    let stopped = Stopped::new();
+    let good = stopped.content.read("policies/consent.cedar");
+    stopped.break_policies();
+    // The entities are those of the folder: a consent that was revoked meanwhile stays revoked.
+    assert!(stopped.content.read("entities/customers.json").contains(CONSENT_EDGE));
+    let sidecar = stopped.serve(&[]);
+    assert!(sidecar.permits(&fabrikam_registers()));
+    let copy = restored(&sidecar, "policies");
+    assert!(copy["from"].as_str().unwrap().ends_with("state/policies/current"), "{copy}");
+    assert!(copy["confirmed"].as_str().unwrap().starts_with("20"), "{copy}");
+    assert!(restored(&sidecar, "entities").is_null());
+    let metric = |track: &str| sidecar.metric(&format!("mandate_source_restored{{track=\"{track}\"}}"));
+    assert_eq!((metric("policies"), metric("entities")), (1.0, 0.0));
+    assert_eq!(get(&format!("{}/readyz", sidecar.admin)).status, 200);
+    until("the status says what is wrong", || {
+        sidecar.status()["policies"]["last_reload"]["errors"].to_string().contains("consent.cedar")
+    });
+    assert!(sidecar.log().contains("the folder cannot be used: serving the copy of what was in use before"));
+
+    stopped.content.edit("entities/customers.json", CONSENT_EDGE, "");
+    until("the consent is revoked", || !sidecar.permits(&fabrikam_registers()));
+    stopped.content.write("policies/consent.cedar", &good);
+    until("the folder is in use", || restored(&sidecar, "policies").is_null());
+    assert!(metric("policies") < 1.0);
+    assert_eq!(sidecar.status()["policies"]["last_reload"]["outcome"], "accepted");
+    assert!(sidecar.log().contains("its copy is not in use any more"));
+}
+
+#[test]
+fn the_copy_is_what_was_in_use_last_and_nothing_that_was_refused() {
+    let stopped = Stopped::new();
+    let sidecar = stopped.serve(&[]);
+    stopped.content.edit("entities/customers.json", CONSENT_EDGE, "");
+    until("the consent is revoked", || !sidecar.permits(&fabrikam_registers()));
+    let copy = || stopped.content.read("state/entities/current/customers.json");
+    until("the copy has the change", || !copy().contains(CONSENT_EDGE));
+    stopped.break_entities();
+    until("the change is refused", || sidecar.status()["entities"]["last_reload"]["outcome"] == "refused");
+    drop(sidecar);
+    let sidecar = stopped.serve(&[]);
+    assert!(!sidecar.permits(&fabrikam_registers()));
+    assert!(!restored(&sidecar, "entities").is_null());
+    assert!(restored(&sidecar, "policies").is_null());
+}
+
+#[test]
+fn copies_are_used_for_both_and_for_a_folder_that_was_emptied() {
+    let stopped = Stopped::new();
+    stopped.break_policies();
+    fs::remove_dir_all(stopped.content.entities()).unwrap();
+    fs::create_dir(stopped.content.entities()).unwrap();
+    let sidecar = stopped.serve(&["--when-restored", "not-ready"]);
+    assert!(sidecar.permits(&fabrikam_registers()));
+    assert!(!restored(&sidecar, "entities").is_null() && !restored(&sidecar, "policies").is_null());
+    let ready = get(&format!("{}/readyz", sidecar.admin));
+    assert_eq!((ready.status, &*ready.body), (503, "restored: copies of policies and entities are in use\n"));
+}
+
+#[test]
+fn a_copy_that_is_too_old_is_not_served() {
+    let stopped = Stopped::new();
+    stopped.break_entities();
+    stopped.age("entities", Duration::from_hours(1));
+    let limit = ["--poll", "1s", "--max-staleness", "10m"];
+    let error = stopped.fails(&limit);
+    assert!(error.contains("customers.json") && error.contains("`max-staleness` allows no copy"), "{error}");
+    // Without a limit, any age is allowed.
+    assert!(stopped.serve(&[]).permits(&fabrikam_registers()));
+}
+
+#[test]
+fn a_copy_that_gets_too_old_is_not_served_any_more() {
+    let stopped = Stopped::new();
+    stopped.break_policies();
+    stopped.age("policies", Duration::from_secs(3590));
+    let sidecar = stopped.serve(&["--poll", "1s", "--max-staleness", "1h", "--when-stale", "warn"]);
+    until("everything is denied", || !sidecar.permits(&fabrikam_registers()));
+    assert_eq!(sidecar.status()["suspended"]["outcome"], "stale");
+    assert!(sidecar.status()["policies"]["confirmed_age_ms"].as_u64() > Some(3_600_000));
+}
+
+#[test]
+fn policies_that_break_a_promise_at_a_restart_do_not_take_the_place_of_the_copy() {
+    if !has_solver() {
+        return;
+    }
+    let stopped = Stopped::new();
+    stopped.content.edit(
+        "policies/registration.cedar",
+        "context.channel == Autopilot::Channel::\"oem-api\"",
+        "context.channel != Autopilot::Channel::\"intune\"",
+    );
+    let sidecar = stopped.serve(&["--guardrails", "enforce"]);
+    assert!(!restored(&sidecar, "policies").is_null());
+    until("the proof refuses the folder", || {
+        sidecar.status()["policies"]["last_reload"]["outcome"] == "refused"
+    });
+    let kept = stopped.content.read("state/policies/current/registration.cedar");
+    assert!(kept.contains("context.channel == Autopilot::Channel::\"oem-api\""), "{kept}");
+}
+
+#[test]
+fn wrong_uses_of_the_folder_are_errors() {
+    let stopped = Stopped::new();
+    let sidecar = stopped.serve(&[]);
+    let error = stopped.fails(&[]);
+    assert!(error.contains("state/policies`: another process uses it"), "{error}");
+    drop(sidecar);
+    let output = stopped.content.mandate("serve", &["--when-restored", "ready"]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: `when-restored` needs `state`\n");
+}
