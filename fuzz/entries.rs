@@ -17,6 +17,7 @@ use mandate_routes::{HttpRequest, Routes};
 use mandate_server::authzen::api::{Api, ApiLimits};
 use mandate_server::gateway::envoy::ExtAuthz;
 use mandate_sources::loader::{ContentPaths, Loader};
+use mandate_sources::policy_limits::PolicyLimits;
 use prost::Message as _;
 use serde_json::Value;
 
@@ -29,6 +30,7 @@ fn pack() -> &'static Generation {
         let root = if root.join("policies").is_dir() { root } else { root.parent().unwrap() };
         let content_paths = ContentPaths {
             identity_sources: None,
+            policy_limits: PolicyLimits::default(),
             policies: root.join("policies"),
             entities: root.join("entities"),
             terms: RequestConfig {

@@ -19,6 +19,7 @@ pub use mandate_pdp::{DecisionContext, Generation, Pdp, Transport};
 pub use mandate_routes::HttpRequest;
 pub use mandate_server::authzen::wire::RequestFields;
 use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, Loader};
+use mandate_sources::policy_limits::PolicyLimits;
 
 use crate::dataset::{self, TestQuestion, mix};
 use crate::gateway::GatewayRequest;
@@ -37,7 +38,13 @@ pub fn load_snapshot(policies: &Path, entities: &Path) -> io::Result<Snapshot> {
 /// The content is not valid.
 pub fn load_generation(policies: &Path, entities: &Path) -> io::Result<Generation> {
     let (policies, entities) = (policies.to_owned(), entities.to_owned());
-    let paths = ContentPaths { policies, entities, terms: RequestConfig::default(), identity_sources: None };
+    let paths = ContentPaths {
+        policies,
+        entities,
+        terms: RequestConfig::default(),
+        identity_sources: None,
+        policy_limits: PolicyLimits::default(),
+    };
     let load =
         move || Loader::new(&paths).load().map_err(|diagnostics| io::Error::other(diagnostics.to_string()));
     let thread = std::thread::Builder::new().stack_size(LOADING_STACK_BYTES).spawn(load)?;

@@ -80,12 +80,13 @@ enum FailOn {
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let solver = arguments.policies.solver(arguments.solver)?;
+    let limits = arguments.policies.limits()?;
     let folder = arguments.policies.folder()?;
     let old = arguments.against.map(VersionArgument::Revision).or(arguments.old.map(VersionArgument::of));
     let old = old.ok_or_else(|| CliError::message("say what to compare with: OLD or --against"))?;
     let new = arguments.new.map_or_else(|| VersionArgument::Folder(folder.clone()), VersionArgument::of);
     let (old, new, old_schema) =
-        PolicyFolder::load_two_versions(&old.version(&folder), &new.version(&folder))
+        PolicyFolder::load_two_versions(&old.version(&folder), &new.version(&folder), limits)
             .map_err(CliError::Diagnostics)?;
     let claims = claim_changes(
         &guardrails(&old.guardrails, &old_schema)?,

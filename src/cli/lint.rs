@@ -13,7 +13,6 @@ use mandate_analysis::claims::Guardrails;
 use mandate_analysis::lint::{Finding, Rule, lint};
 use mandate_core::diagnostics::{Diagnostics, SourceSpan};
 use mandate_core::policies::Policies;
-use mandate_sources::loader::PolicyFolder;
 
 #[derive(Args)]
 #[command(
@@ -56,7 +55,7 @@ struct FindingJson<'a> {
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let solver = arguments.policies.solver(arguments.solver)?;
-    let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Diagnostics)?;
+    let folder = arguments.policies.load()?;
     Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Diagnostics)?;
     let solver = if arguments.no_solver { None } else { Some(solver.start()) };
     let incomplete = matches!(solver, Some(Err(_)));

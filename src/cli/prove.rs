@@ -19,7 +19,6 @@ use mandate_analysis::guardrail_suite;
 use mandate_analysis::proof_report::{ClaimReport, milliseconds};
 use mandate_analysis::prove::{CheckedClaim, ClaimResult, prove};
 use mandate_core::policies::{Policies, PolicyInfo};
-use mandate_sources::loader::PolicyFolder;
 
 /// The progress line appears after this time.
 const PROGRESS_DELAY: Duration = Duration::from_secs(2);
@@ -54,7 +53,7 @@ enum Format {
 pub fn run(arguments: Arguments) -> CommandResult {
     let solver = arguments.policies.solver(arguments.solver)?;
     let required = arguments.policies.required_claims(arguments.claims)?;
-    let folder = PolicyFolder::load(&arguments.policies.folder()?).map_err(CliError::Diagnostics)?;
+    let folder = arguments.policies.load()?;
     let guardrails =
         Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Diagnostics)?;
     let missing = match &required {

@@ -18,7 +18,6 @@ use mandate_core::request::{Request, RequestLimits};
 use mandate_core::schema::Schema;
 use mandate_routes::{HttpRequest, RequestBody, Route, RouteError, RouteMatch, Routes};
 use mandate_server::authzen::wire::request_error_message;
-use mandate_sources::loader::PolicyFolder;
 
 /// Maximum length of a body or certificate file, in bytes; the rest is not read.
 const LONGEST_BODY: u64 = 16 * 1024 * 1024;
@@ -69,7 +68,7 @@ enum Format {
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let Arguments { policies, method, target, format, .. } = arguments;
-    let folder = PolicyFolder::load(&policies.folder()?).map_err(CliError::Diagnostics)?;
+    let folder = policies.load()?;
     let (Some(method), Some(target)) = (&method, &target) else {
         report::print(&list(&folder.routes))?;
         return Ok(ExitCode::SUCCESS);

@@ -9,10 +9,12 @@ use super::claims::{ClaimOptions, RequiredClaims};
 use super::content::{ContentOptions, PolicyOptions};
 use super::file::ConfigFile;
 use super::identity_sources::IdentitySourcesTable;
+use super::limits::PolicyLimitOptions;
 use super::options::Options;
 use super::solver::SolverArguments;
 use crate::error::CliError;
-use mandate_sources::loader::ContentPaths;
+use mandate_sources::loader::{ContentPaths, PolicyFolder};
+use mandate_sources::policy_limits::PolicyLimits;
 
 /// Where the policies are; every command takes these.
 #[derive(Args)]
@@ -22,6 +24,8 @@ pub struct PolicyArguments {
     /// Read options from this configuration file (TOML); its keys are the names of the options
     #[arg(long, env = "MANDATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    limits: PolicyLimitOptions,
 }
 
 /// Where policies and entities are; every command that decides takes these.
@@ -49,6 +53,23 @@ impl PolicyArguments {
     pub fn folder(self) -> Result<PathBuf, CliError> {
         let file = self.file()?;
         Ok(self.options.or(file.policies).folder())
+    }
+
+    /// The limits of the policy folder.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn limits(&self) -> Result<PolicyLimits, CliError> {
+        Ok(self.limits.clone().or(self.file()?.policy_limits).limits())
+    }
+
+    /// Loads the policy folder.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read, or something is wrong with the folder.
+    pub fn load(self) -> Result<PolicyFolder, CliError> {
+        let limits = self.limits()?;
+        PolicyFolder::load(&self.folder()?, limits).map_err(CliError::Diagnostics)
     }
 
     /// The file of the required claims, if there is one.
@@ -92,7 +113,7 @@ impl ContentArguments {
     /// The configuration file cannot be read.
     pub fn content_paths(self) -> Result<ContentPaths, CliError> {
         let file = self.file()?;
-        Ok(self.or_file(file.policies, file.content, file.identity_sources))
+        Ok(self.or_file(file.policies, file.content, file.policy_limits, file.identity_sources))
     }
 
     /// As [`Self::content_paths`], with a file that was read already.
@@ -100,8 +121,10 @@ impl ContentArguments {
         self,
         policies: PolicyOptions,
         content: ContentOptions,
+        limits: PolicyLimitOptions,
         identity_sources: Option<IdentitySourcesTable>,
     ) -> ContentPaths {
-        self.options.or(content).content_paths(self.policies.options.or(policies), identity_sources)
+        let PolicyArguments { options, limits: flags, config: _ } = self.policies;
+        self.options.or(content).content_paths(options.or(policies), &flags.or(limits), identity_sources)
     }
 }

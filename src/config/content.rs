@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::identity_sources::IdentitySourcesTable;
+use super::limits::PolicyLimitOptions;
 use super::options::options;
 use super::values::{Count, non_empty_names};
 use mandate_core::request::RequestLimits;
@@ -45,6 +46,7 @@ impl ContentOptions {
     pub fn content_paths(
         self,
         policies: PolicyOptions,
+        limits: &PolicyLimitOptions,
         identity_sources: Option<IdentitySourcesTable>,
     ) -> ContentPaths {
         ContentPaths {
@@ -55,6 +57,7 @@ impl ContentOptions {
                 described_by_callers: non_empty_names(self.described_by_callers),
             },
             identity_sources: identity_sources.map(|table| Arc::new(table.into_identity_sources())),
+            policy_limits: limits.limits(),
         }
     }
 }

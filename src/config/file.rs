@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::claims::ClaimOptions;
 use super::content::{ContentOptions, PolicyOptions};
 use super::identity_sources::IdentitySourcesTable;
-use super::limits::LimitOptions;
+use super::limits::{LimitOptions, PolicyLimitOptions};
 use super::listeners::{Addresses, ListenerOptions, ListenerTable};
 use super::options::Options;
 use super::serving::ServingOptions;
@@ -35,6 +35,7 @@ pub struct ConfigFile {
     pub listener_tables: Vec<ListenerTable>,
     pub admin: Option<ListenerTable>,
     pub limits: LimitOptions,
+    pub policy_limits: PolicyLimitOptions,
     pub identity_sources: Option<IdentitySourcesTable>,
     /// Deprecated keys.
     pub warnings: Diagnostics,
@@ -112,7 +113,7 @@ impl Reader {
     }
 
     fn file(&mut self, mut root: Section<'_>) -> ConfigFile {
-        let file = ConfigFile {
+        let mut file = ConfigFile {
             policies: self.options(&mut root),
             content: self.options(&mut root),
             solver: self.options(&mut root),
@@ -124,16 +125,17 @@ impl Reader {
             listener: self.options(&mut root),
             listener_tables: self.tables(&mut root, "listener"),
             admin: self.table(&mut root, "admin").map(|table| self.listener(table)),
-            limits: self.limits(&mut root),
             identity_sources: self.key(&mut root, "identity-sources"),
-            warnings: Diagnostics::default(),
+            ..ConfigFile::default()
         };
+        (file.limits, file.policy_limits) = self.limits(&mut root);
         self.report_unknown_keys(&root);
         file
     }
 
-    /// `[limits]`, and the same options at the top level, where they were before there was that table.
-    fn limits(&mut self, root: &mut Section<'_>) -> LimitOptions {
+    /// `[limits]`, and the options of `mandate serve` at the top level, where they were before there was that
+    /// table.
+    fn limits(&mut self, root: &mut Section<'_>) -> (LimitOptions, PolicyLimitOptions) {
         let flat = root.take::<LimitOptions>();
         let mut nested = self.table(root, "limits").unwrap_or_default();
         for (key, _) in &flat.table {
@@ -155,8 +157,9 @@ impl Reader {
         }
         let flat: LimitOptions = self.deserialize(flat);
         let limits = self.options::<LimitOptions>(&mut nested).or(flat);
+        let policy_limits = self.options(&mut nested);
         self.report_unknown_keys(&nested);
-        limits
+        (limits, policy_limits)
     }
 
     fn listener(&mut self, mut table: Section<'_>) -> ListenerTable {

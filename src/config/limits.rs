@@ -1,11 +1,13 @@
-//! Limits on connections, requests and times: the table `[limits]` of the configuration file. Only `mandate
-//! serve` uses them; mandate-server enforces them and has the defaults.
+//! Limits: the table `[limits]` of the configuration file. Those on connections, requests and times are for
+//! `mandate serve`; mandate-server enforces them and has the defaults. Those on the policy folder are for all
+//! commands; mandate-sources has them.
 
 use super::options::options;
 use super::values::{Bounded, Count, Timeout};
 use mandate_server::authzen::api::ApiLimits;
 use mandate_server::listen::admission::AdmissionLimits;
 use mandate_server::listen::server::{ConnectionLimits, MIN_HEADER_BYTES};
+use mandate_sources::policy_limits::PolicyLimits;
 
 options! {
     /// The options of `[limits]`.
@@ -47,7 +49,35 @@ options! {
     }
 }
 
-/// All limits of `mandate serve`.
+options! {
+    /// The options of `[limits]` that concern the policy folder.
+    #[allow(clippy::struct_field_names, reason = "a field is named as its option")]
+    pub struct PolicyLimitOptions {
+        /// Maximum number of files in the policy folder [default: 20000]
+        #[arg(long, env = "MANDATE_MAX_POLICY_FILES", value_name = "N", help_heading = "Limits")]
+        pub max_policy_files: Option<Count>,
+        /// Maximum length of all files in the policy folder together, in bytes [default: 67108864]
+        #[arg(long, env = "MANDATE_MAX_POLICY_BYTES", value_name = "N", help_heading = "Limits")]
+        pub max_policy_bytes: Option<Count>,
+        /// Maximum number of policies [default: 20000]
+        #[arg(long, env = "MANDATE_MAX_POLICIES", value_name = "N", help_heading = "Limits")]
+        pub max_policies: Option<Count>,
+    }
+}
+
+impl PolicyLimitOptions {
+    /// The limits, with the defaults of mandate-sources where an option is not set.
+    pub fn limits(&self) -> PolicyLimits {
+        let default = PolicyLimits::default();
+        PolicyLimits {
+            max_files: self.max_policy_files.map_or(default.max_files, Count::get),
+            max_bytes: self.max_policy_bytes.map_or(default.max_bytes, |bytes| bytes.get() as u64),
+            max_policies: self.max_policies.map_or(default.max_policies, Count::get),
+        }
+    }
+}
+
+/// All limits on connections, requests and times.
 #[derive(Debug)]
 pub struct LimitConfig {
     pub api: ApiLimits,
@@ -95,12 +125,11 @@ impl LimitOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{Args, Command, FromArgMatches};
+    use clap::{Args, Command};
 
-    /// The help texts name the defaults of mandate-server.
-    #[test]
-    fn help_names_the_defaults() {
-        let command = LimitOptions::augment_args(Command::new("serve"));
+    /// The options with the values that their help texts name as defaults.
+    fn documented<T: Args>() -> T {
+        let command = T::augment_args(Command::new("serve"));
         let mut words = vec!["serve".to_owned()];
         for argument in command.get_arguments() {
             let help = argument.get_help().unwrap().to_string();
@@ -108,7 +137,14 @@ mod tests {
             words.push(format!("--{}={}", argument.get_long().unwrap(), default.trim_end_matches(']')));
         }
         let matches = command.try_get_matches_from(words).unwrap();
-        let documented = LimitOptions::from_arg_matches(&matches).unwrap().config();
-        assert_eq!(format!("{documented:?}"), format!("{:?}", LimitOptions::default().config()));
+        T::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn help_names_the_defaults() {
+        let config = documented::<LimitOptions>().config();
+        assert_eq!(format!("{config:?}"), format!("{:?}", LimitOptions::default().config()));
+        let limits = documented::<PolicyLimitOptions>().limits();
+        assert_eq!(format!("{limits:?}"), format!("{:?}", PolicyLimits::default()));
     }
 }

@@ -100,7 +100,8 @@ impl ServeArguments {
         };
         let poll = poll(serving.poll)?;
         let listeners = settings.open().map_err(|errors| CliError::all(&errors))?;
-        let content_paths = self.content.or_file(file.policies, file.content, file.identity_sources);
+        let content_paths =
+            self.content.or_file(file.policies, file.content, file.policy_limits, file.identity_sources);
         Ok(ServeConfig {
             required_claims: self.claims.or(file.claims).required(&content_paths.policies)?,
             content_paths,

@@ -13,6 +13,7 @@ use mandate_core::snapshot::RequestConfig;
 use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 use mandate_server::gateway::envoy::ExtAuthz;
 use mandate_sources::loader::{ContentPaths, Loader};
+use mandate_sources::policy_limits::PolicyLimits;
 use tonic::Code;
 
 use crate::support::Content;
@@ -25,6 +26,7 @@ fn service(content: &Content) -> ExtAuthz {
         entities: content.entities(),
         terms: RequestConfig::default(),
         identity_sources: None,
+        policy_limits: PolicyLimits::default(),
     };
     ExtAuthz::new(Pdp::new(Loader::new(&content_paths).load().unwrap(), PdpConfig::cached(100)).0)
 }

@@ -15,6 +15,7 @@ use mandate_pdp::reload::{ReloadConfig, Reloader};
 use mandate_pdp::staleness::{StalenessLimit, WhenStale};
 use mandate_pdp::{InitialLoadReport, Pdp, PdpConfig};
 use mandate_sources::loader::{ContentPaths, Loader};
+use mandate_sources::policy_limits::PolicyLimits;
 use mandate_sources::source::{EntitySource, EntityUpdate, Origins, PollFor, Position};
 
 use crate::reload::{CONSENT_EDGE, fabrikam_registers};
@@ -65,6 +66,7 @@ impl Running {
                 entities: content.entities(),
                 terms,
                 identity_sources: None,
+                policy_limits: PolicyLimits::default(),
             },
             poll_interval: Duration::from_millis(100),
             proofs: ProofConfig { mode: GuardrailMode::Off, prover: Err("none".to_owned()) },
@@ -169,7 +171,7 @@ fn a_revoked_consent_does_not_wait_for_the_validation_of_many_policies() {
     let policy = |n: usize| {
         format!("@id(\"more-{n}\") forbid (principal == Autopilot::Oem::\"oem-{n}\", action, resource);\n")
     };
-    content.replace_file("policies/more.cedar", &(0..20_000).map(policy).collect::<String>());
+    content.replace_file("policies/more.cedar", &(0..19_000).map(policy).collect::<String>());
     content.edit("entities/customers.json", CONSENT_EDGE, "");
     until("the consent is revoked", || !sidecar.permits(&fabrikam_registers()));
     assert_eq!(sidecar.status()["policies"]["count"].as_u64(), policies, "the policies are still being read");

@@ -37,6 +37,7 @@ mod modules;
 mod mutation;
 mod not_read;
 mod openapi;
+mod policy_limits;
 mod properties;
 mod prove;
 mod readme;

@@ -19,6 +19,7 @@ use mandate_core::trace::TruthValues;
 use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
 use mandate_query::search::{PageLimits, Target, search};
 use mandate_sources::loader::{ContentPaths, Loader};
+use mandate_sources::policy_limits::PolicyLimits;
 use proptest::prelude::*;
 
 use crate::support::Content;
@@ -285,6 +286,7 @@ fn a_cached_decision_follows_a_change_two_parents_above() {
         entities: content.entities(),
         terms: RequestConfig::default(),
         identity_sources: None,
+        policy_limits: PolicyLimits::default(),
     };
     let snapshot = Loader::new(&content_paths).load().unwrap().snapshot;
     let (pdp, publisher) = Pdp::new(snapshot, PdpConfig::cached(100));

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use mandate_core::snapshot::RequestConfig;
 use mandate_sources::loader::{ContentPaths, LoadedContent, Loader, PolicyPoll};
+use mandate_sources::policy_limits::PolicyLimits;
 use mandate_sources::source::Reread;
 use serde_json::Value;
 
@@ -49,7 +50,7 @@ fn wait_for_decision(sidecar: &Sidecar, question: &Value, permit: bool) -> Durat
 }
 
 /// The outcome of the last reload of a track: `accepted` or `refused`.
-fn reload_outcome(sidecar: &Sidecar, track: &str) -> String {
+pub fn reload_outcome(sidecar: &Sidecar, track: &str) -> String {
     sidecar.status()[track]["last_reload"]["outcome"].as_str().unwrap().to_owned()
 }
 
@@ -333,6 +334,7 @@ fn a_change_reads_only_the_files_of_its_track() {
         entities: content.entities(),
         terms: RequestConfig::default(),
         identity_sources: None,
+        policy_limits: PolicyLimits::default(),
     };
     let mut loader = Loader::new(&content_paths);
     let LoadedContent { mut snapshot, routes, .. } = loader.load().unwrap();

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use mandate_core::diagnostics::SourceText;
 use mandate_core::schema::Schema;
 use mandate_routes::{HttpRequest, RouteError, Routes};
+use mandate_sources::loader::PolicyFolder;
+use mandate_sources::policy_limits::PolicyLimits;
 
 use crate::support::{Content, Sidecar, repository_path, until};
 
@@ -193,7 +195,7 @@ fn the_command_line_shows_the_question() {
 
 #[test]
 fn the_routes_of_the_pack_match_the_device_api() {
-    let folder = mandate_sources::loader::PolicyFolder::load(&repository_path("policies")).unwrap();
+    let folder = PolicyFolder::load(&repository_path("policies"), PolicyLimits::default()).unwrap();
     let routes = Arc::new(folder.routes);
     let check = |method: &str, target: &str, id: Option<&str>| {
         let request = HttpRequest { method, target, ..HttpRequest::default() };

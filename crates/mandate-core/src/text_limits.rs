@@ -27,17 +27,22 @@ pub fn check_schema(source: &Arc<SourceText>) -> Diagnostics {
 
 /// The comments of a Cedar text, from their slashes to the end of the line, with their offsets.
 pub fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    marks(text).filter(|(_, mark)| mark.starts_with("//"))
+}
+
+/// How many policies a text has, which need not parse: each ends with a semicolon.
+pub fn count_policies(text: &str) -> usize {
+    marks(text).filter(|(_, mark)| *mark == ";").count()
+}
+
+/// The strings and comments of a Cedar text, and each slash and semicolon outside of them, with their offsets.
+fn marks(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        loop {
-            at += text.get(at..)?.find(['"', '/'])?;
-            let (start, rest) = (at, text.get(at..)?);
-            let comment = comment_length(rest);
-            at += if rest.starts_with('"') { string_length(rest) } else { comment.max(1) };
-            if comment > 0 {
-                return text.get(start..at).map(|comment| (start, comment));
-            }
-        }
+        at += text.get(at..)?.find(['"', '/', ';'])?;
+        let (start, rest) = (at, text.get(at..)?);
+        at += if rest.starts_with('"') { string_length(rest) } else { comment_length(rest).max(1) };
+        text.get(start..at).map(|mark| (start, mark))
     })
 }
 
@@ -188,6 +193,15 @@ mod tests {
             ),
             true,
         );
+    }
+
+    #[test]
+    fn policies_are_counted_outside_strings_and_comments() {
+        let one = "@id(\"a;\\\";\") // ; \"\npermit (principal, action, resource) when { 4 / 2 == 2 };";
+        assert_eq!(count_policies(&one.repeat(3)), 3);
+        assert_eq!(count_policies("// nothing; at all"), 0);
+        assert_eq!(count_policies("forbid (;; \"; no end"), 2);
+        assert_eq!(comments(one).map(|(_, comment)| comment).collect::<Vec<_>>(), ["// ; \""]);
     }
 
     #[test]

@@ -188,8 +188,28 @@ impl Folder {
         &self,
         wanted: impl Fn(&str, &Fingerprint) -> bool,
     ) -> Result<(Listing, Vec<Arc<SourceText>>), Diagnostics> {
+        self.check_and_read(|_| Ok(()), wanted)
+    }
+
+    /// Reads all files, unless `check` refuses their listing.
+    ///
+    /// # Errors
+    /// Those of `check` and of [`Folder::read`].
+    pub fn read_all(
+        &self,
+        check: impl Fn(&Listing) -> Result<(), Diagnostics>,
+    ) -> Result<(Listing, Vec<Arc<SourceText>>), Diagnostics> {
+        self.check_and_read(check, |_, _| true)
+    }
+
+    fn check_and_read(
+        &self,
+        check: impl Fn(&Listing) -> Result<(), Diagnostics>,
+        wanted: impl Fn(&str, &Fingerprint) -> bool,
+    ) -> Result<(Listing, Vec<Arc<SourceText>>), Diagnostics> {
         let mut listing = self.list()?;
         for _ in 0..MAX_READ_ATTEMPTS {
+            check(&listing)?;
             let names = listing.files.iter().filter(|(name, fingerprint)| wanted(name, fingerprint));
             let texts = names.map(|(name, _)| self.read_file(name)).collect::<Vec<_>>();
             let after = self.list()?;

@@ -6,6 +6,7 @@ pub mod deny_all;
 pub mod folder;
 pub mod git;
 pub mod loader;
+pub mod policy_limits;
 pub mod source;
 pub mod watch;
 

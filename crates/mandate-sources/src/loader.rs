@@ -9,7 +9,9 @@ pub use super::change_result::{Accepted, ReloadResult};
 use super::entity_files::EntityFiles;
 pub use super::entity_loader::{EntityLoader, EntityPoll};
 pub use super::load_from::LoadFrom;
+use super::policy_files::PolicyFilesConfig;
 pub use super::policy_folder::{PolicyFolder, PolicyFolderState};
+use super::policy_limits::PolicyLimits;
 pub use super::policy_loader::{PendingPolicies, PolicyLoader, PolicyPoll};
 use super::saved_copy::SavedCopies;
 use super::source::EntitySource;
@@ -30,6 +32,7 @@ pub struct ContentPaths {
     pub terms: RequestConfig,
     /// Where routes may take principals from; `None`: from anywhere.
     pub identity_sources: Option<Arc<IdentitySources>>,
+    pub policy_limits: PolicyLimits,
 }
 
 /// Loads everything for the first time. Afterwards its parts find what changed.
@@ -54,10 +57,12 @@ impl Loader {
 
     /// A loader that keeps copies of what is in use, once they are started.
     pub fn with_copies(content_paths: &ContentPaths, copies: Option<SavedCopies>) -> Self {
-        let ContentPaths { policies, entities, terms, identity_sources } = content_paths.clone();
-        let (policy_copy, entity_copy) = copies.clone().map(|it| (it.policies, it.entities)).unzip();
+        let ContentPaths { policies, entities, terms, identity_sources, policy_limits } =
+            content_paths.clone();
+        let (copy, entity_copy) = copies.clone().map(|it| (it.policies, it.entities)).unzip();
+        let config = PolicyFilesConfig { identity_sources, limits: policy_limits, copy };
         Self {
-            policies: PolicyLoader::new(&policies, identity_sources, terms, policy_copy),
+            policies: PolicyLoader::new(&policies, config, terms),
             entities: EntityLoader::new(Box::new(EntityFiles::new(&entities, entity_copy))),
             copies,
         }
@@ -65,7 +70,7 @@ impl Loader {
 
     /// A loader of a policy folder, with entities from any source.
     pub fn with_entities(policies: &Path, entities: Box<dyn EntitySource>, terms: RequestConfig) -> Self {
-        let policies = PolicyLoader::new(policies, None, terms, None);
+        let policies = PolicyLoader::new(policies, PolicyFilesConfig::default(), terms);
         Self { policies, entities: EntityLoader::new(entities), copies: None }
     }
 

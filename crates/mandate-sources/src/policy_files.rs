@@ -12,6 +12,7 @@ use cedar_policy::PolicyId;
 use super::folder::{
     Folder, POLICY_EXTENSIONS, ROUTES_FILE_NAME, SUITE_EXTENSIONS, has_extension, reject_emptied,
 };
+use super::policy_limits::PolicyLimits;
 use super::saved_copy::SavedCopy;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::digest::Digest;
@@ -25,16 +26,24 @@ const GUARDRAILS: &str = "guardrails";
 /// The subfolder of the test suites.
 const TESTS: &str = "tests";
 
+/// How a policy folder is read.
+#[derive(Default, Clone)]
+pub struct PolicyFilesConfig {
+    /// Where routes may take principals from; `None`: from anywhere.
+    pub identity_sources: Option<Arc<IdentitySources>>,
+    pub limits: PolicyLimits,
+    /// The copy on disk of what is in use, if one is kept.
+    pub copy: Option<SavedCopy>,
+}
+
 /// The policy folder, and which of its content is in use.
 pub(super) struct PolicyFiles {
     folder: Folder,
-    identity_sources: Option<Arc<IdentitySources>>,
+    config: PolicyFilesConfig,
     /// The digest of the content in use, and the files beside it that look like content.
     applied: Option<(Digest, Vec<PathBuf>)>,
     /// The files that are not empty.
     nonempty_files: BTreeSet<String>,
-    /// The copy on disk of what is in use, if one is kept.
-    copy: Option<SavedCopy>,
 }
 
 /// The folder's content at one moment.
@@ -61,21 +70,20 @@ pub(super) struct TextsByKind {
 }
 
 impl PolicyFiles {
-    pub fn new(root: &Path, identity_sources: Option<Arc<IdentitySources>>, copy: Option<SavedCopy>) -> Self {
+    pub fn new(root: &Path, config: PolicyFilesConfig) -> Self {
         Self {
             folder: Folder::new(root, POLICY_EXTENSIONS, &[TESTS]),
-            identity_sources,
             applied: None,
             // What was in use before this start must not be found empty, either.
-            nonempty_files: copy.as_ref().map(SavedCopy::nonempty_files).unwrap_or_default(),
-            copy,
+            nonempty_files: config.copy.as_ref().map(SavedCopy::nonempty_files).unwrap_or_default(),
+            config,
         }
     }
 
     /// Reads the whole folder, whatever metadata say.
     ///
     /// # Errors
-    /// The folder cannot be read.
+    /// The folder cannot be read, or is beyond a limit.
     pub fn read(&self) -> Result<PolicyFolderContent, Diagnostics> {
         let now = SystemTime::now();
         Ok(PolicyFolderContent { found: Some(now), ..self.read_from(&self.folder)? })
@@ -84,21 +92,24 @@ impl PolicyFiles {
     /// Reads the copy; `None` if there is none.
     ///
     /// # Errors
-    /// The copy cannot be read.
+    /// The copy cannot be read, or is beyond a limit.
     pub fn read_copy(&self) -> Result<Option<PolicyFolderContent>, Diagnostics> {
-        let copy = self.copy.as_ref().map(|copy| Folder::new(&copy.folder(), POLICY_EXTENSIONS, &[TESTS]));
+        let copy = self.config.copy.as_ref();
+        let copy = copy.map(|copy| Folder::new(&copy.folder(), POLICY_EXTENSIONS, &[TESTS]));
         copy.map(|copy| self.read_from(&copy)).transpose()
     }
 
     fn read_from(&self, folder: &Folder) -> Result<PolicyFolderContent, Diagnostics> {
-        let (listing, texts) = folder.read(|_, _| true)?;
+        let (root, limits) = (folder.root(), &self.config.limits);
+        let (listing, texts) = folder.read_all(|listing| limits.check_files(root, listing))?;
         for text in texts.iter().filter(|text| self.nonempty_files.contains(&text.name)) {
             reject_emptied(text)?;
         }
         let digest = Digest::of(texts.iter().flat_map(|text| [text.name.as_bytes(), text.text.as_bytes()]));
-        let mut by_kind = TextsByKind::of(texts, &folder.root().display().to_string());
-        by_kind.lookalikes = listing.lookalikes.iter().map(|path| folder.root().join(path)).collect();
-        by_kind.identity_sources.clone_from(&self.identity_sources);
+        let mut by_kind = TextsByKind::of(texts, &root.display().to_string());
+        limits.check_policies(root, &by_kind.policies)?;
+        by_kind.lookalikes = listing.lookalikes.iter().map(|path| root.join(path)).collect();
+        by_kind.identity_sources.clone_from(&self.config.identity_sources);
         Ok(PolicyFolderContent { by_kind, digest, found: None })
     }
 
@@ -114,7 +125,7 @@ impl PolicyFiles {
         let TextsByKind { schema, policies, guardrails, routes, lookalikes, identity_sources: _ } =
             texts.by_kind;
         let all = schema.iter().chain(&policies).chain(&guardrails).chain(&routes);
-        if let Some((copy, found)) = self.copy.as_ref().zip(texts.found) {
+        if let Some((copy, found)) = self.config.copy.as_ref().zip(texts.found) {
             copy.save(
                 all.clone().map(|text| text.name.clone()).collect(),
                 all.clone().cloned().collect(),
@@ -128,7 +139,7 @@ impl PolicyFiles {
 
     /// The folder holds what is in use.
     pub fn confirm_copy(&self, texts: &PolicyFolderContent) {
-        if let Some((copy, found)) = self.copy.as_ref().zip(texts.found) {
+        if let Some((copy, found)) = self.config.copy.as_ref().zip(texts.found) {
             copy.confirm(found);
         }
     }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::git;
-use super::policy_files::{PolicyFiles, TextsByKind, is_policy_folder_file};
+use super::policy_files::{PolicyFiles, PolicyFilesConfig, TextsByKind, is_policy_folder_file};
+use super::policy_limits::PolicyLimits;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
@@ -27,8 +28,8 @@ impl PolicyFolder {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load(root: &Path) -> Result<Self, Diagnostics> {
-        Self::of(&Self::texts(root)?, None)
+    pub fn load(root: &Path, limits: PolicyLimits) -> Result<Self, Diagnostics> {
+        Self::of(&Self::texts(root, limits)?, None)
     }
 
     /// Loads two states of a policy folder, both by the schema of the second, and the schema of the first.
@@ -38,8 +39,9 @@ impl PolicyFolder {
     pub fn load_two_versions(
         first: &PolicyFolderState<'_>,
         second: &PolicyFolderState<'_>,
+        limits: PolicyLimits,
     ) -> Result<(Self, Self, Arc<Schema>), Diagnostics> {
-        let (first, second) = (first.texts()?, second.texts()?);
+        let (first, second) = (first.texts(limits)?, second.texts(limits)?);
         let second = Self::of(&second, None)?;
         let schema = Self::of(&first, None)?.policies.schema().clone();
         let first = Self::of(&first, Some(second.policies.schema())).map_err(|found| {
@@ -54,8 +56,10 @@ impl PolicyFolder {
         Ok((first, second, schema))
     }
 
-    fn texts(root: &Path) -> Result<TextsByKind, Diagnostics> {
-        PolicyFiles::new(root, None, None).read().map(|texts| texts.by_kind)
+    fn texts(root: &Path, limits: PolicyLimits) -> Result<TextsByKind, Diagnostics> {
+        PolicyFiles::new(root, PolicyFilesConfig { limits, ..Default::default() })
+            .read()
+            .map(|texts| texts.by_kind)
     }
 
     fn of(texts: &TextsByKind, schema: Option<&Arc<Schema>>) -> Result<Self, Diagnostics> {
@@ -80,9 +84,9 @@ pub enum PolicyFolderState<'a> {
 }
 
 impl PolicyFolderState<'_> {
-    fn texts(&self) -> Result<TextsByKind, Diagnostics> {
+    fn texts(&self, limits: PolicyLimits) -> Result<TextsByKind, Diagnostics> {
         match self {
-            Self::Current(root) => PolicyFolder::texts(root),
+            Self::Current(root) => PolicyFolder::texts(root, limits),
             Self::AtRevision(folder, revision) => {
                 let name = format!("{revision}:{}", folder.display());
                 Ok(TextsByKind::of(git::files_at_revision(folder, revision, is_policy_folder_file)?, &name))

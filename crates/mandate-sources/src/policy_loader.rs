@@ -7,15 +7,14 @@ use std::sync::Arc;
 use super::change_result::Accepted;
 use super::folder::{SUITE_EXTENSIONS, has_extension};
 use super::load_from::LoadFrom;
-use super::policy_files::{PolicyFiles, PolicyFolderContent};
-use super::saved_copy::SavedCopy;
+use super::policy_files::{PolicyFiles, PolicyFilesConfig, PolicyFolderContent};
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::digest::Digest;
 use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
 use mandate_core::snapshot::RequestConfig;
-use mandate_routes::{IdentitySources, Routes};
+use mandate_routes::Routes;
 
 /// Follows a policy folder.
 pub struct PolicyLoader {
@@ -75,13 +74,8 @@ pub(super) struct InvalidPolicies {
 }
 
 impl PolicyLoader {
-    pub fn new(
-        root: &Path,
-        identity_sources: Option<Arc<IdentitySources>>,
-        terms: RequestConfig,
-        copy: Option<SavedCopy>,
-    ) -> Self {
-        Self { files: PolicyFiles::new(root, identity_sources, copy), guardrails: Vec::new(), terms }
+    pub fn new(root: &Path, config: PolicyFilesConfig, terms: RequestConfig) -> Self {
+        Self { files: PolicyFiles::new(root, config), guardrails: Vec::new(), terms }
     }
 
     /// Loads the folder for the first time, or the copy.
