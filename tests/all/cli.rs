@@ -74,6 +74,38 @@ fn check_prints_errors_as_json_and_as_github_annotations() {
     assert!(stdout(&on_github).contains("::error file="), "in GitHub Actions, annotations follow the text");
 }
 
+#[test]
+fn check_shows_the_root_cause_first_and_no_warnings_that_follow_from_it() {
+    const SCOPE: &str = "principal is Autopilot::Oem, action == Autopilot::Action::\"registerDevice\", resource is Autopilot::Customer";
+    let check = |scope: String, condition: &str, error: &str| {
+        let content = Content::of_pack();
+        content
+            .write("policies/a.cedar", "@id(\"other\") forbid (principal, action, resource) when { false };");
+        content.write("policies/c.cedar~", "");
+        content.write(
+            "policies/b.cedar",
+            &format!("@emergency(\"a\") forbid ({scope}) when {{ {condition} }};"),
+        );
+        let output = content.mandate("check", &[]);
+        check_exit_code(&output, 1);
+        let text = stdout(&output);
+        assert!(text.trim_start().starts_with("× for policy `b.cedar#1`"), "the error comes first:\n{text}");
+        assert!(text.contains(error), "{text}");
+        assert!(text.contains("⚠ for policy `other`, policy is impossible"), "{text}");
+        assert!(text.contains("looks like a file of the policy folder"), "{text}");
+        assert!(!text.contains("⚠ for policy `b.cedar#1`") && !text.contains("no `@id`"), "{text}");
+        assert!(!text.contains("is an emergency"), "{text}");
+        let shown = |mark: char| text.lines().filter(|line| line.trim_start().starts_with(mark)).count();
+        assert_eq!(shown('×'), 1, "{text}");
+        assert!(text.ends_with(&format!("1 error, {} warnings\n", shown('⚠'))), "{text}");
+    };
+    check(SCOPE.replace("::Oem", "::Om"), "principal.active", "unrecognized entity type `Autopilot::Om`");
+    check(SCOPE.replace("::Customer", "::Custmer"), "true", "unrecognized entity type `Autopilot::Custmer`");
+    check(SCOPE.replace("registerDevice", "registrDevice"), "principal.active", "unrecognized action");
+    check(SCOPE.to_owned(), "resource in Autopilot::Custmer::\"a\"", "unrecognized entity type");
+    check(SCOPE.to_owned(), "principal.activ", "attribute `activ` on entity type `Autopilot::Oem` not found");
+}
+
 /// `mandate check` refuses the edited pack with this message.
 #[track_caller]
 fn check_refused(edit: &dyn Fn(&Content), message: &str) {

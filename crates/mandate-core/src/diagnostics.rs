@@ -107,10 +107,10 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// The diagnostics of a change. As an `Err`, it contains at least one error.
+/// The diagnostics of a change, errors first. As an `Err`, it contains at least one error.
 ///
 /// Keeps the first [`Diagnostics::MAX_KEPT`] and counts the rest, so that a million broken records cannot
-/// fill the memory.
+/// fill the memory. No warning takes the place of an error.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     kept: Vec<Diagnostic>,
@@ -123,16 +123,22 @@ impl Diagnostics {
     pub const MAX_KEPT: usize = 200;
 
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        let place = match diagnostic.severity {
+            // Errors are kept before all warnings, so this is the end of the kept errors.
+            Severity::Error => self.errors,
+            Severity::Warning => self.kept.len(),
+        };
         self.found += 1;
         self.errors += usize::from(diagnostic.severity == Severity::Error);
-        if self.kept.len() < Self::MAX_KEPT {
-            self.kept.push(diagnostic);
+        if place < Self::MAX_KEPT {
+            self.kept.insert(place, diagnostic);
+            self.kept.truncate(Self::MAX_KEPT);
         }
     }
 
     /// Pushes an error that is built only if it is kept: there may be as many errors as entities.
     pub fn push_error(&mut self, build: impl FnOnce() -> Diagnostic) {
-        if self.kept.len() < Self::MAX_KEPT {
+        if self.errors < Self::MAX_KEPT {
             self.push(build());
         } else {
             self.found += 1;
@@ -141,10 +147,11 @@ impl Diagnostics {
     }
 
     pub fn extend(&mut self, other: Self) {
-        let room = Self::MAX_KEPT.saturating_sub(self.kept.len());
-        self.kept.extend(other.kept.into_iter().take(room));
-        self.found += other.found;
-        self.errors += other.errors;
+        let (found, errors) = (self.found + other.found, self.errors + other.errors);
+        for diagnostic in other.kept {
+            self.push(diagnostic);
+        }
+        (self.found, self.errors) = (found, errors);
     }
 
     /// Ok, unless one of the diagnostics is an error.
@@ -204,3 +211,41 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Diagnostic, Diagnostics};
+
+    fn of(warnings: usize, errors: usize) -> Diagnostics {
+        let mut diagnostics = Diagnostics::default();
+        (0..warnings).for_each(|n| diagnostics.push(Diagnostic::warning(format!("w{n}"))));
+        (0..errors).for_each(|n| diagnostics.push(Diagnostic::error(format!("e{n}"))));
+        diagnostics
+    }
+
+    fn kept(diagnostics: &Diagnostics) -> Vec<&str> {
+        diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect()
+    }
+
+    #[test]
+    fn errors_come_first_in_their_order() {
+        let mut diagnostics = of(2, 2);
+        assert_eq!(kept(&diagnostics), ["e0", "e1", "w0", "w1"]);
+        diagnostics.extend(of(1, 1));
+        assert_eq!(kept(&diagnostics), ["e0", "e1", "e0", "w0", "w1", "w0"]);
+        assert_eq!((diagnostics.len(), diagnostics.error_count(), diagnostics.omitted()), (6, 3, 0));
+    }
+
+    #[test]
+    fn no_warning_takes_the_place_of_an_error() {
+        let max = Diagnostics::MAX_KEPT;
+        let mut diagnostics = of(max + 10, 1);
+        assert_eq!(kept(&diagnostics).first(), Some(&"e0"));
+        assert_eq!((diagnostics.len(), diagnostics.error_count(), diagnostics.omitted()), (max + 11, 1, 11));
+        diagnostics.extend(of(5, max + 5));
+        diagnostics.push_error(|| Diagnostic::error("one more"));
+        let counts = (diagnostics.len(), diagnostics.error_count(), diagnostics.omitted());
+        assert_eq!(counts, (2 * max + 22, max + 7, max + 22));
+        assert!(kept(&diagnostics).iter().all(|message| message.starts_with('e')));
+    }
+}

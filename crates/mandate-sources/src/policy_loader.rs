@@ -93,7 +93,10 @@ impl PolicyLoader {
                 let (policies, routes) = (Arc::new(policies), Arc::new(routes));
                 Ok(PendingPolicies { policies, routes, texts, warnings })
             }
-            Err(diagnostics) => Err(InvalidPolicies { schema: Some(schema), diagnostics }),
+            Err(mut diagnostics) => {
+                diagnostics.extend(warnings);
+                Err(InvalidPolicies { schema: Some(schema), diagnostics })
+            }
         }
     }
 

@@ -22,7 +22,10 @@ pub const MAX_LEVEL: u32 = 4;
 pub struct ParsedFiles {
     pub set: PolicySet,
     pub infos: BTreeMap<PolicyId, Arc<PolicyInfo>>,
-    pub diagnostics: Diagnostics,
+    /// What is wrong with the files.
+    diagnostics: Diagnostics,
+    /// What was found in each policy.
+    findings: Vec<(PolicyId, Diagnostic)>,
 }
 
 impl ParsedFiles {
@@ -69,13 +72,9 @@ impl ParsedFiles {
     }
 
     fn add_policy(&mut self, file: &SourceText, nth: usize, span: Option<SourceSpan>, policy: &Policy) {
-        let id = policy.annotation("id").filter(|id| !id.is_empty()).map(SmolStr::new);
-        if id.is_none() {
-            let diagnostic = Diagnostic::warning(format!("policy {nth} of this file has no `@id`"));
-            self.diagnostics
-                .push(diagnostic.help("give it one, so that answers and logs can name it").at(span.clone()));
-        }
-        let id = id.unwrap_or_else(|| format_smolstr!("{}#{nth}", file.name));
+        let written_id = policy.annotation("id").filter(|id| !id.is_empty()).map(SmolStr::new);
+        let has_id = written_id.is_some();
+        let id = written_id.unwrap_or_else(|| format_smolstr!("{}#{nth}", file.name));
         let info = PolicyInfo {
             reason: policy.annotation("reason").filter(|reason| !reason.is_empty()).map(SmolStr::new),
             effect: policy.effect(),
@@ -91,9 +90,13 @@ impl ParsedFiles {
             let message = format!("the `@id` `{}` is used twice{at}", info.id);
             return self.diagnostics.push(Diagnostic::error(message).at(info.span));
         }
-        if let Some(found) = info.check_emergency() {
-            self.diagnostics.push(found);
+        if !has_id {
+            let warning = Diagnostic::warning(format!("policy {nth} of this file has no `@id`"))
+                .help("give it one, so that answers and logs can name it");
+            self.findings.push((policy_id.clone(), warning.at(info.span.clone())));
         }
+        let emergency = info.check_emergency();
+        self.findings.extend(emergency.map(|found| (policy_id.clone(), found)));
         // Adding fails only if the id is taken, and it is not.
         if self.set.add(policy.new_id(policy_id.clone())).is_ok() {
             self.infos.insert(policy_id, Arc::new(info));
@@ -108,16 +111,17 @@ impl ParsedFiles {
         let result = validator.validate_with_level(&self.set, mode, MAX_LEVEL);
         let errors = result
             .validation_errors()
-            .map(|error| self.validation_diagnostic(error, error.policy_id(), Severity::Error));
+            .map(|error| self.validation_finding(error, error.policy_id(), Severity::Error));
         let warnings = result
             .validation_warnings()
-            .map(|warning| self.validation_diagnostic(warning, warning.policy_id(), Severity::Warning));
-        let mut findings: Vec<Diagnostic> = errors.chain(warnings).collect();
+            .map(|warning| self.validation_finding(warning, warning.policy_id(), Severity::Warning));
+        let mut findings: Vec<_> = errors.chain(warnings).collect();
         // Cedar's order differs from run to run; the same files must give the same diagnostics.
-        findings.sort_by_cached_key(ToString::to_string);
-        for finding in findings {
-            self.diagnostics.push(finding);
-        }
+        findings.sort_by_cached_key(|(_, finding)| {
+            let place = finding.span.as_ref().map(|span| (span.source.path.clone(), span.offset));
+            (place, finding.message.clone())
+        });
+        self.findings.extend(findings);
         if self.infos.is_empty() && !self.diagnostics.has_errors() {
             self.diagnostics.push(Diagnostic::warning("there are no policies, so every request is denied"));
         }
@@ -136,19 +140,34 @@ impl ParsedFiles {
         levels
     }
 
+    /// Everything that was found. Warnings about a policy with an error are left out: most likely they follow
+    /// from the error.
+    pub fn diagnostics(&self) -> Diagnostics {
+        let is_error = |finding: &Diagnostic| finding.severity == Severity::Error;
+        let errors = self.findings.iter().filter(|(_, finding)| is_error(finding));
+        let broken: HashSet<&PolicyId> = errors.map(|(id, _)| id).collect();
+        let mut diagnostics = self.diagnostics.clone();
+        for (id, finding) in &self.findings {
+            if is_error(finding) || !broken.contains(id) {
+                diagnostics.push(finding.clone());
+            }
+        }
+        diagnostics
+    }
+
     /// A finding of the validator, with the span of its policy.
-    fn validation_diagnostic(
+    fn validation_finding(
         &self,
         diagnostic: &dyn miette::Diagnostic,
         id: &PolicyId,
         severity: Severity,
-    ) -> Diagnostic {
+    ) -> (PolicyId, Diagnostic) {
         let span = self.infos.get(id).and_then(|info| info.span.clone());
         let found = match &span {
             Some(span) => cedar_diagnostics::error(diagnostic, &span.source),
             None => Diagnostic::error(diagnostic.to_string()),
         };
-        Diagnostic { severity, span: found.span.clone().or(span), ..found }
+        (id.clone(), Diagnostic { severity, span: found.span.clone().or(span), ..found })
     }
 }
 

@@ -66,7 +66,7 @@ impl Policies {
     pub fn parse(files: &[Arc<SourceText>], schema: Arc<Schema>) -> Result<(Self, Diagnostics), Diagnostics> {
         let (files, mut parsed) = ParsedFiles::read(files);
         let levels = parsed.validate(&schema);
-        let diagnostics = parsed.diagnostics.into_result()?;
+        let diagnostics = parsed.diagnostics().into_result()?;
         let infos: HashMap<_, _> = parsed.infos.into_iter().collect();
         let candidates = parsed.set.policies().filter_map(|policy| {
             let (info, level) = (infos.get(policy.id())?, levels.get(policy.id())?);
@@ -85,7 +85,7 @@ impl Policies {
 
     /// The errors and warnings of the files alone, without a schema to validate them against.
     pub fn check_syntax(files: &[Arc<SourceText>]) -> Diagnostics {
-        ParsedFiles::read(files).1.diagnostics
+        ParsedFiles::read(files).1.diagnostics()
     }
 
     pub fn version(&self) -> Version {
