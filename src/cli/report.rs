@@ -178,7 +178,11 @@ impl SourceCode for NamedText<'_> {
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let read = self.0.text.read_span(span, before, after)?;
-        let (line, column, lines) = (read.line(), read.column(), read.line_count());
+        // miette counts bytes; columns count characters.
+        let before_span = span.offset().checked_sub(read.column()).map(|start| start..span.offset());
+        let before_span = before_span.and_then(|range| self.0.text.get(range));
+        let column = before_span.map_or(read.column(), |text| text.chars().count());
+        let (line, lines) = (read.line(), read.line_count());
         let named = MietteSpanContents::new_named(
             self.0.path.clone(),
             read.data(),

@@ -344,7 +344,7 @@ fn errors_in_test_files_are_explained() {
         assert!(text.contains(expected), "`{expected}` is not in:\n{text}");
     };
     check(case("    expect: perhaps\n"), "suite.yaml:");
-    check(case("    expect: permit\n    whatever: 1\n"), "unknown field");
+    check(case("    expect: permit\n    whatever: 1\n"), "unknown key `whatever`");
     check(case("    expect: permit\n    given: [{ remove: \"Customer::nobody\" }]\n"), "it is not there");
     check(
         case("    expect: permit\n    given: [{ remove: \"CspConsent::contoso--fabrikam\" }]\n"),
@@ -357,7 +357,10 @@ fn errors_in_test_files_are_explained() {
         "is not in",
     );
     check(case("    expect: error\n"), "+ permit by partner-views-customer");
-    check(case("    expect: { permit: [other] }\n"), "- permit by other");
+    check(
+        case("    expect: { permit: [oem-registers] }\n"),
+        "- permit by oem-registers\n     + permit by partner-views-customer",
+    );
     check(run("cases:\n  - name: a\n    expect: permit\n"), "`a` has no `principal`");
     check(
         run("tables:\n  - name: t\n    columns: [{ name: c }]\n    rows: [{ name: r, expect: [] }]\n"),

@@ -48,3 +48,4 @@ mod routes;
 mod search;
 mod serve;
 mod store;
+mod suite_errors;

@@ -1,5 +1,5 @@
 //! The changes that a test case makes to the entities before it runs (`given`). They are applied to a copy of
-//! the snapshot, under the same rules as any change. The rest of a case is in `suite`.
+//! the snapshot, under the same rules as any change. The rest of a case is in `case`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

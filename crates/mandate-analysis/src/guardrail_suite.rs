@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::suite::{self, line_span};
+use crate::suite;
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
@@ -31,7 +31,7 @@ pub fn run(
     let mut diagnostics = Diagnostics::default();
     let mut count = 0;
     for source in guardrails.iter().filter(|file| is_suite(file)) {
-        let cases = match suite::parse(source) {
+        let cases = match suite::parse(source, policies) {
             Ok(cases) => cases,
             Err(found) => {
                 diagnostics.extend(found);
@@ -40,10 +40,9 @@ pub fn run(
         };
         count += cases.len();
         for case in cases {
-            if let Some(failure) = case.run(&snapshot, routes).failure {
-                let failure = failure.replace("\n- ", "; expected ").replace("\n+ ", ", found ");
+            if let Some(failure) = case.run(&snapshot, routes).failure_line() {
                 let message = format!("the guardrail `{}` does not hold: {failure}", case.name);
-                diagnostics.push(Diagnostic::error(message).at(line_span(source, case.line)));
+                diagnostics.push(Diagnostic::error(message).at(case.span));
             }
         }
     }

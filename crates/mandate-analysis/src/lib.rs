@@ -18,6 +18,7 @@ pub mod prove;
 pub mod solver;
 pub mod suite;
 
+mod case;
 mod claim_kind;
 mod decompose;
 mod given;
@@ -25,3 +26,4 @@ mod replay;
 mod route_case;
 mod suite_file;
 mod symbolic;
+mod yaml_error;

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde::Deserialize as _;
 
 use crate::error::CaseError;
-use crate::suite_file::{Context, SuiteEntry};
+use crate::suite_file::{Context, Entry, SuiteEntry};
 use mandate_core::Snapshot;
 use mandate_core::display;
 use mandate_core::json::Json;
@@ -49,7 +49,7 @@ impl RouteCase {
     ///
     /// # Errors
     /// What is wrong with the request.
-    pub fn of(entries: &[&SuiteEntry]) -> Result<Option<Self>, &'static str> {
+    pub fn of(entries: &[&Entry]) -> Result<Option<Self>, &'static str> {
         let Some(request) = first(entries, |entry| &entry.request) else { return Ok(None) };
         let parts: Vec<&str> = request.split_whitespace().collect();
         let [method, target] = parts.as_slice() else {
@@ -169,8 +169,9 @@ impl RouteCase {
     }
 }
 
-fn first<T: Clone>(entries: &[&SuiteEntry], part: fn(&SuiteEntry) -> &Option<T>) -> Option<T> {
-    entries.iter().find_map(|entry| part(entry).clone())
+/// The part of the first entry that has it.
+pub(crate) fn first<T: Clone>(entries: &[&Entry], part: fn(&SuiteEntry) -> &Option<T>) -> Option<T> {
+    entries.iter().find_map(|entry| part(&entry.value).clone())
 }
 
 /// A string as it is; any other value as JSON.

@@ -1,92 +1,38 @@
-//! Policy test suites: cases with a question and the expected answer, run on one snapshot. The format of a
-//! suite file is in `suite_file`, the changes that a case makes first in `given`.
+//! Policy test suites: reads a suite file, and makes cases of its entries. The format of the file is in
+//! `suite_file`; `case` runs a case.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use cedar_policy::PolicyId;
 
-use crate::coverage::Coverage;
-use crate::error::CaseError;
-use crate::given::{self, Given};
-use crate::route_case::{RouteCase, Routed};
-use crate::suite_file::{Context, ExpectedAnswer, ExpectedAnswers, ExpectedDecision, SuiteEntry, SuiteFile};
-use mandate_core::Snapshot;
-use mandate_core::decision::Decision;
-use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
-use mandate_core::display;
-use mandate_core::json::Json;
-use mandate_core::request::{Question, QuestionEntity, Request, RequestError, RequestPart};
-use mandate_routes::Routes;
+pub use crate::case::{Case, CaseResult, PreparedCase};
+use crate::case::{CaseInput, CaseQuestion};
+use crate::route_case::{RouteCase, first};
+use crate::suite_file::{Entry, ExpectedAnswer, ExpectedAnswers, SuiteFile};
+use crate::yaml_error;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+use mandate_core::policies::Policies;
+use mandate_core::suggestion::closest;
 
-/// One case of a suite.
-#[derive(Debug, Clone)]
-pub struct Case {
-    /// The path of the suite file.
-    pub file: String,
-    pub line: u64,
-    /// The case's name; for a cell of a table, the names of table, row and column.
-    pub name: String,
-    input: CaseInput,
-    given: Vec<Given>,
-    /// `None` only for a case about an HTTP request, which may expect its question alone.
-    expect: Option<ExpectedAnswer>,
-}
-
-/// What a case asks.
-#[derive(Debug, Clone)]
-enum CaseInput {
-    Question(CaseQuestion),
-    /// An HTTP request. The routes make its question.
-    Http(Box<RouteCase>),
-}
-
-#[derive(Debug, Clone)]
-struct CaseQuestion {
-    principal: String,
-    action: String,
-    resource: String,
-    context: Context,
-}
-
-/// What came of a case.
-enum Answer {
-    Decision(Decision),
-    /// The question does not fit the schema.
-    Invalid(RequestError),
-    NoRoute,
-    Refused(String),
-}
-
-/// A case whose question fits the schema, ready to be decided.
-#[derive(Debug)]
-pub struct PreparedCase {
-    /// The snapshot with the changes of the case.
-    pub snapshot: Snapshot,
-    pub request: Request,
-}
-
-/// The result of a case.
-#[derive(Debug)]
-pub struct CaseResult {
-    /// `None` if the case passed; else the expected and the actual answer, in a few lines.
-    pub failure: Option<String>,
-    pub took: Duration,
-}
-
-/// Reads a suite file.
+/// Reads a suite file about these policies.
 ///
 /// # Errors
-/// The syntax error, or every case that is incomplete.
-pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Case>, Diagnostics> {
-    let file: SuiteFile = serde_saphyr::from_str(&source.text).map_err(|error| malformed(&error, source))?;
-    let mut reader = SuiteReader { source, cases: Vec::new(), diagnostics: Diagnostics::default() };
+/// The syntax error, or every case that is incomplete or expects a policy that there is not.
+pub fn parse(source: &Arc<SourceText>, policies: &Policies) -> Result<Vec<Case>, Diagnostics> {
+    let file: SuiteFile =
+        serde_saphyr::from_str(&source.text).map_err(|error| yaml_error::diagnostic(&error, source))?;
+    let mut reader = SuiteReader { source, policies, cases: Vec::new(), diagnostics: Diagnostics::default() };
+    reader.check_names(&file.cases);
+    reader.check_names(&file.tables);
+    if reader.diagnostics.has_errors() {
+        return Err(reader.diagnostics);
+    }
     for entry in &file.cases {
-        match &entry.expect {
+        match &entry.value.expect {
             Some(ExpectedAnswers::One(expect)) => {
-                reader.case(&entry.name.value, &[entry], Some(expect));
+                reader.case(&entry.value.name, &[entry], Some(expect));
             }
-            None if entry.request.is_some() => reader.case(&entry.name.value, &[entry], None),
+            None if entry.value.request.is_some() => reader.case(&entry.value.name, &[entry], None),
             _ => reader.report(entry, "has to have one answer in `expect`"),
         }
     }
@@ -99,25 +45,38 @@ pub fn parse(source: &Arc<SourceText>) -> Result<Vec<Case>, Diagnostics> {
 
 struct SuiteReader<'a> {
     source: &'a Arc<SourceText>,
+    policies: &'a Policies,
     cases: Vec<Case>,
     diagnostics: Diagnostics,
 }
 
 impl SuiteReader<'_> {
-    fn table(&mut self, table: &SuiteEntry) {
-        let mut entries = table.rows.iter().chain([table]);
-        if table.columns.is_empty() && entries.any(|entry| entry.request.is_some()) {
-            return table.rows.iter().for_each(|row| self.row_of_request(table, row));
+    fn check_names(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            if entry.value.name.is_empty() {
+                let error = Diagnostic::error("the key `name` is missing");
+                self.diagnostics.push(error.at(yaml_error::span(entry.referenced, self.source)));
+            }
+            self.check_names(&entry.value.columns);
+            self.check_names(&entry.value.rows);
+        }
+    }
+
+    fn table(&mut self, entry: &Entry) {
+        let table = &entry.value;
+        let mut entries = table.rows.iter().chain([entry]);
+        if table.columns.is_empty() && entries.any(|entry| entry.value.request.is_some()) {
+            return table.rows.iter().for_each(|row| self.row_of_request(entry, row));
         }
         if table.rows.is_empty() || table.columns.is_empty() || table.expect.is_some() {
-            return self.report(table, "has to have `columns` and `rows`, which have the answers");
+            return self.report(entry, "has to have `columns` and `rows`, which have the answers");
         }
         for row in &table.rows {
-            let wanted = table.columns.len();
+            let (wanted, expect) = (table.columns.len(), &row.value.expect);
             let Some(ExpectedAnswers::Several(expects)) =
-                row.expect.as_ref().filter(|expect| expect.answers() == wanted)
+                expect.as_ref().filter(|expect| expect.answers() == wanted)
             else {
-                let found = row.expect.as_ref().map_or(0, ExpectedAnswers::answers);
+                let found = expect.as_ref().map_or(0, ExpectedAnswers::answers);
                 self.report(
                     row,
                     &format!("has {found} answers in its list `expect`, the table has {wanted} columns"),
@@ -125,28 +84,29 @@ impl SuiteReader<'_> {
                 continue;
             };
             for (column, expect) in table.columns.iter().zip(expects) {
-                let names = [&table.name.value, &row.name.value, &column.name.value].map(String::as_str);
-                self.case(&names.join(": "), &[row, column, table], Some(expect));
+                let names = [entry, row, column].map(|entry| entry.value.name.as_str());
+                self.case(&names.join(": "), &[row, column, entry], Some(expect));
             }
         }
     }
 
     /// In a table of HTTP requests without columns, each row is a case.
-    fn row_of_request(&mut self, table: &SuiteEntry, row: &SuiteEntry) {
-        let expect = match row.expect.as_ref().or(table.expect.as_ref()) {
+    fn row_of_request(&mut self, table: &Entry, row: &Entry) {
+        let expect = match row.value.expect.as_ref().or(table.value.expect.as_ref()) {
             Some(ExpectedAnswers::Several(_)) => {
                 return self.report(row, "has to have one answer in `expect`: the table has no columns");
             }
             Some(ExpectedAnswers::One(expect)) => Some(expect),
             None => None,
         };
-        self.case(&format!("{}: {}", table.name.value, row.name.value), &[row, table], expect);
+        self.case(&format!("{}: {}", table.value.name, row.value.name), &[row, table], expect);
     }
 
     /// Makes a case from entries, such as row, column and table. Each part is taken from the first entry that
     /// has it; the changes of all entries add up, the last entry's first.
-    fn case(&mut self, name: &str, entries: &[&SuiteEntry], expect: Option<&ExpectedAnswer>) {
+    fn case(&mut self, name: &str, entries: &[&Entry], expect: Option<&ExpectedAnswer>) {
         let Some(nearest) = entries.first() else { return };
+        self.check_policies(expect);
         let input = match RouteCase::of(entries) {
             Ok(Some(case)) if expect.is_none() && !case.expects_question() => {
                 return self.report(nearest, "expects nothing: add `route`, `principal` or `expect`");
@@ -157,228 +117,45 @@ impl SuiteReader<'_> {
         };
         let Some(input) = input else { return };
         self.cases.push(Case {
-            file: self.source.path.clone(),
-            line: nearest.name.referenced.line(),
+            span: yaml_error::span(nearest.referenced, self.source),
             name: name.to_owned(),
             input,
-            given: entries.iter().rev().flat_map(|entry| entry.given.clone()).collect(),
+            given: entries.iter().rev().flat_map(|entry| entry.value.given.clone()).collect(),
             expect: expect.cloned(),
         });
     }
 
-    fn question(&mut self, nearest: &SuiteEntry, entries: &[&SuiteEntry]) -> Option<CaseQuestion> {
-        let text =
-            |part: fn(&SuiteEntry) -> &Option<String>| entries.iter().find_map(|entry| part(entry).clone());
-        let (principal, action, resource) =
-            (text(|e| &e.principal), text(|e| &e.action), text(|e| &e.resource));
-        let missing = [("principal", &principal), ("action", &action), ("resource", &resource)];
-        for (part, _) in missing.iter().filter(|(_, value)| value.is_none()) {
-            self.report(nearest, &format!("has no `{part}`"));
+    fn question(&mut self, nearest: &Entry, entries: &[&Entry]) -> Option<CaseQuestion> {
+        let (principal, action, resource) = (
+            first(entries, |e| &e.principal),
+            first(entries, |e| &e.action),
+            first(entries, |e| &e.resource),
+        );
+        let parts = [("principal", &principal), ("action", &action), ("resource", &resource)];
+        let missing = parts.iter().filter(|(_, value)| value.is_none());
+        let missing: Vec<String> = missing.map(|(part, _)| format!("no `{part}`")).collect();
+        if !missing.is_empty() {
+            self.report(nearest, &format!("has {}", missing.join(" and ")));
         }
-        let context = entries.iter().find_map(|entry| entry.context.clone()).unwrap_or_default();
+        let context = first(entries, |entry| &entry.context).unwrap_or_default();
         Some(CaseQuestion { principal: principal?, action: action?, resource: resource?, context })
     }
 
-    fn report(&mut self, entry: &SuiteEntry, message: &str) {
-        let diagnostic = Diagnostic::error(format!("`{}` {message}", entry.name.value));
-        self.diagnostics.push(diagnostic.at(line_span(self.source, entry.name.referenced.line())));
-    }
-}
-
-fn malformed(error: &serde_saphyr::Error, source: &Arc<SourceText>) -> Diagnostics {
-    let line = error.location().map_or(1, |location| location.line());
-    let message = error.to_string();
-    let message = message.lines().next().unwrap_or_default().to_owned();
-    Diagnostic::error(message).at(line_span(source, line)).into()
-}
-
-pub(crate) fn line_span(source: &Arc<SourceText>, line: u64) -> SourceSpan {
-    let skipped = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
-    let offset = source.text.split_inclusive('\n').take(skipped).map(str::len).sum();
-    let length = source.text.get(offset..).and_then(|rest| rest.lines().next()).map_or(0, str::len);
-    SourceSpan::new(source, offset, length)
-}
-
-impl Case {
-    /// Decides the case's question and compares the answer with the expected one.
-    pub fn run(&self, snapshot: &Snapshot, routes: &Routes) -> CaseResult {
-        self.run_covering(snapshot, routes, None)
-    }
-
-    /// Like [`Case::run`], and counts which policies and clauses the case reached.
-    pub fn run_covering(
-        &self,
-        snapshot: &Snapshot,
-        routes: &Routes,
-        coverage: Option<&mut Coverage>,
-    ) -> CaseResult {
-        let started = Instant::now();
-        let failure = self.failure(snapshot, routes, coverage);
-        let failure = failure.unwrap_or_else(|message| Some(format!("the case cannot be run: {message}")));
-        CaseResult { failure, took: started.elapsed() }
-    }
-
-    fn failure(
-        &self,
-        snapshot: &Snapshot,
-        routes: &Routes,
-        coverage: Option<&mut Coverage>,
-    ) -> Result<Option<String>, CaseError> {
-        let case = match &self.input {
-            CaseInput::Question(_) => {
-                let answer = match self.prepare(snapshot)? {
-                    Ok(PreparedCase { snapshot, request }) => decide(&snapshot, &request, coverage)?,
-                    Err(error) => Answer::Invalid(error),
-                };
-                return Ok(self.mismatch(&answer));
+    /// Reports the ids of an expected answer that no policy has.
+    fn check_policies(&mut self, expect: Option<&ExpectedAnswer>) {
+        for id in expect.and_then(ExpectedAnswer::policies).into_iter().flatten() {
+            if self.policies.info(&PolicyId::new(&id.value)).is_none() {
+                let error = Diagnostic::error(format!("there is no policy `{}`", id.value));
+                let known: Vec<&str> = self.policies.infos().iter().map(|info| info.id.as_str()).collect();
+                let help = closest(&id.value, &known).map(|meant| format!("did you mean `{meant}`?"));
+                self.diagnostics
+                    .push(Diagnostic { help, ..error.at(yaml_error::span(id.referenced, self.source)) });
             }
-            CaseInput::Http(case) => case,
-        };
-        let snapshot = given::apply(snapshot, &self.given)?;
-        let (routed, differences) = case.route(&snapshot, routes)?;
-        if !differences.is_empty() {
-            return Ok(Some(case.title() + &differences));
-        }
-        Ok(match routed {
-            // What is expected of the question was compared.
-            Routed::Question(request) if self.expect.is_none() && request.is_ok() => None,
-            Routed::Question(request) => match *request {
-                Ok(request) => self.mismatch(&decide(&snapshot, &request, coverage)?),
-                Err(error) => self.mismatch(&Answer::Invalid(error)),
-            },
-            Routed::NoRoute => self.mismatch(&Answer::NoRoute),
-            Routed::Refused(why) => self.mismatch(&Answer::Refused(why)),
-        })
-    }
-
-    /// The case's question as a request, and the snapshot with the case's changes. The inner error says why
-    /// the question does not fit the schema, which a case can expect.
-    ///
-    /// # Errors
-    /// Why the case cannot be run.
-    pub fn prepare(&self, snapshot: &Snapshot) -> Result<Result<PreparedCase, RequestError>, CaseError> {
-        let CaseInput::Question(case) = &self.input else { return Err(CaseError::NeedsRoutes) };
-        let snapshot = given::apply(snapshot, &self.given)?;
-        let context = serde_json::to_value(&case.context)?;
-        let context = Json::deserialize(&context)?;
-        let question = Question {
-            principal: question_entity(&case.principal)?,
-            action: &case.action,
-            action_properties: None,
-            resource: question_entity(&case.resource)?,
-            context: context.as_object(),
-        };
-        let request = snapshot.request_from_question(&question);
-        Ok(request.map(|request| PreparedCase { snapshot, request }))
-    }
-
-    /// Whether the case expects this decision.
-    pub fn accepts(&self, decision: &Decision) -> bool {
-        self.mismatch(&Answer::Decision(decision.clone())).is_none()
-    }
-
-    /// How the answer differs from the expected one, in lines; `None` if it does not.
-    fn mismatch(&self, answer: &Answer) -> Option<String> {
-        let actual = answer.kind();
-        let determining_policies = answer.determining_policies();
-        let wanted = self.expect.as_ref().and_then(ExpectedAnswer::policies);
-        let same_policies = wanted.as_ref().is_none_or(|wanted| *wanted == determining_policies);
-        let expected = self.expect.as_ref().map(ExpectedAnswer::decision);
-        if expected == Some(actual) && same_policies {
-            return None;
-        }
-        let actual = match answer {
-            Answer::Decision(decision) => {
-                describe_answer(actual, Some(&determining_policies), Some(decision))
-            }
-            Answer::Invalid(error) => format!("error: {}: {}", part_name(error.part), error.message),
-            Answer::NoRoute => "no-route".to_owned(),
-            Answer::Refused(why) => format!("refused: {why}"),
-        };
-        let expected = expected.map_or_else(
-            || "a question".to_owned(),
-            |expected| describe_answer(expected, wanted.as_ref(), None),
-        );
-        Some(format!("{}\n- {expected}\n+ {actual}", self.input.title()))
-    }
-}
-
-impl CaseInput {
-    fn title(&self) -> String {
-        match self {
-            Self::Question(case) => format!("{} {} {}", case.principal, case.action, case.resource),
-            Self::Http(case) => case.title(),
-        }
-    }
-}
-
-impl Answer {
-    fn kind(&self) -> ExpectedDecision {
-        match self {
-            Self::Decision(decision) if decision.is_permit() => ExpectedDecision::Permit,
-            Self::Decision(_) => ExpectedDecision::Deny,
-            Self::Invalid(_) => ExpectedDecision::Error,
-            Self::NoRoute => ExpectedDecision::NoRoute,
-            Self::Refused(_) => ExpectedDecision::Refused,
         }
     }
 
-    fn determining_policies(&self) -> Vec<String> {
-        let Self::Decision(decision) = self else { return Vec::new() };
-        decision.determining_policies().iter().map(|policy| policy.id.to_string()).collect()
-    }
-}
-
-fn decide(
-    snapshot: &Snapshot,
-    request: &Request,
-    coverage: Option<&mut Coverage>,
-) -> Result<Answer, CaseError> {
-    let slice = snapshot.gather(request);
-    if let Some(coverage) = coverage {
-        coverage.add(&snapshot.trace_policies(request, &slice)?);
-    }
-    Ok(Answer::Decision(snapshot.decide(request, &slice)?))
-}
-
-fn question_entity(text: &str) -> Result<QuestionEntity<'_>, CaseError> {
-    let (entity_type, id) = display::parse_type_and_id(text).map_err(|error| CaseError::entity(&error))?;
-    Ok(QuestionEntity { entity_type, id, properties: None })
-}
-
-fn describe_answer(
-    answer: ExpectedDecision,
-    policies: Option<&Vec<String>>,
-    decision: Option<&Decision>,
-) -> String {
-    let answer = match answer {
-        ExpectedDecision::Permit => "permit",
-        ExpectedDecision::Deny => "deny",
-        ExpectedDecision::Error => "error",
-        ExpectedDecision::NoRoute => "no-route",
-        ExpectedDecision::Refused => "refused",
-    };
-    let unmet = decision.filter(|decision| decision.determining_policies().is_empty()).map(|decision| {
-        let unmet: Vec<&str> = decision.reported_policies().iter().map(|policy| policy.id.as_str()).collect();
-        let why = decision.outcome.as_str();
-        if unmet.is_empty() { why.to_owned() } else { format!("{why}; unmet: {}", unmet.join(", ")) }
-    });
-    match (policies.filter(|policies| !policies.is_empty()), unmet) {
-        (Some(policies), _) => format!("{answer} by {}", policies.join(", ")),
-        (None, Some(unmet)) => format!("{answer} ({unmet})"),
-        (None, None) if policies.is_some() => format!("{answer} by no policy"),
-        (None, None) => answer.to_owned(),
-    }
-}
-
-/// The key of a suite file that a part of a request comes from.
-fn part_name(part: RequestPart) -> &'static str {
-    match part {
-        RequestPart::PrincipalType | RequestPart::PrincipalId | RequestPart::PrincipalProperties => {
-            "principal"
-        }
-        RequestPart::Action | RequestPart::ActionProperties => "action",
-        RequestPart::ResourceType | RequestPart::ResourceId | RequestPart::ResourceProperties => "resource",
-        RequestPart::Context => "context",
+    fn report(&mut self, entry: &Entry, message: &str) {
+        let diagnostic = Diagnostic::error(format!("`{}` {message}", entry.value.name));
+        self.diagnostics.push(diagnostic.at(yaml_error::span(entry.referenced, self.source)));
     }
 }

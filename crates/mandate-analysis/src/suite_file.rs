@@ -2,8 +2,11 @@
 //! that it needs is checked in `suite`, where cases are made.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use crate::given::Given;
@@ -12,16 +15,21 @@ use crate::given::Given;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SuiteFile {
-    pub cases: Vec<SuiteEntry>,
-    pub tables: Vec<SuiteEntry>,
+    pub cases: Vec<Entry>,
+    pub tables: Vec<Entry>,
 }
+
+/// An entry with its place.
+pub type Entry = Spanned<SuiteEntry>;
 
 /// A case, a table, or a row or column of a table. Each can have any part of a question; which parts are
 /// missing is checked when cases are made.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SuiteEntry {
-    pub name: Spanned<String>,
+    /// Empty if it is missing.
+    #[serde(default)]
+    pub name: String,
     pub principal: Option<String>,
     pub action: Option<String>,
     pub resource: Option<String>,
@@ -48,14 +56,13 @@ pub struct SuiteEntry {
     /// One answer for a case; for a row, a list with one answer for each column.
     pub expect: Option<ExpectedAnswers>,
     #[serde(default)]
-    pub columns: Vec<SuiteEntry>,
+    pub columns: Vec<Entry>,
     #[serde(default)]
-    pub rows: Vec<SuiteEntry>,
+    pub rows: Vec<Entry>,
 }
 
 /// One answer, or several.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub enum ExpectedAnswers {
     One(ExpectedAnswer),
     Several(Vec<ExpectedAnswer>),
@@ -64,8 +71,7 @@ pub enum ExpectedAnswers {
 pub type Context = BTreeMap<String, serde_json::Value>;
 
 /// The answer that a case expects, and the policies that determine it if the case names them.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub enum ExpectedAnswer {
     Decision(ExpectedDecision),
     DeterminedBy(ExpectedPolicies),
@@ -85,11 +91,11 @@ pub enum ExpectedDecision {
 }
 
 /// `{ permit: [ids] }` or `{ deny: [ids] }`: exactly these policies determined the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExpectedPolicies {
-    Permit(Vec<String>),
-    Deny(Vec<String>),
+    Permit(Vec<Spanned<String>>),
+    Deny(Vec<Spanned<String>>),
 }
 
 impl ExpectedAnswers {
@@ -111,14 +117,51 @@ impl ExpectedAnswer {
         }
     }
 
-    /// The policies that have to determine the answer, sorted; `None` if any may.
-    pub fn policies(&self) -> Option<Vec<String>> {
-        let Self::DeterminedBy(ExpectedPolicies::Permit(policies) | ExpectedPolicies::Deny(policies)) = self
-        else {
-            return None;
-        };
-        let mut policies = policies.clone();
-        policies.sort();
-        Some(policies)
+    /// The ids of the policies that have to determine the answer; `None` if any may.
+    pub fn policies(&self) -> Option<&[Spanned<String>]> {
+        match self {
+            Self::Decision(_) => None,
+            Self::DeterminedBy(ExpectedPolicies::Permit(ids) | ExpectedPolicies::Deny(ids)) => Some(ids),
+        }
+    }
+}
+
+/// Not derived as an untagged enum, which would lose the places of ids and of mistakes.
+struct AnswersVisitor;
+
+impl<'de> Visitor<'de> for AnswersVisitor {
+    type Value = ExpectedAnswers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an answer such as `permit`, `deny`, `{ permit: [ids] }` or `{ deny: [ids] }`")
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<Self::Value, E> {
+        let decision = ExpectedDecision::deserialize(word.into_deserializer())?;
+        Ok(ExpectedAnswers::One(ExpectedAnswer::Decision(decision)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let policies = ExpectedPolicies::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(ExpectedAnswers::One(ExpectedAnswer::DeterminedBy(policies)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, answers: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(answers)).map(ExpectedAnswers::Several)
+    }
+}
+
+impl<'de> Deserialize<'de> for ExpectedAnswers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnswersVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for ExpectedAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match ExpectedAnswers::deserialize(deserializer)? {
+            ExpectedAnswers::One(answer) => Ok(answer),
+            ExpectedAnswers::Several(_) => Err(D::Error::custom("expected one answer, found a list")),
+        }
     }
 }

@@ -13,11 +13,11 @@ use mandate_analysis::suite::{Case, CaseResult};
 /// The file cannot be written.
 pub fn write(path: &Path, results: &[(Case, CaseResult)]) -> Result<(), CliError> {
     let mut report = Report::new("mandate test");
-    let mut files: Vec<&str> = results.iter().map(|(case, _)| case.file.as_str()).collect();
+    let mut files: Vec<&str> = results.iter().map(|(case, _)| file_of(case)).collect();
     files.dedup();
     for file in files {
         let mut suite = TestSuite::new(file);
-        for (case, result) in results.iter().filter(|(case, _)| case.file == file) {
+        for (case, result) in results.iter().filter(|(case, _)| file_of(case) == file) {
             suite.add_test_case(junit_case(case, result));
         }
         report.add_test_suite(suite);
@@ -38,6 +38,11 @@ fn junit_case(case: &Case, result: &CaseResult) -> TestCase {
         }
     };
     let mut junit = TestCase::new(case.name.as_str(), status);
-    junit.set_time(result.took).set_classname(case.file.as_str());
+    junit.set_time(result.took).set_classname(file_of(case));
     junit
+}
+
+/// The path of the suite file.
+fn file_of(case: &Case) -> &str {
+    &case.span.source.path
 }

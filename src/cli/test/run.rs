@@ -16,6 +16,7 @@ use crate::error::{CliError, CommandResult};
 use mandate_analysis::coverage::Coverage;
 use mandate_analysis::suite::{self, Case, CaseResult};
 use mandate_core::diagnostics::{Diagnostics, SourceText};
+use mandate_core::policies::Policies;
 use mandate_sources::folder::Folder;
 use mandate_sources::loader::{ContentPaths, Loader};
 
@@ -56,7 +57,7 @@ pub fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> Comma
     let mut loader = Loader::new(content_paths);
     let loaded = loader.load().map_err(CliError::Diagnostics)?;
     let (snapshot, routes) = (loaded.snapshot, loaded.routes);
-    let mut cases = read_cases(&arguments.suites)?;
+    let mut cases = read_cases(&arguments.suites, snapshot.policies())?;
     let all = cases.len();
     if let Some(filter) = &arguments.filter {
         cases.retain(|case| case.name.contains(filter));
@@ -117,11 +118,11 @@ fn percent(text: &str) -> Result<f64, String> {
     percent.filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| "has to be 0 to 100".to_owned())
 }
 
-fn read_cases(paths: &[PathBuf]) -> Result<Vec<Case>, CliError> {
+fn read_cases(paths: &[PathBuf], policies: &Policies) -> Result<Vec<Case>, CliError> {
     let mut cases = Vec::new();
     let mut diagnostics = Diagnostics::default();
     for source in sources(paths)? {
-        match suite::parse(&source) {
+        match suite::parse(&source, policies) {
             Ok(read) => cases.extend(read),
             Err(found) => diagnostics.extend(found),
         }
@@ -148,7 +149,8 @@ fn summary(results: &[(Case, CaseResult)], all: usize) -> String {
     let mut text = String::new();
     for (case, result) in results {
         if let Some(failure) = &result.failure {
-            let _ = writeln!(text, "FAIL {}:{}: {}", case.file, case.line, case.name);
+            let (file, line) = (&case.span.source.path, case.span.line_column().0);
+            let _ = writeln!(text, "FAIL {file}:{line}: {}", case.name);
             for line in failure.lines() {
                 let _ = writeln!(text, "     {line}");
             }
