@@ -8,6 +8,7 @@ mod decide;
 mod diff;
 mod explain;
 mod fmt;
+mod format;
 mod guardrails;
 mod lint;
 mod proof_text;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{CliError, CommandResult};
+use format::FormatArgument;
 use mandate_sources::loader::LOADING_STACK_BYTES;
 
 /// Authorization sidecar: decides requests with Cedar policies and entities that are kept up to date.
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
+    let format = arguments.command.format();
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Check(arguments) => on_loading_stack(|| check::run(arguments)),
@@ -82,8 +85,24 @@ pub fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|failure| {
         report::print_error(&failure);
+        if let Some(Err(unwritable)) = format.map(|format| format.print_failure(&failure)) {
+            report::print_error(&unwritable);
+        }
         ExitCode::from(1)
     })
+}
+
+impl Command {
+    /// The format in which the command reports what it found, and a failure, too.
+    fn format(&self) -> Option<FormatArgument> {
+        match self {
+            Self::Check(arguments) => Some(arguments.format),
+            Self::Test(arguments) => Some(arguments.format()),
+            Self::Lint(arguments) => Some(arguments.format),
+            Self::Fmt(arguments) => Some(arguments.format),
+            Self::Serve(_) | Self::Decide(_) | Self::Route(_) | Self::Prove(_) | Self::Diff(_) => None,
+        }
+    }
 }
 
 /// Runs a command on a thread whose stack is large enough to load content.

@@ -5,16 +5,17 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::Args;
+use serde::Serialize;
 
+use super::format::{DiagnosticsJson, FormatArgument};
 use super::report::{self, counted};
-use crate::config::{ContentArguments, colour, on_github};
-use crate::error::{CliError, CommandResult};
+use crate::config::{ContentArguments, colour};
+use crate::error::CommandResult;
 use mandate_analysis::claims::Guardrails;
 use mandate_analysis::guardrail_suite;
-use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity};
-use mandate_pdp::{Generation, Report};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics};
+use mandate_pdp::Generation;
 use mandate_sources::deny_all::{DENY_ALL_FILE, DenyAllFile};
 use mandate_sources::loader::{ContentPaths, Loader};
 
@@ -22,19 +23,18 @@ use mandate_sources::loader::{ContentPaths, Loader};
 pub struct Arguments {
     #[command(flatten)]
     content: ContentArguments,
-    /// Output format [default: text; also annotations if GITHUB_ACTIONS is `true`]
-    #[arg(long, value_name = "FORMAT")]
-    format: Option<Format>,
+    #[command(flatten)]
+    pub format: FormatArgument,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people: with excerpts, in colour on a terminal
-    Text,
-    /// One JSON object
-    Json,
-    /// GitHub annotations
-    Github,
+/// What was found, and what would be served.
+#[derive(Serialize)]
+struct CheckJson<'a> {
+    #[serde(flatten)]
+    diagnostics: DiagnosticsJson,
+    revision: Option<&'a str>,
+    policies: Option<usize>,
+    entities: Option<usize>,
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {
@@ -43,15 +43,8 @@ pub fn run(arguments: Arguments) -> CommandResult {
         Ok((generation, warnings)) => (warnings, Some(generation)),
         Err(diagnostics) => (diagnostics, None),
     };
-    let text = match arguments.format {
-        Some(Format::Json) => as_json(&diagnostics, generation.as_ref())?,
-        Some(Format::Github) => report::render_github(&diagnostics),
-        None if on_github() => {
-            as_text(&diagnostics, generation.as_ref()) + &report::render_github(&diagnostics)
-        }
-        Some(Format::Text) | None => as_text(&diagnostics, generation.as_ref()),
-    };
-    report::print(&text)?;
+    arguments.format.print_text(&as_text(&diagnostics, generation.as_ref()))?;
+    arguments.format.print_data(&CheckJson::of(&diagnostics, generation.as_ref()), &diagnostics)?;
     Ok(ExitCode::from(u8::from(generation.is_none())))
 }
 
@@ -105,18 +98,13 @@ fn as_text(diagnostics: &Diagnostics, generation: Option<&Generation>) -> String
     text
 }
 
-fn as_json(diagnostics: &Diagnostics, generation: Option<&Generation>) -> Result<String, CliError> {
-    let of = |severity| -> Vec<Report> {
-        diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).map(Report::from).collect()
-    };
-    let body = json!({
-        "ok": generation.is_some(),
-        "revision": generation.map(|generation| generation.revision().as_str()),
-        "policies": generation.map(|generation| generation.snapshot().policies().len()),
-        "entities": generation.map(|generation| generation.snapshot().entities().len()),
-        "error_count": diagnostics.error_count(),
-        "errors": of(Severity::Error),
-        "warnings": of(Severity::Warning),
-    });
-    Ok(serde_json::to_string_pretty(&body)? + "\n")
+impl<'a> CheckJson<'a> {
+    fn of(diagnostics: &Diagnostics, generation: Option<&'a Generation>) -> Self {
+        Self {
+            diagnostics: DiagnosticsJson::of(diagnostics),
+            revision: generation.map(|generation| generation.revision().as_str()),
+            policies: generation.map(|generation| generation.snapshot().policies().len()),
+            entities: generation.map(|generation| generation.snapshot().entities().len()),
+        }
+    }
 }

@@ -4,15 +4,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
 use similar::TextDiff;
 
+use super::format::{DiagnosticsJson, FormatArgument};
 use super::report::{self, counted};
 use crate::config::PolicyArguments;
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::fmt::format_policies;
-use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use mandate_sources::folder::Folder;
 
 #[derive(Args)]
@@ -25,34 +28,74 @@ pub struct Arguments {
     /// Show what would change, without changing it; exit 1 if a file is not formatted
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    pub format: FormatArgument,
+}
+
+/// A file that was not in standard form.
+struct Change {
+    source: Arc<SourceText>,
+    after: String,
+}
+
+#[derive(Serialize)]
+struct FmtJson<'a> {
+    #[serde(flatten)]
+    diagnostics: DiagnosticsJson,
+    /// How many files were read.
+    files: usize,
+    /// Whether the changes were written.
+    written: bool,
+    changes: Vec<ChangeJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ChangeJson<'a> {
+    file: &'a str,
+    diff: String,
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {
+    let (check, format) = (arguments.check, arguments.format);
     let policies = arguments.policies.folder()?;
     let paths = if arguments.paths.is_empty() { vec![policies] } else { arguments.paths };
     let files = files(&paths)?;
-    let (mut text, mut diagnostics, mut differing) = (String::new(), Diagnostics::default(), 0);
+    let (mut changes, mut refused) = (Vec::new(), Diagnostics::default());
     for path in &files {
-        match one(path, arguments.check) {
-            Ok(None) => {}
-            Ok(Some(shown)) => {
-                differing += 1;
-                text += &shown;
-            }
-            Err(found) => diagnostics.extend(found),
+        match one(path, check) {
+            Ok(change) => changes.extend(change),
+            Err(found) => refused.extend(found),
         }
     }
-    let what = if arguments.check { "not in standard form" } else { "formatted" };
-    report::print(&format!("{text}{}: {differing} {what}\n", counted(files.len(), "policy file")))?;
-    if diagnostics.has_errors() {
-        report::print_error(&CliError::Diagnostics(diagnostics));
-        return Ok(ExitCode::from(1));
+    format.print_text(&as_text(&changes, files.len(), check))?;
+    let mut diagnostics = refused.clone();
+    for change in changes.iter().filter(|_| check) {
+        diagnostics.push(change.diagnostic());
     }
-    Ok(ExitCode::from(u8::from(arguments.check && differing > 0)))
+    let json = FmtJson {
+        diagnostics: DiagnosticsJson::of(&diagnostics),
+        files: files.len(),
+        written: !check,
+        changes: changes.iter().map(Change::as_json).collect(),
+    };
+    format.print_data(&json, &diagnostics)?;
+    if refused.has_errors() {
+        report::print_error(&CliError::Diagnostics(refused));
+    }
+    Ok(ExitCode::from(u8::from(diagnostics.has_errors())))
 }
 
-/// Formats a file, or shows how it would change. `None` if it is formatted already.
-fn one(path: &Path, check: bool) -> Result<Option<String>, Diagnostics> {
+fn as_text(changes: &[Change], files: usize, check: bool) -> String {
+    let shown = |change: &Change| {
+        if check { change.diff() } else { format!("formatted {}\n", change.source.path) }
+    };
+    let text: String = changes.iter().map(shown).collect();
+    let what = if check { "not in standard form" } else { "formatted" };
+    text + &format!("{}: {} {what}\n", counted(files, "policy file"), changes.len())
+}
+
+/// Formats a file; with `check`, nothing is written. `None` if it is formatted already.
+fn one(path: &Path, check: bool) -> Result<Option<Change>, Diagnostics> {
     let failed = |what: &str, error: &std::io::Error| {
         Diagnostics::from(Diagnostic::error(format!("cannot {what} `{}`: {error}", path.display())))
     };
@@ -62,13 +105,30 @@ fn one(path: &Path, check: bool) -> Result<Option<String>, Diagnostics> {
     if after == source.text {
         return Ok(None);
     }
-    if check {
-        let diff = TextDiff::from_lines(&source.text, &after);
-        let header = (&*source.path, &*format!("{} formatted", source.path));
-        return Ok(Some(diff.unified_diff().header(header.0, header.1).to_string()));
+    if !check {
+        replace(path, &after).map_err(|error| failed("write", &error))?;
     }
-    replace(path, &after).map_err(|error| failed("write", &error))?;
-    Ok(Some(format!("formatted {}\n", path.display())))
+    Ok(Some(Change { source, after }))
+}
+
+impl Change {
+    fn diff(&self) -> String {
+        let path = &self.source.path;
+        let diff = TextDiff::from_lines(&self.source.text, &self.after);
+        diff.unified_diff().header(path, &format!("{path} formatted")).to_string()
+    }
+
+    fn as_json(&self) -> ChangeJson<'_> {
+        ChangeJson { file: &self.source.path, diff: self.diff() }
+    }
+
+    /// An error at the first line that differs.
+    fn diagnostic(&self) -> Diagnostic {
+        let lines = self.source.text.split_inclusive('\n').zip(self.after.split_inclusive('\n'));
+        let offset = lines.take_while(|(before, after)| before == after).map(|(line, _)| line.len()).sum();
+        let span = SourceSpan::new(&self.source, offset, 0);
+        Diagnostic::error("not in standard form").help("run `mandate fmt`").at(span)
+    }
 }
 
 /// Replaces a file by renaming another over it, so that it is never half written. If the path is a link, the

@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
+use super::format::FormatArgument;
 use super::report::{self, counted};
-use crate::config::{PolicyArguments, SolverArguments, colour, on_github};
+use crate::config::{PolicyArguments, SolverArguments, colour};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::Guardrails;
 use mandate_analysis::lint::{Finding, Rule, lint};
@@ -26,19 +27,8 @@ pub struct Arguments {
     /// Do not use a solver: check only the rules that need none
     #[arg(long)]
     no_solver: bool,
-    /// Output format [default: text; also annotations if GITHUB_ACTIONS is `true`]
-    #[arg(long, value_name = "FORMAT")]
-    format: Option<Format>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people: with excerpts, in colour on a terminal
-    Text,
-    /// An array of JSON objects
-    Json,
-    /// GitHub annotations
-    Github,
+    #[command(flatten)]
+    pub format: FormatArgument,
 }
 
 /// A finding as JSON. `file`, `line` and `column` are null if it has no place.
@@ -65,15 +55,8 @@ pub fn run(arguments: Arguments) -> CommandResult {
     for finding in &findings {
         diagnostics.push(finding.to_diagnostic());
     }
-    let text = match arguments.format {
-        Some(Format::Json) => as_json(&findings)?,
-        Some(Format::Github) => report::render_github(&diagnostics),
-        None if on_github() => {
-            as_text(&diagnostics, &folder.policies, incomplete) + &report::render_github(&diagnostics)
-        }
-        Some(Format::Text) | None => as_text(&diagnostics, &folder.policies, incomplete),
-    };
-    report::print(&text)?;
+    arguments.format.print_text(&as_text(&diagnostics, &folder.policies, incomplete))?;
+    arguments.format.print_data(&as_json(&findings), &diagnostics)?;
     Ok(ExitCode::from(u8::from(incomplete || !findings.is_empty())))
 }
 
@@ -98,7 +81,7 @@ fn as_text(diagnostics: &Diagnostics, policies: &Policies, incomplete: bool) -> 
     report::render_text(diagnostics, colour(&std::io::stdout()))
 }
 
-fn as_json(findings: &[Finding]) -> Result<String, CliError> {
+fn as_json(findings: &[Finding]) -> Vec<FindingJson<'_>> {
     let reported = findings.iter().map(|finding| {
         let (line, column) = finding.span.as_ref().map(SourceSpan::line_column).unzip();
         FindingJson {
@@ -111,5 +94,5 @@ fn as_json(findings: &[Finding]) -> Result<String, CliError> {
             help: &finding.help,
         }
     });
-    Ok(serde_json::to_string_pretty(&reported.collect::<Vec<_>>())? + "\n")
+    reported.collect()
 }

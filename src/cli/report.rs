@@ -8,6 +8,7 @@ use miette::{
     Diagnostic as MietteDiagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
     MietteSpanContents, SourceCode, SourceSpan as MietteSpan, SpanContents,
 };
+use serde::Serialize;
 
 use crate::config::colour;
 use crate::error::CliError;
@@ -100,6 +101,11 @@ pub fn print(text: &str) -> Result<(), CliError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(CliError::system("cannot write to standard output")),
     }
+}
+
+/// Writes a JSON document to standard output.
+pub fn print_json(json: &impl Serialize) -> Result<(), CliError> {
+    print(&(serde_json::to_string_pretty(json)? + "\n"))
 }
 
 /// A diagnostic, as miette's renderer takes it.

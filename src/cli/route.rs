@@ -62,7 +62,7 @@ pub struct Arguments {
 enum Format {
     /// For people
     Text,
-    /// An AuthZEN request, which `mandate decide` can read
+    /// An AuthZEN request, which `mandate decide` can read; without a path, all routes
     Json,
 }
 
@@ -70,7 +70,10 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let Arguments { policies, method, target, format, .. } = arguments;
     let folder = policies.load()?;
     let (Some(method), Some(target)) = (&method, &target) else {
-        report::print(&list(&folder.routes))?;
+        match format {
+            Format::Text => report::print(&list(&folder.routes))?,
+            Format::Json => report::print_json(&list_json(&folder.routes))?,
+        }
         return Ok(ExitCode::SUCCESS);
     };
     let body = arguments.body.as_ref().map(read).transpose()?;
@@ -121,6 +124,20 @@ fn list(routes: &Routes) -> String {
         text.push_str("there are no routes: add them to `routes.toml` in the policy folder\n");
     }
     text
+}
+
+fn list_json(routes: &Routes) -> serde_json::Value {
+    let routes = routes.iter().map(|route| {
+        json!({
+            "id": route.id,
+            "methods": route.methods,
+            "path": route.path,
+            "action": route.action(),
+            "file": route.span.source.path,
+            "line": route.line(),
+        })
+    });
+    json!({ "routes": routes.collect::<Vec<_>>() })
 }
 
 fn heading(route: &Route) -> String {

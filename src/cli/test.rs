@@ -1,6 +1,7 @@
 //! `mandate test`: the command, once or on every change. One run of the suites is in `run.rs`.
 
 mod coverage;
+mod json;
 mod junit;
 mod lcov;
 mod mutate;
@@ -9,6 +10,7 @@ mod watch;
 
 use clap::Args;
 
+use super::format::FormatArgument;
 use crate::config::ContentArguments;
 use crate::error::CommandResult;
 use run::{RunArguments, run_once};
@@ -20,8 +22,14 @@ pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
     /// Run again whenever policies, entities or suites change, until interrupted
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     watch: bool,
+}
+
+impl Arguments {
+    pub fn format(&self) -> FormatArgument {
+        self.run.format
+    }
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {

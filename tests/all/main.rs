@@ -27,6 +27,7 @@ mod entity_format;
 mod envoy;
 mod explain;
 mod fmt;
+mod formats;
 mod freshness;
 mod fuzz;
 mod guardrails;

@@ -1,7 +1,7 @@
 //! `mandate test --mutate`: applies wrong edits to the policies, and shows those that no case and no
 //! guardrail detects. The edits are made in mandate-analysis.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use similar::TextDiff;
 
+use super::json::{MutationJson, SurvivorJson};
 use crate::cli::diff;
 use crate::cli::report::{self, counted};
 use crate::config::SolverArguments;
@@ -18,16 +19,22 @@ use mandate_analysis::mutation::{Mutant, MutantOutcome, MutationRun, Operator, S
 use mandate_analysis::prove::{CheckedClaim, prove};
 use mandate_analysis::suite::Case;
 use mandate_core::Snapshot;
-use mandate_core::diagnostics::SourceText;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::schema::Schema;
 
-/// Tries every mutant and reports those that survive; returns whether none does.
-pub fn run(
-    snapshot: &Snapshot,
+/// The mutants that were tried, and what became of each.
+pub struct MutationReport<'a> {
+    tried: Vec<(Mutant, MutantOutcome)>,
+    schema: &'a Schema,
+}
+
+/// Tries every mutant.
+pub fn run<'a>(
+    snapshot: &'a Snapshot,
     cases: &[Case],
     guardrails: &[Arc<SourceText>],
     solver: &SolverArguments,
-) -> Result<bool, CliError> {
+) -> Result<MutationReport<'a>, CliError> {
     let guardrails =
         Guardrails::parse(guardrails, snapshot.policies().schema()).map_err(CliError::Diagnostics)?;
     let mut solver = solver.start();
@@ -51,12 +58,53 @@ pub fn run(
         tried.push((mutant, outcome));
     }
     progress.done();
-    report::print(&summary(&tried, snapshot.schema()))?;
     if let Err(missing) = &solver {
         let message = format!("guardrails and equivalent mutants were not proven: {missing}");
         report::print_error(&CliError::message(message));
     }
-    Ok(!tried.iter().any(|(_, outcome)| matches!(outcome, MutantOutcome::Survived(_))))
+    Ok(MutationReport { tried, schema: snapshot.schema() })
+}
+
+impl MutationReport<'_> {
+    fn survivors(&self) -> impl Iterator<Item = (&Mutant, &Survivor)> {
+        self.tried.iter().filter_map(|(mutant, outcome)| match outcome {
+            MutantOutcome::Survived(survivor) => Some((mutant, survivor)),
+            MutantOutcome::KilledByTest(_)
+            | MutantOutcome::KilledByClaim(_)
+            | MutantOutcome::Equivalent
+            | MutantOutcome::Invalid => None,
+        })
+    }
+
+    /// An error for each mutant that survives.
+    pub fn diagnostics(&self) -> Diagnostics {
+        let mut diagnostics = Diagnostics::default();
+        for (mutant, _) in self.survivors() {
+            let (policy, edit) = (&mutant.policy, mutant.operator.describe());
+            let message = format!("no case and no guardrail notices this edit of `{policy}`: {edit}");
+            diagnostics.push(Diagnostic::error(message).at(mutant.span.clone()));
+        }
+        diagnostics
+    }
+
+    pub fn as_json(&self) -> MutationJson<'_> {
+        let [tested, guarded, equivalent, invalid, _] = totals(&self.tried);
+        let survivors = self.survivors().map(|(mutant, survivor)| SurvivorJson {
+            policy: &mutant.policy,
+            edit: mutant.operator.describe(),
+            file: &mutant.span.source.path,
+            line: mutant.span.line_column().0,
+            description: describe_survivor(mutant, survivor, self.schema),
+        });
+        MutationJson { caught: tested + guarded, equivalent, invalid, survivors: survivors.collect() }
+    }
+
+    /// The survivors, and how many mutants of each kind had which outcome.
+    pub fn as_text(&self) -> String {
+        let survivors = self.survivors();
+        let survivors = survivors.map(|(mutant, survivor)| describe_survivor(mutant, survivor, self.schema));
+        survivors.collect::<String>() + &table(&self.tried)
+    }
 }
 
 /// A progress line on a terminal.
@@ -80,31 +128,28 @@ impl Progress {
     }
 }
 
-fn summary(tried: &[(Mutant, MutantOutcome)], schema: &Schema) -> String {
-    let mut text = String::new();
-    for (mutant, outcome) in tried {
-        if let MutantOutcome::Survived(survivor) = outcome {
-            text += &describe_survivor(mutant, survivor, schema);
+/// How many mutants had which outcome.
+fn totals<'a>(tried: impl IntoIterator<Item = &'a (Mutant, MutantOutcome)>) -> [usize; 5] {
+    let mut totals = [0; 5];
+    for (_, outcome) in tried {
+        if let Some(count) = totals.get_mut(column(outcome)) {
+            *count += 1;
         }
     }
-    let mut operators: BTreeMap<Operator, [usize; 5]> = BTreeMap::new();
-    let mut total = [0; 5];
-    for (mutant, outcome) in tried {
-        let counts = operators.entry(mutant.operator).or_default();
-        for counts in [counts, &mut total] {
-            if let Some(count) = counts.get_mut(column(outcome)) {
-                *count += 1;
-            }
-        }
-    }
-    let _ = writeln!(
-        text,
-        "{:24} {:>7} {:>7} {:>10} {:>7} {:>9}",
+    totals
+}
+
+fn table(tried: &[(Mutant, MutantOutcome)]) -> String {
+    let mut text = format!(
+        "{:24} {:>7} {:>7} {:>10} {:>7} {:>9}\n",
         "", "tests", "claims", "equivalent", "invalid", "survivors"
     );
-    for (operator, counts) in &operators {
-        text += &row(operator.describe(), counts);
+    let operators: BTreeSet<Operator> = tried.iter().map(|(mutant, _)| mutant.operator).collect();
+    for operator in operators {
+        let of_operator = tried.iter().filter(|(mutant, _)| mutant.operator == operator);
+        text += &row(operator.describe(), &totals(of_operator));
     }
+    let total = totals(tried);
     text += &row("all", &total);
     let [tested, guarded, equivalent, invalid, survived] = total;
     let (caught, counted_ones) = (tested + guarded, tested + guarded + survived);

@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::json::{CaseJson, CoverageJson, TestJson};
+use super::mutate::MutationReport;
 use super::{coverage, junit, lcov, mutate};
+use crate::cli::format::FormatArgument;
 use crate::cli::report::{self, counted};
 use crate::config::{SolverArguments, colour};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::coverage::Coverage;
 use mandate_analysis::suite::{self, Case, CaseResult};
-use mandate_core::diagnostics::{Diagnostics, SourceText};
+use mandate_core::Snapshot;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
 use mandate_sources::folder::Folder;
 use mandate_sources::loader::{ContentPaths, Loader};
@@ -50,6 +54,8 @@ pub struct RunArguments {
     mutate: bool,
     #[command(flatten)]
     pub solver: SolverArguments,
+    #[command(flatten)]
+    pub format: FormatArgument,
 }
 
 /// Loads the content and the suites, runs the cases and reports the results.
@@ -76,16 +82,30 @@ pub fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> Comma
     if let Some(path) = &arguments.junit {
         junit::write(path, &results)?;
     }
-    report::print(&summary(&results, all))?;
-    let enough = coverage.map_or(Ok(true), |coverage| arguments.report_coverage(&coverage))?;
-    let failed = results.iter().any(|(_, result)| result.failure.is_some());
-    if arguments.mutate && failed {
-        return Err(CliError::message("the cases have to pass before mutants are tried"));
+    let format = arguments.format;
+    format.print_text(&summary(&results, all))?;
+    let mut diagnostics = failures(&results);
+    if let Some(coverage) = &coverage {
+        diagnostics.extend(arguments.report_coverage(coverage)?);
     }
-    let cases: Vec<Case> = results.into_iter().map(|(case, _)| case).collect();
-    let noticed =
-        !arguments.mutate || mutate::run(&snapshot, &cases, loader.guardrails(), &arguments.solver)?;
-    Ok(ExitCode::from(u8::from(failed || !enough || !noticed)))
+    let mutation =
+        arguments.mutate.then(|| arguments.try_mutants(&snapshot, &results, &loader)).transpose()?;
+    let mutation = mutation.flatten();
+    if let Some(mutation) = &mutation {
+        diagnostics.extend(mutation.diagnostics());
+    }
+    let failed = results.iter().filter(|(_, result)| result.failure.is_some()).count();
+    let json = TestJson {
+        ok: !diagnostics.has_errors(),
+        passed: results.len() - failed,
+        failed,
+        filtered_out: all - results.len(),
+        cases: results.iter().map(CaseJson::of).collect(),
+        coverage: coverage.map(|coverage| CoverageJson::of(coverage.totals())),
+        mutation: mutation.as_ref().map(MutationReport::as_json),
+    };
+    format.print_data(&json, &diagnostics)?;
+    Ok(ExitCode::from(u8::from(diagnostics.has_errors())))
 }
 
 impl RunArguments {
@@ -93,23 +113,38 @@ impl RunArguments {
         self.coverage || self.min.is_some() || self.lcov.is_some()
     }
 
-    /// Shows the coverage if it was asked for; returns whether it reaches `--min`.
-    fn report_coverage(&self, coverage: &Coverage) -> Result<bool, CliError> {
+    /// Shows the coverage if it was asked for; an error if it does not reach `--min`.
+    fn report_coverage(&self, coverage: &Coverage) -> Result<Diagnostics, CliError> {
         if let Some(path) = &self.lcov {
             std::fs::write(path, lcov::lcov(coverage))
                 .map_err(|error| CliError::file("write", path, error))?;
         }
         if self.coverage || self.min.is_some() {
-            report::print(&coverage::render_text(coverage, colour(&std::io::stdout())))?;
+            self.format.print_text(&coverage::render_text(coverage, colour(&std::io::stdout())))?;
         }
         let covered = coverage.totals().percent();
-        let missed = self.min.filter(|min| covered < *min);
-        if let Some(min) = missed {
-            let covered = coverage::shown_percent(covered);
-            let message = format!("{covered} is covered, less than the {min} % of `--min`");
-            report::print_error(&CliError::message(message));
+        let Some(min) = self.min.filter(|min| covered < *min) else { return Ok(Diagnostics::default()) };
+        let covered = coverage::shown_percent(covered);
+        let message = format!("{covered} is covered, less than the {min} % of `--min`");
+        report::print_error(&CliError::message(&message));
+        Ok(Diagnostic::error(message).into())
+    }
+
+    /// Tries mutants and shows what became of them; `None` if a case fails without them.
+    fn try_mutants<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        results: &[(Case, CaseResult)],
+        loader: &Loader,
+    ) -> Result<Option<MutationReport<'a>>, CliError> {
+        if results.iter().any(|(_, result)| result.failure.is_some()) {
+            report::print_error(&CliError::message("the cases have to pass before mutants are tried"));
+            return Ok(None);
         }
-        Ok(missed.is_none())
+        let cases: Vec<Case> = results.iter().map(|(case, _)| case.clone()).collect();
+        let mutation = mutate::run(snapshot, &cases, loader.guardrails(), &self.solver)?;
+        self.format.print_text(&mutation.as_text())?;
+        Ok(Some(mutation))
     }
 }
 
@@ -143,6 +178,18 @@ pub fn sources(paths: &[PathBuf]) -> Result<Vec<Arc<SourceText>>, CliError> {
         }
     }
     Ok(sources)
+}
+
+/// An error for each case that fails.
+fn failures(results: &[(Case, CaseResult)]) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    for (case, result) in results {
+        if let Some(failure) = result.failure_line() {
+            let message = format!("`{}` fails: {failure}", case.name);
+            diagnostics.push(Diagnostic::error(message).at(case.span.clone()));
+        }
+    }
+    diagnostics
 }
 
 fn summary(results: &[(Case, CaseResult)], all: usize) -> String {
