@@ -7,9 +7,11 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
+use super::format::FormatArgument;
+use super::guardrails::missing_claim;
 use super::proof_text;
 use super::report::{self, counted};
 use crate::config::{ClaimOptions, PolicyArguments, SolverArguments};
@@ -17,7 +19,8 @@ use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::{Claim, Guardrails};
 use mandate_analysis::guardrail_suite;
 use mandate_analysis::proof_report::{ClaimReport, milliseconds};
-use mandate_analysis::prove::{CheckedClaim, ClaimResult, prove};
+use mandate_analysis::prove::{CheckedClaim, ClaimResult, prove, unproven};
+use mandate_core::diagnostics::Diagnostics;
 use mandate_core::policies::{Policies, PolicyInfo};
 
 /// The progress line appears after this time.
@@ -34,32 +37,35 @@ pub struct Arguments {
     solver: SolverArguments,
     #[command(flatten)]
     claims: ClaimOptions,
-    /// Output format
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    format: FormatArgument,
     /// Print a test suite instead of the table: a case for `mandate test` for each broken claim
     #[arg(long)]
     emit_test: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// One JSON object
-    Json,
+impl Arguments {
+    /// `None` if a suite is printed.
+    pub fn format(&self) -> Option<FormatArgument> {
+        (!self.emit_test).then_some(self.format)
+    }
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {
+    let format = arguments.format();
     let solver = arguments.policies.solver(arguments.solver)?;
     let required = arguments.policies.required_claims(arguments.claims)?;
     let folder = arguments.policies.load()?;
     let guardrails =
         Guardrails::parse(&folder.guardrails, folder.policies.schema()).map_err(CliError::Diagnostics)?;
-    let missing = match &required {
-        Some(file) => guardrails.missing(&file.read()?),
-        None => Vec::new(),
-    };
+    let mut diagnostics = Diagnostics::default();
+    let mut missing = Vec::new();
+    if let Some(file) = &required {
+        missing = guardrails.missing(&file.read()?);
+        for id in &missing {
+            diagnostics.push(missing_claim(id, file));
+        }
+    }
     let mut solver = solver.start()?;
     let started = Instant::now();
     let mut progress = Progress { started, total: guardrails.claims().len(), shown: false };
@@ -68,19 +74,20 @@ pub fn run(arguments: Arguments) -> CommandResult {
     });
     progress.done();
     let (schema, policies) = (folder.policies.schema(), &folder.policies);
-    let text = match arguments.format {
-        _ if arguments.emit_test => proof_text::as_suite(&proofs, schema),
-        Format::Text => as_text(&proofs, &missing, policies, started.elapsed()),
-        Format::Json => as_json(&proofs, &missing, policies, started.elapsed())?,
-    };
-    report::print(&text)?;
-    // The suites are reported where the output is not read by a program.
-    let suites = guardrail_suite::run(&folder.guardrails, &folder.policies, &folder.routes);
-    if let Err(diagnostics) = &suites {
-        report::print_error(&CliError::Diagnostics(diagnostics.clone()));
+    diagnostics.extend(unproven(&proofs, schema));
+    let suites = guardrail_suite::run(&folder.guardrails, policies, &folder.routes).err();
+    diagnostics.extend(suites.clone().unwrap_or_default());
+    if let Some(format) = format {
+        format.print_text(&as_text(&proofs, &missing, policies, started.elapsed()))?;
+        format.print_data(&as_json(&proofs, &missing, policies, started.elapsed()), &diagnostics)?;
+    } else {
+        report::print(&proof_text::as_suite(&proofs, schema))?;
     }
-    let holds = missing.is_empty() && suites.is_ok() && proofs.iter().all(CheckedClaim::holds);
-    Ok(ExitCode::from(u8::from(!holds)))
+    // The suites are reported where the output is not read by a program.
+    if let Some(failures) = suites {
+        report::print_error(&CliError::Diagnostics(failures));
+    }
+    Ok(ExitCode::from(u8::from(diagnostics.has_errors())))
 }
 
 /// A progress line on a terminal.
@@ -150,15 +157,14 @@ fn as_json(
     missing: &[String],
     policies: &Policies,
     took: Duration,
-) -> Result<String, CliError> {
+) -> serde_json::Value {
     let schema = policies.schema();
     let emergency = |info: &PolicyInfo| json!({ "policy": info.id, "reason": info.emergency });
-    let body = json!({
+    json!({
         "proven": missing.is_empty() && proofs.iter().all(CheckedClaim::holds),
         "took_ms": milliseconds(took),
         "missing_claims": missing,
         "emergencies": policies.emergencies().into_iter().map(|info| emergency(info)).collect::<Vec<_>>(),
         "claims": proofs.iter().map(|proof| ClaimReport::of(proof, schema)).collect::<Vec<_>>(),
-    });
-    Ok(serde_json::to_string_pretty(&body)? + "\n")
+    })
 }

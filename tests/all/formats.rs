@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::{Content, has_solver};
+use crate::support::{Content, has_solver, mandate};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -139,7 +139,7 @@ fn route_lists_the_routes_as_json() {
 fn a_command_that_cannot_run_says_why_as_json() {
     let content = Content::of_pack();
     content.write("policies/a.cedar", "@id(\"a\")\npermt (principal, action, resource);");
-    for verb in ["check", "test", "lint"] {
+    for verb in ["check", "test", "prove", "lint"] {
         let (code, report) = document(&content.mandate(verb, &["--format", "json"]));
         assert_eq!((code, &report["ok"], &report["error_count"]), (1, &json!(false), &json!(1)), "{verb}");
         let (message, line) = (&report["errors"][0]["message"], &report["errors"][0]["line"]);
@@ -150,4 +150,70 @@ fn a_command_that_cannot_run_says_why_as_json() {
     assert!(code == 1 && message.starts_with("cannot read `nothing.yaml`: "), "{report}");
     let watch = content.mandate("test", &["--format", "json", "--watch"]);
     assert_eq!(watch.status.code(), Some(1), "it would print more than one document");
+}
+
+/// Standard output as lines, each an annotation.
+#[track_caller]
+fn annotations(output: &Output) -> Vec<String> {
+    let shown = stdout(output);
+    assert!(shown.lines().all(|line| line.starts_with("::error")), "{shown}");
+    shown.lines().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn test_annotates_failing_cases() {
+    let content = pack_with_failing_case();
+    let (name, odd_name) = ("3 Tailspin registers for Northwind, API", "3% \\n::error::x");
+    content.edit("policies/tests/scenarios.yaml", name, odd_name);
+    let test = |args: &[&str], on_github: &str| {
+        let mut command = mandate();
+        command.current_dir(content.path("")).env("GITHUB_ACTIONS", on_github).arg("test").args(args);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        output
+    };
+    let expected = "::error file=policies/tests/scenarios.yaml,line=17,col=5::`3%25 %0A::error::x` fails: IndirectReseller::tailspin registerDevice Customer::northwind; expected deny by reseller-never-has-the-api, found permit by reseller-registers";
+    let only = ["--filter", "3% "];
+    assert_eq!(annotations(&test(&[&only[..], &["--format", "github"]].concat(), "false")), [expected]);
+    let shown = stdout(&test(&only, "true"));
+    assert!(shown.starts_with("FAIL ") && shown.ends_with(&format!("ms\n{expected}\n")), "{shown}");
+    assert!(!stdout(&test(&only, "false")).contains("::error file"), "without GitHub there are none");
+    assert!(!stdout(&test(&[&only[..], &["--format", "text"]].concat(), "true")).contains("::error file"));
+
+    content.edit("policies/tests/scenarios.yaml", "expect: {", "expekt: {");
+    let broken = test(&["--format", "github"], "false");
+    let expected = "::error file=policies/tests/scenarios.yaml,line=8,col=5::unknown key `expekt` (did you mean `expect`?)";
+    assert_eq!(annotations(&broken), [expected]);
+    let shown = stdout(&test(&[], "true"));
+    assert_eq!(shown, format!("{expected}\n"), "people read the text on standard error");
+}
+
+#[test]
+fn prove_annotates_claims_and_cases() {
+    if !has_solver() {
+        return;
+    }
+    let content = pack_with_failing_case();
+    content.edit("policies/routes.toml", "\"x-partner-id\"", "\"x-user\"");
+    content.write("required.txt", "no-such-claim\n");
+    let prove = |args: &[&str], on_github: &str| {
+        let mut command = mandate();
+        command.current_dir(content.path("")).env("GITHUB_ACTIONS", on_github).arg("prove").args(args);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        output
+    };
+    let found = annotations(&prove(&["--require-claims", "required.txt", "--format", "github"], "false"));
+    let claim = "::error file=policies/guardrails/registration.cedar,line=19,col=1::the claim `resellers-use-the-ui-alone` is broken: ";
+    let case = "::error file=policies/guardrails/routes.yaml,line=15,col=9::the guardrail `";
+    for expected in ["::error::the claim `no-such-claim` is missing", claim, case] {
+        assert!(found.iter().any(|line| line.starts_with(expected)), "`{expected}` is not in:\n{found:#?}");
+    }
+    let shown = stdout(&prove(&[], "true"));
+    let (text, annotations) = shown.split_once("\n::error ").unwrap();
+    assert!(text.contains("BROKEN") && annotations.contains("resellers-use-the-ui-alone"), "{shown}");
+    assert!(!stdout(&prove(&[], "false")).contains("::error file"), "without GitHub there are none");
+    let suite = stdout(&prove(&["--emit-test"], "true"));
+    assert!(suite.starts_with("cases:\n") && !suite.contains("::error file"), "{suite}");
+    document(&prove(&["--format", "json"], "true"));
 }
