@@ -326,6 +326,28 @@ fn a_failed_case_shows_the_expected_and_the_actual_decision() {
 }
 
 #[test]
+fn the_junit_report_has_the_place_of_each_case() {
+    let content = Content::of_pack();
+    let report = content.path("junit.xml");
+    check_exit_code(&content.mandate("test", &["--junit", report.to_str().unwrap()]), 0);
+    let junit = content.read("junit.xml");
+    let cases: Vec<&str> = junit.lines().filter(|line| line.trim_start().starts_with("<testcase ")).collect();
+    assert_eq!(cases.len(), 353);
+    let place = |file: &str, line: usize| {
+        format!(r#"file="{}" line="{line}""#, content.path("policies/tests").join(file).display())
+    };
+    for (name, file, line) in [
+        ("3 Tailspin registers for Northwind, API", "scenarios.yaml", 17),
+        ("register: direct-bill, consent accepted: API", "decision-table.yaml", 12),
+        ("register: direct-bill, consent accepted: UI", "decision-table.yaml", 12),
+    ] {
+        let case = cases.iter().find(|case| case.contains(name)).unwrap();
+        assert!(case.contains(&place(file, line)), "{case}");
+    }
+    assert!(cases.iter().all(|case| case.contains(" file=\"") && case.contains(" line=\"")), "{junit}");
+}
+
+#[test]
 fn errors_in_test_files_are_explained() {
     let content = Content::of_pack();
     let run = |text: &str| {

@@ -39,6 +39,8 @@ fn junit_case(case: &Case, result: &CaseResult) -> TestCase {
     };
     let mut junit = TestCase::new(case.name.as_str(), status);
     junit.set_time(result.took).set_classname(file_of(case));
+    let line = case.span.line_column().0.to_string();
+    junit.extra.extend([("file".into(), file_of(case).into()), ("line".into(), line.into())]);
     junit
 }
 
