@@ -1,5 +1,6 @@
 //! Reads a folder as it was at a git revision, by the program `git`.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -19,6 +20,10 @@ pub fn files_at_revision(
     if revision.starts_with('-') {
         return Err(Diagnostic::error(format!("`{revision}` is not a revision")).into());
     }
+    if !folder.is_dir() {
+        let error = Diagnostic::error(format!("there is no folder `{}`", folder.display()));
+        return Err(error.help("name the policy folder with `--policies`").into());
+    }
     // If git cannot read the repository, it says why here.
     git(folder, &["rev-parse", "--git-dir"])?;
     let commit = format!("{revision}^{{commit}}");
@@ -37,15 +42,33 @@ pub fn files_at_revision(
     files.collect()
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> Result<String, Diagnostics> {
-    let failed = |why: &str| {
-        let command = format!("git -C {} {}", folder.display(), arguments.join(" "));
-        Diagnostics::from(Diagnostic::error(format!("{command}: {why}")))
-    };
-    let output = Command::new("git").arg("-C").arg(folder).args(arguments).output();
-    let output = output.map_err(|error| failed(&error.to_string()))?;
+fn git(folder: &Path, arguments: &[&str]) -> Result<String, Diagnostic> {
+    let output = Command::new("git").env("LC_ALL", "C").arg("-C").arg(folder).args(arguments).output();
+    let output = output.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Diagnostic::error("git is not installed, so no revision can be read")
+            .help("install git, or compare two folders: `mandate diff OLD NEW`"),
+        _ => Diagnostic::error(format!("git cannot be started: {error}")),
+    })?;
     if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim()));
+        return Err(unreadable(folder, String::from_utf8_lossy(&output.stderr).trim()));
     }
-    String::from_utf8(output.stdout).map_err(|_| failed("a file is not UTF-8"))
+    let text = String::from_utf8(output.stdout);
+    text.map_err(|_| Diagnostic::error(format!("a file in `{}` is not valid UTF-8", folder.display())))
+}
+
+/// Why git cannot read the repository of a folder, by what it printed in English.
+fn unreadable(folder: &Path, printed: &str) -> Diagnostic {
+    let folder = folder.display();
+    if printed.contains("not a git repository") {
+        return Diagnostic::error(format!("`{folder}` is not in a git repository, so it has no revisions"))
+            .help("run this in a clone that has its `.git`, or compare two folders: `mandate diff OLD NEW`");
+    }
+    if printed.contains("dubious ownership") {
+        let message =
+            format!("git does not read the repository of `{folder}`, because it belongs to another user");
+        let help = "if you trust it, name its folder: `git config --global --add safe.directory FOLDER`";
+        return Diagnostic::error(message).help(help);
+    }
+    let why = printed.lines().next().unwrap_or_default().trim_start_matches("fatal: ");
+    Diagnostic::error(format!("git cannot read `{folder}`: {why}"))
 }

@@ -92,7 +92,48 @@ fn unknown_and_broken_revisions_are_errors() {
     commit(&content, "broken");
     content.edit("policies/registration.cedar", "permt (", "permit (");
     check_refused(&compare(&content, &["--against", "HEAD"]), &["HEAD:", "policies/registration.cedar:"]);
+}
 
-    let outside = Content::of_pack();
-    check_refused(&compare(&outside, &["--against", "HEAD"]), &["not a git repository", "policies"]);
+#[test]
+fn what_keeps_git_from_reading_a_revision_is_said_in_plain_words() {
+    let (outside, inside) = (Content::of_pack(), repository());
+    let check = |content: &Content, environment: &[(&str, &str)], message: &str, help: &str| {
+        let mut command = crate::support::mandate();
+        command.current_dir(content.path("")).args(["diff", "--against", "HEAD"]);
+        let output = command.envs(environment.iter().copied()).output().unwrap();
+        check_refused(&output, &[message, help, "1 error, 0 warnings"]);
+        let shown = text(&output.stderr);
+        assert!(!shown.contains("fatal") && !shown.contains("rev-parse"), "{shown}");
+    };
+    check(
+        &outside,
+        &[("LC_ALL", "de_DE.UTF-8")],
+        "× `policies` is not in a git repository, so it has no revisions",
+        "run this in a clone that has its `.git`",
+    );
+    check(
+        &inside,
+        &[("PATH", "/nowhere")],
+        "× git is not installed, so no revision can be read",
+        "install git, or compare two folders: `mandate diff OLD NEW`",
+    );
+    let other_owner = [
+        ("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+    ];
+    check(
+        &inside,
+        &other_owner,
+        "× git does not read the repository of `policies`, because it belongs to another user",
+        "git config --global --add safe.directory FOLDER",
+    );
+    check(
+        &inside,
+        &[("MANDATE_POLICIES", "nothing")],
+        "× there is no folder `nothing`",
+        "name the policy folder with `--policies`",
+    );
+    fs::write(inside.path(".git/HEAD"), "ref: refs/heads/none\n").unwrap();
+    check(&inside, &[], "`HEAD` is neither a folder nor a revision that git knows", "a shallow clone");
 }
