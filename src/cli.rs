@@ -97,11 +97,12 @@ impl Command {
     fn format(&self) -> Option<FormatArgument> {
         match self {
             Self::Check(arguments) => Some(arguments.format),
+            Self::Route(arguments) => arguments.format(),
             Self::Test(arguments) => Some(arguments.format()),
             Self::Prove(arguments) => arguments.format(),
             Self::Lint(arguments) => Some(arguments.format),
             Self::Fmt(arguments) => Some(arguments.format),
-            Self::Serve(_) | Self::Decide(_) | Self::Route(_) | Self::Diff(_) => None,
+            Self::Serve(_) | Self::Decide(_) | Self::Diff(_) => None,
         }
     }
 }

@@ -28,6 +28,8 @@ enum Format {
 }
 
 impl FormatArgument {
+    pub const JSON: Self = Self { format: Some(Format::Json) };
+
     /// Prints text, if people read the output.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::format::FormatArgument;
 use super::report;
 use crate::config::PolicyArguments;
 use crate::error::{CliError, CommandResult};
@@ -64,6 +65,16 @@ enum Format {
     Text,
     /// An AuthZEN request, which `mandate decide` can read; without a path, all routes
     Json,
+}
+
+impl Arguments {
+    /// `None` if people read the output.
+    pub fn format(&self) -> Option<FormatArgument> {
+        match self.format {
+            Format::Text => None,
+            Format::Json => Some(FormatArgument::JSON),
+        }
+    }
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {

@@ -139,7 +139,7 @@ fn route_lists_the_routes_as_json() {
 fn a_command_that_cannot_run_says_why_as_json() {
     let content = Content::of_pack();
     content.write("policies/a.cedar", "@id(\"a\")\npermt (principal, action, resource);");
-    for verb in ["check", "test", "prove", "lint"] {
+    for verb in ["check", "test", "prove", "lint", "route"] {
         let (code, report) = document(&content.mandate(verb, &["--format", "json"]));
         assert_eq!((code, &report["ok"], &report["error_count"]), (1, &json!(false), &json!(1)), "{verb}");
         let (message, line) = (&report["errors"][0]["message"], &report["errors"][0]["line"]);
