@@ -52,7 +52,7 @@ enum Command {
     /// Prove the guardrails for all requests and all entities; exit 1 if one is not proven
     Prove(prove::Arguments),
     /// Compare two versions of the policies, for all requests and all entities, with an example of each
-    /// difference
+    /// difference; or two versions of the entities
     Diff(diff::Arguments),
     /// Find policies without effect, and unused types and actions; exit 1 if there are any
     Lint(lint::Arguments),

@@ -1,19 +1,21 @@
 //! `mandate diff`: compares two versions of the policies, for all requests and all entities, and shows the
-//! differences as text, JSON or Markdown. The comparison is in mandate-analysis.
+//! differences as text, JSON or Markdown. The comparison is in mandate-analysis. `entities` compares entities.
+
+mod arguments;
+mod entities;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
 use serde::Serialize;
 use smol_str::SmolStr;
 
 use super::proof_text;
-use super::report::{self, counted};
-use crate::config::{PolicyArguments, SolverArguments};
+use super::report::{self, counted, escape_markdown};
 use crate::error::{CliError, CommandResult};
+pub use arguments::Arguments;
+use arguments::{FailOn, Format, VersionArgument};
 use mandate_analysis::claim_changes::claim_changes;
 use mandate_analysis::claims::Guardrails;
 use mandate_analysis::counterexample::WitnessReport;
@@ -26,59 +28,13 @@ use mandate_core::display;
 use mandate_core::policies::EnvironmentKey;
 use mandate_core::schema::Schema;
 use mandate_routes::RouteChange;
-use mandate_sources::loader::{PolicyFolder, PolicyFolderState};
-
-#[derive(Args)]
-#[command(
-    after_help = "OLD and NEW are folders, or git revisions of the policy folder. Exit 0 if every request environment was compared; 1 if one could not be, or if a change matches --fail-on.\n\nExample: mandate diff --against main --fail-on wider"
-)]
-pub struct Arguments {
-    #[command(flatten)]
-    policies: PolicyArguments,
-    #[command(flatten)]
-    solver: SolverArguments,
-    /// The older policies: a folder, or a git revision
-    #[arg(value_name = "OLD", required_unless_present = "against")]
-    old: Option<String>,
-    /// The newer policies: a folder, or a git revision [default: the policy folder as it is now]
-    #[arg(value_name = "NEW", conflicts_with = "against")]
-    new: Option<String>,
-    /// Compare the policy folder as it is now with this git revision of it
-    #[arg(long, value_name = "REV", conflicts_with = "old")]
-    against: Option<String>,
-    /// Output format
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    format: Format,
-    /// Exit 1 if the new policies permit more (wider), permit less (narrower), if a claim is removed or changed
-    /// (claims), or any of these (any)
-    #[arg(long, value_name = "CHANGE")]
-    fail_on: Option<FailOn>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// One JSON object
-    Json,
-    /// For a comment on a pull request
-    Markdown,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FailOn {
-    /// Something is permitted that was denied, or a route is new or changed
-    Wider,
-    /// Something is no longer permitted, its request environment is gone from the schema, or a route is gone
-    /// or changed
-    Narrower,
-    /// A claim is removed, or promises something else
-    Claims,
-    /// Any of these
-    Any,
-}
+use mandate_sources::loader::PolicyFolder;
 
 pub fn run(arguments: Arguments) -> CommandResult {
+    if arguments.entities { entities::run(arguments) } else { run_policies(arguments) }
+}
+
+fn run_policies(arguments: Arguments) -> CommandResult {
     let solver = arguments.policies.solver(arguments.solver)?;
     let limits = arguments.policies.limits()?;
     let folder = arguments.policies.folder()?;
@@ -116,25 +72,6 @@ pub fn run(arguments: Arguments) -> CommandResult {
 
 fn guardrails(files: &[Arc<SourceText>], schema: &Arc<Schema>) -> Result<Guardrails, CliError> {
     Guardrails::parse(files, schema).map_err(CliError::Diagnostics)
-}
-
-/// A folder, or the policy folder at a git revision.
-enum VersionArgument {
-    Folder(PathBuf),
-    Revision(String),
-}
-
-impl VersionArgument {
-    fn of(text: String) -> Self {
-        if Path::new(&text).is_dir() { Self::Folder(text.into()) } else { Self::Revision(text) }
-    }
-
-    fn version<'a>(&'a self, folder: &'a Path) -> PolicyFolderState<'a> {
-        match self {
-            Self::Folder(folder) => PolicyFolderState::Current(folder),
-            Self::Revision(revision) => PolicyFolderState::AtRevision(folder, revision),
-        }
-    }
 }
 
 /// The result of a comparison, as it is shown.
@@ -392,18 +329,4 @@ fn decided(decision: &Decision) -> String {
         (false, false) => format!("forbidden by {}", policies.join(", ")),
         (false, true) => "no policy permits it".to_owned(),
     }
-}
-
-/// Escapes text so that Markdown shows it literally.
-fn escape_markdown(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            '&' | '<' | '>' | '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' | '\n' => {
-                let _ = write!(escaped, "&#{};", u32::from(c));
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

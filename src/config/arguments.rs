@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::claims::{ClaimOptions, RequiredClaims};
 use super::content::{ContentOptions, PolicyOptions};
+use super::environment;
 use super::file::ConfigFile;
 use super::identity_sources::IdentitySourcesTable;
 use super::limits::PolicyLimitOptions;
@@ -70,6 +71,15 @@ impl PolicyArguments {
     pub fn load(self) -> Result<PolicyFolder, CliError> {
         let limits = self.limits()?;
         PolicyFolder::load(&self.folder()?, limits).map_err(CliError::Diagnostics)
+    }
+
+    /// The folder of the entities, for a command whose own arguments do not name it.
+    ///
+    /// # Errors
+    /// The configuration file cannot be read.
+    pub fn entity_folder(&self) -> Result<PathBuf, CliError> {
+        let configured = environment::entity_folder().or(self.file()?.content.entities);
+        Ok(configured.unwrap_or_else(|| "entities".into()))
     }
 
     /// The file of the required claims, if there is one.

@@ -13,6 +13,11 @@ pub fn on_github() -> bool {
     std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
 }
 
+/// The entity folder, for commands without an option of this name.
+pub fn entity_folder() -> Option<PathBuf> {
+    std::env::var_os("MANDATE_ENTITIES").map(PathBuf::from)
+}
+
 /// The folders of `PATH`.
 pub fn program_folders() -> Vec<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()

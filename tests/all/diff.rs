@@ -1,6 +1,7 @@
 //! `diff`: which decisions differ between two sets of policies, with an example for each change, and which
 //! stay the same for all requests and entities.
 
+mod entities;
 mod git;
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! Properties of the engine, the cache and searches that hold for all policies, entities and changes, tested on random
-//! ones. `http` has the properties of a running sidecar.
+//! ones. `access` has the properties of comparisons of entities, `http` those of a running sidecar.
 
+mod access;
 mod http;
 mod world;
 

@@ -88,7 +88,7 @@ impl EntityLoader {
 }
 
 /// An update as a change of a snapshot's entities.
-fn as_change(update: EntityUpdate, current: &Snapshot) -> EntityChanges {
+pub fn as_change(update: EntityUpdate, current: &Snapshot) -> EntityChanges {
     match update {
         // An entity that is both removed and upserted ends up as upserted.
         EntityUpdate::Snapshot(upsert) => {

@@ -260,6 +260,12 @@ pub fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     })
 }
 
+/// Whether a path inside a folder is of a file that is never included: its name, or that of a folder on the way,
+/// begins with a dot.
+pub fn is_hidden(path: &Path) -> bool {
+    path.iter().any(|part| part.as_encoded_bytes().first() == Some(&b'.'))
+}
+
 /// Whether a path without one of these extensions looks as if it was meant to have one: `a.CEDAR`,
 /// `a.cedar.json`, `a.cedar~` and `a.ceder` do.
 fn looks_included(path: &Path, extensions: &[&str]) -> bool {

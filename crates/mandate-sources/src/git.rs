@@ -25,7 +25,10 @@ pub fn files_at_revision(
         return Err(error.help("name the policy folder with `--policies`").into());
     }
     // If git cannot read the repository, it says why here.
-    git(folder, &["rev-parse", "--git-dir"])?;
+    git(folder, &["rev-parse", "--git-dir"]).map_err(|found| Diagnostic {
+        message: format!("`{revision}` is not a folder, and cannot be read as a revision: {}", found.message),
+        ..found
+    })?;
     let commit = format!("{revision}^{{commit}}");
     let commit = git(folder, &["rev-parse", "--verify", "--quiet", &commit]).map_err(|_| {
         Diagnostic::error(format!("`{revision}` is neither a folder nor a revision that git knows"))

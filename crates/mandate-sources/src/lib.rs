@@ -12,8 +12,10 @@ pub mod watch;
 
 mod change_result;
 mod entity_files;
+mod entity_folder;
 mod entity_loader;
 mod file_system;
+mod folder_state;
 mod load_from;
 mod policy_files;
 mod policy_folder;

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 pub use super::change_result::{Accepted, ReloadResult};
 use super::entity_files::EntityFiles;
+pub use super::entity_folder::load_entity_folder;
 pub use super::entity_loader::{EntityLoader, EntityPoll};
+pub use super::folder_state::FolderState;
 pub use super::load_from::LoadFrom;
 use super::policy_files::PolicyFilesConfig;
-pub use super::policy_folder::{PolicyFolder, PolicyFolderState};
+pub use super::policy_folder::PolicyFolder;
 use super::policy_limits::PolicyLimits;
 pub use super::policy_loader::{PendingPolicies, PolicyLoader, PolicyPoll};
 use super::saved_copy::SavedCopies;

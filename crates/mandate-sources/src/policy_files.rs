@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use cedar_policy::PolicyId;
 
 use super::folder::{
-    Folder, POLICY_EXTENSIONS, ROUTES_FILE_NAME, SUITE_EXTENSIONS, has_extension, reject_emptied,
+    Folder, POLICY_EXTENSIONS, ROUTES_FILE_NAME, SUITE_EXTENSIONS, has_extension, is_hidden, reject_emptied,
 };
 use super::policy_limits::PolicyLimits;
 use super::saved_copy::SavedCopy;
@@ -232,8 +232,7 @@ fn reject_claims(policies: &Policies) -> Result<(), Diagnostics> {
 
 /// Whether a file, by its path inside the policy folder, belongs to its content.
 pub(super) fn is_policy_folder_file(name: &Path) -> bool {
-    let hidden = name.iter().any(|part| part.as_encoded_bytes().first() == Some(&b'.'));
-    has_extension(name, POLICY_EXTENSIONS) && !hidden && !name.starts_with(TESTS)
+    has_extension(name, POLICY_EXTENSIONS) && !is_hidden(name) && !name.starts_with(TESTS)
 }
 
 fn single_schema(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceText>, Diagnostics> {

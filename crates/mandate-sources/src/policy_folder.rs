@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::folder_state::FolderState;
 use super::git;
 use super::policy_files::{PolicyFiles, PolicyFilesConfig, TextsByKind, is_policy_folder_file};
 use super::policy_limits::PolicyLimits;
@@ -37,11 +38,11 @@ impl PolicyFolder {
     /// # Errors
     /// All diagnostics of either, including those of the first by the second's schema.
     pub fn load_two_versions(
-        first: &PolicyFolderState<'_>,
-        second: &PolicyFolderState<'_>,
+        first: &FolderState<'_>,
+        second: &FolderState<'_>,
         limits: PolicyLimits,
     ) -> Result<(Self, Self, Arc<Schema>), Diagnostics> {
-        let (first, second) = (first.texts(limits)?, second.texts(limits)?);
+        let (first, second) = (Self::texts_of(first, limits)?, Self::texts_of(second, limits)?);
         let second = Self::of(&second, None)?;
         let schema = Self::of(&first, None)?.policies.schema().clone();
         let first = Self::of(&first, Some(second.policies.schema())).map_err(|found| {
@@ -62,6 +63,16 @@ impl PolicyFolder {
             .map(|texts| texts.by_kind)
     }
 
+    fn texts_of(state: &FolderState<'_>, limits: PolicyLimits) -> Result<TextsByKind, Diagnostics> {
+        match state {
+            FolderState::Current(root) => Self::texts(root, limits),
+            FolderState::AtRevision(folder, revision) => {
+                let files = git::files_at_revision(folder, revision, is_policy_folder_file)?;
+                Ok(TextsByKind::of(files, &state.to_string()))
+            }
+        }
+    }
+
     fn of(texts: &TextsByKind, schema: Option<&Arc<Schema>>) -> Result<Self, Diagnostics> {
         let (schema, mut warnings) = match schema {
             Some(schema) => (Arc::clone(schema), Diagnostics::default()),
@@ -71,26 +82,5 @@ impl PolicyFolder {
         warnings.extend(more);
         let (policies, schema) = (Arc::new(policies), texts.schema.clone()?);
         Ok(Self { policies, schema, guardrails: texts.guardrails.clone(), routes, warnings })
-    }
-}
-
-/// A state of a policy folder.
-#[derive(Debug)]
-pub enum PolicyFolderState<'a> {
-    /// The folder as it is now.
-    Current(&'a Path),
-    /// The folder as it was at a git revision.
-    AtRevision(&'a Path, &'a str),
-}
-
-impl PolicyFolderState<'_> {
-    fn texts(&self, limits: PolicyLimits) -> Result<TextsByKind, Diagnostics> {
-        match self {
-            Self::Current(root) => PolicyFolder::texts(root, limits),
-            Self::AtRevision(folder, revision) => {
-                let name = format!("{revision}:{}", folder.display());
-                Ok(TextsByKind::of(git::files_at_revision(folder, revision, is_policy_folder_file)?, &name))
-            }
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::{WIDER, check_refused, text};
+use crate::reload::CONSENT_EDGE;
 use crate::support::{Content, has_solver, repository_path};
 
 /// Runs git in a repository, without the configuration of the user and the system.
@@ -73,6 +74,30 @@ fn revisions_and_folders_can_be_compared() {
 }
 
 #[test]
+fn revisions_of_the_entity_folder_can_be_compared() {
+    let content = repository();
+    let compare = |args: &[&str]| {
+        let mut command = crate::support::mandate();
+        command.args(["diff", "--entities", "--policies"]).arg(content.policies());
+        let output = command.args(args).env("MANDATE_ENTITIES", content.entities()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        text(&output.stdout)
+    };
+    let nothing = "0 entities differ: 0 gained, 0 lost\n";
+    content.write("entities/.draft.json", "[{]");
+    commit(&content, "draft");
+    assert_eq!(compare(&["--against", "HEAD"]), nothing);
+    content.edit("entities/customers.json", CONSENT_EDGE, "");
+    let lost = compare(&["--against", "HEAD"]);
+    assert!(lost.contains("\"fabrikam\" loses registerDevice"), "{lost}");
+    assert_eq!(compare(&["HEAD", content.entities().to_str().unwrap()]), lost);
+    commit(&content, "revoked");
+    assert_eq!(compare(&["--against", "HEAD"]), nothing);
+    assert_eq!(compare(&["HEAD~1", "HEAD"]), lost);
+    assert!(compare(&["HEAD", "HEAD~1"]).contains("\"fabrikam\" gains registerDevice"));
+}
+
+#[test]
 fn unknown_and_broken_revisions_are_errors() {
     let content = repository();
     check_refused(
@@ -108,13 +133,13 @@ fn what_keeps_git_from_reading_a_revision_is_said_in_plain_words() {
     check(
         &outside,
         &[("LC_ALL", "de_DE.UTF-8")],
-        "× `policies` is not in a git repository, so it has no revisions",
+        "`policies` is not in a git repository, so it has no revisions",
         "run this in a clone that has its `.git`",
     );
     check(
         &inside,
         &[("PATH", "/nowhere")],
-        "× git is not installed, so no revision can be read",
+        "git is not installed, so no revision can be read",
         "install git, or compare two folders: `mandate diff OLD NEW`",
     );
     let other_owner = [
@@ -125,7 +150,7 @@ fn what_keeps_git_from_reading_a_revision_is_said_in_plain_words() {
     check(
         &inside,
         &other_owner,
-        "× git does not read the repository of `policies`, because it belongs to another user",
+        "git does not read the repository of `policies`, because it belongs to another user",
         "git config --global --add safe.directory FOLDER",
     );
     check(

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::names::{NameIndex, Unresolved};
 use super::types::{RecordType, Type};
-use super::uid::{ActionId, EntityTypeId, EntityUidRef};
+use super::uid::{ActionId, EntityTypeId, EntityUid, EntityUidRef};
 use crate::digest::Digest;
 use crate::reachable::extend_with_reachable;
 
@@ -156,6 +156,15 @@ impl Schema {
             .enum_ids
             .as_ref()
             .is_some_and(|ids| ids.iter().any(|id| id == entity.id))
+    }
+
+    /// All entities of an enumerated type; `None` for other types.
+    pub fn enumerated_entities(
+        &self,
+        entity_type: EntityTypeId,
+    ) -> Option<impl Iterator<Item = EntityUid> + use<'_>> {
+        let ids = self.entity_type(entity_type).enum_ids.as_ref()?.iter();
+        Some(ids.map(move |id| EntityUid { entity_type, id: id.clone() }))
     }
 
     /// The entity's uid as Cedar's own.

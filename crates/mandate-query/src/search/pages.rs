@@ -63,9 +63,7 @@ pub fn search(
     let start_points = start_points(snapshot, request, target)?;
     page.narrowed_by_policies = start_points.is_some();
     let entity_type = target.searched_entity(request).entity_type;
-    let enumerated = snapshot.schema().entity_type(entity_type).enum_ids.as_ref();
-    let all = enumerated
-        .map(|ids| StartPoints::named(ids.iter().map(|id| EntityUid { entity_type, id: id.clone() })));
+    let all = snapshot.schema().enumerated_entities(entity_type).map(StartPoints::named);
     let start_points = start_points.or(all);
     let walk =
         Walk::new(snapshot, entity_type, start_points.as_ref(), after).ok_or(SearchError::InvalidCursor)?;

@@ -1,0 +1,44 @@
+//! The entities of a folder at one moment, for commands that compare two versions. Changes of a folder are
+//! followed in `entity_loader`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::entity_loader::as_change;
+use super::folder::{ENTITY_EXTENSIONS, Folder, has_extension, is_hidden};
+use super::folder_state::FolderState;
+use super::git;
+use super::source::{EntityUpdate, Origins};
+use mandate_core::Snapshot;
+use mandate_core::diagnostics::{Diagnostics, SourceText};
+use mandate_core::entities::{LoadProgress, parse_entity_file};
+
+/// A snapshot with the entities of a folder, in place of those that it has.
+///
+/// # Errors
+/// All diagnostics of the entities.
+pub fn load_entity_folder(state: &FolderState<'_>, snapshot: &Snapshot) -> Result<Snapshot, Diagnostics> {
+    let (mut origins, mut upserts, mut diagnostics) =
+        (Origins::default(), Vec::new(), Diagnostics::default());
+    for text in texts(state)? {
+        let origin = origins.allocate();
+        match parse_entity_file(&text, origin, snapshot.schema(), &LoadProgress::default()) {
+            Ok(more) => upserts.extend(more),
+            Err(found) => diagnostics.extend(found),
+        }
+    }
+    diagnostics.into_result()?;
+    snapshot.apply(&as_change(EntityUpdate::Snapshot(upserts), snapshot))
+}
+
+fn texts(state: &FolderState<'_>) -> Result<Vec<Arc<SourceText>>, Diagnostics> {
+    match state {
+        FolderState::Current(root) => {
+            Folder::new(root, ENTITY_EXTENSIONS, &[]).read(|_, _| true).map(|(_, texts)| texts)
+        }
+        FolderState::AtRevision(folder, revision) => {
+            let is_entity_file = |name: &Path| has_extension(name, ENTITY_EXTENSIONS) && !is_hidden(name);
+            git::files_at_revision(folder, revision, is_entity_file)
+        }
+    }
+}
