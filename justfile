@@ -13,9 +13,10 @@ test:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-# Checks the licenses and the sources of all dependencies; needs cargo-deny.
-deny:
-    cargo deny check licenses bans sources
+# Checks the licenses, the sources and the known vulnerabilities of all dependencies; needs cargo-deny, and the
+# network for the advisories. `just deny --disable-fetch` uses those that were fetched before.
+deny *ARGS:
+    cargo deny check {{ARGS}}
 
 # Checks the pack with the commands that its users run on their own policies.
 pack:

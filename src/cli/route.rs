@@ -166,12 +166,11 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
     let routed = match routed {
         Ok(routed) => routed,
         Err(unrouted) => {
-            let heading = match unrouted {
-                RouteError::MissingValue { route, .. } => heading(route) + "\n",
-                RouteError::Path(_) | RouteError::NoRoute => String::new(),
+            let route = match unrouted {
+                RouteError::MissingValue { route, .. } => Some(*route),
+                RouteError::Path(_) | RouteError::NoRoute => None,
             };
-            report::print(&format!("{heading}deny: {unrouted}\n"))?;
-            return Ok(ExitCode::from(2));
+            return denied(route, &unrouted.to_string(), format);
         }
     };
     match Request::from_question(&routed.question(), schema, &RequestLimits::default()) {
@@ -187,12 +186,26 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
                 display::record(&request.context, schema),
             ))?;
         }
-        Err(error) => {
-            report::print(&format!("{}\ndeny: {}\n", heading(routed.route), request_error_message(&error)))?;
-            return Ok(ExitCode::from(2));
-        }
+        Err(error) => return denied(Some(routed.route), &request_error_message(&error), format),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows why the request would be denied before the policies are asked.
+fn denied(route: Option<&Route>, reason: &str, format: Format) -> CommandResult {
+    report::print(&match format {
+        Format::Json => {
+            format!(
+                "{}\n",
+                json!({ "decision": false, "route": route.map(|route| &route.id), "reason": reason })
+            )
+        }
+        Format::Text => {
+            let heading = route.map_or_else(String::new, |route| heading(route) + "\n");
+            format!("{heading}deny: {reason}\n")
+        }
+    })?;
+    Ok(ExitCode::from(2))
 }
 
 /// The request as AuthZEN JSON.

@@ -175,6 +175,9 @@ fn the_command_line_shows_the_question() {
     check_output(&[&request[..], &headers].concat(), 0, &text);
     let json = r#""subject":{"type":"DirectBillPartner","id":"fabrikam"}"#;
     check_output(&[&request[..], &headers, &["--format", "json"]].concat(), 0, &[json]);
+    let missing = r#"{"decision":false,"reason":"#;
+    check_output(&[&request[..], &["--format", "json"]].concat(), 2, &[missing, r#","route":"#]);
+    check_output(&["GET", "/nothing", "--format", "json"], 2, &[missing, r#""route":null"#]);
     check_output(
         &request,
         2,
