@@ -14,9 +14,9 @@ doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
 # Checks the licenses, the sources and the known vulnerabilities of all dependencies; needs cargo-deny, and the
-# network for the advisories. `just deny --disable-fetch` uses those that were fetched before.
+# network for the advisories. `just deny --offline` uses those that were fetched before.
 deny *ARGS:
-    cargo deny check {{ARGS}}
+    cargo deny {{ARGS}} check
 
 # Checks the pack with the commands that its users run on their own policies.
 pack:

@@ -175,9 +175,10 @@ fn the_command_line_shows_the_question() {
     check_output(&[&request[..], &headers].concat(), 0, &text);
     let json = r#""subject":{"type":"DirectBillPartner","id":"fabrikam"}"#;
     check_output(&[&request[..], &headers, &["--format", "json"]].concat(), 0, &[json]);
-    let missing = r#"{"decision":false,"reason":"#;
-    check_output(&[&request[..], &["--format", "json"]].concat(), 2, &[missing, r#","route":"#]);
-    check_output(&["GET", "/nothing", "--format", "json"], 2, &[missing, r#""route":null"#]);
+    let denied = r#"{"decision":false,"route":"create-batch","reason":"principal.type: "#;
+    check_output(&[&request[..], &["--format", "json"]].concat(), 2, &[denied]);
+    let denied = r#"{"decision":false,"route":null,"reason":"no route"#;
+    check_output(&["GET", "/nothing", "--format", "json"], 2, &[denied]);
     check_output(
         &request,
         2,

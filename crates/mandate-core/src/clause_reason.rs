@@ -30,9 +30,16 @@ enum Typed<'a> {
 }
 
 impl<'a, Evaluate: Fn(&Expr) -> Option<bool>> ClauseReasons<'a, Evaluate> {
-    /// The reason of the clauses because of which the condition does not hold.
+    /// The reason of the clauses because of which a condition does not hold.
     pub fn of_failed(&self, condition: &Expr) -> Option<&'a SmolStr> {
-        self.verdict(condition).filter(|verdict| !verdict.holds)?.reason
+        match condition.expr_kind() {
+            ExprKind::And { .. }
+            | ExprKind::Or { .. }
+            | ExprKind::UnaryApp { op: UnaryOp::Not, .. }
+            | ExprKind::If { .. } => self.verdict(condition).filter(|verdict| !verdict.holds)?.reason,
+            // It is known to be false.
+            _ => self.reason_of(condition),
+        }
     }
 
     /// Evaluates the clauses in Cedar's order, and skips those that Cedar would skip.

@@ -6,7 +6,7 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{self, EntityUIDEntry, Expr, Literal, SlotEnv, ValueKind};
+use cedar_policy_core::ast::{self, EntityUIDEntry, Expr, ExprKind, Literal, SlotEnv, ValueKind};
 use cedar_policy_core::entities::err::EntitiesError;
 use cedar_policy_core::entities::{Entities as CedarEntities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::{EvaluationError, Evaluator};
@@ -54,10 +54,10 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
     let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
     let mut results = PolicyResults::default();
     for candidate in matching_policies(policies, request, slice)? {
-        let condition = candidate.condition.as_ref();
-        match condition.map_or(Ok(true), |condition| evaluate_condition(condition, &evaluator)) {
-            Ok(true) => results.satisfied.push(Arc::clone(&candidate.info)),
-            Ok(false) => results.unsatisfied.push(candidate),
+        let failed = candidate.condition.as_ref().map(|condition| failed_conjunct(condition, &evaluator));
+        match failed.transpose().map(Option::flatten) {
+            Ok(None) => results.satisfied.push(Arc::clone(&candidate.info)),
+            Ok(Some(failed)) => results.unsatisfied.push((&candidate.info, failed)),
             Err(error) => {
                 let policy = Arc::clone(&candidate.info);
                 results.errors.push(PolicyError { policy, message: error.to_string() });
@@ -66,7 +66,7 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
     }
     let evaluate = |clause: &Expr| evaluate_condition(clause, &evaluator).ok();
     let reasons = ClauseReasons { schema, request, evaluate };
-    Ok(results.decision(|condition| reasons.of_failed(condition)))
+    Ok(results.decision(|failed| reasons.of_failed(failed)))
 }
 
 /// Like [`decide`], but evaluates the policies as they are written and returns the result of each clause.
@@ -128,6 +128,20 @@ pub fn with_evaluator<T>(
     let entities = cedar_entities(request, slice, schema)?;
     let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
     Ok(read(&|expr| evaluator.interpret(expr, &SlotEnv::new()).ok()))
+}
+
+/// The first part of a condition of `&&` that is false; `None` if the condition holds.
+fn failed_conjunct<'e>(
+    condition: &'e Expr,
+    evaluator: &Evaluator<'_>,
+) -> Result<Option<&'e Expr>, ConditionError> {
+    match condition.expr_kind() {
+        ExprKind::And { left, right } => match failed_conjunct(left, evaluator)? {
+            None => failed_conjunct(right, evaluator),
+            failed => Ok(failed),
+        },
+        _ => Ok((!evaluate_condition(condition, evaluator)?).then_some(condition)),
+    }
 }
 
 fn evaluate_condition(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, ConditionError> {
@@ -231,7 +245,8 @@ fn cedar_entity(
 #[derive(Default)]
 struct PolicyResults<'p> {
     satisfied: Vec<Arc<PolicyInfo>>,
-    unsatisfied: Vec<&'p CompiledPolicy>,
+    /// These, each with the part of its condition that is false.
+    unsatisfied: Vec<(&'p Arc<PolicyInfo>, &'p Expr)>,
     errors: Vec<PolicyError>,
 }
 
@@ -255,13 +270,13 @@ impl PolicyResults<'_> {
 
     fn unmet_permits<'s>(&self, clause_reason: impl Fn(&Expr) -> Option<&'s SmolStr>) -> UnmetPermits {
         let failed = self.errors.iter().map(|error| (&error.policy, None));
-        let unsatisfied = self.unsatisfied.iter().map(|policy| (&policy.info, policy.condition.as_ref()));
+        let unsatisfied = self.unsatisfied.iter().map(|(policy, failed)| (*policy, Some(*failed)));
         let mut permits: Vec<_> =
             unsatisfied.chain(failed).filter(|(policy, _)| policy.effect == Effect::Permit).collect();
         permits.sort_by(|a, b| a.0.id.cmp(&b.0.id));
         let mut reasons = Vec::new();
-        for (policy, condition) in &permits {
-            let reason = condition.and_then(&clause_reason).or(policy.reason.as_ref());
+        for (policy, failed) in &permits {
+            let reason = failed.and_then(&clause_reason).or(policy.reason.as_ref());
             if let Some(reason) = reason.filter(|reason| !reasons.contains(*reason)) {
                 reasons.push(reason.clone());
             }
