@@ -138,6 +138,7 @@ fn a_suspended_partner_is_told_so_and_one_without_a_consent_is_told_that() {
 fn an_unknown_annotation_of_an_attribute_is_an_error_with_its_place() {
     let content = Content::of_pack();
     content.edit("policies/schema.cedarschema", "@reason(\"The partner's", "@reson(\"The partner's");
+    content.edit("policies/schema.cedarschema", "A `@reason`", "A `@reson`");
     let output = content.mandate("check", &[]);
     let shown = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{shown}");

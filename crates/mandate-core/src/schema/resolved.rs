@@ -302,7 +302,10 @@ impl<'a> Reader<'a> {
         let message = format!("unknown annotation `@{key}` on `{on}`");
         if self.diagnostics.iter().all(|reported| reported.message != message) {
             let unknown = Diagnostic::error(message).help(format!("supported annotations here: {supported}"));
-            self.diagnostics.push(unknown.at(find_span(self.source, &format!("@{key}"))));
+            // Comments may name it, too, but without a value.
+            let with_value = find_span(self.source, &format!("@{key}("));
+            let span = with_value.or_else(|| find_span(self.source, &format!("@{key}")));
+            self.diagnostics.push(unknown.at(span));
         }
     }
 
