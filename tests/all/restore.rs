@@ -174,6 +174,10 @@ fn wrong_uses_of_the_folder_are_errors() {
     let error = stopped.fails(&[]);
     assert!(error.contains("state/policies`: another process uses it"), "{error}");
     drop(sidecar);
+    let inside = stopped.content.path("policies/state").display().to_string();
+    let error = Stopped { state: inside, ..stopped }.fails(&[]);
+    assert!(error.contains("keep copies outside of policies and entities"), "{error}");
+    let stopped = Stopped::new();
     let output = stopped.content.mandate("serve", &["--when-restored", "ready"]);
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: `when-restored` needs `state`\n");
 }

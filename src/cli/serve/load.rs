@@ -2,6 +2,7 @@
 //! keeps of it. The first generation comes into use here, with the threads that follow the folders.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -42,7 +43,7 @@ pub async fn load(
     proof_config: ProofConfig,
     signals: &mut Signals,
 ) -> Option<Result<InitialLoad, Diagnostics>> {
-    let copies = match config.state.as_deref().map(SavedCopies::open).transpose() {
+    let copies = match config.state.as_deref().map(|state| open_copies(state, config)).transpose() {
         Ok(copies) => copies,
         Err(diagnostics) => return Some(Err(diagnostics)),
     };
@@ -61,6 +62,23 @@ pub async fn load(
         loaded = loaded => Some(loaded.unwrap_or_else(|_| Err(Diagnostic::error("internal error: loading panicked (a bug in mandate)").into()))),
         () = signals.until_stop(|| {}) => None,
     }
+}
+
+/// Opens the copies. In a folder of the content they would be content themselves.
+fn open_copies(state: &Path, config: &ServeConfig) -> Result<SavedCopies, Diagnostics> {
+    let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    let ContentPaths { policies, entities, .. } = &config.content_paths;
+    for folder in [policies, entities] {
+        if let (Ok(inside), Ok(around)) = (absolute(state), absolute(folder))
+            && inside.starts_with(around)
+        {
+            let message = format!("`state` is `{}`, which is inside `{}`", state.display(), folder.display());
+            return Err(Diagnostic::error(message)
+                .help("keep copies outside of policies and entities")
+                .into());
+        }
+    }
+    SavedCopies::open(state)
 }
 
 /// A decision point on the loaded content, and the reloader that keeps it up to date.
