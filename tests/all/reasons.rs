@@ -62,6 +62,10 @@ fn users(id: &str, attributes: Value) -> [Value; 2] {
 
 /// Whoever holds the sidecar holds the content, too.
 fn photos() -> (Content, Sidecar) {
+    photos_with(POLICIES)
+}
+
+fn photos_with(policies: &str) -> (Content, Sidecar) {
     let mut entities = vec![
         json!({ "uid": { "type": "Group", "id": "staff" }, "attrs": {}, "parents": [] }),
         json!({ "uid": { "type": "Photo", "id": "p" }, "attrs": { "owner": { "present": false } }, "parents": [] }),
@@ -72,7 +76,7 @@ fn photos() -> (Content, Sidecar) {
     let entities = Value::Array(entities).to_string();
     let files = [
         ("policies/schema.cedarschema", SCHEMA),
-        ("policies/photos.cedar", POLICIES),
+        ("policies/photos.cedar", policies),
         ("entities/all.json", &entities),
     ];
     let content = Content::of(&files);
@@ -132,6 +136,25 @@ fn a_suspended_partner_is_told_so_and_one_without_a_consent_is_told_that() {
         reason("fabrikam", "relecloud"),
         "The customer has accepted no consent that covers this partner."
     );
+}
+
+/// Chains are evaluated on a thread that answers requests, which has a small stack.
+#[test]
+fn long_chains_of_clauses_are_decided_like_short_ones() {
+    let chain = |length, clause: &str, operator: &str| vec![clause; length].join(operator);
+    let policies = format!(
+        "@id(\"all\") @reason(\"All.\") permit (principal, action == Action::\"view\", resource) when {{ {} }};\n\
+         @id(\"any\") @reason(\"Any.\") permit (principal, action == Action::\"edit\", resource) when {{ {} }};",
+        chain(1_900, "principal.active", " && "),
+        chain(1_900, "context.night", " || "),
+    );
+    let (_content, sidecar) = photos_with(&policies);
+    let permits = |user: &str, action: &str, night: bool| {
+        sidecar.permits(&question(("User", user), action, ("Photo", "p"), json!({ "night": night })))
+    };
+    assert!(permits("ok", "view", false) && permits("ok", "edit", true));
+    check(&sidecar, "suspended", "view", false, "You are suspended.");
+    check(&sidecar, "ok", "edit", false, "Not at night.");
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl<'a, Evaluate: Fn(&Expr) -> Option<bool>> ClauseReasons<'a, Evaluate> {
         }
     }
 
-    /// Evaluates the clauses in Cedar's order, and skips those that Cedar would skip.
+    /// Evaluates the clauses in Cedar's order, and skips those that Cedar would skip: so it nests no deeper than
+    /// the evaluation did before.
     fn verdict(&self, condition: &Expr) -> Option<Verdict<'a>> {
         let (left, right, decided_by) = match condition.expr_kind() {
             ExprKind::And { left, right } => (left, right, false),

@@ -6,7 +6,7 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{self, EntityUIDEntry, Expr, ExprKind, Literal, SlotEnv, ValueKind};
+use cedar_policy_core::ast::{self, EntityUIDEntry, Expr, Literal, SlotEnv, ValueKind};
 use cedar_policy_core::entities::err::EntitiesError;
 use cedar_policy_core::entities::{Entities as CedarEntities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::{EvaluationError, Evaluator};
@@ -54,8 +54,7 @@ pub fn decide(policies: &Policies, request: &Request, slice: &Slice<'_>) -> Resu
     let evaluator = Evaluator::new(cedar_request, &entities, Extensions::all_available());
     let mut results = PolicyResults::default();
     for candidate in matching_policies(policies, request, slice)? {
-        let failed = candidate.condition.as_ref().map(|condition| failed_conjunct(condition, &evaluator));
-        match failed.transpose().map(Option::flatten) {
+        match failed_conjunct(candidate, &evaluator) {
             Ok(None) => results.satisfied.push(Arc::clone(&candidate.info)),
             Ok(Some(failed)) => results.unsatisfied.push((&candidate.info, failed)),
             Err(error) => {
@@ -130,18 +129,17 @@ pub fn with_evaluator<T>(
     Ok(read(&|expr| evaluator.interpret(expr, &SlotEnv::new()).ok()))
 }
 
-/// The first part of a condition of `&&` that is false; `None` if the condition holds.
-fn failed_conjunct<'e>(
-    condition: &'e Expr,
+/// The first part of a policy's condition that is false; `None` if the condition holds.
+fn failed_conjunct<'p>(
+    policy: &'p CompiledPolicy,
     evaluator: &Evaluator<'_>,
-) -> Result<Option<&'e Expr>, ConditionError> {
-    match condition.expr_kind() {
-        ExprKind::And { left, right } => match failed_conjunct(left, evaluator)? {
-            None => failed_conjunct(right, evaluator),
-            failed => Ok(failed),
-        },
-        _ => Ok((!evaluate_condition(condition, evaluator)?).then_some(condition)),
+) -> Result<Option<&'p Expr>, ConditionError> {
+    for conjunct in &policy.conjuncts {
+        if !evaluate_condition(conjunct, evaluator)? {
+            return Ok(Some(conjunct));
+        }
     }
+    Ok(None)
 }
 
 fn evaluate_condition(condition: &Expr, evaluator: &Evaluator<'_>) -> Result<bool, ConditionError> {

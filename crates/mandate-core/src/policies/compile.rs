@@ -2,6 +2,8 @@
 //! tests compare with Cedar's authorizer on the policies as they are written. Traces and explanations use the
 //! original conditions.
 
+use std::sync::Arc;
+
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind};
 
 use crate::expression::map_subexpressions;
@@ -10,16 +12,55 @@ use crate::expression::map_subexpressions;
 /// faster.
 const MAX_LITERALS: usize = 4;
 
-/// A condition without source locations, which Cedar would copy at every step, and without small literal
-/// sets, which it would build for every request.
+/// A condition without source locations, which Cedar would copy at every step, without small literal sets, which
+/// it would build for every request, and with chains of `&&` and `||` that nest no deeper than they have to, because
+/// Cedar refuses to evaluate what nests too deep for the stack of a thread that answers requests.
 pub fn compile_condition(expr: &Expr) -> Expr {
     match expr.expr_kind() {
+        ExprKind::And { .. } => balanced(&conjuncts(expr), Expr::and),
+        ExprKind::Or { .. } => balanced(&disjuncts(expr), Expr::or),
         ExprKind::BinaryApp { op: BinaryOp::Contains, arg1, arg2 } => match few_literals(arg1) {
             Some(literals) if is_path(arg2) => one_of(literals, &compile_condition(arg2)),
             _ => Expr::contains(compile_condition(arg1), compile_condition(arg2)),
         },
         _ => map_subexpressions(expr, compile_condition),
     }
+}
+
+/// The parts of a condition that `&&` joins, in the order in which Cedar evaluates them.
+pub fn conjuncts(condition: &Expr) -> Vec<&Expr> {
+    operands(condition, |expr| match expr.expr_kind() {
+        ExprKind::And { left, right } => Some([left, right]),
+        _ => None,
+    })
+}
+
+/// As [`conjuncts`], of `||`.
+fn disjuncts(condition: &Expr) -> Vec<&Expr> {
+    operands(condition, |expr| match expr.expr_kind() {
+        ExprKind::Or { left, right } => Some([left, right]),
+        _ => None,
+    })
+}
+
+fn operands(chain: &Expr, split: impl Fn(&Expr) -> Option<[&Arc<Expr>; 2]>) -> Vec<&Expr> {
+    let (mut open, mut operands) = (vec![chain], Vec::new());
+    while let Some(expr) = open.pop() {
+        match split(expr) {
+            Some([left, right]) => open.extend([&**right, &**left]),
+            None => operands.push(expr),
+        }
+    }
+    operands
+}
+
+/// The compiled operands, joined in their order. Both operators are associative, also in what fails.
+fn balanced(operands: &[&Expr], join: fn(Expr, Expr) -> Expr) -> Expr {
+    if let [operand] = operands {
+        return compile_condition(operand);
+    }
+    let (left, right) = operands.split_at(operands.len() / 2);
+    join(balanced(left, join), balanced(right, join))
 }
 
 /// The elements of a set, if they are few and all literals.
@@ -63,6 +104,32 @@ mod tests {
     fn membership_of_a_path_becomes_comparisons() {
         check("[1, 2].contains(context.n)", "context.n == 1 || context.n == 2");
         check("!([1].contains(principal.a.b)) && true", "!(principal.a.b == 1) && true");
+    }
+
+    #[test]
+    fn conjuncts_are_in_order_however_they_are_grouped() {
+        let condition: Expr = "(context.a && (context.b && (context.c || context.d && context.e))) && true"
+            .parse()
+            .expect("an expression");
+        let parts: Vec<String> = conjuncts(&condition).into_iter().map(ToString::to_string).collect();
+        let expected = ["context.a", "context.b", "context.c || (context.d && context.e)", "true"];
+        for (part, expected) in parts.iter().zip(expected) {
+            let expected: Expr = expected.parse().expect("an expression");
+            assert_eq!(*part, expected.to_string());
+        }
+        assert_eq!(parts.len(), expected.len());
+    }
+
+    #[test]
+    fn chains_nest_as_little_as_possible() {
+        check(
+            "((context.a || context.b) || context.c) || context.d",
+            "(context.a || context.b) || (context.c || context.d)",
+        );
+        check(
+            "context.a && (context.b && (context.c && context.d))",
+            "(context.a && context.b) && (context.c && context.d)",
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use cedar_policy::{ActionConstraint, EntityTypeName, Policy, PrincipalConstraint
 use cedar_policy_core::ast::Expr;
 use smol_str::SmolStr;
 
-use super::compile::compile_condition;
+use super::compile::{compile_condition, conjuncts};
 use super::info::PolicyInfo;
 use crate::cedar;
 use crate::schema::{ActionDef, ActionId, EntityTypeId, EntityUid, EntityUidRef, Schema};
@@ -24,6 +24,8 @@ pub struct CompiledPolicy {
     /// What is left to evaluate once the index has found the policy: all its conditions, or `None` if it has
     /// none.
     pub condition: Option<Expr>,
+    /// The parts of the condition that `&&` joins, in order. The condition holds if each of them does.
+    pub conjuncts: Vec<Expr>,
     /// The longest chain of references that it follows.
     pub level: u32,
     /// The scope constraints on principal and resource. The index finds the policy by one of them; `matches`
@@ -131,6 +133,7 @@ pub fn index<'p>(
         };
         let candidate = Arc::new(CompiledPolicy {
             info,
+            conjuncts: condition.iter().flat_map(conjuncts).cloned().collect(),
             condition,
             level,
             principal: scope.principal.clone(),
