@@ -6,6 +6,7 @@
 mod check;
 mod decide;
 mod diff;
+mod entities;
 mod explain;
 mod fmt;
 mod format;
@@ -56,6 +57,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Find policies without effect, and unused types and actions; exit 1 if there are any
     Lint(lint::Arguments),
+    /// Read and change the entities of a store: import, export, put, delete, get, log, verify, compact
+    Entities(entities::Arguments),
     /// Format policy files (`*.cedar`, not schemas); exit 1 if one cannot be formatted
     Fmt(fmt::Arguments),
 }
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Test(arguments) => on_loading_stack(|| test::run(arguments)),
         Command::Prove(arguments) => on_loading_stack(|| prove::run(arguments)),
         Command::Diff(arguments) => on_loading_stack(|| diff::run(arguments)),
+        Command::Entities(arguments) => on_loading_stack(|| entities::run(arguments)),
         Command::Lint(arguments) => on_loading_stack(|| lint::run(arguments)),
         Command::Fmt(arguments) => on_loading_stack(|| fmt::run(arguments)),
     };
@@ -102,7 +106,7 @@ impl Command {
             Self::Prove(arguments) => arguments.format(),
             Self::Lint(arguments) => Some(arguments.format),
             Self::Fmt(arguments) => Some(arguments.format),
-            Self::Serve(_) | Self::Decide(_) | Self::Diff(_) => None,
+            Self::Serve(_) | Self::Decide(_) | Self::Diff(_) | Self::Entities(_) => None,
         }
     }
 }

@@ -49,4 +49,5 @@ mod routes;
 mod search;
 mod serve;
 mod store;
+mod store_file;
 mod suite_errors;

@@ -86,10 +86,26 @@ impl SetDigest {
         }
     }
 
+    /// The sum as bytes, from which [`Self::from_bytes`] goes on.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        Self(words)
+    }
+
     /// The digest of the members together.
     pub fn digest(&self) -> Digest {
-        let bytes: Vec<u8> = self.0.iter().flat_map(|word| word.to_le_bytes()).collect();
-        Digest::of([bytes.as_slice()])
+        Digest::of([self.to_bytes().as_slice()])
     }
 
     fn combine(&mut self, member: &Digest, with: impl Fn(u64, u64) -> u64) {

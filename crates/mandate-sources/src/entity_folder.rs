@@ -8,10 +8,12 @@ use super::entity_loader::as_change;
 use super::folder::{ENTITY_EXTENSIONS, Folder, has_extension, is_hidden};
 use super::folder_state::FolderState;
 use super::git;
+use super::progress::with_progress_log;
 use super::source::{EntityUpdate, Origins};
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostics, SourceText};
-use mandate_core::entities::{LoadProgress, parse_entity_file};
+use mandate_core::entities::{EntityUpsert, LoadProgress, Origin, parse_entity_file};
+use mandate_core::schema::Schema;
 
 /// A snapshot with the entities of a folder, in place of those that it has.
 ///
@@ -29,6 +31,29 @@ pub fn load_entity_folder(state: &FolderState<'_>, snapshot: &Snapshot) -> Resul
     }
     diagnostics.into_result()?;
     snapshot.apply(&as_change(EntityUpdate::Snapshot(upserts), snapshot))
+}
+
+/// The entities of a folder, all of one origin, for a store that takes them in.
+///
+/// # Errors
+/// All diagnostics of the single entities.
+pub fn read_entity_folder(
+    root: &Path,
+    origin: Origin,
+    schema: &Schema,
+) -> Result<Vec<EntityUpsert>, Diagnostics> {
+    let texts = texts(&FolderState::Current(root))?;
+    let bytes = texts.iter().map(|text| text.text.len()).sum();
+    with_progress_log(bytes, |progress| {
+        let (mut upserts, mut diagnostics) = (Vec::new(), Diagnostics::default());
+        for text in texts {
+            match parse_entity_file(&text, origin, schema, progress) {
+                Ok(more) => upserts.extend(more),
+                Err(found) => diagnostics.extend(found),
+            }
+        }
+        diagnostics.into_result().map(|_| upserts)
+    })
 }
 
 fn texts(state: &FolderState<'_>) -> Result<Vec<Arc<SourceText>>, Diagnostics> {

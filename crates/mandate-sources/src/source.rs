@@ -12,6 +12,11 @@ use mandate_core::schema::Schema;
 pub struct Position(u64);
 
 impl Position {
+    /// The position of this number.
+    pub fn at(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The position of the next update.
     #[must_use]
     pub fn next(self) -> Self {

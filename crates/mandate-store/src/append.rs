@@ -1,0 +1,130 @@
+//! Appending to the log: edits change the entities, and become rows of a transaction.
+
+use std::time::SystemTime;
+
+use mandate_core::digest::{Digest, SetDigest};
+use redb::{Table, WriteTransaction};
+
+use crate::edit::{Edit, NamedEdit, entity_digest};
+use crate::file::{ENTITIES, Failure, LOG, MARKS};
+use crate::marks::{HEAD, Head, from_json, mark, to_json};
+use crate::transaction::{Author, Hex, Transaction, time_text, transaction_hash};
+
+/// Edits are kept in rows of about so many bytes.
+const ROW_BYTES: usize = 64 * 1024;
+
+/// The tables while something is appended.
+pub struct Tables<'t> {
+    entities: Table<'t, (&'static str, &'static str), (u64, &'static str)>,
+    log: Table<'t, (u64, u32), &'static [u8]>,
+    pub marks: Table<'t, &'static str, &'static [u8]>,
+    pub head: Head,
+}
+
+impl<'t> Tables<'t> {
+    pub fn open(write: &'t WriteTransaction) -> Result<Self, Failure> {
+        let marks = write.open_table(MARKS)?;
+        let head = mark(&marks, HEAD)?;
+        Ok(Self { entities: write.open_table(ENTITIES)?, log: write.open_table(LOG)?, marks, head })
+    }
+
+    pub fn append(&mut self, author: Author, edits: impl IntoIterator<Item = Edit>) -> Result<(), Failure> {
+        let sequence = self.head.sequence + 1;
+        let mut rows = EditRows { next: Vec::new(), count: 0, digest: EditsDigest::default() };
+        let (mut sum, mut count) = (SetDigest::from_bytes(&self.head.sum), 0);
+        for edit in edits {
+            let edit = NamedEdit::new(edit).map_err(|error| Failure::json(&error))?;
+            self.apply(sequence, &edit, &mut sum)?;
+            rows.add(&edit.edit, sequence, &mut self.log)?;
+            count += 1;
+        }
+        rows.end(sequence, &mut self.log)?;
+        let transaction = Transaction {
+            sequence,
+            epoch: self.head.epoch,
+            previous: self.head.hash.clone(),
+            time: time_text(SystemTime::now()),
+            author,
+            edits: count,
+            edits_digest: rows.digest.hex(),
+            entities: Hex::of_set(&sum),
+        };
+        let text = to_json(&transaction)?;
+        self.log.insert((sequence, 0), text.as_slice())?;
+        self.head =
+            Head { sequence, hash: transaction_hash(&text), sum: sum.to_bytes(), ..self.head.clone() };
+        Ok(())
+    }
+
+    fn apply(&mut self, sequence: u64, edit: &NamedEdit, sum: &mut SetDigest) -> Result<(), Failure> {
+        let NamedEdit { name, edit } = edit;
+        let before = match edit {
+            Edit::Put(entity) => {
+                sum.add(&entity_digest(name, entity.get()));
+                self.entities.insert(name.as_key(), (sequence, entity.get()))?
+            }
+            Edit::Delete(_) => self.entities.remove(name.as_key())?,
+        };
+        match before {
+            Some(before) => sum.remove(&entity_digest(name, before.value().1)),
+            None if matches!(edit, Edit::Delete(_)) => {
+                return Err(Failure::NotThere(format!("{}::\"{}\"", name.entity_type, name.id)));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Collects edits in rows of the log.
+struct EditRows {
+    next: Vec<u8>,
+    count: u32,
+    digest: EditsDigest,
+}
+
+impl EditRows {
+    fn add(
+        &mut self,
+        edit: &Edit,
+        sequence: u64,
+        log: &mut Table<'_, (u64, u32), &'static [u8]>,
+    ) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.next, edit).map_err(|error| Failure::json(&error))?;
+        self.next.push(b'\n');
+        if self.next.len() >= ROW_BYTES { self.end(sequence, log) } else { Ok(()) }
+    }
+
+    fn end(&mut self, sequence: u64, log: &mut Table<'_, (u64, u32), &'static [u8]>) -> Result<(), Failure> {
+        if !self.next.is_empty() {
+            self.count += 1;
+            self.digest.add(&self.next);
+            log.insert((sequence, self.count), self.next.as_slice())?;
+            self.next.clear();
+        }
+        Ok(())
+    }
+}
+
+/// The digest of the rows of edits: each row is hashed with the digest of those before.
+pub struct EditsDigest(Digest);
+
+impl Default for EditsDigest {
+    fn default() -> Self {
+        Self(Digest::of([]))
+    }
+}
+
+impl EditsDigest {
+    pub fn add(&mut self, row: &[u8]) {
+        self.0 = Digest::of([self.0.as_bytes(), row]);
+    }
+
+    pub fn hex(&self) -> Hex {
+        self.0.into()
+    }
+}
+
+pub fn edits_of_row(row: &[u8]) -> Result<Vec<Edit>, Failure> {
+    row.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(from_json).collect()
+}

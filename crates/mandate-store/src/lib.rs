@@ -1,0 +1,28 @@
+//! The store: entities in one file, with the log of all transactions that made them what they are. The file is a
+//! redb database; nothing has to be installed.
+//!
+//! Start reading at `store` (what the file holds, and `append`), then `verify` (what its log proves) and `source`
+//! (how a decision point follows it). The store knows no schema: entities are texts in Cedar's JSON format, and
+//! `edit` makes them of changes that a schema has checked.
+
+mod append;
+mod commit;
+mod edit;
+mod error;
+mod file;
+mod marks;
+mod position;
+mod source;
+mod store;
+mod transaction;
+mod verify;
+
+pub use commit::{CommitError, STORE_ORIGIN, commit, load};
+pub use edit::{Edit, EntityName};
+pub use error::StoreError;
+pub use marks::Head;
+pub use position::{LogPosition, ParsePositionError};
+pub use source::StoreSource;
+pub use store::{Store, StoredEntity};
+pub use transaction::{Author, NewTransaction, Transaction};
+pub use verify::{LogError, Verified};

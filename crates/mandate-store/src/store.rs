@@ -1,0 +1,259 @@
+//! A store: the entities by name, and the log of the transactions that made them.
+//!
+//! A transaction is in the file with all its edits and the entities as they are afterwards, or not at all. The log is
+//! append-only, but for `compact`, which forgets its beginning.
+
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+
+use crate::append::{Tables, edits_of_row};
+use crate::edit::{Edit, EntityName};
+use crate::error::StoreError;
+use crate::file::{self, ENTITIES, FORMAT, FORMAT_KEY, FORMAT_TABLE, Failure, LOG, MARKS};
+use crate::marks::{BASE, HEAD, Head, from_json, mark, to_json};
+use crate::position::{Epoch, LogPosition};
+use crate::transaction::{Author, Hex, NewTransaction, Transaction, transaction_hash};
+
+/// An entity of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEntity {
+    pub name: EntityName,
+    /// The sequence of the transaction that changed it last.
+    pub version: u64,
+    /// In Cedar's JSON format.
+    pub text: String,
+}
+
+/// An open store. Only one process has it open.
+pub struct Store {
+    path: PathBuf,
+    database: Database,
+}
+
+impl Store {
+    /// Opens a store that is there.
+    ///
+    /// # Errors
+    /// It is missing, another process uses it, or it cannot be read.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { path: path.to_owned(), database: file::open(path)? })
+    }
+
+    /// Opens a store, or makes an empty one with an epoch of its own.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], or no file can be made there.
+    pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
+        if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+            return Self::open(path);
+        }
+        let store = Self { path: path.to_owned(), database: file::create(path)? };
+        store.initialize().map_err(|failure| failure.at("make", path))?;
+        Ok(store)
+    }
+
+    fn initialize(&self) -> Result<(), Failure> {
+        let none = Head { epoch: Epoch::random(), sequence: 0, hash: Hex::zeros(), sum: [0; 32] };
+        let write = self.database.begin_write()?;
+        write.open_table(FORMAT_TABLE)?.insert(FORMAT_KEY, FORMAT)?;
+        write.open_table(ENTITIES)?;
+        write.open_table(LOG)?;
+        let mut marks = write.open_table(MARKS)?;
+        for mark in [BASE, HEAD] {
+            marks.insert(mark, to_json(&none)?.as_slice())?;
+        }
+        drop(marks);
+        Ok(write.commit()?)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn database_mut(&mut self) -> &mut Database {
+        &mut self.database
+    }
+
+    /// The end of the log.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn head(&self) -> Result<Head, StoreError> {
+        self.read(|read| mark(&read.open_table(MARKS)?, HEAD))
+    }
+
+    /// What came before the first transaction that the log still has.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn base(&self) -> Result<Head, StoreError> {
+        self.read(|read| mark(&read.open_table(MARKS)?, BASE))
+    }
+
+    /// The entity of that name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn entity(&self, name: &EntityName) -> Result<Option<StoredEntity>, StoreError> {
+        self.read(|read| {
+            let entity = read.open_table(ENTITIES)?.get(name.as_key())?;
+            Ok(entity.map(|entity| {
+                let (version, text) = entity.value();
+                StoredEntity { name: name.clone(), version, text: text.to_owned() }
+            }))
+        })
+    }
+
+    /// Calls `found` for each entity, in the order of names, and gives the position at which they are so.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn each_entity(&self, mut found: impl FnMut(StoredEntity)) -> Result<Head, StoreError> {
+        self.read(|read| {
+            for row in read.open_table(ENTITIES)?.range::<(&str, &str)>(..)? {
+                let (name, entity) = row?;
+                let ((entity_type, id), (version, text)) = (name.value(), entity.value());
+                let name = EntityName { entity_type: entity_type.to_owned(), id: id.to_owned() };
+                found(StoredEntity { name, version, text: text.to_owned() });
+            }
+            mark(&read.open_table(MARKS)?, HEAD)
+        })
+    }
+
+    /// The transactions after a sequence, at most so many, each with its edits.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn transactions_after(
+        &self,
+        sequence: u64,
+        most: usize,
+    ) -> Result<Vec<(Transaction, Vec<Edit>)>, StoreError> {
+        self.read(|read| {
+            let mut transactions: Vec<(Transaction, Vec<Edit>)> = Vec::new();
+            for row in read.open_table(LOG)?.range((sequence + 1, 0)..)? {
+                let (key, bytes) = row?;
+                let (sequence, row) = key.value();
+                if row == 0 && transactions.len() == most {
+                    break;
+                }
+                if row == 0 {
+                    transactions.push((from_json(bytes.value())?, Vec::new()));
+                } else if let Some((_, edits)) = transactions.last_mut() {
+                    edits.extend(edits_of_row(bytes.value())?);
+                } else {
+                    return Err(Failure::Damaged(format!("transaction {sequence} has only edits")));
+                }
+            }
+            Ok(transactions)
+        })
+    }
+
+    /// The hash of the transaction at a position; `None` if the log does not have it, or not any more.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the position is of another log.
+    pub fn hash_at(&self, position: LogPosition) -> Result<Option<Hex>, StoreError> {
+        let (base, head) = (self.base()?, self.head()?);
+        if position.epoch != head.epoch {
+            return Err(StoreError::OtherEpoch(position, head.position()));
+        }
+        if position.sequence == base.sequence {
+            return Ok(Some(base.hash));
+        }
+        self.read(|read| {
+            let transaction = read.open_table(LOG)?.get((position.sequence, 0))?;
+            Ok(transaction.map(|transaction| transaction_hash(transaction.value())))
+        })
+    }
+
+    /// Appends transactions, all of them or none. They are on the disk when this returns.
+    ///
+    /// # Errors
+    /// The log is not at the expected position, an entity to delete is not there, or the file cannot be written.
+    pub fn append(
+        &self,
+        expected: LogPosition,
+        transactions: Vec<NewTransaction>,
+    ) -> Result<Head, StoreError> {
+        self.write(expected, |tables| {
+            transactions.into_iter().try_for_each(|new| tables.append(new.author, new.edits))
+        })
+    }
+
+    /// Appends one transaction of any number of edits.
+    ///
+    /// # Errors
+    /// As for [`Self::append`].
+    pub fn append_one(
+        &self,
+        expected: LogPosition,
+        author: Author,
+        edits: impl IntoIterator<Item = Edit>,
+    ) -> Result<Head, StoreError> {
+        self.write(expected, |tables| tables.append(author, edits))
+    }
+
+    /// Forgets the transactions up to a sequence. The entities stay, and so does the position.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn forget_until(&self, sequence: u64) -> Result<(), StoreError> {
+        let forget = || -> Result<(), Failure> {
+            let write = self.database.begin_write()?;
+            {
+                let mut log = write.open_table(LOG)?;
+                let Some(last) = log.get((sequence, 0))?.map(|row| row.value().to_vec()) else {
+                    return Ok(());
+                };
+                let mut marks = write.open_table(MARKS)?;
+                let hash = transaction_hash(&last);
+                let base = Head { sequence, hash, ..mark(&marks, BASE)? };
+                marks.insert(BASE, to_json(&base)?.as_slice())?;
+                log.retain_in(..=(sequence, u32::MAX), |_, _| false)?;
+            }
+            Ok(write.commit()?)
+        };
+        forget().map_err(|failure| failure.at("write to", &self.path))
+    }
+
+    /// Gives space that is not used any more back to the file system.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn shrink(&mut self) -> Result<(), StoreError> {
+        let compacted = self.database.compact();
+        compacted.map(|_| ()).map_err(|error| Failure::from(error).at("compact", &self.path))
+    }
+
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let transaction = self.database.begin_read().map_err(Failure::from);
+        transaction.and_then(|it| read(&it)).map_err(|failure| failure.at("read", &self.path))
+    }
+
+    fn write(
+        &self,
+        expected: LogPosition,
+        append: impl FnOnce(&mut Tables<'_>) -> Result<(), Failure>,
+    ) -> Result<Head, StoreError> {
+        let write = || -> Result<Head, Failure> {
+            let write = self.database.begin_write()?;
+            let head = {
+                let mut tables = Tables::open(&write)?;
+                if tables.head.position() != expected {
+                    return Err(Failure::Conflict { expected, at: tables.head.position() });
+                }
+                append(&mut tables)?;
+                tables.marks.insert(HEAD, to_json(&tables.head)?.as_slice())?;
+                tables.head
+            };
+            write.commit()?;
+            Ok(head)
+        };
+        write().map_err(|failure| failure.at("write to", &self.path))
+    }
+}

@@ -1,0 +1,382 @@
+//! What a log proves: that its transactions are those that were appended, in their order, and that the entities are
+//! what they made.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use mandate_core::digest::{Digest, SetDigest};
+use redb::ReadTransaction;
+
+use crate::append::{EditsDigest, edits_of_row};
+use crate::edit::{Edit, EntityName, NamedEdit, entity_digest};
+use crate::error::StoreError;
+use crate::file::{ENTITIES, Failure, LOG};
+use crate::marks::{Head, from_json};
+use crate::store::Store;
+use crate::transaction::{Hex, Transaction, transaction_hash};
+
+/// A store whose log and entities fit together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    pub head: Head,
+    /// The transactions that the log still has.
+    pub transactions: u64,
+    pub entities: u64,
+}
+
+/// What is wrong with a log, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogError {
+    pub place: LogPlace,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogPlace {
+    File,
+    Transaction(u64),
+    Entity(EntityName),
+    Head,
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            LogPlace::File => f.write_str("the file: ")?,
+            LogPlace::Transaction(sequence) => write!(f, "transaction {sequence}: ")?,
+            LogPlace::Entity(name) => write!(f, "entity {}::\"{}\": ", name.entity_type, name.id)?,
+            LogPlace::Head => f.write_str("the end of the log: ")?,
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+impl Store {
+    /// Checks the file, the chain of transactions, their edits, and the entities that they lead to.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn verify(&mut self) -> Result<Result<Verified, Vec<LogError>>, StoreError> {
+        let damaged =
+            |reason: &str| Ok(Err(vec![LogError { place: LogPlace::File, reason: reason.to_owned() }]));
+        match self.database_mut().check_integrity() {
+            Ok(true) => {}
+            Ok(false) => return damaged("pages were lost, and the file was repaired to the last commit"),
+            Err(redb::DatabaseError::Storage(redb::StorageError::Corrupted(reason))) => {
+                return damaged(&format!("a checksum does not fit: {reason}"));
+            }
+            Err(error) => return Err(Failure::from(error).at("read", self.path())),
+        }
+        let (base, head) = (self.base()?, self.head()?);
+        self.read(|read| verify(read, base, head))
+    }
+}
+
+fn verify(
+    read: &ReadTransaction,
+    base: Head,
+    head: Head,
+) -> Result<Result<Verified, Vec<LogError>>, Failure> {
+    let mut chain = Chain::after(base);
+    for row in read.open_table(LOG)?.range::<(u64, u32)>(..)? {
+        let (key, bytes) = row?;
+        if let Err(error) = chain.row(key.value(), bytes.value()) {
+            return Ok(Err(vec![error]));
+        }
+    }
+    if let Err(error) = chain.end(&head) {
+        return Ok(Err(vec![error]));
+    }
+    let Chain { mut written, transactions, complete, .. } = chain;
+    let mut errors = Vec::new();
+    let (mut sum, mut entities) = (SetDigest::default(), 0);
+    for row in read.open_table(ENTITIES)?.range::<(&str, &str)>(..)? {
+        let (name, entity) = row?;
+        let ((entity_type, id), (_, text)) = (name.value(), entity.value());
+        let name = EntityName { entity_type: entity_type.to_owned(), id: id.to_owned() };
+        let digest = entity_digest(&name, text);
+        sum.add(&digest);
+        entities += 1;
+        let reason = match written.remove(&name) {
+            Some(Some(last)) if last == digest => continue,
+            Some(Some(_)) => "it is not what its last transaction wrote",
+            Some(None) => "it is there, and its last transaction deleted it",
+            None if complete => "no transaction wrote it",
+            None => continue,
+        };
+        errors.push(LogError { place: LogPlace::Entity(name), reason: reason.to_owned() });
+    }
+    for (name, digest) in written {
+        if digest.is_some() {
+            let reason = "it is gone, and no transaction deleted it".to_owned();
+            errors.push(LogError { place: LogPlace::Entity(name), reason });
+        }
+    }
+    if errors.is_empty() && sum.to_bytes() != head.sum {
+        let reason = "the entities are not those that the transactions lead to".to_owned();
+        errors.push(LogError { place: LogPlace::Head, reason });
+    }
+    Ok(if errors.is_empty() { Ok(Verified { head, transactions, entities }) } else { Err(errors) })
+}
+
+/// The log up to some row. Nothing can be said about what comes after the first error.
+struct Chain {
+    /// What the next transaction has to follow.
+    before: Head,
+    open: Option<OpenTransaction>,
+    /// What the transactions wrote last under each name; `None` if they deleted it.
+    written: HashMap<EntityName, Option<Digest>>,
+    /// The sum of all entities, if the log is complete.
+    sum: SetDigest,
+    complete: bool,
+    transactions: u64,
+}
+
+/// The transaction whose edits are being read.
+struct OpenTransaction {
+    transaction: Transaction,
+    digest: EditsDigest,
+    edits: u64,
+}
+
+impl Chain {
+    fn after(base: Head) -> Self {
+        Self {
+            complete: base.sequence == 0,
+            before: base,
+            open: None,
+            written: HashMap::new(),
+            sum: SetDigest::default(),
+            transactions: 0,
+        }
+    }
+
+    fn row(&mut self, (sequence, row): (u64, u32), bytes: &[u8]) -> Result<(), LogError> {
+        if row == 0 {
+            self.end_of_transaction()?;
+            return self.begin(sequence, bytes);
+        }
+        let open = self.open.as_mut().filter(|open| open.transaction.sequence == sequence);
+        let Some(open) = open else { return wrong(sequence, "its edits are there, and it is not") };
+        open.digest.add(bytes);
+        let Ok(edits) = edits_of_row(bytes) else { return wrong(sequence, "its edits cannot be read") };
+        open.edits += edits.len() as u64;
+        for edit in edits {
+            self.edit(edit);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, sequence: u64, bytes: &[u8]) -> Result<(), LogError> {
+        let next = self.before.sequence + 1;
+        if sequence != next {
+            return wrong(next, format!("it is missing: after {} follows {sequence}", next - 1));
+        }
+        let Ok(transaction) = from_json::<Transaction>(bytes) else {
+            return wrong(sequence, "it cannot be read");
+        };
+        if (transaction.sequence, transaction.epoch) != (sequence, self.before.epoch) {
+            return wrong(sequence, format!("in its place is transaction {}", transaction.position()));
+        }
+        if transaction.previous != self.before.hash {
+            return wrong(sequence, format!("it does not follow transaction {} as that is now", next - 1));
+        }
+        self.transactions += 1;
+        self.before = Head { sequence, hash: transaction_hash(bytes), ..self.before.clone() };
+        self.open = Some(OpenTransaction { transaction, digest: EditsDigest::default(), edits: 0 });
+        Ok(())
+    }
+
+    fn edit(&mut self, edit: Edit) {
+        let Ok(NamedEdit { name, edit }) = NamedEdit::new(edit) else { return };
+        let digest = match edit {
+            Edit::Put(entity) => Some(entity_digest(&name, entity.get())),
+            Edit::Delete(_) => None,
+        };
+        if let Some(digest) = &digest {
+            self.sum.add(digest);
+        }
+        if let Some(Some(before)) = self.written.insert(name, digest) {
+            self.sum.remove(&before);
+        }
+    }
+
+    fn end_of_transaction(&mut self) -> Result<(), LogError> {
+        let Some(OpenTransaction { transaction, digest, edits }) = self.open.take() else { return Ok(()) };
+        if transaction.edits_digest != digest.hex() || transaction.edits != edits {
+            return wrong(transaction.sequence, "its edits are not those that were appended");
+        }
+        if self.complete && transaction.entities != Hex::of_set(&self.sum) {
+            return wrong(transaction.sequence, "its edits do not lead to the entities that it names");
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, head: &Head) -> Result<(), LogError> {
+        self.end_of_transaction()?;
+        let last = self.before.sequence;
+        let reason = if last != head.sequence {
+            format!("it is transaction {last}, and transaction {} was appended", head.sequence)
+        } else if self.before.hash != head.hash {
+            format!("transaction {last} is not the one that was appended")
+        } else {
+            return Ok(());
+        };
+        Err(LogError { place: LogPlace::Head, reason })
+    }
+}
+
+fn wrong(sequence: u64, reason: impl Into<String>) -> Result<(), LogError> {
+    Err(LogError { place: LogPlace::Transaction(sequence), reason: reason.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::{ReadableTable, Table};
+
+    use super::*;
+    use crate::transaction::{Author, NewTransaction};
+
+    fn put(id: &str, age: u32) -> Edit {
+        let text =
+            format!(r#"{{"uid":{{"type":"Person","id":"{id}"}},"attrs":{{"age":{age}}},"parents":[]}}"#);
+        Edit::Put(serde_json::value::RawValue::from_string(text).unwrap())
+    }
+
+    fn name(id: &str) -> EntityName {
+        EntityName { entity_type: "Person".into(), id: id.into() }
+    }
+
+    fn append(store: &Store, transactions: &[&[Edit]]) {
+        let author = Author { caller: "test".into(), ..Author::default() };
+        let new = |edits: &&[Edit]| NewTransaction { author: author.clone(), edits: edits.to_vec() };
+        let transactions = transactions.iter().map(new).collect();
+        store.append(store.head().unwrap().position(), transactions).unwrap();
+    }
+
+    /// Four transactions on three persons, of whom one is deleted.
+    fn store(folder: &std::path::Path) -> Store {
+        let store = Store::open_or_create(&folder.join("store.redb")).unwrap();
+        append(&store, &[&[put("ana", 1), put("bob", 1)]]);
+        append(&store, &[&[put("ana", 2)], &[Edit::Delete(name("bob")), put("cleo", 1)]]);
+        append(&store, &[&[put("ana", 3)]]);
+        store
+    }
+
+    type Log<'t> = Table<'t, (u64, u32), &'static [u8]>;
+
+    fn get(log: &Log<'_>, key: (u64, u32)) -> Vec<u8> {
+        log.get(key).unwrap().unwrap().value().to_vec()
+    }
+
+    /// What `verify` says after somebody edited the log by hand.
+    #[track_caller]
+    fn check(edit: impl FnOnce(&mut Log<'_>), errors: &[&str]) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let write = store.database_mut().begin_write().unwrap();
+        edit(&mut write.open_table(LOG).unwrap());
+        write.commit().unwrap();
+        let found = store.verify().unwrap().unwrap_err();
+        let epoch = store.head().unwrap().epoch.to_string();
+        let found: Vec<String> =
+            found.iter().map(|error| error.to_string().replace(&epoch, "EPOCH")).collect();
+        assert_eq!(found, errors);
+    }
+
+    fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+        let text = std::str::from_utf8(bytes).unwrap();
+        assert!(text.contains(from), "{text}");
+        text.replace(from, to).into_bytes()
+    }
+
+    #[test]
+    fn a_log_that_nobody_touched_is_verified_after_a_restart_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        let head = store(folder.path()).head().unwrap();
+        let mut store = Store::open(&path).unwrap();
+        let verified = Verified { head: head.clone(), transactions: 4, entities: 2 };
+        assert_eq!(store.verify().unwrap(), Ok(verified));
+        store.forget_until(2).unwrap();
+        store.shrink().unwrap();
+        assert_eq!(store.verify().unwrap(), Ok(Verified { head, transactions: 2, entities: 2 }));
+        assert_eq!(store.transactions_after(2, 9).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn an_edited_transaction_is_found() {
+        check(
+            |log| {
+                let bytes = replaced(&get(log, (2, 0)), "\"test\"", "\"somebody\"");
+                log.insert((2, 0), bytes.as_slice()).unwrap();
+            },
+            &["transaction 3: it does not follow transaction 2 as that is now"],
+        );
+    }
+
+    #[test]
+    fn an_edited_edit_is_found() {
+        check(
+            |log| {
+                let bytes = replaced(&get(log, (2, 1)), "\"age\":2", "\"age\":9");
+                log.insert((2, 1), bytes.as_slice()).unwrap();
+            },
+            &["transaction 2: its edits are not those that were appended"],
+        );
+    }
+
+    #[test]
+    fn a_removed_transaction_is_found() {
+        check(
+            |log| log.retain_in((3, 0)..(4, 0), |_, _| false).unwrap(),
+            &["transaction 3: it is missing: after 2 follows 4"],
+        );
+    }
+
+    #[test]
+    fn transactions_in_another_order_are_found() {
+        check(
+            |log| {
+                let (two, four) =
+                    ([get(log, (2, 0)), get(log, (2, 1))], [get(log, (4, 0)), get(log, (4, 1))]);
+                for (row, (two, four)) in (0..).zip(two.iter().zip(&four)) {
+                    log.insert((2, row), four.as_slice()).unwrap();
+                    log.insert((4, row), two.as_slice()).unwrap();
+                }
+            },
+            &["transaction 2: in its place is transaction EPOCH:4"],
+        );
+    }
+
+    #[test]
+    fn a_log_without_its_end_is_found() {
+        check(
+            |log| log.retain_in((4, 0).., |_, _| false).unwrap(),
+            &["the end of the log: it is transaction 3, and transaction 4 was appended"],
+        );
+    }
+
+    #[test]
+    fn an_edited_entity_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let write = store.database_mut().begin_write().unwrap();
+        {
+            let mut entities = write.open_table(ENTITIES).unwrap();
+            let text = r#"{"uid":{"type":"Person","id":"ana"},"attrs":{"age":4},"parents":[]}"#;
+            entities.insert(("Person", "ana"), (4, text)).unwrap();
+            entities.remove(("Person", "cleo")).unwrap();
+        }
+        write.commit().unwrap();
+        let errors = store.verify().unwrap().unwrap_err();
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [
+                "entity Person::\"ana\": it is not what its last transaction wrote",
+                "entity Person::\"cleo\": it is gone, and no transaction deleted it"
+            ]
+        );
+    }
+}
