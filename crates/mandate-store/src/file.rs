@@ -89,6 +89,12 @@ pub fn create(path: &Path) -> Result<Database, StoreError> {
     builder().create(path).map_err(|error| open_error(error, path))
 }
 
+/// A database on another storage than a file.
+#[cfg(test)]
+pub fn with_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Database, StoreError> {
+    builder().create_with_backend(backend).map_err(|error| open_error(error, path))
+}
+
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);

@@ -12,6 +12,8 @@ mod error;
 mod file;
 mod marks;
 mod position;
+#[cfg(test)]
+mod power_loss;
 mod source;
 mod store;
 mod transaction;

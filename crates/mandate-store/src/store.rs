@@ -53,6 +53,17 @@ impl Store {
         Ok(store)
     }
 
+    /// A store on another storage than a file.
+    #[cfg(test)]
+    pub fn with_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Self, StoreError> {
+        let is_new = backend.len().is_ok_and(|length| length == 0);
+        let store = Self { path: path.to_owned(), database: file::with_backend(path, backend)? };
+        if is_new {
+            store.initialize().map_err(|failure| failure.at("make", path))?;
+        }
+        Ok(store)
+    }
+
     fn initialize(&self) -> Result<(), Failure> {
         let none = Head { epoch: Epoch::random(), sequence: 0, hash: Hex::zeros(), sum: [0; 32] };
         let write = self.database.begin_write()?;
