@@ -22,4 +22,5 @@ mod policy_folder;
 mod policy_loader;
 mod progress;
 pub mod saved_copy;
+mod saved_files;
 mod turns;

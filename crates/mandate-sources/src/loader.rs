@@ -94,8 +94,8 @@ impl Loader {
         entities: LoadFrom,
     ) -> Result<LoadedContent, Diagnostics> {
         if let Some(copies) = &self.copies {
-            copies.policies.keep();
-            copies.entities.keep();
+            copies.policies.forget_changes();
+            copies.entities.forget_changes();
         }
         let pending = self.policies.load(policies).map_err(|mut invalid| {
             // Entities can be read without policies, so their errors are reported, too.

@@ -1,30 +1,18 @@
-//! A copy on disk of the files of a folder that are in use. A restart beside a broken folder loads it.
-//!
-//! `current` leads to a folder of the files, which is replaced as a whole; the time of the file `confirmed` is
-//! when its content was last found in the source. A thread of its own writes, so that a slow disk delays nobody.
+//! A copy on disk of the files of a folder that are in use. A restart beside a broken folder loads it. A thread
+//! of its own writes, so that a slow disk delays nobody; what came into use meanwhile is written as one change.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use crate::saved_files::{SavedFiles, Texts};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
-
-/// Leads to the newest version.
-const CURRENT: &str = "current";
-
-/// Its time of modification is when the newest version was last found in the source.
-const CONFIRMED: &str = "confirmed";
 
 /// How soon a copy that could not be written is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How often the time of the last confirmation is written.
-const CONFIRM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The copies of policies and entities, in one folder.
 #[derive(Clone)]
@@ -62,27 +50,35 @@ impl SavedCopies {
 /// The copy of one source. Clones are the same copy.
 #[derive(Clone)]
 pub struct SavedCopy {
-    root: PathBuf,
+    files: Arc<SavedFiles>,
     /// When the version that was found at the start was last found in the source.
-    found: Option<SystemTime>,
+    last_confirmed: Option<SystemTime>,
     changes: Arc<Mutex<Changes>>,
+    /// Wakes the thread that writes, once it is started. The thread ends when all clones are gone.
+    waker: Arc<OnceLock<SyncSender<()>>>,
 }
 
-/// What is in use, until it is handed to the thread that writes.
+/// What came into use and is not written yet.
+#[derive(Default)]
 struct Changes {
-    /// The newest change before the thread was started.
-    first: Option<(Message, SystemTime)>,
-    /// Only one process may use the copy.
-    lock: Option<File>,
-    writer: Option<Sender<Message>>,
-    last_confirmed: Option<Instant>,
+    /// The files in use, if they changed.
+    names: Option<BTreeSet<String>>,
+    /// At least those that changed.
+    texts: Texts,
+    /// When the files in use were last found in the source, if that is newer than what is written.
+    confirmed: Option<SystemTime>,
 }
 
-enum Message {
-    /// These files are in use now. `texts` are at least those that changed.
-    Save { names: BTreeSet<String>, texts: Vec<Arc<SourceText>> },
-    /// The files in use were found in the source at this time.
-    Confirm(SystemTime),
+impl Changes {
+    /// Adds what changed afterwards.
+    fn merge(&mut self, later: Self) {
+        self.confirmed = later.confirmed.or(self.confirmed);
+        if let Some(names) = later.names {
+            self.texts.extend(later.texts);
+            self.texts.retain(|name, _| names.contains(name));
+            self.names = Some(names);
+        }
+    }
 }
 
 impl SavedCopy {
@@ -91,45 +87,24 @@ impl SavedCopy {
     /// # Errors
     /// The folder cannot be used, or another process uses it.
     pub fn open(root: &Path) -> io::Result<Self> {
-        private_folder().recursive(true).create(root)?;
-        let lock = private_file().create(true).open(root.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::other("another process uses it"),
-            TryLockError::Error(error) => error,
-        })?;
-        let confirmed = || fs::metadata(root.join(CONFIRMED))?.modified();
-        let found = if root.join(CURRENT).is_dir() { confirmed().ok() } else { None };
-        let changes = Changes { first: None, lock: Some(lock), writer: None, last_confirmed: None };
-        Ok(Self { root: root.to_owned(), found, changes: Arc::new(Mutex::new(changes)) })
+        let files = Arc::new(SavedFiles::open(root)?);
+        let last_confirmed = files.confirmed();
+        Ok(Self { files, last_confirmed, changes: Arc::default(), waker: Arc::default() })
     }
 
     /// The folder of the files.
     pub fn folder(&self) -> PathBuf {
-        self.root.join(CURRENT)
+        self.files.current()
     }
 
-    /// When the copy that was found at the start was last up to date; `None` if there was none.
-    pub fn found(&self) -> Option<SystemTime> {
-        self.found
+    /// When the copy that was found at the start was last found in the source; `None` if there was no copy.
+    pub fn last_confirmed(&self) -> Option<SystemTime> {
+        self.last_confirmed
     }
 
     /// The paths inside the folder of the files that are not empty.
     pub fn nonempty_files(&self) -> BTreeSet<String> {
-        fn list(folder: &Path, root: &Path, names: &mut BTreeSet<String>) -> io::Result<()> {
-            for entry in fs::read_dir(folder)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    list(&path, root, names)?;
-                } else if fs::metadata(&path)?.len() > 0 {
-                    names.extend(path.strip_prefix(root).ok().and_then(Path::to_str).map(ToOwned::to_owned));
-                }
-            }
-            Ok(())
-        }
-        let (folder, mut names) = (self.folder(), BTreeSet::new());
-        // Without a copy there are no files.
-        let _ = list(&folder, &folder, &mut names);
-        names
+        self.files.nonempty_files()
     }
 
     /// Begins to write: what is in use by now, and every change from now on.
@@ -137,187 +112,100 @@ impl SavedCopy {
     /// # Errors
     /// The system cannot start a thread.
     pub fn start(&self) -> io::Result<()> {
-        let mut changes = self.changes();
-        let (writer, messages) = channel();
-        let (names, texts) = (BTreeSet::new(), BTreeMap::new());
-        let state = Writer { root: self.root.clone(), names, texts, _lock: changes.lock.take() };
-        std::thread::Builder::new().name("save".into()).spawn(move || state.run(&messages))?;
-        changes.writer = Some(writer);
-        if let Some((save, found)) = changes.first.take() {
-            changes.send(save);
-            changes.confirm(found);
-        }
+        let (waker, woken) = sync_channel(1);
+        let (changes, files) = (Arc::clone(&self.changes), Arc::clone(&self.files));
+        let writer = Writer { files, unwritten: Changes::default() };
+        std::thread::Builder::new().name("save".into()).spawn(move || writer.run(&changes, &woken))?;
+        // If there is a thread already, nobody can wake the new one, so it ends at once.
+        let _ = self.waker.set(waker);
+        self.wake();
         Ok(())
     }
 
     /// Forgets what came into use before the start: the copy is in use instead.
-    pub fn keep(&self) {
-        self.changes().first = None;
+    pub fn forget_changes(&self) {
+        *lock(&self.changes) = Changes::default();
     }
 
     /// These files are in use now, and were found in the source at that time. `texts` are at least those that
     /// changed.
     pub fn save(&self, names: BTreeSet<String>, texts: Vec<Arc<SourceText>>, found: SystemTime) {
-        let mut changes = self.changes();
-        let save = Message::Save { names, texts };
-        if changes.writer.is_none() {
-            changes.first = Some((save, found));
-            return;
-        }
-        changes.send(save);
-        changes.last_confirmed = None;
-        changes.confirm(found);
+        let texts = texts.into_iter().map(|text| (text.name.clone(), text)).collect();
+        self.merge(Changes { names: Some(names), texts, confirmed: Some(found) });
     }
 
     /// The files in use were found in the source at that time.
     pub fn confirm(&self, found: SystemTime) {
-        self.changes().confirm(found);
+        self.merge(Changes { confirmed: Some(found), ..Changes::default() });
     }
 
-    fn changes(&self) -> MutexGuard<'_, Changes> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn merge(&self, later: Changes) {
+        lock(&self.changes).merge(later);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // A full channel wakes the thread already.
+        let _ = self.waker.get().map(|waker| waker.try_send(()));
     }
 }
 
-impl Changes {
-    fn send(&self, message: Message) {
-        // The thread runs as long as there is a sender.
-        let _ = self.writer.as_ref().map(|writer| writer.send(message));
-    }
-
-    fn confirm(&mut self, found: SystemTime) {
-        if self.last_confirmed.is_none_or(|last| last.elapsed() >= CONFIRM_INTERVAL) {
-            self.last_confirmed = Some(Instant::now());
-            self.send(Message::Confirm(found));
-        }
-    }
+fn lock(changes: &Mutex<Changes>) -> MutexGuard<'_, Changes> {
+    changes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes the copy.
 struct Writer {
-    root: PathBuf,
-    /// The files in use.
-    names: BTreeSet<String>,
-    /// Those that are not written yet.
-    texts: BTreeMap<String, Arc<SourceText>>,
-    /// Held as long as the thread runs.
-    _lock: Option<File>,
+    files: Arc<SavedFiles>,
+    /// What could not be written.
+    unwritten: Changes,
 }
 
 impl Writer {
-    fn run(mut self, messages: &Receiver<Message>) {
-        let mut saved = true;
+    fn run(mut self, changes: &Mutex<Changes>, woken: &Receiver<()>) {
         loop {
-            let message = match messages.recv_timeout(RETRY_INTERVAL) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) if saved => continue,
-                Err(RecvTimeoutError::Timeout) => None,
+            match woken.recv_timeout(RETRY_INTERVAL) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let result = match message {
-                // What is in use is not in the copy.
-                Some(Message::Confirm(_)) if !saved => continue,
-                Some(Message::Confirm(at)) => self.write_confirmed(at),
-                Some(Message::Save { names, texts }) => {
-                    self.names = names;
-                    self.texts.extend(texts.into_iter().map(|text| (text.name.clone(), text)));
-                    self.write_version()
-                }
-                None => self.write_version(),
-            };
-            saved = result.is_ok();
-            if let Err(error) = result {
-                let folder = self.root.display();
+            }
+            let changes = std::mem::take(&mut *lock(changes));
+            if let Err(error) = self.write(changes) {
+                let folder = self.files.root().display();
                 tracing::error!(%error, "cannot keep the copy of the content in use in `{folder}`: this is tried again");
             }
         }
     }
 
-    fn write_confirmed(&self, at: SystemTime) -> io::Result<()> {
-        private_file().create(true).open(self.root.join(CONFIRMED))?.set_modified(at)
-    }
-
-    /// Writes the files in use beside the current version, and puts them in its place.
-    fn write_version(&mut self) -> io::Result<()> {
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let version = format!("version-{}", now.as_nanos());
-        let folder = self.root.join(&version);
-        if let Err(error) = self.write_files(&folder).and_then(|()| self.replace_current(&version)) {
-            let _ = fs::remove_dir_all(&folder);
-            return Err(error);
+    /// Writes changes, and what could not be written before. What is not in the copy is not confirmed.
+    fn write(&mut self, changes: Changes) -> io::Result<()> {
+        self.unwritten.merge(changes);
+        if let Some(names) = &self.unwritten.names {
+            self.files.replace(names, &self.unwritten.texts)?;
+            (self.unwritten.names, self.unwritten.texts) = Default::default();
         }
-        self.texts.clear();
-        self.remove_versions_except(&version)
-    }
-
-    fn write_files(&self, folder: &Path) -> io::Result<()> {
-        private_folder().create(folder)?;
-        let current = self.root.join(CURRENT);
-        let mut folders = BTreeSet::from([folder.to_owned()]);
-        for name in &self.names {
-            let (to, before) = (folder.join(name), current.join(name));
-            if let Some(parent) = to.parent() {
-                private_folder().recursive(true).create(parent)?;
-                folders
-                    .extend(parent.ancestors().take_while(|it| it.starts_with(folder)).map(Path::to_owned));
-            }
-            match self.texts.get(name).filter(|text| !holds(&before, &text.text)) {
-                Some(text) => write(&to, &text.text)?,
-                None => fs::hard_link(&before, &to)?,
-            }
-        }
-        folders.iter().rev().try_for_each(|folder| File::open(folder)?.sync_all())
-    }
-
-    fn replace_current(&self, version: &str) -> io::Result<()> {
-        let link = self.root.join("next");
-        let _ = fs::remove_file(&link);
-        symlink(version, &link)?;
-        fs::rename(&link, self.root.join(CURRENT))?;
-        File::open(&self.root)?.sync_all()
-    }
-
-    fn remove_versions_except(&self, current: &str) -> io::Result<()> {
-        for entry in fs::read_dir(&self.root)? {
-            let name = entry?.file_name();
-            if name.to_str().is_some_and(|name| name.starts_with("version-") && name != current) {
-                fs::remove_dir_all(self.root.join(name))?;
-            }
+        if let Some(at) = self.unwritten.confirmed {
+            self.files.write_confirmed(at)?;
+            self.unwritten.confirmed = None;
         }
         Ok(())
     }
 }
 
-fn holds(path: &Path, text: &str) -> bool {
-    let same_length = fs::metadata(path).is_ok_and(|file| usize::try_from(file.len()) == Ok(text.len()));
-    same_length && fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes())
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = private_file().create_new(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-/// Entities may be confidential.
-fn private_folder() -> DirBuilder {
-    let mut builder = DirBuilder::new();
-    builder.mode(0o700);
-    builder
-}
-
-fn private_file() -> OpenOptions {
-    let mut options = File::options();
-    options.write(true).mode(0o600);
-    options
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::process::Command;
+    use std::time::Instant;
+
     use super::*;
+    use crate::saved_files::{CONFIRMED, CURRENT};
 
     fn text(name: &str, text: &str) -> Arc<SourceText> {
         Arc::new(SourceText { path: name.to_owned(), name: name.to_owned(), text: text.to_owned() })
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
     }
 
     fn until(what: &str, condition: impl Fn() -> bool) {
@@ -337,25 +225,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("state/policies");
         let copy = SavedCopy::open(&root).unwrap();
-        assert_eq!(copy.found(), None);
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        copy.save(names(&["a", "b/c"]), vec![text("a", "1"), text("b/c", "2")], at);
+        assert_eq!(copy.last_confirmed(), None);
+        copy.save(names(&["a", "b/c"]), vec![text("a", "1"), text("b/c", "2")], at(0));
         copy.start().unwrap();
         let read = |name: &str| fs::read_to_string(root.join(CURRENT).join(name)).unwrap_or_default();
         until("both are written", || (read("a"), read("b/c")) == ("1".to_owned(), "2".to_owned()));
-        copy.save(names(&["b/c", "d"]), vec![text("d", "3")], at + Duration::from_secs(5));
+        copy.save(names(&["b/c", "d"]), vec![text("d", "3")], at(5));
         until("the new version is written", || (read("b/c"), read("d")) == ("2".to_owned(), "3".to_owned()));
         assert_eq!(read("a"), "");
         let versions =
             || fs::read_dir(&root).unwrap().filter(|it| it.as_ref().unwrap().path().is_dir()).count();
         until("the old version is gone", || versions() == 2);
         let confirmed = || fs::metadata(root.join(CONFIRMED)).and_then(|file| file.modified()).ok();
-        until("it is confirmed", || confirmed() == Some(at + Duration::from_secs(5)));
+        until("it is confirmed", || confirmed() == Some(at(5)));
 
         assert!(SavedCopy::open(&root).is_err_and(|error| error.to_string().contains("another process")));
         drop(copy);
-        let reopened = || SavedCopy::open(&root).ok().and_then(|copy| copy.found());
-        until("it is found again", || reopened() == Some(at + Duration::from_secs(5)));
+        let reopened = || SavedCopy::open(&root).ok().and_then(|copy| copy.last_confirmed());
+        until("it is found again", || reopened() == Some(at(5)));
     }
 
     #[test]
@@ -371,5 +258,45 @@ mod tests {
         assert!(!root.join(CONFIRMED).exists());
         fs::remove_dir_all(root.join(CURRENT)).unwrap();
         until("it is written later", || root.join(CURRENT).join("a").exists());
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_written_leaves_the_files_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (at, confirmed) = (at(0), folder.path().join(CONFIRMED));
+        let files = Arc::new(SavedFiles::open(folder.path()).unwrap());
+        files.replace(&names(&["a"]), &Texts::from([("a".to_owned(), text("a", "1"))])).unwrap();
+        // As after a restart: this thread knows no file.
+        let mut writer = Writer { files, unwritten: Changes::default() };
+        // A folder cannot be written like a file.
+        fs::create_dir(&confirmed).unwrap();
+        assert!(writer.write(Changes { confirmed: Some(at), ..Changes::default() }).is_err());
+        assert!(writer.write(Changes::default()).is_err());
+        fs::remove_dir(&confirmed).unwrap();
+        writer.write(Changes::default()).unwrap();
+        assert_eq!(writer.files.confirmed(), Some(at));
+        assert_eq!(fs::read_to_string(writer.files.current().join("a")).unwrap(), "1");
+    }
+
+    #[test]
+    fn changes_while_the_disk_hangs_are_written_as_one_and_take_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let confirmed = folder.path().join(CONFIRMED);
+        let copy = SavedCopy::open(folder.path()).unwrap();
+        // Opening a pipe hangs as long as nobody reads.
+        assert!(Command::new("mkfifo").arg(&confirmed).status().unwrap().success());
+        copy.save(names(&["a", "b"]), vec![text("a", "1"), text("b", "1")], at(0));
+        copy.start().unwrap();
+        let read = |name: &str| fs::read_to_string(copy.folder().join(name)).unwrap_or_default();
+        until("the first change is written", || read("b") == "1");
+        let texts: Vec<_> = ["2", "3"].into_iter().map(|new| text("b", new)).collect();
+        let earlier: Vec<_> = texts.iter().map(Arc::downgrade).collect();
+        texts.into_iter().for_each(|text| copy.save(names(&["a", "b"]), vec![text], at(1)));
+        assert!(earlier[0].upgrade().is_none() && earlier[1].upgrade().is_some());
+        copy.save(names(&["a", "c"]), vec![text("c", "4")], at(2));
+        assert!(earlier[1].upgrade().is_none());
+        let _reader = File::open(&confirmed).unwrap();
+        until("the last change is written", || read("c") == "4");
+        assert_eq!((read("a"), read("b")), ("1".to_owned(), String::new()));
     }
 }

@@ -178,8 +178,9 @@ impl Plan {
             LoadFrom::Source => Some(None),
             LoadFrom::SavedCopy => {
                 let copy = copy?;
-                let confirmed =
-                    copy.found().filter(|found| self.oldest.is_none_or(|oldest| *found >= oldest))?;
+                let confirmed = copy
+                    .last_confirmed()
+                    .filter(|found| self.oldest.is_none_or(|oldest| *found >= oldest))?;
                 Some(Some(RestoredContent { folder: copy.folder(), confirmed }))
             }
         };
@@ -195,7 +196,8 @@ impl Plan {
         let mut diagnostics = Diagnostics::default();
         let copies = self.copies.iter().flat_map(|copies| [&copies.policies, &copies.entities]);
         for copy in copies {
-            let found = copy.found().filter(|found| self.oldest.is_some_and(|oldest| *found < oldest));
+            let found =
+                copy.last_confirmed().filter(|found| self.oldest.is_some_and(|oldest| *found < oldest));
             if let Some(found) = found {
                 let (folder, found) = (copy.folder(), humantime::format_rfc3339_seconds(found));
                 let message = format!("the copy in `{}` is of {found}", folder.display());

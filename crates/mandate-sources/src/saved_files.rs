@@ -1,0 +1,165 @@
+//! The folder in which a copy of files is kept, as it is on disk.
+//!
+//! `current` leads to a folder of the files, which is replaced as a whole; the time of the file `confirmed` is
+//! when its content was last found in the source.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mandate_core::diagnostics::SourceText;
+
+/// Leads to the newest version.
+pub(crate) const CURRENT: &str = "current";
+
+/// Its time of modification is when the newest version was last found in the source.
+pub(crate) const CONFIRMED: &str = "confirmed";
+
+/// Texts by the paths of their files inside the folder.
+pub(crate) type Texts = BTreeMap<String, Arc<SourceText>>;
+
+/// The folder of a copy.
+pub(crate) struct SavedFiles {
+    root: PathBuf,
+    /// Only one process may use the folder.
+    _lock: File,
+}
+
+impl SavedFiles {
+    /// Opens the folder, which is made if there is none.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or another process uses it.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        private_folder().recursive(true).create(root)?;
+        let lock = private_file().create(true).open(root.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::other("another process uses it"),
+            TryLockError::Error(error) => error,
+        })?;
+        Ok(Self { root: root.to_owned(), _lock: lock })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of the files.
+    pub fn current(&self) -> PathBuf {
+        self.root.join(CURRENT)
+    }
+
+    /// When the files were last found in the source; `None` if there are none.
+    pub fn confirmed(&self) -> Option<SystemTime> {
+        let confirmed = || fs::metadata(self.root.join(CONFIRMED))?.modified();
+        if self.current().is_dir() { confirmed().ok() } else { None }
+    }
+
+    /// The paths inside the folder of the files that are not empty.
+    pub fn nonempty_files(&self) -> BTreeSet<String> {
+        fn list(folder: &Path, root: &Path, names: &mut BTreeSet<String>) -> io::Result<()> {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    list(&path, root, names)?;
+                } else if fs::metadata(&path)?.len() > 0 {
+                    names.extend(path.strip_prefix(root).ok().and_then(Path::to_str).map(ToOwned::to_owned));
+                }
+            }
+            Ok(())
+        }
+        let (folder, mut names) = (self.current(), BTreeSet::new());
+        // Without a copy there are no files.
+        let _ = list(&folder, &folder, &mut names);
+        names
+    }
+
+    /// Writes when the files were last found in the source.
+    pub fn write_confirmed(&self, at: SystemTime) -> io::Result<()> {
+        private_file().create(true).open(self.root.join(CONFIRMED))?.set_modified(at)
+    }
+
+    /// Writes these files beside the current version, and puts them in its place. Those without a text are
+    /// taken from the current version.
+    pub fn replace(&self, names: &BTreeSet<String>, texts: &Texts) -> io::Result<()> {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let version = format!("version-{}", now.as_nanos());
+        let folder = self.root.join(&version);
+        if let Err(error) =
+            self.write_files(&folder, names, texts).and_then(|()| self.replace_current(&version))
+        {
+            let _ = fs::remove_dir_all(&folder);
+            return Err(error);
+        }
+        if let Err(error) = self.remove_versions_except(&version) {
+            let folder = self.root.display();
+            tracing::warn!(%error, "cannot remove an earlier copy in `{folder}`: this is tried again with the next change");
+        }
+        Ok(())
+    }
+
+    fn write_files(&self, folder: &Path, names: &BTreeSet<String>, texts: &Texts) -> io::Result<()> {
+        private_folder().create(folder)?;
+        let current = self.current();
+        let mut folders = BTreeSet::from([folder.to_owned()]);
+        for name in names {
+            let (to, before) = (folder.join(name), current.join(name));
+            if let Some(parent) = to.parent() {
+                private_folder().recursive(true).create(parent)?;
+                folders
+                    .extend(parent.ancestors().take_while(|it| it.starts_with(folder)).map(Path::to_owned));
+            }
+            match texts.get(name).filter(|text| !holds(&before, &text.text)) {
+                Some(text) => write(&to, &text.text)?,
+                None => fs::hard_link(&before, &to)?,
+            }
+        }
+        folders.iter().rev().try_for_each(|folder| File::open(folder)?.sync_all())
+    }
+
+    fn replace_current(&self, version: &str) -> io::Result<()> {
+        let link = self.root.join("next");
+        let _ = fs::remove_file(&link);
+        symlink(version, &link)?;
+        fs::rename(&link, self.current())?;
+        File::open(&self.root)?.sync_all()
+    }
+
+    fn remove_versions_except(&self, current: &str) -> io::Result<()> {
+        for entry in fs::read_dir(&self.root)? {
+            let name = entry?.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with("version-") && name != current) {
+                fs::remove_dir_all(self.root.join(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn holds(path: &Path, text: &str) -> bool {
+    let same_length = fs::metadata(path).is_ok_and(|file| usize::try_from(file.len()) == Ok(text.len()));
+    same_length && fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes())
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = private_file().create_new(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Entities may be confidential.
+fn private_folder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = File::options();
+    options.write(true).mode(0o600);
+    options
+}
