@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,8 +114,9 @@ impl SavedFiles {
                     .extend(parent.ancestors().take_while(|it| it.starts_with(folder)).map(Path::to_owned));
             }
             match texts.get(name).filter(|text| !holds(&before, &text.text)) {
-                Some(text) => write(&to, &text.text)?,
-                None => fs::hard_link(&before, &to)?,
+                Some(text) => write(&to, &mut text.text.as_bytes())?,
+                // Not every file system has links.
+                None => fs::hard_link(&before, &to).or_else(|_| write(&to, &mut File::open(&before)?))?,
             }
         }
         folders.iter().rev().try_for_each(|folder| File::open(folder)?.sync_all())
@@ -145,9 +146,9 @@ fn holds(path: &Path, text: &str) -> bool {
     same_length && fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes())
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+fn write(path: &Path, content: &mut impl Read) -> io::Result<()> {
     let mut file = private_file().create_new(true).open(path)?;
-    file.write_all(text.as_bytes())?;
+    io::copy(content, &mut file)?;
     file.sync_all()
 }
 
@@ -162,4 +163,27 @@ fn private_file() -> OpenOptions {
     let mut options = File::options();
     options.write(true).mode(0o600);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn unchanged_files_are_copied_where_links_are_not_possible() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = SavedFiles::open(folder.path()).unwrap();
+        // A link cannot lead from one file system into another.
+        symlink("/proc/sys/kernel", files.current()).unwrap();
+        files.replace(&BTreeSet::from(["ostype".to_owned()]), &Texts::new()).unwrap();
+        let copied = files.current().join("ostype");
+        assert!(copied.canonicalize().unwrap().starts_with(folder.path()));
+        assert_eq!(
+            fs::read_to_string(&copied).unwrap(),
+            fs::read_to_string("/proc/sys/kernel/ostype").unwrap()
+        );
+        assert_eq!(fs::metadata(&copied).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }
