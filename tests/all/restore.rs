@@ -1,6 +1,7 @@
 //! A restart beside folders that cannot be used: what `--state` keeps, when it is served, and that operators see it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, SystemTime};
@@ -174,6 +175,17 @@ fn wrong_uses_of_the_folder_are_errors() {
     let error = stopped.fails(&[]);
     assert!(error.contains("state/policies`: another process uses it"), "{error}");
     drop(sidecar);
+    let open_to_all = |track: &str| {
+        let folder = stopped.content.path("state").join(track);
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        format!(
+            "cannot keep copies in `{0}`: every user can write to it; run `chmod o-w {0}`",
+            folder.display()
+        )
+    };
+    let expected = ["policies", "entities"].map(open_to_all);
+    let error = stopped.fails(&[]).replace("\n  │ ", " ");
+    assert!(expected.iter().all(|message| error.contains(message)), "{error}");
     let inside = stopped.content.path("policies/state").display().to_string();
     let error = Stopped { state: inside, ..stopped }.fails(&[]);
     assert!(error.contains("keep copies outside of policies and entities"), "{error}");

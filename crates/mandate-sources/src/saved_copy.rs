@@ -31,10 +31,18 @@ impl SavedCopies {
             let root = folder.join(name);
             SavedCopy::open(&root).map_err(|error| {
                 let message = format!("cannot keep copies in `{}`: {error}", root.display());
-                Diagnostic::error(message).help("name a folder that only this process uses, and can write to")
+                Diagnostic::error(message)
+                    .help("name a folder that this process can write to, and that nobody else uses")
             })
         };
-        Ok(Self { policies: open("policies")?, entities: open("entities")? })
+        match (open("policies"), open("entities")) {
+            (Ok(policies), Ok(entities)) => Ok(Self { policies, entities }),
+            (policies, entities) => {
+                let mut diagnostics = Diagnostics::default();
+                policies.err().into_iter().chain(entities.err()).for_each(|error| diagnostics.push(error));
+                Err(diagnostics)
+            }
+        }
     }
 
     /// As [`SavedCopy::start`], for both.
@@ -85,7 +93,7 @@ impl SavedCopy {
     /// Opens the copy in a folder, which is made if there is none. Only this process may use it.
     ///
     /// # Errors
-    /// The folder cannot be used, or another process uses it.
+    /// The folder cannot be used, every user can write to it, or another process uses it.
     pub fn open(root: &Path) -> io::Result<Self> {
         let files = Arc::new(SavedFiles::open(root)?);
         let last_confirmed = files.confirmed();
@@ -291,7 +299,9 @@ mod tests {
         until("the first change is written", || read("b") == "1");
         let texts: Vec<_> = ["2", "3"].into_iter().map(|new| text("b", new)).collect();
         let earlier: Vec<_> = texts.iter().map(Arc::downgrade).collect();
-        texts.into_iter().for_each(|text| copy.save(names(&["a", "b"]), vec![text], at(1)));
+        for text in texts {
+            copy.save(names(&["a", "b"]), vec![text], at(1));
+        }
         assert!(earlier[0].upgrade().is_none() && earlier[1].upgrade().is_some());
         copy.save(names(&["a", "c"]), vec![text("c", "4")], at(2));
         assert!(earlier[1].upgrade().is_none());

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -18,6 +18,9 @@ pub(crate) const CURRENT: &str = "current";
 
 /// Its time of modification is when the newest version was last found in the source.
 pub(crate) const CONFIRMED: &str = "confirmed";
+
+/// The bit of a folder's mode.
+const WRITABLE_BY_EVERY_USER: u32 = 0o002;
 
 /// Texts by the paths of their files inside the folder.
 pub(crate) type Texts = BTreeMap<String, Arc<SourceText>>;
@@ -33,9 +36,14 @@ impl SavedFiles {
     /// Opens the folder, which is made if there is none.
     ///
     /// # Errors
-    /// The folder cannot be used, or another process uses it.
+    /// The folder cannot be used, every user can write to it, or another process uses it.
     pub fn open(root: &Path) -> io::Result<Self> {
         private_folder().recursive(true).create(root)?;
+        // Whoever can write here decides what is permitted after a restart.
+        if fs::metadata(root)?.mode() & WRITABLE_BY_EVERY_USER != 0 {
+            let message = format!("every user can write to it; run `chmod o-w {}`", root.display());
+            return Err(io::Error::other(message));
+        }
         let lock = private_file().create(true).open(root.join("lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::other("another process uses it"),
@@ -185,5 +193,18 @@ mod tests {
             fs::read_to_string("/proc/sys/kernel/ostype").unwrap()
         );
         assert_eq!(fs::metadata(&copied).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_that_every_user_can_write_to_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let open_with = |mode| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            SavedFiles::open(folder.path()).map(|_| ()).map_err(|error| error.to_string())
+        };
+        let error = open_with(0o777).unwrap_err();
+        assert_eq!(error, format!("every user can write to it; run `chmod o-w {}`", folder.path().display()));
+        // Kubernetes makes volumes writable for the group of a pod.
+        assert_eq!(open_with(0o2775), Ok(()));
     }
 }
