@@ -64,15 +64,24 @@ impl Failure {
     }
 }
 
+/// What is checked when a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// The beginning. What was damaged since is noticed when it is read, or not.
+    Header,
+    /// The checksum of every page, which reads the whole file.
+    EveryPage,
+}
+
 /// Opens a store that is there.
 ///
 /// # Errors
 /// It is missing, in use, of another format, not a store, or the system refuses.
-pub fn open(path: &Path) -> Result<Database, StoreError> {
+pub fn open(path: &Path, check: Check) -> Result<Database, StoreError> {
     if !path.exists() {
         return Err(StoreError::Missing(path.to_owned()));
     }
-    let database = builder().open(path).map_err(|error| open_error(error, path))?;
+    let database = builder(check).open(path).map_err(|error| open_error(error, path))?;
     let format = read_format(&database).map_err(|failure| failure.at("read", path))?;
     match format {
         Some(FORMAT) => Ok(database),
@@ -86,17 +95,22 @@ pub fn open(path: &Path) -> Result<Database, StoreError> {
 /// # Errors
 /// As for [`open`].
 pub fn create(path: &Path) -> Result<Database, StoreError> {
-    builder().create(path).map_err(|error| open_error(error, path))
+    builder(Check::Header).create(path).map_err(|error| open_error(error, path))
 }
 
 /// A database on another storage than a file.
 #[cfg(test)]
-pub fn with_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Database, StoreError> {
-    builder().create_with_backend(backend).map_err(|error| open_error(error, path))
+pub fn with_backend(
+    path: &Path,
+    backend: impl redb::StorageBackend,
+    check: Check,
+) -> Result<Database, StoreError> {
+    builder(check).create_with_backend(backend).map_err(|error| open_error(error, path))
 }
 
-fn builder() -> Builder {
+fn builder(check: Check) -> Builder {
     let mut builder = Builder::new();
+    builder.set_check_integrity_on_open(check == Check::EveryPage);
     builder.set_cache_size(CACHE_BYTES);
     builder
 }

@@ -10,7 +10,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use crate::append::{Tables, edits_of_row};
 use crate::edit::{Edit, EntityName};
 use crate::error::StoreError;
-use crate::file::{self, ENTITIES, FORMAT, FORMAT_KEY, FORMAT_TABLE, Failure, LOG, MARKS};
+use crate::file::{self, Check, ENTITIES, FORMAT, FORMAT_KEY, FORMAT_TABLE, Failure, LOG, MARKS};
 use crate::marks::{BASE, HEAD, Head, from_json, mark, to_json};
 use crate::position::{Epoch, LogPosition};
 use crate::transaction::{Author, Hex, NewTransaction, Transaction, transaction_hash};
@@ -37,7 +37,15 @@ impl Store {
     /// # Errors
     /// It is missing, another process uses it, or it cannot be read.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { path: path.to_owned(), database: file::open(path)? })
+        Ok(Self { path: path.to_owned(), database: file::open(path, Check::Header)? })
+    }
+
+    /// As [`Self::open`], and checks every page of the file.
+    ///
+    /// # Errors
+    /// As there, or a page is damaged.
+    pub fn open_checked(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { path: path.to_owned(), database: file::open(path, Check::EveryPage)? })
     }
 
     /// Opens a store, or makes an empty one with an epoch of its own.
@@ -57,7 +65,8 @@ impl Store {
     #[cfg(test)]
     pub fn with_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Self, StoreError> {
         let is_new = backend.len().is_ok_and(|length| length == 0);
-        let store = Self { path: path.to_owned(), database: file::with_backend(path, backend)? };
+        let store =
+            Self { path: path.to_owned(), database: file::with_backend(path, backend, Check::EveryPage)? };
         if is_new {
             store.initialize().map_err(|failure| failure.at("make", path))?;
         }

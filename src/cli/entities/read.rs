@@ -138,7 +138,7 @@ fn as_json(transaction: &Transaction, edits: &[Edit]) -> Result<String, CliError
 }
 
 pub fn verify(arguments: &Verify) -> CommandResult {
-    let mut store = arguments.store.open()?;
+    let mut store = arguments.store.open_checked()?;
     let verified = match store.verify().map_err(CliError::message)? {
         Ok(verified) => verified,
         Err(errors) => return Err(CliError::all(&errors)),
