@@ -28,12 +28,15 @@ impl<'t> Tables<'t> {
         Ok(Self { entities: write.open_table(ENTITIES)?, log: write.open_table(LOG)?, marks, head })
     }
 
-    pub fn append(&mut self, author: Author, edits: impl IntoIterator<Item = Edit>) -> Result<(), Failure> {
+    pub fn append(
+        &mut self,
+        author: Author,
+        edits: impl IntoIterator<Item = NamedEdit>,
+    ) -> Result<(), Failure> {
         let sequence = self.head.sequence + 1;
         let mut rows = EditRows { next: Vec::new(), count: 0, digest: EditsDigest::default() };
         let (mut sum, mut count) = (SetDigest::from_bytes(&self.head.sum), 0);
         for edit in edits {
-            let edit = NamedEdit::new(edit).map_err(|error| Failure::json(&error))?;
             self.apply(sequence, &edit, &mut sum)?;
             rows.add(&edit.edit, sequence, &mut self.log)?;
             count += 1;

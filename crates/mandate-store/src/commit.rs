@@ -55,6 +55,8 @@ pub fn commit(
         return Ok((snapshot.clone(), head.clone()));
     }
     let next = snapshot.apply(&changes).map_err(CommitError::Refused)?;
+    // Only errors need them, and they keep the files in memory.
+    changes.upserts.iter_mut().for_each(|upsert| upsert.span = None);
     let edits = edits_of(&changes, snapshot.schema());
     let head = store.append_one(head.position(), author, edits)?;
     Ok((next, head))

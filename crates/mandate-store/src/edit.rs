@@ -39,7 +39,7 @@ pub enum Edit {
 
 /// An edit, and what it is about.
 #[derive(Debug, Clone)]
-pub(crate) struct NamedEdit {
+pub struct NamedEdit {
     pub name: EntityName,
     pub edit: Edit,
 }
@@ -62,15 +62,21 @@ impl NamedEdit {
 
 /// The edits that a change comes to, in the order of names. They are made as they are taken: there may be
 /// millions.
-pub fn edits_of<'a>(changes: &'a EntityChanges, schema: &'a Schema) -> impl Iterator<Item = Edit> + 'a {
+pub fn edits_of<'a>(changes: &'a EntityChanges, schema: &'a Schema) -> impl Iterator<Item = NamedEdit> + 'a {
     let mut upserts: Vec<&Entity> = changes.upserts.iter().map(|upsert| &upsert.entity).collect();
     upserts.sort_unstable_by_key(|entity| entity.uid());
     let stays = |uid| upserts.binary_search_by_key(&uid, |entity| entity.uid()).is_ok();
     let mut removed: Vec<_> = changes.removals.iter().filter(|uid| !stays(uid.as_uid_ref())).collect();
     removed.sort_unstable();
     let removed = removed.into_iter();
-    let deletes = removed.map(|uid| Edit::Delete(EntityName::new(uid.as_uid_ref(), schema)));
-    deletes.chain(upserts.into_iter().map(|entity| Edit::Put(entity_text(entity, schema))))
+    let deletes = removed.map(|uid| {
+        let name = EntityName::new(uid.as_uid_ref(), schema);
+        NamedEdit { edit: Edit::Delete(name.clone()), name }
+    });
+    deletes.chain(upserts.into_iter().map(|entity| NamedEdit {
+        name: EntityName::new(entity.uid(), schema),
+        edit: Edit::Put(entity_text(entity, schema)),
+    }))
 }
 
 /// An entity in Cedar's JSON format, always in the same way.

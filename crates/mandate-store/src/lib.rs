@@ -20,7 +20,7 @@ mod transaction;
 mod verify;
 
 pub use commit::{CommitError, STORE_ORIGIN, commit, load};
-pub use edit::{Edit, EntityName};
+pub use edit::{Edit, EntityName, NamedEdit};
 pub use error::StoreError;
 pub use marks::Head;
 pub use position::{LogPosition, ParsePositionError};

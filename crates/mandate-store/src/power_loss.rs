@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redb::StorageBackend;
 use serde_json::value::RawValue;
 
-use crate::edit::{Edit, EntityName};
+use crate::edit::{Edit, EntityName, NamedEdit};
 use crate::store::Store;
 use crate::transaction::{Author, NewTransaction};
 
@@ -161,18 +161,22 @@ fn name(id: u64) -> EntityName {
 type History = Vec<BTreeMap<u64, String>>;
 
 /// Some edits of what is there.
-fn random_edits(now: &BTreeMap<u64, String>, numbers: &mut Numbers) -> (Vec<Edit>, BTreeMap<u64, String>) {
+fn random_edits(
+    now: &BTreeMap<u64, String>,
+    numbers: &mut Numbers,
+) -> (Vec<NamedEdit>, BTreeMap<u64, String>) {
     let (mut edits, mut next) = (Vec::new(), now.clone());
     for _ in 0..=numbers.below(10) {
         let id = numbers.below(50);
         if numbers.below(4) == 0 && next.remove(&id).is_some() {
-            edits.push(Edit::Delete(name(id)));
+            edits.push(NamedEdit { name: name(id), edit: Edit::Delete(name(id)) });
         } else {
             let filler = "x".repeat(usize::try_from(numbers.below(400)).unwrap());
             let text = format!(
                 r#"{{"uid":{{"type":"Person","id":"{id}"}},"attrs":{{"text":"{filler}"}},"parents":[]}}"#
             );
-            edits.push(Edit::Put(RawValue::from_string(text.clone()).unwrap()));
+            let edit = Edit::Put(RawValue::from_string(text.clone()).unwrap());
+            edits.push(NamedEdit { name: name(id), edit });
             next.insert(id, text);
         }
     }

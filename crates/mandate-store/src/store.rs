@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use crate::append::{Tables, edits_of_row};
-use crate::edit::{Edit, EntityName};
+use crate::edit::{Edit, EntityName, NamedEdit};
 use crate::error::StoreError;
 use crate::file::{self, Check, ENTITIES, FORMAT, FORMAT_KEY, FORMAT_TABLE, Failure, LOG, MARKS};
 use crate::marks::{BASE, HEAD, Head, from_json, mark, to_json};
@@ -210,7 +210,7 @@ impl Store {
         &self,
         expected: LogPosition,
         author: Author,
-        edits: impl IntoIterator<Item = Edit>,
+        edits: impl IntoIterator<Item = NamedEdit>,
     ) -> Result<Head, StoreError> {
         self.write(expected, |tables| tables.append(author, edits))
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use mandate_core::digest::{Digest, SetDigest};
 use serde::{Deserialize, Serialize};
 
-use crate::edit::Edit;
+use crate::edit::NamedEdit;
 use crate::position::{Epoch, LogPosition};
 
 /// Who makes a transaction, and why it may.
@@ -32,7 +32,7 @@ pub struct Author {
 #[derive(Debug, Clone)]
 pub struct NewTransaction {
     pub author: Author,
-    pub edits: Vec<Edit>,
+    pub edits: Vec<NamedEdit>,
 }
 
 /// A transaction of the log, without its edits.

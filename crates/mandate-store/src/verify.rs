@@ -247,9 +247,13 @@ mod tests {
         EntityName { entity_type: "Person".into(), id: id.into() }
     }
 
+    fn named(edits: &[Edit]) -> Vec<NamedEdit> {
+        edits.iter().map(|edit| NamedEdit::new(edit.clone()).unwrap()).collect()
+    }
+
     fn append(store: &Store, transactions: &[&[Edit]]) {
         let author = Author { caller: "test".into(), ..Author::default() };
-        let new = |edits: &&[Edit]| NewTransaction { author: author.clone(), edits: edits.to_vec() };
+        let new = |edits: &&[Edit]| NewTransaction { author: author.clone(), edits: named(edits) };
         let transactions = transactions.iter().map(new).collect();
         store.append(store.head().unwrap().position(), transactions).unwrap();
     }
