@@ -1,5 +1,6 @@
 //! All contexts that a request for an action can have. An attribute has every value if its type has few:
-//! booleans and entities of enumerated types. Other attributes have to be given.
+//! booleans and entities of enumerated types. Other attributes have to be given, or are absent if they are
+//! optional.
 
 use smol_str::SmolStr;
 
@@ -34,8 +35,8 @@ pub enum ContextError {
 }
 
 impl ActionContexts {
-    /// The contexts of these actions. Attributes that are given have only the given value; if any is, optional
-    /// attributes with too many values are absent.
+    /// The contexts of these actions. Attributes that are given have only the given value; optional attributes with
+    /// too many values are absent unless they are given.
     ///
     /// # Errors
     /// All attributes that have to be given, and all given values that do not fit.
@@ -73,7 +74,7 @@ fn contexts(
             continue;
         }
         let Some(values) = all_values(&attribute.ty, schema) else {
-            if attribute.required || given.is_none() {
+            if attribute.required {
                 return Err(open(action, name, attribute, schema));
             }
             continue;
@@ -171,9 +172,9 @@ mod tests {
                 "the context of `act` has `{attribute}`, {expected}, so it has too many values to try all"
             )
         };
-        refused("note?: String", None, &[&open("note", "a string")]);
         refused("by: U", Some("{}"), &[&open("by", "an entity of type `U`")]);
-        // Whoever gives a context has thought of the optional attributes.
+        // Optional ones are absent.
+        check("note?: String", None, &[""]);
         check("note?: String, urgent: Bool", Some("{}"), &["urgent: false", "urgent: true"]);
         check("amount: Long", Some(r#"{"amount": 5}"#), &["amount: 5"]);
     }
