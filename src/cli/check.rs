@@ -35,6 +35,8 @@ struct CheckJson<'a> {
     revision: Option<&'a str>,
     policies: Option<usize>,
     entities: Option<usize>,
+    /// Rules of `changes.toml`.
+    changes: Option<usize>,
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {
@@ -92,7 +94,9 @@ fn as_text(diagnostics: &Diagnostics, generation: Option<&Generation>) -> String
     if let Some(generation) = generation {
         let snapshot = generation.snapshot();
         let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
-        let counts = format!("{}, {}", counted(policies, "policy"), counted(entities, "entity"));
+        let changes = generation.changes().len();
+        let changes = if changes == 0 { String::new() } else { format!(", {}", counted(changes, "change")) };
+        let counts = format!("{}, {}{changes}", counted(policies, "policy"), counted(entities, "entity"));
         let _ = writeln!(text, "ok: {counts}, revision {}", generation.revision());
     }
     text
@@ -104,6 +108,7 @@ impl<'a> CheckJson<'a> {
             diagnostics: DiagnosticsJson::of(diagnostics),
             revision: generation.map(|generation| generation.revision().as_str()),
             policies: generation.map(|generation| generation.snapshot().policies().len()),
+            changes: generation.map(|generation| generation.changes().len()),
             entities: generation.map(|generation| generation.snapshot().entities().len()),
         }
     }

@@ -22,12 +22,12 @@ use mandate_analysis::counterexample::WitnessReport;
 use mandate_analysis::diff::{DiffResult, Difference, Example, PolicyPair};
 use mandate_analysis::proof_report::DecisionReport;
 use mandate_core::change_kind::ChangeKind;
+use mandate_core::content_change::ContentChange;
 use mandate_core::decision::Decision;
 use mandate_core::diagnostics::SourceText;
 use mandate_core::display;
 use mandate_core::policies::EnvironmentKey;
 use mandate_core::schema::Schema;
-use mandate_routes::RouteChange;
 use mandate_sources::loader::PolicyFolder;
 
 pub fn run(arguments: Arguments) -> CommandResult {
@@ -48,7 +48,9 @@ fn run_policies(arguments: Arguments) -> CommandResult {
         &guardrails(&old.guardrails, &old_schema)?,
         &guardrails(&new.guardrails, new.policies.schema())?,
     );
-    let routes = RouteChange::between(&old.routes, &new.routes);
+    let routes = new.routes.changes_since(&old.routes);
+    let schema = new.policies.schema();
+    let changes = new.changes.changes_since(schema, &old.changes, old.policies.schema());
     let pair = PolicyPair { old: old.policies, new: new.policies, old_schema };
     let mut solver = solver.start()?;
     let differences = pair.compare(&mut solver).map_err(|error| CliError::message(error.to_string()))?;
@@ -58,6 +60,7 @@ fn run_policies(arguments: Arguments) -> CommandResult {
         differences: &differences,
         claims: &claims,
         routes: &routes,
+        changes: &changes,
     };
     let text = match arguments.format {
         Format::Text => result.as_text(),
@@ -80,7 +83,9 @@ struct DiffReport<'a> {
     gone: Vec<String>,
     differences: &'a [Difference],
     claims: &'a [(SmolStr, ChangeKind)],
-    routes: &'a [RouteChange],
+    routes: &'a [ContentChange],
+    /// Rules of `changes.toml`.
+    changes: &'a [ContentChange],
 }
 
 #[derive(Serialize)]
@@ -90,6 +95,8 @@ struct DiffJson<'a> {
     gone: &'a [String],
     claims: Vec<ClaimJson<'a>>,
     routes: Vec<serde_json::Value>,
+    /// Rules of `changes.toml`.
+    changes: Vec<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -132,10 +139,9 @@ impl DiffReport<'_> {
         let any = |of: fn(&Difference) -> &DiffResult| {
             self.differences.iter().any(|difference| matches!(of(difference), DiffResult::Example(_)))
         };
-        let routes_other_than = |kind| self.routes.iter().any(|route| route.kind != kind);
-        let wider = any(|it| &it.wider) || routes_other_than(ChangeKind::Removed);
-        let narrower =
-            any(|it| &it.narrower) || !self.gone.is_empty() || routes_other_than(ChangeKind::Added);
+        let other_than = |kind| self.routes.iter().chain(self.changes).any(|it| it.kind != kind);
+        let wider = any(|it| &it.wider) || other_than(ChangeKind::Removed);
+        let narrower = any(|it| &it.narrower) || !self.gone.is_empty() || other_than(ChangeKind::Added);
         let claims = self.claims.iter().any(|(_, change)| *change != ChangeKind::Added);
         match change {
             FailOn::Wider => wider,
@@ -178,10 +184,12 @@ impl DiffReport<'_> {
         for (id, change) in self.claims {
             let _ = writeln!(text, "claim     {id} {}", change.as_str());
         }
-        for route in self.routes {
-            let _ = writeln!(text, "route     {} {}", route.id, route.kind.as_str());
-            for part in &route.parts {
-                let _ = writeln!(text, "    {part}");
+        for (what, changed) in [("route", self.routes), ("rule", self.changes)] {
+            for it in changed {
+                let _ = writeln!(text, "{what:8}  {} {}", it.id, it.kind.as_str());
+                for part in &it.parts {
+                    let _ = writeln!(text, "    {part}");
+                }
             }
         }
         let (all, changed) = (self.differences.len(), self.changed().count());
@@ -195,11 +203,16 @@ impl DiffReport<'_> {
         if !self.routes.is_empty() {
             let _ = writeln!(text, "{} changed", counted(self.routes.len(), "route"));
         }
+        if !self.changes.is_empty() {
+            let _ = writeln!(text, "{} of `changes.toml` changed", counted(self.changes.len(), "rule"));
+        }
         text
     }
 
     fn as_markdown(&self) -> String {
-        self.decisions_as_markdown() + &self.claims_as_markdown() + &self.routes_as_markdown()
+        let beside = [("route", self.routes), ("rule of changes.toml", self.changes)];
+        let beside = beside.map(|(what, changes)| as_markdown(what, changes));
+        self.decisions_as_markdown() + &self.claims_as_markdown() + &beside.concat()
     }
 
     fn claims_as_markdown(&self) -> String {
@@ -209,22 +222,6 @@ impl DiffReport<'_> {
         }
         for (id, change) in self.claims {
             let _ = writeln!(text, "| {} | **{}** |", escape_markdown(id), change.as_str());
-        }
-        text
-    }
-
-    fn routes_as_markdown(&self) -> String {
-        if self.routes.is_empty() {
-            return String::new();
-        }
-        let mut text = String::from("\n| route | change | part | before | now |\n|---|---|---|---|---|\n");
-        for route in self.routes {
-            for part in &route.parts {
-                let cells = [part.before.as_deref(), part.after.as_deref()];
-                let cells = cells.map(|cell| cell.map(escape_markdown).unwrap_or_default()).join(" | ");
-                let (id, kind) = (escape_markdown(&route.id), route.kind.as_str());
-                let _ = writeln!(text, "| {id} | **{kind}** | {} | {cells} |", escape_markdown(&part.part));
-            }
         }
         text
     }
@@ -284,8 +281,14 @@ impl DiffReport<'_> {
         });
         let claims = self.claims.iter();
         let claims = claims.map(|(id, change)| ClaimJson { claim: id, change: change.as_str() }).collect();
-        let routes = self.routes.iter().map(RouteChange::to_json).collect();
-        let report = DiffJson { environments: environments.collect(), gone: &self.gone, claims, routes };
+        let [routes, changes] = [self.routes, self.changes].map(|it| it.iter().map(ContentChange::to_json));
+        let report = DiffJson {
+            environments: environments.collect(),
+            gone: &self.gone,
+            claims,
+            routes: routes.collect(),
+            changes: changes.collect(),
+        };
         Ok(serde_json::to_string_pretty(&report)? + "\n")
     }
 
@@ -298,6 +301,23 @@ impl DiffReport<'_> {
             .unzip();
         Some(ExampleReport { witness: example.witness.report(self.schema), before, after })
     }
+}
+
+/// Routes or rules of `changes.toml` that changed, as a table.
+fn as_markdown(what: &str, changes: &[ContentChange]) -> String {
+    if changes.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n| {what} | change | part | before | now |\n|---|---|---|---|---|\n");
+    for change in changes {
+        for part in &change.parts {
+            let cells = [part.before.as_deref(), part.after.as_deref()];
+            let cells = cells.map(|cell| cell.map(escape_markdown).unwrap_or_default()).join(" | ");
+            let (id, kind) = (escape_markdown(&change.id), change.kind.as_str());
+            let _ = writeln!(text, "| {id} | **{kind}** | {} | {cells} |", escape_markdown(&part.part));
+        }
+    }
+    text
 }
 
 /// An example as text: both decisions, the request and its entities.

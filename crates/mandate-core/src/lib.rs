@@ -6,6 +6,7 @@ pub mod cedar_diagnostics;
 pub mod change_kind;
 mod clause_reason;
 pub mod clauses;
+pub mod content_change;
 pub mod decide;
 pub mod decision;
 pub mod diagnostics;

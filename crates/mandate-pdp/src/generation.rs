@@ -1,8 +1,9 @@
-//! A generation: a snapshot and the routes that belong to it, replaced together.
+//! A generation: a snapshot, and the routes and changes that belong to it, replaced together.
 
 use std::fmt;
 use std::sync::Arc;
 
+use mandate_changes::Changes;
 use mandate_core::Snapshot;
 use mandate_core::decision::{Decision, Suspension};
 use mandate_core::digest::Digest;
@@ -10,8 +11,8 @@ use mandate_routes::Routes;
 use mandate_sources::loader::LoadedContent;
 use smol_str::SmolStr;
 
-/// Names the content of a generation. Equal policies, schema, routes and entities have the same revision on
-/// every machine.
+/// Names the content of a generation. Equal policies, schema, routes, changes and entities have the same
+/// revision on every machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Revision(SmolStr);
 
@@ -33,17 +34,20 @@ impl fmt::Display for Revision {
 pub struct Generation {
     snapshot: Snapshot,
     routes: Arc<Routes>,
+    changes: Arc<Changes>,
     revision: Revision,
     /// The answer to every question while everything is denied.
     suspended: Option<Arc<Decision>>,
 }
 
 impl Generation {
-    pub fn new(snapshot: Snapshot, routes: Arc<Routes>) -> Self {
+    pub fn new(snapshot: Snapshot, routes: Arc<Routes>, changes: Arc<Changes>) -> Self {
         let (policies, schema) = (snapshot.policies().digest(), snapshot.schema().digest());
         let digests = [*policies, *schema, *routes.digest(), snapshot.entities().digest()];
-        let revision = Revision(Digest::of(digests.iter().map(Digest::as_bytes)).short().into());
-        Self { snapshot, routes, revision, suspended: None }
+        // Content without changes has the revision that it always had.
+        let digests = digests.iter().chain((!changes.is_empty()).then(|| changes.digest()));
+        let revision = Revision(Digest::of(digests.map(Digest::as_bytes)).short().into());
+        Self { snapshot, routes, changes, revision, suspended: None }
     }
 
     pub fn snapshot(&self) -> &Snapshot {
@@ -52,6 +56,10 @@ impl Generation {
 
     pub fn routes(&self) -> &Arc<Routes> {
         &self.routes
+    }
+
+    pub fn changes(&self) -> &Arc<Changes> {
+        &self.changes
     }
 
     pub fn revision(&self) -> &Revision {
@@ -73,13 +81,13 @@ impl Generation {
 /// A generation of what a loader loaded.
 impl From<LoadedContent> for Generation {
     fn from(loaded: LoadedContent) -> Self {
-        Self::new(loaded.snapshot, loaded.routes)
+        Self::new(loaded.snapshot, loaded.routes, loaded.changes)
     }
 }
 
-/// A generation without routes.
+/// A generation without routes and changes.
 impl From<Snapshot> for Generation {
     fn from(snapshot: Snapshot) -> Self {
-        Self::new(snapshot, Arc::default())
+        Self::new(snapshot, Arc::default(), Arc::default())
     }
 }

@@ -252,11 +252,12 @@ impl PolicyTrack {
         if pending.policies.schema().digest() != in_use.schema().digest() {
             return self.accept_new_schema(pending);
         }
-        let routes_differ = pending.routes.digest() != current.routes().digest();
-        let changed = routes_differ || !self.loader.is_in_use(&pending, in_use, current.routes());
-        if routes_differ || pending.policies.digest() != in_use.digest() {
+        let beside_differ = pending.routes.digest() != current.routes().digest()
+            || pending.changes.digest() != current.changes().digest();
+        let changed = beside_differ || !self.loader.is_in_use(&pending, in_use, current.routes());
+        if beside_differ || pending.policies.digest() != in_use.digest() {
             let (policies, routes) = (Arc::clone(&pending.policies), Arc::clone(&pending.routes));
-            self.publisher.publish_policies(policies, routes)?;
+            self.publisher.publish_policies(policies, routes, Arc::clone(&pending.changes))?;
         }
         Ok(self.loader.confirm(pending, changed))
     }
@@ -266,7 +267,8 @@ impl PolicyTrack {
         let started = Instant::now();
         let Some(mut entities) = lock_entities(&self.entities) else { return Err(entities_are_busy()) };
         let snapshot = entities.load(&self.loader.without_entities(&pending)?)?;
-        self.publisher.publish(Generation::new(snapshot, Arc::clone(&pending.routes)));
+        let (routes, changes) = (Arc::clone(&pending.routes), Arc::clone(&pending.changes));
+        self.publisher.publish(Generation::new(snapshot, routes, changes));
         // The entities were read again and accepted, too.
         let accepted = Accepted { changed: true, ..Accepted::default() };
         self.reporter().reload(TrackName::Entities, Some(&Ok(accepted)), started.elapsed(), None);

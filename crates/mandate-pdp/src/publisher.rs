@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
+use mandate_changes::Changes;
 use mandate_core::Snapshot;
 use mandate_core::decision::Suspension;
 use mandate_core::diagnostics::Diagnostics;
@@ -69,7 +70,7 @@ impl Publisher {
         let Ok(()) = self.replace::<std::convert::Infallible>(|_| Ok(generation));
     }
 
-    /// Puts other policies and routes in use.
+    /// Puts other policies, routes and changes in use.
     ///
     /// # Errors
     /// The policies belong to another schema than the entities.
@@ -77,8 +78,11 @@ impl Publisher {
         &self,
         policies: Arc<Policies>,
         routes: Arc<Routes>,
+        changes: Arc<Changes>,
     ) -> Result<(), Diagnostics> {
-        self.replace(|current| Ok(Generation::new(current.snapshot().with_policies(policies)?, routes)))
+        self.replace(|current| {
+            Ok(Generation::new(current.snapshot().with_policies(policies)?, routes, changes))
+        })
     }
 
     /// Puts the entities of a snapshot in use.
@@ -88,7 +92,8 @@ impl Publisher {
     pub(crate) fn publish_entities(&self, snapshot: &Snapshot) -> Result<(), Diagnostics> {
         self.replace(|current| {
             let snapshot = snapshot.with_policies(Arc::clone(current.snapshot().policies()))?;
-            Ok(Generation::new(snapshot, Arc::clone(current.routes())))
+            let (routes, changes) = (Arc::clone(current.routes()), Arc::clone(current.changes()));
+            Ok(Generation::new(snapshot, routes, changes))
         })
     }
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use mandate_core::content_change::ContentChange;
 use mandate_core::decision::{Decision, Outcome, Suspension};
 use mandate_core::diagnostics::Diagnostics;
-use mandate_routes::RouteChange;
 use mandate_sources::loader::ReloadResult;
 
 use crate::entity_log::EntityChangeSummary;
@@ -22,8 +22,8 @@ use crate::track::TrackName;
 /// The most errors or warnings of a change that are logged; `/status` has more.
 const MAX_LOGGED_DIAGNOSTICS: usize = 10;
 
-/// The most changed routes that are logged; `/status` has all.
-const MAX_LOGGED_ROUTES: usize = 20;
+/// The most changed routes that are logged, and the most changed rules of changes.
+const MAX_LOGGED_CHANGES: usize = 20;
 
 /// What became of the content that a decision point starts with.
 #[derive(Debug, Default)]
@@ -64,13 +64,15 @@ impl Reporter {
         let (revision, snapshot) = (generation.revision().as_str(), generation.snapshot());
         let (policies, entities) = (snapshot.policies().len(), snapshot.entities().len());
         self.status.generation_replaced();
-        let changes = RouteChange::between(before.routes(), generation.routes());
+        let changes = generation.routes().changes_since(before.routes());
         if before.routes().digest() != generation.routes().digest() {
             self.status.set_route_change(RouteChangeStatus::new(&changes));
         }
         let routes = generation.routes().digest().short();
         tracing::info!(revision, policies, entities, routes, "new content in use");
         log_route_changes(&changes);
+        let schemas = (snapshot.schema(), before.snapshot().schema());
+        log_rule_changes(&generation.changes().changes_since(schemas.0, before.changes(), schemas.1));
     }
 
     /// The content of the start is in use.
@@ -314,13 +316,29 @@ fn log_warnings(track: TrackName, warnings: &Diagnostics) {
     }
 }
 
-fn log_route_changes(changes: &[RouteChange]) {
-    for change in changes.iter().take(MAX_LOGGED_ROUTES) {
+fn log_route_changes(changes: &[ContentChange]) {
+    for change in changes.iter().take(MAX_LOGGED_CHANGES) {
         let parts: Vec<String> = change.parts.iter().map(ToString::to_string).collect();
         tracing::info!(route = change.id, "route {}: {}", change.kind.as_str(), parts.join("; "));
     }
-    if let Some(more) = changes.len().checked_sub(MAX_LOGGED_ROUTES).filter(|more| *more > 0) {
+    if let Some(more) = changes.len().checked_sub(MAX_LOGGED_CHANGES).filter(|more| *more > 0) {
         tracing::info!(more, "more routes changed; /status has all");
+    }
+}
+
+/// Rules of `changes.toml` that came, went or differ.
+fn log_rule_changes(changes: &[ContentChange]) {
+    for change in changes.iter().take(MAX_LOGGED_CHANGES) {
+        let parts: Vec<String> = change.parts.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            rule = change.id,
+            "rule of changes.toml {}: {}",
+            change.kind.as_str(),
+            parts.join("; ")
+        );
+    }
+    if let Some(more) = changes.len().checked_sub(MAX_LOGGED_CHANGES).filter(|more| *more > 0) {
+        tracing::info!(more, "more rules of changes.toml changed; `mandate diff` shows all");
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::proof_worker::CompletedProof;
+use mandate_core::content_change::ContentChange;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, Severity};
 use mandate_core::policies::{Policies, PolicyInfo};
-use mandate_routes::RouteChange;
 
 /// The state of a decision point, as `/status` shows it.
 #[derive(Debug, Serialize)]
@@ -63,8 +63,8 @@ pub struct RouteChangeStatus {
 }
 
 impl RouteChangeStatus {
-    pub(crate) fn new(changes: &[RouteChange]) -> Self {
-        let changes = changes.iter().map(RouteChange::to_json).collect();
+    pub(crate) fn new(changes: &[ContentChange]) -> Self {
+        let changes = changes.iter().map(ContentChange::to_json).collect();
         Self { at: timestamp(SystemTime::now()), changes }
     }
 }

@@ -24,5 +24,4 @@ pub use http_request::{HttpRequest, RequestBody};
 pub use identity_sources::IdentitySources;
 pub use json_pointer::PointerError;
 pub use route::{Route, RouteError, RouteMatch};
-pub use route_change::{PartChange, RouteChange};
 pub use routes::Routes;

@@ -1,83 +1,25 @@
 //! What an edit changes about routes: which are added, removed or different, and in which parts. A part is
 //! described in words, so equal descriptions are equal routes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 
 use crate::extractor::{Extractor, WhenAbsent};
 use crate::route::{EntityExtractors, Route};
 use crate::routes::Routes;
 use crate::value_source::{ClaimsSource, ValueSource};
-use mandate_core::change_kind::ChangeKind;
+use mandate_core::content_change::{ContentChange, PartsById};
 use mandate_core::json::Json;
 
-/// What changes about one route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteChange {
-    pub id: String,
-    pub kind: ChangeKind,
-    /// The parts that differ, by their names.
-    pub parts: Vec<PartChange>,
-}
-
-/// A part of a route, such as `context.channel`, before and after; `None` if the route does not have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartChange {
-    pub part: String,
-    pub before: Option<String>,
-    pub after: Option<String>,
-}
-
-impl RouteChange {
-    /// All changes between two versions of the routes, by id.
-    pub fn between(before: &Routes, after: &Routes) -> Vec<Self> {
-        if before.digest() == after.digest() {
+impl Routes {
+    /// What changed since another version of the routes, by id.
+    pub fn changes_since(&self, before: &Self) -> Vec<ContentChange> {
+        if before.digest() == self.digest() {
             return Vec::new();
         }
-        let by_id = |routes: &Routes| -> BTreeMap<String, BTreeMap<String, String>> {
+        let by_id = |routes: &Self| -> PartsById {
             routes.iter().map(|route| (route.id.clone(), parts(route))).collect()
         };
-        let (before, after) = (by_id(before), by_id(after));
-        let ids: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        let changes = ids.into_iter().map(|id| Self::of(id, before.get(id), after.get(id)));
-        changes.filter(|change| !change.parts.is_empty()).collect()
-    }
-
-    fn of(
-        id: &str,
-        before: Option<&BTreeMap<String, String>>,
-        after: Option<&BTreeMap<String, String>>,
-    ) -> Self {
-        let kind = ChangeKind::between(before.is_some(), after.is_some());
-        let empty = BTreeMap::new();
-        let (before, after) = (before.unwrap_or(&empty), after.unwrap_or(&empty));
-        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-        let parts = differing.map(|name| PartChange {
-            part: name.clone(),
-            before: before.get(name).cloned(),
-            after: after.get(name).cloned(),
-        });
-        Self { id: id.to_owned(), kind, parts: parts.collect() }
-    }
-
-    /// The change as JSON.
-    pub fn to_json(&self) -> serde_json::Value {
-        let parts: Vec<_> = self.parts.iter().map(PartChange::to_json).collect();
-        serde_json::json!({ "id": self.id, "change": self.kind.as_str(), "parts": parts })
-    }
-}
-
-impl PartChange {
-    fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({ "part": self.part, "before": self.before, "after": self.after })
-    }
-}
-
-impl fmt::Display for PartChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-        write!(f, "{}: {}, now {}", self.part, text(&self.before), text(&self.after))
+        ContentChange::between(&by_id(before), &by_id(self))
     }
 }
 

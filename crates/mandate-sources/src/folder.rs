@@ -16,11 +16,14 @@ use mandate_core::digest::{Digest, PartDigest};
 use mandate_core::suggestion::closest;
 
 /// The extensions of the files that are read from a policy folder.
-pub const POLICY_EXTENSIONS: &[&str] = &["cedar", "cedarschema", ROUTES_FILE_NAME, "yaml", "yml"];
+pub const POLICY_EXTENSIONS: &[&str] =
+    &["cedar", "cedarschema", ROUTES_FILE_NAME, CHANGES_FILE_NAME, "yaml", "yml"];
 /// The extensions of suites, which are read among the guardrails only.
 pub const SUITE_EXTENSIONS: &[&str] = &["yaml", "yml"];
 /// Route files: `routes.toml`, or `NAME.routes.toml`.
 pub const ROUTES_FILE_NAME: &str = "routes.toml";
+/// Files of changes: `changes.toml`, or `NAME.changes.toml`.
+pub const CHANGES_FILE_NAME: &str = "changes.toml";
 /// The extensions of the files that are read from an entity folder.
 pub const ENTITY_EXTENSIONS: &[&str] = &["json", "ndjson"];
 
@@ -320,7 +323,7 @@ mod tests {
         for name in ["a.CEDAR", "a.cedar.json", "a.cedar~", "b/a.Cedar.bak", "a.ceder", "a.cedarschma"] {
             assert!(looks(name), "{name}");
         }
-        assert!(looks("Routes.toml") && looks("routes.toml.off"));
+        assert!(looks("Routes.toml") && looks("routes.toml.off") && looks("Changes.toml"));
         for name in ["README.md", "cedar", "a.card", "Cargo.toml", "notes.txt", "cedar-notes.txt"] {
             assert!(!looks(name), "{name}");
         }

@@ -17,6 +17,7 @@ use super::policy_limits::PolicyLimits;
 pub use super::policy_loader::{PendingPolicies, PolicyLoader, PolicyPoll};
 use super::saved_copy::SavedCopies;
 use super::source::EntitySource;
+use mandate_changes::Changes;
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostics, SourceText};
 use mandate_core::snapshot::RequestConfig;
@@ -49,6 +50,7 @@ pub struct Loader {
 pub struct LoadedContent {
     pub snapshot: Snapshot,
     pub routes: Arc<Routes>,
+    pub changes: Arc<Changes>,
     pub warnings: Diagnostics,
 }
 
@@ -109,9 +111,9 @@ impl Loader {
         let snapshot = self.policies.without_entities(&pending);
         match snapshot.and_then(|snapshot| self.entities.load_from(entities, &snapshot)) {
             Ok(snapshot) => {
-                let routes = Arc::clone(&pending.routes);
+                let (routes, changes) = (Arc::clone(&pending.routes), Arc::clone(&pending.changes));
                 let warnings = self.policies.confirm(pending, true).warnings;
-                Ok(LoadedContent { snapshot, routes, warnings })
+                Ok(LoadedContent { snapshot, routes, changes, warnings })
             }
             Err(mut diagnostics) => {
                 diagnostics.extend(pending.warnings);

@@ -1,5 +1,5 @@
-//! The policy folder: one schema (`*.cedarschema`), any number of policy files (`*.cedar`), and routes
-//! (`routes.toml`, `*.routes.toml`). Files in `guardrails/` hold claims about the policies and suites (`*.yaml`),
+//! The policy folder: one schema (`*.cedarschema`), any number of policy files (`*.cedar`), routes
+//! (`routes.toml`, `*.routes.toml`), and changes (`changes.toml`, `*.changes.toml`). Files in `guardrails/` hold claims about the policies and suites (`*.yaml`),
 //! and are never loaded as policies. Files in `tests/` are not read here.
 
 use std::collections::BTreeSet;
@@ -10,10 +10,12 @@ use std::time::SystemTime;
 use cedar_policy::PolicyId;
 
 use super::folder::{
-    Folder, POLICY_EXTENSIONS, ROUTES_FILE_NAME, SUITE_EXTENSIONS, has_extension, is_hidden, reject_emptied,
+    CHANGES_FILE_NAME, Folder, POLICY_EXTENSIONS, ROUTES_FILE_NAME, SUITE_EXTENSIONS, has_extension,
+    is_hidden, reject_emptied,
 };
 use super::policy_limits::PolicyLimits;
 use super::saved_copy::SavedCopy;
+use mandate_changes::Changes;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::digest::Digest;
 use mandate_core::policies::{POLICY_ANNOTATIONS, Policies, unknown_annotations};
@@ -63,10 +65,19 @@ pub(super) struct TextsByKind {
     pub policies: Vec<Arc<SourceText>>,
     pub guardrails: Vec<Arc<SourceText>>,
     pub routes: Vec<Arc<SourceText>>,
+    pub changes: Vec<Arc<SourceText>>,
     /// Files that look like content of the folder and are not.
     pub lookalikes: Vec<PathBuf>,
     /// Where routes may take principals from; `None`: from anywhere.
     pub identity_sources: Option<Arc<IdentitySources>>,
+}
+
+/// The texts of a policy folder, parsed by its schema.
+pub(super) struct ParsedPolicies {
+    pub policies: Arc<Policies>,
+    pub routes: Arc<Routes>,
+    pub changes: Arc<Changes>,
+    pub warnings: Diagnostics,
 }
 
 impl PolicyFiles {
@@ -122,9 +133,9 @@ impl PolicyFiles {
 
     /// Records that this content is in use.
     pub fn mark_applied(&mut self, texts: PolicyFolderContent) {
-        let TextsByKind { schema, policies, guardrails, routes, lookalikes, identity_sources: _ } =
+        let TextsByKind { schema, policies, guardrails, routes, changes, lookalikes, identity_sources: _ } =
             texts.by_kind;
-        let all = schema.iter().chain(&policies).chain(&guardrails).chain(&routes);
+        let all = schema.iter().chain(&policies).chain(&guardrails).chain(&routes).chain(&changes);
         if let Some((copy, found)) = self.config.copy.as_ref().zip(texts.found) {
             copy.save(
                 all.clone().map(|text| text.name.clone()).collect(),
@@ -150,12 +161,14 @@ impl TextsByKind {
     pub fn of(texts: Vec<Arc<SourceText>>, folder: &str) -> Self {
         let (routes, texts): (Vec<_>, Vec<_>) =
             texts.into_iter().partition(|text| has_extension(Path::new(&text.name), &[ROUTES_FILE_NAME]));
+        let (changes, texts): (Vec<_>, Vec<_>) =
+            texts.into_iter().partition(|text| has_extension(Path::new(&text.name), &[CHANGES_FILE_NAME]));
         let (guardrails, texts): (Vec<_>, Vec<_>) =
             texts.into_iter().partition(|text| Path::new(&text.name).starts_with(GUARDRAILS));
         let texts = texts.into_iter().filter(|text| !has_extension(Path::new(&text.name), SUITE_EXTENSIONS));
         let (schemas, policies) = texts.partition(|text| is_schema(Path::new(&text.name)));
         let schema = single_schema(schemas, folder);
-        Self { schema, policies, guardrails, routes, lookalikes: Vec::new(), identity_sources: None }
+        Self { schema, policies, guardrails, routes, changes, lookalikes: Vec::new(), identity_sources: None }
     }
 
     /// Parses the schema. If it equals the current one, that is returned.
@@ -187,28 +200,31 @@ impl TextsByKind {
                 "`{}` looks like a file of the policy folder, and is not read",
                 path.display()
             ));
-            let help = "name it `NAME.cedar`, `NAME.cedarschema` or `NAME.routes.toml`, or move it elsewhere";
+            let help = "name it `NAME.cedar`, `NAME.cedarschema`, `NAME.routes.toml` or `NAME.changes.toml`, or move it elsewhere";
             warnings.push(warning.help(help));
         }
         warnings
     }
 
-    /// Parses policies and routes by the schema.
+    /// Parses policies, routes and changes by the schema.
     ///
     /// # Errors
-    /// All diagnostics of both.
-    pub fn parse(&self, schema: Arc<Schema>) -> Result<(Policies, Routes, Diagnostics), Diagnostics> {
+    /// All diagnostics of the three.
+    pub fn parse(&self, schema: Arc<Schema>) -> Result<ParsedPolicies, Diagnostics> {
+        let changes = Changes::parse(&self.changes, &schema);
         let routes = Routes::parse_restricted(&self.routes, &schema, self.identity_sources.as_deref());
         let policies = Policies::parse(&self.policies, schema)
             .and_then(|(policies, warnings)| reject_claims(&policies).map(|()| (policies, warnings)));
-        match (policies, routes) {
-            (Ok((policies, mut warnings)), Ok(routes)) => {
+        match (policies, routes, changes) {
+            (Ok((policies, mut warnings)), Ok(routes), Ok(changes)) => {
                 warnings.extend(unknown_annotations(&policies, POLICY_ANNOTATIONS));
-                Ok((policies, routes, warnings))
+                let (policies, routes, changes) = (Arc::new(policies), Arc::new(routes), Arc::new(changes));
+                Ok(ParsedPolicies { policies, routes, changes, warnings })
             }
-            (policies, routes) => {
+            (policies, routes, changes) => {
                 let mut diagnostics = policies.err().unwrap_or_default();
                 diagnostics.extend(routes.err().unwrap_or_default());
+                diagnostics.extend(changes.err().unwrap_or_default());
                 Err(diagnostics)
             }
         }

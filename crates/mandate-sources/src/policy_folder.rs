@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use super::folder_state::FolderState;
 use super::git;
-use super::policy_files::{PolicyFiles, PolicyFilesConfig, TextsByKind, is_policy_folder_file};
+use super::policy_files::{
+    ParsedPolicies, PolicyFiles, PolicyFilesConfig, TextsByKind, is_policy_folder_file,
+};
 use super::policy_limits::PolicyLimits;
+use mandate_changes::Changes;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
 use mandate_core::schema::Schema;
@@ -20,7 +23,8 @@ pub struct PolicyFolder {
     /// The text of the folder's schema.
     pub schema: Arc<SourceText>,
     pub guardrails: Vec<Arc<SourceText>>,
-    pub routes: Routes,
+    pub routes: Arc<Routes>,
+    pub changes: Arc<Changes>,
     pub warnings: Diagnostics,
 }
 
@@ -78,9 +82,9 @@ impl PolicyFolder {
             Some(schema) => (Arc::clone(schema), Diagnostics::default()),
             None => texts.parse_schema(None)?,
         };
-        let (policies, routes, more) = texts.parse(schema)?;
+        let ParsedPolicies { policies, routes, changes, warnings: more } = texts.parse(schema)?;
         warnings.extend(more);
-        let (policies, schema) = (Arc::new(policies), texts.schema.clone()?);
-        Ok(Self { policies, schema, guardrails: texts.guardrails.clone(), routes, warnings })
+        let (schema, guardrails) = (texts.schema.clone()?, texts.guardrails.clone());
+        Ok(Self { policies, schema, guardrails, routes, changes, warnings })
     }
 }

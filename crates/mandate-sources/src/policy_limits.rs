@@ -11,7 +11,7 @@ use mandate_core::text_limits::count_policies;
 /// The limits of a policy folder.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyLimits {
-    /// The most files: schema, policies, routes and guardrails.
+    /// The most files: schema, policies, routes, changes and guardrails.
     pub max_files: usize,
     /// The most bytes of all files together.
     pub max_bytes: u64,

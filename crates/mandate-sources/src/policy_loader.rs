@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::change_result::Accepted;
 use super::folder::{SUITE_EXTENSIONS, has_extension};
 use super::load_from::LoadFrom;
-use super::policy_files::{PolicyFiles, PolicyFilesConfig, PolicyFolderContent};
+use super::policy_files::{ParsedPolicies, PolicyFiles, PolicyFilesConfig, PolicyFolderContent};
+use mandate_changes::Changes;
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::digest::Digest;
@@ -41,11 +42,18 @@ pub enum PolicyPoll {
 pub struct PendingPolicies {
     pub policies: Arc<Policies>,
     pub routes: Arc<Routes>,
+    pub changes: Arc<Changes>,
     texts: PolicyFolderContent,
     pub(super) warnings: Diagnostics,
 }
 
 impl PendingPolicies {
+    fn new(parsed: ParsedPolicies, texts: PolicyFolderContent, mut warnings: Diagnostics) -> Self {
+        let ParsedPolicies { policies, routes, changes, warnings: more } = parsed;
+        warnings.extend(more);
+        Self { policies, routes, changes, texts, warnings }
+    }
+
     /// The texts of the guardrails.
     pub fn guardrails(&self) -> &[Arc<SourceText>] {
         &self.texts.by_kind.guardrails
@@ -86,13 +94,9 @@ impl PolicyLoader {
             LoadFrom::SavedCopy => self.files.read_copy(),
         };
         let texts = texts.map_err(invalid)?.ok_or_else(|| invalid(no_copy()))?;
-        let (schema, mut warnings) = texts.by_kind.parse_schema(None).map_err(invalid)?;
+        let (schema, warnings) = texts.by_kind.parse_schema(None).map_err(invalid)?;
         match texts.by_kind.parse(Arc::clone(&schema)) {
-            Ok((policies, routes, more)) => {
-                warnings.extend(more);
-                let (policies, routes) = (Arc::new(policies), Arc::new(routes));
-                Ok(PendingPolicies { policies, routes, texts, warnings })
-            }
+            Ok(parsed) => Ok(PendingPolicies::new(parsed, texts, warnings)),
             Err(mut diagnostics) => {
                 diagnostics.extend(warnings);
                 Err(InvalidPolicies { schema: Some(schema), diagnostics })
@@ -100,8 +104,8 @@ impl PolicyLoader {
         }
     }
 
-    /// Looks for a change of policies, schema, guardrails or routes. `pending` is what was found before and
-    /// is still being proven. With `force`, content that is in use is parsed again.
+    /// Looks for a change of policies, schema, guardrails, routes or changes. `pending` is what was found
+    /// before and is still being proven. With `force`, content that is in use is parsed again.
     pub fn poll(&self, current: &Policies, pending: Option<&PendingPolicies>, force: bool) -> PolicyPoll {
         let texts = match self.files.read() {
             Ok(texts) if !force && self.files.is_applied(&texts) => {
@@ -114,14 +118,13 @@ impl PolicyLoader {
             Ok(texts) => texts,
             Err(diagnostics) => return PolicyPoll::Invalid(diagnostics),
         };
-        let parsed = texts.by_kind.parse_schema(Some(current.schema())).and_then(|(schema, mut warnings)| {
-            let (policies, routes, more) = texts.by_kind.parse(schema)?;
-            warnings.extend(more);
-            Ok((Arc::new(policies), Arc::new(routes), warnings))
+        let parsed = texts.by_kind.parse_schema(Some(current.schema())).and_then(|(schema, warnings)| {
+            let parsed = texts.by_kind.parse(schema)?;
+            Ok((parsed, warnings))
         });
         match parsed {
-            Ok((policies, routes, warnings)) => {
-                PolicyPoll::Pending(Box::new(PendingPolicies { policies, routes, texts, warnings }))
+            Ok((parsed, warnings)) => {
+                PolicyPoll::Pending(Box::new(PendingPolicies::new(parsed, texts, warnings)))
             }
             Err(diagnostics) => PolicyPoll::Invalid(diagnostics),
         }

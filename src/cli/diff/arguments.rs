@@ -57,10 +57,10 @@ pub enum Format {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// Something is permitted that was denied, or a route is new or changed
+    /// Something is permitted that was denied, or a route or a rule of `changes.toml` is new or changed
     Wider,
-    /// Something is no longer permitted, its request environment is gone from the schema, or a route is gone
-    /// or changed
+    /// Something is no longer permitted, its request environment is gone from the schema, or a route or a rule
+    /// of `changes.toml` is gone or changed
     Narrower,
     /// A claim is removed, or promises something else
     Claims,

@@ -1,0 +1,82 @@
+//! All changes of the content, and the choice of the one for a request. One change is in `change`; the files are
+//! read in `parse` and held to the schema in `check`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::change::Change;
+use crate::check::check_changes;
+use crate::parse::parse_file;
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+use mandate_core::digest::Digest;
+use mandate_core::policies::EnvironmentKey;
+use mandate_core::schema::{ActionId, EntityTypeId, Schema};
+
+/// The most rules.
+const MAX_CHANGES: usize = 1_000;
+
+/// All rules, in the order of their files.
+#[derive(Debug)]
+pub struct Changes {
+    changes: Vec<Change>,
+    by_environment: HashMap<EnvironmentKey, usize>,
+    digest: Digest,
+}
+
+/// No rules: no action changes anything.
+impl Default for Changes {
+    fn default() -> Self {
+        Self { changes: Vec::new(), by_environment: HashMap::new(), digest: Digest::of([]) }
+    }
+}
+
+impl Changes {
+    /// Parses changes and checks them against the schema.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub fn parse(files: &[Arc<SourceText>], schema: &Schema) -> Result<Self, Diagnostics> {
+        let mut diagnostics = Diagnostics::default();
+        let mut changes: Vec<Change> = Vec::new();
+        for file in files {
+            changes.extend(parse_file(file, schema, &mut diagnostics));
+        }
+        if changes.len() > MAX_CHANGES {
+            let message = format!("{} changes are defined; the maximum is {MAX_CHANGES}", changes.len());
+            return Err(Diagnostic::error(message).into());
+        }
+        let by_environment = check_changes(&mut changes, schema, &mut diagnostics);
+        diagnostics.into_result()?;
+        let digest = Digest::of(files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
+        Ok(Self { changes, by_environment, digest })
+    }
+
+    /// The change that an action makes, for these types of principal and resource; `None` if it makes none.
+    pub fn changes_for(
+        &self,
+        action: ActionId,
+        principal: EntityTypeId,
+        resource: EntityTypeId,
+    ) -> Option<&Change> {
+        let index = self.by_environment.get(&(action, principal, resource))?;
+        self.changes.get(*index)
+    }
+
+    /// The digest of the files; equal for equal files.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// All rules, in the order of their files.
+    pub fn iter(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}

@@ -1,0 +1,8 @@
+//! Changes from TOML files. Everything that is wrong is reported with its place. Start reading at `change_file`;
+//! whether a rule fits the schema is found in `check`.
+
+mod change_file;
+mod edits;
+mod parser;
+
+pub(crate) use change_file::parse_file;
