@@ -24,7 +24,11 @@ fn check_exit_code(output: &Output, code: i32) {
 fn check_accepts_the_pack() {
     let output = Content::of_pack().mandate("check", &[]);
     check_exit_code(&output, 0);
-    assert!(stdout(&output).starts_with("ok: 24 policies, 39 entities, revision "), "{}", stdout(&output));
+    assert!(
+        stdout(&output).starts_with("ok: 24 policies, 39 entities, 9 changes, revision "),
+        "{}",
+        stdout(&output)
+    );
 }
 
 /// The pack with errors in two policy files and in one entity.

@@ -19,6 +19,7 @@
 mod support;
 
 mod authzen;
+mod changes;
 mod cli;
 mod coverage;
 mod deny_all;
