@@ -91,13 +91,13 @@ mod tests {
     use mandate_core::schema::Schema;
     use mandate_core::snapshot::RequestConfig;
 
-    const SCHEMA: &str = r#"
+    const SCHEMA: &str = "
         entity Team in [Team] = { name?: String, lead?: User };
         entity User in [Team] = { team: Team, note?: String } tags String;
         action edit appliesTo { principal: User, resource: User, context: {
           id?: String, team?: Team, home?: { street?: String }, name: String,
         } };
-    "#;
+    ";
 
     const ENTITIES: &str = r#"[
         { "uid": { "type": "Team", "id": "a" }, "attrs": { "name": "A" }, "parents": [] },

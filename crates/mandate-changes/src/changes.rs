@@ -18,7 +18,7 @@ const MAX_CHANGES: usize = 1_000;
 /// All rules, in the order of their files.
 #[derive(Debug)]
 pub struct Changes {
-    changes: Vec<Change>,
+    rules: Vec<Change>,
     by_environment: HashMap<EnvironmentKey, usize>,
     digest: Digest,
 }
@@ -26,7 +26,7 @@ pub struct Changes {
 /// No rules: no action changes anything.
 impl Default for Changes {
     fn default() -> Self {
-        Self { changes: Vec::new(), by_environment: HashMap::new(), digest: Digest::of([]) }
+        Self { rules: Vec::new(), by_environment: HashMap::new(), digest: Digest::of([]) }
     }
 }
 
@@ -37,18 +37,18 @@ impl Changes {
     /// Everything that is wrong with the files.
     pub fn parse(files: &[Arc<SourceText>], schema: &Schema) -> Result<Self, Diagnostics> {
         let mut diagnostics = Diagnostics::default();
-        let mut changes: Vec<Change> = Vec::new();
+        let mut rules: Vec<Change> = Vec::new();
         for file in files {
-            changes.extend(parse_file(file, schema, &mut diagnostics));
+            rules.extend(parse_file(file, schema, &mut diagnostics));
         }
-        if changes.len() > MAX_CHANGES {
-            let message = format!("{} changes are defined; the maximum is {MAX_CHANGES}", changes.len());
+        if rules.len() > MAX_CHANGES {
+            let message = format!("{} changes are defined; the maximum is {MAX_CHANGES}", rules.len());
             return Err(Diagnostic::error(message).into());
         }
-        let by_environment = check_changes(&mut changes, schema, &mut diagnostics);
+        let by_environment = check_changes(&mut rules, schema, &mut diagnostics);
         diagnostics.into_result()?;
         let digest = Digest::of(files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
-        Ok(Self { changes, by_environment, digest })
+        Ok(Self { rules, by_environment, digest })
     }
 
     /// The change that an action makes, for these types of principal and resource; `None` if it makes none.
@@ -59,7 +59,7 @@ impl Changes {
         resource: EntityTypeId,
     ) -> Option<&Change> {
         let index = self.by_environment.get(&(action, principal, resource))?;
-        self.changes.get(*index)
+        self.rules.get(*index)
     }
 
     /// The digest of the files; equal for equal files.
@@ -69,14 +69,14 @@ impl Changes {
 
     /// All rules, in the order of their files.
     pub fn iter(&self) -> impl Iterator<Item = &Change> {
-        self.changes.iter()
+        self.rules.iter()
     }
 
     pub fn len(&self) -> usize {
-        self.changes.len()
+        self.rules.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.rules.is_empty()
     }
 }

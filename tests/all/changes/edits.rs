@@ -6,7 +6,7 @@ use mandate_changes::Edits;
 use mandate_core::Snapshot;
 use mandate_core::display;
 use mandate_core::entities::Entities;
-use mandate_core::schema::EntityUid;
+use mandate_core::schema::{EntityUid, EntityUidRef};
 use mandate_sources::loader::LoadedContent;
 use proptest::prelude::*;
 
@@ -81,7 +81,7 @@ impl RandomRequest {
         };
         let request = request(snapshot, [&text(principal), self.action, &text(resource), &self.context()]);
         let stored = snapshot.entities().get(resource.as_uid_ref()).unwrap();
-        let customer = stored.entity.entity_attribute("customer", schema).map(|uid| uid.to_owned());
+        let customer = stored.entity.entity_attribute("customer", schema).map(EntityUidRef::to_owned);
         let named: BTreeSet<EntityUid> = match self.action {
             "acceptConsent" => [resource.clone()].into_iter().chain(customer).collect(),
             "revokeConsent" => customer.into_iter().collect(),

@@ -33,17 +33,15 @@ pub(super) fn type_of(
                 return Err(format!("{expression}: {} has no attributes", type_name(&ty, schema)));
             }
         };
-        ty = match record.get(name) {
-            Some(attribute) => attribute.ty.clone(),
-            None => {
-                let of = match (root, n, &ty) {
-                    (Root::Context, 0, _) => format!("the context of `{}`", display::action(action, schema)),
-                    (_, _, Type::Record(_)) => "the record".to_owned(),
-                    (_, _, ty) => type_name(ty, schema),
-                };
-                return Err(format!("{expression}: {of} has no attribute {}", quoted(name)));
-            }
+        let Some(attribute) = record.get(name) else {
+            let of = match (root, n, &ty) {
+                (Root::Context, 0, _) => format!("the context of `{}`", display::action(action, schema)),
+                (_, _, Type::Record(_)) => "the record".to_owned(),
+                (_, _, ty) => type_name(ty, schema),
+            };
+            return Err(format!("{expression}: {of} has no attribute {}", quoted(name)));
         };
+        ty = attribute.ty.clone();
     }
     Ok(ty)
 }
