@@ -133,8 +133,8 @@ fn an_edit_that_breaks_no_claim_comes_into_use() {
     let Some((content, sidecar)) = sidecar_with_guardrails() else { return };
     content.edit(
         "policies/consent.cedar",
-        "when { principal.active };",
-        "when { principal.active && !context.delegatedAdministration };",
+        "  principal.active &&\n  (if",
+        "  principal.active && !context.delegatedAdministration &&\n  (if",
     );
     let delegated = json!({ "delegatedAdministration": true });
     let request =

@@ -39,7 +39,7 @@ fn all_claims_of_the_pack_are_proven() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     let result = json(&output);
     let claims = result["claims"].as_array().unwrap();
-    assert_eq!(claims.len(), 16);
+    assert_eq!(claims.len(), 17);
     assert!(claims.iter().all(|claim| claim["result"] == "proven"), "{result}");
 }
 
@@ -146,8 +146,8 @@ fn registering_needs_no_delegated_administration() {
     let content = edited_pack(&[
         (
             "schema.cedarschema",
-            "context: { channel: Channel }",
-            "context: { channel: Channel, delegatedAdministration: Bool }",
+            "context: { channel: Channel, device?: String }",
+            "context: { channel: Channel, device?: String, delegatedAdministration: Bool }",
         ),
         (
             REGISTRATION,
