@@ -146,8 +146,8 @@ fn registering_needs_no_delegated_administration() {
     let content = edited_pack(&[
         (
             "schema.cedarschema",
-            "context: { channel: Channel, device?: String }",
-            "context: { channel: Channel, device?: String, delegatedAdministration: Bool }",
+            "context: { channel: Channel",
+            "context: { channel: Channel, delegatedAdministration: Bool",
         ),
         (
             REGISTRATION,
