@@ -95,7 +95,7 @@ fn the_claims_that_an_operator_requires_decide_what_may_disappear() {
     let sidecar = content.serve_with(&args);
     content.replace_file(FILES[1], "// Nothing.\n");
     until("claims that are not required may go", || {
-        sidecar.status()["guardrails"]["proof"]["claims"].as_array().unwrap().len() < 16
+        sidecar.status()["guardrails"]["proof"]["claims"].as_array().unwrap().len() < 17
     });
     assert!(proven(&sidecar));
 
