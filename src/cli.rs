@@ -3,8 +3,10 @@
 
 #![allow(clippy::doc_markdown, reason = "doc comments of arguments are help texts, shown as they stand")]
 
+mod change;
 mod check;
 mod decide;
+mod decision_text;
 mod diff;
 mod entities;
 mod explain;
@@ -14,9 +16,11 @@ mod guardrails;
 mod lint;
 mod proof_text;
 mod prove;
+mod question;
 mod report;
 mod route;
 mod serve;
+mod store_argument;
 mod telemetry;
 mod test;
 
@@ -45,6 +49,8 @@ enum Command {
     Check(check::Arguments),
     /// Decide one request, with reasons; exit 0 permit, 2 deny, 1 error
     Decide(decide::Arguments),
+    /// Perform an action on the entities of a store, if the policies permit it; exit 0 committed, 2 deny, 1 error
+    Change(change::Arguments),
     /// Show the route that matches an HTTP request, and the resulting authorization request; exit 2 if none
     /// matches
     Route(route::Arguments),
@@ -77,6 +83,7 @@ pub fn main() -> ExitCode {
     let format = arguments.command.format();
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
+        Command::Change(arguments) => on_loading_stack(|| change::run(arguments)),
         Command::Check(arguments) => on_loading_stack(|| check::run(arguments)),
         Command::Decide(arguments) => on_loading_stack(|| decide::run(arguments)),
         Command::Route(arguments) => on_loading_stack(|| route::run(arguments)),
@@ -106,7 +113,7 @@ impl Command {
             Self::Prove(arguments) => arguments.format(),
             Self::Lint(arguments) => Some(arguments.format),
             Self::Fmt(arguments) => Some(arguments.format),
-            Self::Serve(_) | Self::Decide(_) | Self::Diff(_) | Self::Entities(_) => None,
+            Self::Serve(_) | Self::Change(_) | Self::Decide(_) | Self::Diff(_) | Self::Entities(_) => None,
         }
     }
 }

@@ -3,25 +3,23 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Read as _};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use super::decision_text::decision_text;
+use super::question::{suspension, with_question};
 use super::{explain, report};
 use crate::config::ContentArguments;
 use crate::error::{CliError, CommandResult};
 use mandate_core::Snapshot;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome as Decided, Suspension};
-use mandate_core::display;
 use mandate_core::json::Json;
-use mandate_core::policies::PolicyInfo;
-use mandate_core::request::{Question, QuestionEntity};
+use mandate_core::request::Question;
 use mandate_pdp::{DecisionId, Generation};
 use mandate_query::explain::{Budget, Explanation, explain as explained};
 use mandate_server::authzen::wire::{EvaluationResponse, RequestFields, request_error_message};
-use mandate_sources::deny_all::DenyAllFile;
 use mandate_sources::loader::Loader;
 
 /// Maximum length of a request on standard input, in bytes; the rest is not read.
@@ -74,16 +72,8 @@ pub fn run(arguments: Arguments) -> CommandResult {
     };
     let explained = match (&principal, &action, &resource) {
         (Some(principal), Some(action), Some(resource)) => {
-            let context = context(&arguments.context)?;
-            let context = Json::parse(context.as_bytes()).map_err(CliError::message)?;
-            let named = |text| {
-                let (entity_type, id) = display::parse_type_and_id(text).map_err(CliError::message)?;
-                Ok::<_, CliError>(QuestionEntity { entity_type, id, properties: None })
-            };
-            let (principal, resource) = (named(principal)?, named(resource)?);
-            let context = context.as_object();
-            let question = Question { principal, action, action_properties: None, resource, context };
-            content.answer(&question)?
+            let named = (principal.as_str(), action.as_str(), resource.as_str());
+            with_question(named, &arguments.context, |question| content.answer(question))?
         }
         _ => content.answer_stdin()?,
     };
@@ -147,26 +137,6 @@ impl Content<'_> {
     }
 }
 
-/// Why a sidecar on this policy folder would deny everything.
-fn suspension(policies: &Path) -> Option<Suspension> {
-    DenyAllFile::find(policies).reason(None).map(|reason| Suspension::DenyAll(reason.into()))
-}
-
-/// The context as JSON, from `name=value` pairs.
-fn context(pairs: &[String]) -> Result<String, CliError> {
-    let mut object = serde_json::Map::new();
-    for pair in pairs {
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| CliError::message(format!("`{pair}` has to be `name=value`")))?;
-        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-        if object.insert(name.to_owned(), value).is_some() {
-            return Err(CliError::message(format!("the context's `{name}` is given twice")));
-        }
-    }
-    Ok(serde_json::Value::Object(object).to_string())
-}
-
 fn as_json(explained: &ExplainedDecision, generation: &Generation) -> Result<String, CliError> {
     let (decision, revision) = (&explained.decision, generation.revision().as_str());
     let (id, schema) = (DecisionId::generate(), generation.snapshot().schema());
@@ -180,44 +150,12 @@ fn as_json(explained: &ExplainedDecision, generation: &Generation) -> Result<Str
 }
 
 fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
-    let (decision, reason) = (&explained.decision, explained.decision.reason());
-    let (word, why) = match &decision.outcome {
-        Decided::Permitted(_) => ("permit", "permitted by"),
-        Decided::Forbidden(_) => ("deny", "forbidden by"),
-        Decided::ForbidFailed(_) => {
-            ("deny", "these forbid policies could not be evaluated, so the request is denied:")
-        }
-        Decided::NotPermitted(unmet) if unmet.policies.is_empty() => ("deny", "no policy permits this"),
-        Decided::NotPermitted(_) => ("deny", "not permitted; these would, if their conditions held:"),
-        Decided::UnknownPrincipal => ("deny", "the principal is not known"),
-        Decided::UnknownResource => ("deny", "the resource is not known"),
-        Decided::Suspended(_) => ("deny", &*reason),
-    };
-    let mut text = match &decision.outcome {
-        Decided::NotPermitted(unmet) if !unmet.policies.is_empty() => format!("{word}: {reason}\n  {why}\n"),
-        _ => format!("{word}\n  {why}\n"),
-    };
-    for policy in decision.reported_policies() {
-        describe(&mut text, policy);
-    }
-    for error in &decision.errors {
-        let _ = writeln!(text, "  failed: {}: {}", error.policy.id, error.message);
-    }
+    let decision = &explained.decision;
+    let mut text = decision_text(decision);
     let known = !matches!(decision.outcome, Decided::UnknownPrincipal | Decided::UnknownResource);
     if let Some(explanation) = explained.explanation.as_ref().filter(|_| known) {
         explain::show(&mut text, explanation, generation.snapshot().schema());
     }
     let _ = writeln!(text, "  revision {}", generation.revision());
     text
-}
-
-fn describe(text: &mut String, policy: &PolicyInfo) {
-    let span = policy
-        .span
-        .as_ref()
-        .map_or_else(String::new, |span| format!(" ({}:{})", span.source.path, span.line_column().0));
-    let _ = writeln!(text, "    {}{span}", policy.id);
-    if let Some(reason) = &policy.reason {
-        let _ = writeln!(text, "      {reason}");
-    }
 }

@@ -2,7 +2,6 @@
 //! mandate-store.
 
 mod read;
-mod store_argument;
 mod write;
 
 use clap::{Args, Subcommand};

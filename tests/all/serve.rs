@@ -297,8 +297,8 @@ fn the_text_of_a_question_is_limited() {
     let content = Content::of_pack();
     content.edit(
         "policies/schema.cedarschema",
-        "context: { channel: Channel }",
-        "context: { channel: Channel, note?: String }",
+        "context: { channel: Channel, device?: String }",
+        "context: { channel: Channel, device?: String, note?: String }",
     );
     let sidecar = content.serve();
     let ask = |length| {

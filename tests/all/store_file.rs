@@ -149,3 +149,70 @@ fn a_file_that_is_no_store_is_one_clear_sentence() {
     check("text.redb", Some(b"not a store"), "is not a store of Mandate");
     check("short.redb", whole.get(..5_000), "is not a store of Mandate");
 }
+
+impl StoreUser {
+    /// Asks for a change; the exit code, and what was printed.
+    fn change(&self, principal: &str, action: &str, resource: &str, context: &[&str]) -> (i32, String) {
+        let mut command = mandate();
+        command.args(["change", "--principal", principal, "--action", action, "--resource", resource]);
+        for pair in context {
+            command.args(["--context", pair]);
+        }
+        command.arg("--store").arg(&self.store).arg("--policies").arg(self.content.path("policies"));
+        let output = command.output().expect("mandate runs");
+        (output.status.code().unwrap(), text(&output) + &errors(&output))
+    }
+}
+
+#[test]
+fn a_consent_is_requested_accepted_used_and_ended_by_decisions() {
+    let user = StoreUser::with_pack();
+    let (partner, customer) = ("DirectBillPartner::fabrikam", "Customer::relecloud");
+    let check = |asked: (i32, String), code: i32, says: &str| {
+        assert!(asked.0 == code && asked.1.contains(says), "{asked:?} is not {code}: {says}");
+        asked.1
+    };
+    let register = |device: &str| {
+        let device = format!("device={device}");
+        user.change(partner, "registerDevice", customer, &["channel=partner-center-api", &device])
+    };
+    check(register("d1"), 2, "accepted no consent");
+    let requested = user.change(partner, "requestConsent", customer, &["delegatedAdministration=false"]);
+    let requested = check(requested, 0, "created CspConsent::");
+    let consent = requested.lines().last().unwrap().trim().strip_prefix("created ").unwrap();
+
+    let accept = |by: &str| user.change(by, "acceptConsent", consent, &[]);
+    check(accept("TenantUser::admin@contoso"), 2, "Only a Global Administrator of the customer");
+    check(accept("TenantUser::admin@relecloud"), 0, "committed: ");
+    check(accept("TenantUser::admin@relecloud"), 0, "nothing to change: ");
+
+    check(register("d1"), 0, "created Device::d1");
+    check(register("d1"), 1, "`Device::d1` exists already");
+    let without = user.change(partner, "registerDevice", customer, &["channel=partner-center-api"]);
+    check(without, 1, "`context.device` is missing");
+    check(user.change(partner, "viewCustomer", customer, &[]), 1, "changes nothing");
+    let deregister = user.change(partner, "deregisterDevice", "Device::d1", &["channel=partner-center-api"]);
+    check(deregister, 0, "committed: ");
+
+    user.content.write("policies/deny-all", "An exercise.");
+    check(user.change(partner, "revokeConsent", consent, &[]), 2, "An exercise.");
+    std::fs::remove_file(user.content.path("policies/deny-all")).unwrap();
+    check(user.change(partner, "revokeConsent", consent, &[]), 0, "committed: ");
+    check(register("d2"), 2, "accepted no consent");
+
+    let log = text(&user.run("log", &["--json", "--after", "1"]));
+    let log: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let made: Vec<[&Value; 2]> = log.iter().map(|it| [&it["action"], &it["policies"][0]]).collect();
+    assert_eq!(
+        made,
+        [
+            ["requestConsent", "partner-requests-consent"],
+            ["acceptConsent", "global-administrator-accepts"],
+            ["registerDevice", "direct-bill-registers"],
+            ["deregisterDevice", "direct-bill-deregisters"],
+            ["revokeConsent", "direct-bill-ends-its-own"],
+        ]
+    );
+    assert_eq!(log[1]["subject"], "TenantUser::admin@relecloud");
+    assert!(user.run("verify", &[]).status.success());
+}

@@ -9,6 +9,7 @@
 //! comes into use.
 
 mod cache;
+mod change;
 pub mod decision_point;
 mod deny_all;
 mod duration_histogram;
@@ -29,6 +30,7 @@ mod status_board;
 mod track;
 mod trigger;
 
+pub use change::{ChangeDecision, PerformError};
 pub use decision_point::{Pdp, PdpConfig, PdpError, View};
 pub use generation::{Generation, Revision};
 pub use metrics::register_initial_metrics;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::store_argument::StoreArgument;
 use crate::cli::report::{self, counted};
+use crate::cli::store_argument::StoreArgument;
 use crate::error::{CliError, CommandResult};
 use mandate_core::display::parse_type_and_id;
 use mandate_store::{Edit, EntityName, Store, StoreError, Transaction};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::store_argument::StoreArgument;
 use crate::cli::report::{self, counted};
+use crate::cli::store_argument::StoreArgument;
 use crate::config::PolicyArguments;
 use crate::error::{CliError, CommandResult};
 use mandate_core::Snapshot;

@@ -37,7 +37,7 @@ fn with_warn_claims_that_disappear_are_named_until_they_return() {
     until("the claims are proven", || proven(&sidecar));
     let before = FILES.map(|file| content.read(file));
     empty_all(&content);
-    until("all fifteen are missing", || missing(&sidecar).len() == 15);
+    until("all sixteen are missing", || missing(&sidecar).len() == 16);
     assert!(missing(&sidecar).contains(&json!(CLAIM)));
     assert_eq!(sidecar.status()["guardrails"]["state"], "incomplete");
     assert!(!proven(&sidecar));
@@ -54,10 +54,10 @@ fn with_warn_claims_that_disappear_are_named_until_they_return() {
 fn with_enforce_an_edit_that_takes_claims_away_is_refused() {
     let Some((content, sidecar)) = sidecar_with_guardrails() else { return };
     empty_all(&content);
-    until("the edit is refused, for all fifteen", || {
+    until("the edit is refused, for all sixteen", || {
         sidecar.status()["guardrails"]["refused"]["missing_claims"]
             .as_array()
-            .is_some_and(|all| all.len() == 15)
+            .is_some_and(|all| all.len() == 16)
     });
     assert_eq!(reload_outcome(&sidecar), "refused");
     assert!(reload_errors(&sidecar).contains(&format!("the claim `{CLAIM}` was in use before, and is gone")));

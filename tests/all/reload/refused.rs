@@ -159,7 +159,11 @@ fn refused_policies_report_every_error_with_its_place() {
         "policies/broken.cedar",
         "permit (principal, action, resource) when { principal.nam == 1 };\n",
     );
-    content.edit("policies/consent.cedar", "principal.active };", "principal.activ };");
+    content.edit(
+        "policies/consent.cedar",
+        "context.partnership in principal else",
+        "context.partnershi in principal else",
+    );
     let errors = || sidecar.status()["policies"]["last_reload"]["errors"].to_string();
     until("both files are refused", || {
         errors().contains("broken.cedar") && errors().contains("consent.cedar")

@@ -1,0 +1,101 @@
+//! `mandate change`: performs an action on the entities of a store, if the policies permit it. Decision, edits and commit
+//! are made on one snapshot, while no other process can open the store.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::decision_text::decision_text;
+use super::question::{suspension, with_question};
+use super::report;
+use super::store_argument::StoreArgument;
+use crate::config::ContentArguments;
+use crate::error::{CliError, CommandResult};
+use mandate_core::decision::Decision;
+use mandate_core::display;
+use mandate_core::request::Request;
+use mandate_pdp::{ChangeDecision, DecisionId, Generation};
+use mandate_server::authzen::wire::request_error_message;
+use mandate_sources::loader::Loader;
+use mandate_store::{Author, CommitError, StoreSource};
+
+#[derive(Args)]
+#[command(
+    after_help = "Exit 0 if the change is committed, 2 if it is denied, 1 if it cannot be made.\n\nExample: mandate change --store entities.redb --principal DirectBillPartner::fabrikam --action requestConsent --resource Customer::relecloud --context delegatedAdministration=false"
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    store: StoreArgument,
+    #[command(flatten)]
+    content: ContentArguments,
+    /// Principal of the request, such as DirectBillPartner::fabrikam
+    #[arg(long, value_name = "TYPE::ID")]
+    principal: String,
+    /// Action of the request, such as requestConsent
+    #[arg(long, value_name = "NAME")]
+    action: String,
+    /// Resource of the request, such as Customer::contoso
+    #[arg(long, value_name = "TYPE::ID")]
+    resource: String,
+    /// Set one context attribute, such as delegatedAdministration=false; the value is parsed as JSON, otherwise
+    /// it is a string; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    context: Vec<String>,
+}
+
+pub fn run(arguments: Arguments) -> CommandResult {
+    let store = Arc::new(arguments.store.open()?);
+    let head = store.head().map_err(CliError::message)?;
+    let content_paths = arguments.content.content_paths()?;
+    let source = Box::new(StoreSource::new(Arc::clone(&store)));
+    let loaded = Loader::with_source(&content_paths, source).load().map_err(CliError::Diagnostics)?;
+    let generation = Generation::from(loaded);
+    let snapshot = generation.snapshot();
+
+    let named = (arguments.principal.as_str(), arguments.action.as_str(), arguments.resource.as_str());
+    let request = with_question(named, &arguments.context, |question| {
+        let request = snapshot.request_from_question(question);
+        request.map_err(|error| CliError::message(request_error_message(&error)))
+    })?;
+    if let Some(suspension) = suspension(&content_paths.policies) {
+        return denied(&Decision::suspended(suspension));
+    }
+    let make_id = &mut || DecisionId::generate().to_string();
+    let (decision, edits) = match generation.decide_change(&request, make_id).map_err(CliError::message)? {
+        ChangeDecision::Denied(decision) => return denied(&decision),
+        ChangeDecision::Permitted(decision, edits) => (decision, edits),
+    };
+    let author = author(&request, &decision, &generation);
+    let committed = mandate_store::commit(&store, (snapshot, &head), author, edits.changes);
+    let (_, next) = committed.map_err(|error| match error {
+        CommitError::Refused(diagnostics) => CliError::Diagnostics(diagnostics),
+        CommitError::Store(error) => CliError::message(error),
+    })?;
+    let word = if next == head { "nothing to change" } else { "committed" };
+    let mut text = format!("{word}: {}\n", next.position());
+    for created in edits.created {
+        let _ = writeln!(text, "  created {}", display::uid(created.as_uid_ref(), snapshot.schema()));
+    }
+    report::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn denied(decision: &Decision) -> CommandResult {
+    report::print(&decision_text(decision))?;
+    Ok(ExitCode::from(2))
+}
+
+/// Who makes the change, and by which policies.
+fn author(request: &Request, decision: &Decision, generation: &Generation) -> Author {
+    let schema = generation.snapshot().schema();
+    Author {
+        caller: format!("uid {}", rustix::process::getuid().as_raw()),
+        subject: Some(display::uid(request.principal.as_uid_ref(), schema)),
+        action: Some(display::action(request.action, schema)),
+        resource: Some(display::uid(request.resource.as_uid_ref(), schema)),
+        policies: decision.reported_policies().iter().map(|policy| policy.id.to_string()).collect(),
+        request_id: None,
+    }
+}
