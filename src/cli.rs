@@ -21,6 +21,7 @@ mod report;
 mod route;
 mod serve;
 mod store_argument;
+mod store_editor;
 mod telemetry;
 mod test;
 

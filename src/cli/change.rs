@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -11,15 +10,16 @@ use super::decision_text::decision_text;
 use super::question::{suspension, with_question};
 use super::report;
 use super::store_argument::StoreArgument;
-use crate::config::ContentArguments;
+use super::store_editor::StoreEditor;
+use crate::config::PolicyArguments;
 use crate::error::{CliError, CommandResult};
 use mandate_core::decision::Decision;
 use mandate_core::display;
 use mandate_core::request::Request;
+use mandate_core::schema::Schema;
 use mandate_pdp::{ChangeDecision, DecisionId, Generation};
 use mandate_server::authzen::wire::request_error_message;
-use mandate_sources::loader::Loader;
-use mandate_store::{Author, CommitError, StoreSource};
+use mandate_store::Author;
 
 #[derive(Args)]
 #[command(
@@ -29,7 +29,7 @@ pub struct Arguments {
     #[command(flatten)]
     store: StoreArgument,
     #[command(flatten)]
-    content: ContentArguments,
+    policies: PolicyArguments,
     /// Principal of the request, such as DirectBillPartner::fabrikam
     #[arg(long, value_name = "TYPE::ID")]
     principal: String,
@@ -46,20 +46,18 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {
-    let store = Arc::new(arguments.store.open()?);
-    let head = store.head().map_err(CliError::message)?;
-    let content_paths = arguments.content.content_paths()?;
-    let source = Box::new(StoreSource::new(Arc::clone(&store)));
-    let loaded = Loader::with_source(&content_paths, source).load().map_err(CliError::Diagnostics)?;
-    let generation = Generation::from(loaded);
-    let snapshot = generation.snapshot();
+    let suspension = suspension(&arguments.policies.folder()?);
+    let policies = arguments.policies.load()?;
+    let editor = StoreEditor::open(&arguments.store, &policies)?;
+    let snapshot = &editor.snapshot;
+    let generation = Generation::new(snapshot.clone(), policies.routes, policies.changes);
 
     let named = (arguments.principal.as_str(), arguments.action.as_str(), arguments.resource.as_str());
     let request = with_question(named, &arguments.context, |question| {
         let request = snapshot.request_from_question(question);
         request.map_err(|error| CliError::message(request_error_message(&error)))
     })?;
-    if let Some(suspension) = suspension(&content_paths.policies) {
+    if let Some(suspension) = suspension {
         return denied(&Decision::suspended(suspension));
     }
     let make_id = &mut || DecisionId::generate().to_string();
@@ -67,14 +65,8 @@ pub fn run(arguments: Arguments) -> CommandResult {
         ChangeDecision::Denied(decision) => return denied(&decision),
         ChangeDecision::Permitted(decision, edits) => (decision, edits),
     };
-    let author = author(&request, &decision, &generation);
-    let committed = mandate_store::commit(&store, (snapshot, &head), author, edits.changes);
-    let (_, next) = committed.map_err(|error| match error {
-        CommitError::Refused(diagnostics) => CliError::Diagnostics(diagnostics),
-        CommitError::Store(error) => CliError::message(error),
-    })?;
-    let word = if next == head { "nothing to change" } else { "committed" };
-    let mut text = format!("{word}: {}\n", next.position());
+    let committed = editor.commit(author(&request, &decision, snapshot.schema()), edits.changes)?;
+    let mut text = format!("{committed}\n");
     for created in edits.created {
         let _ = writeln!(text, "  created {}", display::uid(created.as_uid_ref(), snapshot.schema()));
     }
@@ -87,15 +79,13 @@ fn denied(decision: &Decision) -> CommandResult {
     Ok(ExitCode::from(2))
 }
 
-/// Who makes the change, and by which policies.
-fn author(request: &Request, decision: &Decision, generation: &Generation) -> Author {
-    let schema = generation.snapshot().schema();
+/// Whose action it is, and by which policies.
+fn author(request: &Request, decision: &Decision, schema: &Schema) -> Author {
     Author {
-        caller: format!("uid {}", rustix::process::getuid().as_raw()),
         subject: Some(display::uid(request.principal.as_uid_ref(), schema)),
         action: Some(display::action(request.action, schema)),
         resource: Some(display::uid(request.resource.as_uid_ref(), schema)),
         policies: decision.reported_policies().iter().map(|policy| policy.id.to_string()).collect(),
-        request_id: None,
+        ..Author::default()
     }
 }

@@ -23,14 +23,6 @@ impl StoreArgument {
         Store::open(&self.store).map_err(CliError::message)
     }
 
-    /// Opens the store, and checks every page of its file.
-    ///
-    /// # Errors
-    /// As for [`Self::open`], or a page is damaged.
-    pub fn open_checked(&self) -> Result<Store, CliError> {
-        Store::open_checked(&self.store).map_err(CliError::message)
-    }
-
     /// Opens the store, or makes an empty one.
     ///
     /// # Errors

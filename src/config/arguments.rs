@@ -51,9 +51,9 @@ impl PolicyArguments {
     ///
     /// # Errors
     /// The configuration file cannot be read.
-    pub fn folder(self) -> Result<PathBuf, CliError> {
+    pub fn folder(&self) -> Result<PathBuf, CliError> {
         let file = self.file()?;
-        Ok(self.options.or(file.policies).folder())
+        Ok(self.options.clone().or(file.policies).folder())
     }
 
     /// The limits of the policy folder.

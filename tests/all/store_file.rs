@@ -1,5 +1,6 @@
 //! `mandate entities`: a store of entities as people and scripts use it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -184,7 +185,7 @@ fn a_consent_is_requested_accepted_used_and_ended_by_decisions() {
     let accept = |by: &str| user.change(by, "acceptConsent", consent, &[]);
     check(accept("TenantUser::admin@contoso"), 2, "Only a Global Administrator of the customer");
     check(accept("TenantUser::admin@relecloud"), 0, "committed: ");
-    check(accept("TenantUser::admin@relecloud"), 0, "nothing to change: ");
+    check(accept("TenantUser::admin@relecloud"), 0, "nothing changed: ");
 
     check(register("d1"), 0, "created Device::d1");
     check(register("d1"), 1, "`Device::d1` exists already");
@@ -215,4 +216,54 @@ fn a_consent_is_requested_accepted_used_and_ended_by_decisions() {
     );
     assert_eq!(log[1]["subject"], "TenantUser::admin@relecloud");
     assert!(user.run("verify", &[]).status.success());
+}
+
+#[test]
+fn a_name_with_a_line_break_is_no_line_of_the_log() {
+    let user = StoreUser::with_pack();
+    let context = ["channel=oem-api", "device=d\n1:9 forged"];
+    let (code, said) = user.change("Oem::trey", "registerDevice", "Customer::contoso", &context);
+    assert_eq!(code, 0, "{said}");
+    let device = "Device::\"d\n1:9 forged\"";
+    let (code, said) = user.change("Oem::trey", "deregisterDevice", device, &["channel=oem-api"]);
+    assert_eq!(code, 0, "{said}");
+    let log = text(&user.run("log", &["--edits", "--after", "1"]));
+    assert!(log.lines().count() == 4 && log.contains("d\\n1:9 forged"), "{log}");
+}
+
+/// A store may be confidential, and making one may have been interrupted.
+#[test]
+fn a_new_store_is_private_and_an_unfinished_one_is_made() {
+    let user = StoreUser::with_pack();
+    let mode = std::fs::metadata(&user.store).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    std::fs::write(&user.store, "").unwrap();
+    let again = user.run("import", &["entities"]);
+    assert!(text(&again).ends_with(":1\n"), "{}", errors(&again));
+}
+
+#[test]
+fn a_damaged_store_is_an_error_of_every_verb_or_read_as_it_was() {
+    let user = StoreUser::with_pack();
+    let (whole, exported) = (std::fs::read(&user.store).unwrap(), text(&user.run("export", &[])));
+    let mut refused = 0;
+    for at in (100..whole.len()).step_by(whole.len() / 60) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        std::fs::write(&user.store, &damaged).unwrap();
+        for (verb, arguments) in [("export", &[][..]), ("log", &["--edits"]), ("import", &["entities"])] {
+            let output = user.run(verb, arguments);
+            let message = errors(&output);
+            assert!(!message.contains("panicked"), "byte {at}, {verb}: {message}");
+            match output.status.code() {
+                Some(0) if verb == "export" => assert_eq!(text(&output), exported, "byte {at}"),
+                Some(0) => {}
+                code => {
+                    assert!(code == Some(1) && message.contains("damaged"), "byte {at}, {verb}: {message}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 10, "{refused}");
 }

@@ -15,9 +15,6 @@ use mandate_core::request::{Request, RequestLimits};
 use mandate_core::schema::EntityUid;
 use mandate_core::value::{Record, Value};
 
-/// Where created entities come from. A store of entities that change has only one origin.
-const CREATED: Origin = Origin(0);
-
 /// What a change does to entities.
 #[derive(Debug, Clone, Default)]
 pub struct Edits {
@@ -90,7 +87,7 @@ impl<'a> WorkingEntities<'a> {
             let stored = self.snapshot.entities().get(uid.as_uid_ref()).map(|stored| &stored.entity);
             match data {
                 Some(data) => {
-                    let origin = stored.map_or(CREATED, Entity::origin);
+                    let origin = stored.map_or(Origin::STORE, Entity::origin);
                     let entity = Entity::pack(data, origin, schema);
                     if !stored.is_some_and(|stored| stored.same_content(&entity)) {
                         changes.upserts.push(EntityUpsert { entity, span: None });

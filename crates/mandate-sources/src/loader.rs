@@ -15,7 +15,7 @@ use super::policy_files::PolicyFilesConfig;
 pub use super::policy_folder::PolicyFolder;
 use super::policy_limits::PolicyLimits;
 pub use super::policy_loader::{PendingPolicies, PolicyLoader, PolicyPoll};
-use super::saved_copy::{SavedCopies, SavedCopy};
+use super::saved_copy::SavedCopies;
 use super::source::EntitySource;
 use mandate_changes::Changes;
 use mandate_core::Snapshot;
@@ -61,21 +61,15 @@ impl Loader {
 
     /// A loader that keeps copies of what is in use, once they are started.
     pub fn with_copies(content_paths: &ContentPaths, copies: Option<SavedCopies>) -> Self {
+        let ContentPaths { policies, entities, terms, identity_sources, policy_limits } =
+            content_paths.clone();
         let (copy, entity_copy) = copies.clone().map(|it| (it.policies, it.entities)).unzip();
-        let entities = Box::new(EntityFiles::new(&content_paths.entities, entity_copy));
-        Self { copies, ..Self::of(content_paths, copy, entities) }
-    }
-
-    /// A loader of the policies of a folder, with entities from any source.
-    pub fn with_source(content_paths: &ContentPaths, entities: Box<dyn EntitySource>) -> Self {
-        Self::of(content_paths, None, entities)
-    }
-
-    fn of(content_paths: &ContentPaths, copy: Option<SavedCopy>, entities: Box<dyn EntitySource>) -> Self {
-        let ContentPaths { policies, terms, identity_sources, policy_limits, .. } = content_paths.clone();
         let config = PolicyFilesConfig { identity_sources, limits: policy_limits, copy };
-        let policies = PolicyLoader::new(&policies, config, terms);
-        Self { policies, entities: EntityLoader::new(entities), copies: None }
+        Self {
+            policies: PolicyLoader::new(&policies, config, terms),
+            entities: EntityLoader::new(Box::new(EntityFiles::new(&entities, entity_copy))),
+            copies,
+        }
     }
 
     /// A loader of a policy folder, with entities from any source.

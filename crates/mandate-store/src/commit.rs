@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::Diagnostics;
-use mandate_core::entities::{EntityChanges, Origin};
+use mandate_core::entities::EntityChanges;
 use mandate_sources::loader::EntityLoader;
 
 use crate::edit::edits_of;
@@ -13,9 +13,6 @@ use crate::marks::Head;
 use crate::source::StoreSource;
 use crate::store::Store;
 use crate::transaction::Author;
-
-/// The origin of all entities of a store: the first that a loader gives out.
-pub const STORE_ORIGIN: Origin = Origin(0);
 
 /// Why a change was not committed. Nothing of it was done.
 #[derive(Debug, thiserror::Error)]

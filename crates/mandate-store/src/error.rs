@@ -11,7 +11,7 @@ pub enum StoreError {
     Missing(PathBuf),
     #[error("another process uses the store `{}`: wait until it has ended, or stop it", .0.display())]
     InUse(PathBuf),
-    #[error("`{}` is not a store of Mandate, or its beginning is damaged: {reason}", path.display())]
+    #[error("`{}` is not a store of Mandate, or it is damaged: {reason}", path.display())]
     NotAStore { path: PathBuf, reason: String },
     #[error("the store `{}` has format {found}, and this version of Mandate reads format {}: use a version that reads it", path.display(), crate::file::FORMAT)]
     Format { path: PathBuf, found: u64 },

@@ -1,7 +1,11 @@
 //! The file of a store: its tables, how it is opened, and what redb's errors mean to people.
 
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition};
 
 use crate::error::StoreError;
@@ -64,79 +68,87 @@ impl Failure {
     }
 }
 
-/// What is checked when a file is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// The beginning. What was damaged since is noticed when it is read, or not.
-    Header,
-    /// The checksum of every page, which reads the whole file.
-    EveryPage,
-}
-
 /// Opens a store that is there.
 ///
 /// # Errors
-/// It is missing, in use, of another format, not a store, or the system refuses.
-pub fn open(path: &Path, check: Check) -> Result<Database, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing(path.to_owned()));
-    }
-    let database = builder(check).open(path).map_err(|error| open_error(error, path))?;
-    let format = read_format(&database).map_err(|failure| failure.at("read", path))?;
-    match format {
-        Some(FORMAT) => Ok(database),
-        Some(found) => Err(StoreError::Format { path: path.to_owned(), found }),
-        None => Err(not_a_store(path, "it is a database of another program".to_owned())),
+/// It is missing, in use, damaged, of another format, not a store, or the system refuses.
+pub fn open(path: &Path) -> Result<Database, StoreError> {
+    let database = builder().open(path).map_err(|error| open_error(error, path))?;
+    match contents(&database, path)? {
+        Contents::Store => Ok(database),
+        Contents::Nothing => Err(not_a_store(path, "it is empty".to_owned())),
     }
 }
 
-/// Opens or makes the file of a store. A new one has no tables yet.
+/// Opens the file of a store, or makes one, of which only its owner can read anything.
 ///
 /// # Errors
-/// As for [`open`].
-pub fn create(path: &Path) -> Result<Database, StoreError> {
-    builder(Check::Header).create(path).map_err(|error| open_error(error, path))
+/// As for [`open`], or no file can be made there.
+pub fn create(path: &Path) -> Result<(Database, Contents), StoreError> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path).map_err(|error| open_error(error.into(), path))?;
+    let backend = FileBackend::new(file).map_err(|error| open_error(error, path))?;
+    let database = builder().create_with_backend(backend).map_err(|error| open_error(error, path))?;
+    // A power failure must not lose the name of the file.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| open_error(error.into(), path))?;
+    let contents = contents(&database, path)?;
+    Ok((database, contents))
 }
 
 /// A database on another storage than a file.
 #[cfg(test)]
-pub fn with_backend(
-    path: &Path,
-    backend: impl redb::StorageBackend,
-    check: Check,
-) -> Result<Database, StoreError> {
-    builder(check).create_with_backend(backend).map_err(|error| open_error(error, path))
+pub fn with_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Database, StoreError> {
+    builder().create_with_backend(backend).map_err(|error| open_error(error, path))
 }
 
-fn builder(check: Check) -> Builder {
+/// Checks every page when it opens a file: redb may panic when it reads a damaged one later.
+fn builder() -> Builder {
     let mut builder = Builder::new();
-    builder.set_check_integrity_on_open(check == Check::EveryPage);
-    builder.set_cache_size(CACHE_BYTES);
+    builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
     builder
 }
 
-fn read_format(database: &Database) -> Result<Option<u64>, Failure> {
-    let read = database.begin_read()?;
-    match read.open_table(FORMAT_TABLE) {
-        Ok(table) => Ok(table.get(FORMAT_KEY)?.map(|format| format.value())),
-        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
+/// What a database holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// No tables: making the store was not finished.
+    Nothing,
+    Store,
+}
+
+fn contents(database: &Database, path: &Path) -> Result<Contents, StoreError> {
+    let read = || -> Result<(Option<u64>, bool), Failure> {
+        let read = database.begin_read()?;
+        match read.open_table(FORMAT_TABLE) {
+            Ok(table) => Ok((table.get(FORMAT_KEY)?.map(|format| format.value()), false)),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok((None, read.list_tables()?.next().is_none())),
+            Err(error) => Err(error.into()),
+        }
+    };
+    match read().map_err(|failure| failure.at("read", path))? {
+        (Some(FORMAT), _) => Ok(Contents::Store),
+        (Some(found), _) => Err(StoreError::Format { path: path.to_owned(), found }),
+        (None, true) => Ok(Contents::Nothing),
+        (None, false) => Err(not_a_store(path, "it is a database of another program".to_owned())),
     }
 }
 
 fn open_error(error: DatabaseError, path: &Path) -> StoreError {
     let path: PathBuf = path.to_owned();
     match error {
+        DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+            StoreError::Missing(path)
+        }
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path),
         DatabaseError::UpgradeRequired(found) => {
             not_a_store(&path, format!("its file has version {found} of redb"))
         }
         DatabaseError::Storage(StorageError::Corrupted(reason)) => not_a_store(&path, reason),
         DatabaseError::Storage(StorageError::Io(error))
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-            ) =>
+            if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
         {
             not_a_store(&path, error.to_string())
         }

@@ -19,7 +19,7 @@ mod store;
 mod transaction;
 mod verify;
 
-pub use commit::{CommitError, STORE_ORIGIN, commit, load};
+pub use commit::{CommitError, commit, load};
 pub use edit::{Edit, EntityName, NamedEdit};
 pub use error::StoreError;
 pub use marks::Head;

@@ -15,12 +15,11 @@ const TEXT_BYTES: usize = 16 * 1024 * 1024;
 /// The entities of a store. Its changes are not polled for: whoever appends them puts them in use.
 pub struct StoreSource {
     store: Arc<Store>,
-    origin: Option<Origin>,
 }
 
 impl StoreSource {
     pub fn new(store: Arc<Store>) -> Self {
-        Self { store, origin: None }
+        Self { store }
     }
 }
 
@@ -29,17 +28,15 @@ impl EntitySource for StoreSource {
         &mut self,
         what: PollFor,
         schema: &Schema,
-        origins: &mut Origins,
+        _: &mut Origins,
     ) -> Result<Option<(Position, EntityUpdate)>, Diagnostics> {
         match what {
             PollFor::SavedCopy | PollFor::Changes(_) => return Ok(None),
             PollFor::Snapshot => {}
         }
-        let origin = *self.origin.get_or_insert_with(|| origins.allocate());
         let mut reader = Reader {
             name: self.store.path().display().to_string(),
             text: String::new(),
-            origin,
             schema,
             upserts: Vec::new(),
             diagnostics: Diagnostics::default(),
@@ -63,7 +60,6 @@ struct Reader<'a> {
     name: String,
     /// Entities that are not read yet, one a line.
     text: String,
-    origin: Origin,
     schema: &'a Schema,
     upserts: Vec<EntityUpsert>,
     diagnostics: Diagnostics,
@@ -81,7 +77,7 @@ impl Reader<'_> {
     fn read(&mut self) {
         let text = std::mem::take(&mut self.text);
         let text = SourceText { path: self.name.clone(), name: "store.ndjson".to_owned(), text };
-        match parse_entity_file(&Arc::new(text), self.origin, self.schema, &LoadProgress::default()) {
+        match parse_entity_file(&Arc::new(text), Origin::STORE, self.schema, &LoadProgress::default()) {
             // The places would keep the texts in memory.
             Ok(upserts) => {
                 self.upserts.extend(upserts.into_iter().map(|upsert| EntityUpsert { span: None, ..upsert }));

@@ -10,7 +10,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use crate::append::{Tables, edits_of_row};
 use crate::edit::{Edit, EntityName, NamedEdit};
 use crate::error::StoreError;
-use crate::file::{self, Check, ENTITIES, FORMAT, FORMAT_KEY, FORMAT_TABLE, Failure, LOG, MARKS};
+use crate::file::{self, Contents, ENTITIES, FORMAT, FORMAT_KEY, FORMAT_TABLE, Failure, LOG, MARKS};
 use crate::marks::{BASE, HEAD, Head, from_json, mark, to_json};
 use crate::position::{Epoch, LogPosition};
 use crate::transaction::{Author, Hex, NewTransaction, Transaction, transaction_hash};
@@ -35,17 +35,9 @@ impl Store {
     /// Opens a store that is there.
     ///
     /// # Errors
-    /// It is missing, another process uses it, or it cannot be read.
+    /// It is missing or damaged, another process uses it, or it cannot be read.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { path: path.to_owned(), database: file::open(path, Check::Header)? })
-    }
-
-    /// As [`Self::open`], and checks every page of the file.
-    ///
-    /// # Errors
-    /// As there, or a page is damaged.
-    pub fn open_checked(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { path: path.to_owned(), database: file::open(path, Check::EveryPage)? })
+        Ok(Self { path: path.to_owned(), database: file::open(path)? })
     }
 
     /// Opens a store, or makes an empty one with an epoch of its own.
@@ -53,11 +45,11 @@ impl Store {
     /// # Errors
     /// As for [`Self::open`], or no file can be made there.
     pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
-        if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
-            return Self::open(path);
+        let (database, contents) = file::create(path)?;
+        let store = Self { path: path.to_owned(), database };
+        if contents == Contents::Nothing {
+            store.initialize().map_err(|failure| failure.at("make", path))?;
         }
-        let store = Self { path: path.to_owned(), database: file::create(path)? };
-        store.initialize().map_err(|failure| failure.at("make", path))?;
         Ok(store)
     }
 
@@ -65,8 +57,7 @@ impl Store {
     #[cfg(test)]
     pub fn with_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Self, StoreError> {
         let is_new = backend.len().is_ok_and(|length| length == 0);
-        let store =
-            Self { path: path.to_owned(), database: file::with_backend(path, backend, Check::EveryPage)? };
+        let store = Self { path: path.to_owned(), database: file::with_backend(path, backend)? };
         if is_new {
             store.initialize().map_err(|failure| failure.at("make", path))?;
         }
@@ -141,32 +132,29 @@ impl Store {
         })
     }
 
-    /// The transactions after a sequence, at most so many, each with its edits.
+    /// The first transaction after a sequence that the log still has; `None` at its end.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn transactions_after(
-        &self,
-        sequence: u64,
-        most: usize,
-    ) -> Result<Vec<(Transaction, Vec<Edit>)>, StoreError> {
+    pub fn transaction_after(&self, sequence: u64) -> Result<Option<Transaction>, StoreError> {
         self.read(|read| {
-            let mut transactions: Vec<(Transaction, Vec<Edit>)> = Vec::new();
-            for row in read.open_table(LOG)?.range((sequence + 1, 0)..)? {
-                let (key, bytes) = row?;
-                let (sequence, row) = key.value();
-                if row == 0 && transactions.len() == most {
-                    break;
-                }
-                if row == 0 {
-                    transactions.push((from_json(bytes.value())?, Vec::new()));
-                } else if let Some((_, edits)) = transactions.last_mut() {
-                    edits.extend(edits_of_row(bytes.value())?);
-                } else {
-                    return Err(Failure::Damaged(format!("transaction {sequence} has only edits")));
-                }
+            let base = mark(&read.open_table(MARKS)?, BASE)?;
+            let next = sequence.max(base.sequence).saturating_add(1);
+            let text = read.open_table(LOG)?.get((next, 0))?;
+            text.map(|text| from_json(text.value())).transpose()
+        })
+    }
+
+    /// Calls `found` for each edit of a transaction, in their order: there may be millions.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn each_edit(&self, sequence: u64, mut found: impl FnMut(Edit)) -> Result<(), StoreError> {
+        self.read(|read| {
+            for row in read.open_table(LOG)?.range((sequence, 1)..=(sequence, u32::MAX))? {
+                edits_of_row(row?.1.value())?.into_iter().for_each(&mut found);
             }
-            Ok(transactions)
+            Ok(())
         })
     }
 

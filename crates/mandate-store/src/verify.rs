@@ -159,7 +159,10 @@ impl Chain {
         let open = self.open.as_mut().filter(|open| open.transaction.sequence == sequence);
         let Some(open) = open else { return wrong(sequence, "its edits are there, and it is not") };
         open.digest.add(bytes);
-        let Ok(edits) = edits_of_row(bytes) else { return wrong(sequence, "its edits cannot be read") };
+        let edits = edits_of_row(bytes)
+            .ok()
+            .and_then(|edits| edits.into_iter().map(NamedEdit::new).collect::<Result<Vec<_>, _>>().ok());
+        let Some(edits) = edits else { return wrong(sequence, "its edits cannot be read") };
         open.edits += edits.len() as u64;
         for edit in edits {
             self.edit(edit);
@@ -187,8 +190,7 @@ impl Chain {
         Ok(())
     }
 
-    fn edit(&mut self, edit: Edit) {
-        let Ok(NamedEdit { name, edit }) = NamedEdit::new(edit) else { return };
+    fn edit(&mut self, NamedEdit { name, edit }: NamedEdit) {
         let digest = match edit {
             Edit::Put(entity) => Some(entity_digest(&name, entity.get())),
             Edit::Delete(_) => None,
@@ -300,12 +302,15 @@ mod tests {
         let path = folder.path().join("store.redb");
         let head = store(folder.path()).head().unwrap();
         let mut store = Store::open(&path).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::InUse(_))));
+        assert!(matches!(Store::open_or_create(&path), Err(StoreError::InUse(_))));
         let verified = Verified { head: head.clone(), transactions: 4, entities: 2 };
         assert_eq!(store.verify().unwrap(), Ok(verified));
         store.forget_until(2).unwrap();
         store.shrink().unwrap();
         assert_eq!(store.verify().unwrap(), Ok(Verified { head, transactions: 2, entities: 2 }));
-        assert_eq!(store.transactions_after(2, 9).unwrap().len(), 2);
+        let next = |after| store.transaction_after(after).unwrap().map(|it| it.sequence);
+        assert_eq!([0, 1, 2, 3, 4, u64::MAX].map(next), [Some(3), Some(3), Some(3), Some(4), None, None]);
     }
 
     #[test]

@@ -11,10 +11,8 @@ use crate::cli::report::{self, counted};
 use crate::cli::store_argument::StoreArgument;
 use crate::error::{CliError, CommandResult};
 use mandate_core::display::parse_type_and_id;
+use mandate_core::json::escape_and_truncate;
 use mandate_store::{Edit, EntityName, Store, StoreError, Transaction};
-
-/// Transactions are read so many at a time.
-const PAGE: usize = 100;
 
 #[derive(Args)]
 pub struct Export {
@@ -90,41 +88,42 @@ pub fn get(arguments: &Get) -> CommandResult {
 
 pub fn log(arguments: &Log) -> CommandResult {
     let store = arguments.store.open()?;
-    let (mut after, mut left) = (arguments.after, arguments.limit);
-    while left > 0 {
-        let most = PAGE.min(usize::try_from(left).unwrap_or(PAGE));
-        let page = store.transactions_after(after, most).map_err(CliError::message)?;
-        let Some((last, _)) = page.last() else { break };
-        (after, left) = (last.sequence, left - page.len() as u64);
-        for (transaction, edits) in &page {
-            let text = if arguments.json {
-                as_json(transaction, edits)?
-            } else {
-                as_text(transaction, edits, arguments.edits)
-            };
-            report::print(&text)?;
+    let mut after = arguments.after;
+    for _ in 0..arguments.limit {
+        let Some(transaction) = store.transaction_after(after).map_err(CliError::message)? else { break };
+        after = transaction.sequence;
+        let mut edits = Vec::new();
+        if arguments.edits || arguments.json {
+            store.each_edit(after, |edit| edits.push(edit)).map_err(CliError::message)?;
         }
+        let as_json = || as_json(&transaction, &edits);
+        report::print(&if arguments.json { as_json()? } else { as_text(&transaction, &edits) })?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_text(transaction: &Transaction, edits: &[Edit], with_edits: bool) -> String {
+/// A line for the transaction, and one for each edit. Names come from callers, and must not look like lines.
+fn as_text(transaction: &Transaction, edits: &[Edit]) -> String {
     let Transaction { author, time, .. } = transaction;
-    let what = match (&author.subject, &author.action, &author.resource) {
-        (Some(subject), Some(action), Some(resource)) => format!("{subject} {action} {resource}"),
-        (_, Some(action), _) => action.clone(),
-        _ => String::new(),
-    };
-    let count = counted(edits.len(), "edit");
-    let mut text = format!("{} {time} {} {what} ({count})\n", transaction.position(), author.caller);
-    for edit in edits.iter().filter(|_| with_edits) {
+    let what = [&author.subject, &author.action, &author.resource];
+    let what = what.into_iter().flatten().map(|text| one_line(text)).collect::<Vec<_>>().join(" ");
+    let (position, caller) = (transaction.position(), one_line(&author.caller));
+    let count = counted_u64(transaction.edits, "edit");
+    let mut text = format!("{position} {time} {caller} {what} ({count})\n");
+    for edit in edits {
         // Writing to a string cannot fail.
         let _ = match edit {
             Edit::Put(entity) => writeln!(text, "  put {}", entity.get()),
-            Edit::Delete(name) => writeln!(text, "  delete {}::\"{}\"", name.entity_type, name.id),
+            Edit::Delete(name) => {
+                writeln!(text, "  delete {}", one_line(&format!("{}::\"{}\"", name.entity_type, name.id)))
+            }
         };
     }
     text
+}
+
+fn one_line(text: &str) -> String {
+    escape_and_truncate(text, usize::MAX)
 }
 
 fn as_json(transaction: &Transaction, edits: &[Edit]) -> Result<String, CliError> {
@@ -138,7 +137,7 @@ fn as_json(transaction: &Transaction, edits: &[Edit]) -> Result<String, CliError
 }
 
 pub fn verify(arguments: &Verify) -> CommandResult {
-    let mut store = arguments.store.open_checked()?;
+    let mut store = arguments.store.open()?;
     let verified = match store.verify().map_err(CliError::message)? {
         Ok(verified) => verified,
         Err(errors) => return Err(CliError::all(&errors)),

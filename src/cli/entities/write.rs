@@ -9,15 +9,15 @@ use clap::Args;
 
 use crate::cli::report::{self, counted};
 use crate::cli::store_argument::StoreArgument;
+use crate::cli::store_editor::StoreEditor;
 use crate::config::PolicyArguments;
 use crate::error::{CliError, CommandResult};
-use mandate_core::Snapshot;
 use mandate_core::diagnostics::SourceText;
 use mandate_core::display;
-use mandate_core::entities::{EntityChanges, LoadProgress, parse_entity_file};
-use mandate_core::snapshot::RequestConfig;
+use mandate_core::entities::{EntityChanges, EntityUpsert, LoadProgress, Origin, parse_entity_file};
+use mandate_core::schema::EntityUid;
 use mandate_sources::loader::read_entity_folder;
-use mandate_store::{Author, CommitError, Head, STORE_ORIGIN, Store};
+use mandate_store::Author;
 
 /// The longest text on standard input, in bytes.
 const LONGEST_INPUT: u64 = 1024 * 1024 * 1024;
@@ -66,29 +66,37 @@ pub struct Compact {
 }
 
 pub fn import(arguments: Import) -> CommandResult {
-    let store = arguments.store.open_or_create()?;
-    let mut editor = Editor::open(store, arguments.policies)?;
-    let schema = editor.snapshot.schema();
-    let upserts =
-        read_entity_folder(&arguments.folder, STORE_ORIGIN, schema).map_err(CliError::Diagnostics)?;
-    editor.commit("import", EntityChanges { upserts, removals: Vec::new() })
+    let editor = StoreEditor::open_or_create(&arguments.store, &arguments.policies.load()?)?;
+    let upserts = read_entity_folder(&arguments.folder, Origin::STORE, editor.snapshot.schema());
+    commit(&editor, "import", upserts.map_err(CliError::Diagnostics)?, Vec::new())
 }
 
 pub fn put(arguments: Put) -> CommandResult {
-    let mut editor = Editor::open(arguments.store.open()?, arguments.policies)?;
+    let editor = StoreEditor::open(&arguments.store, &arguments.policies.load()?)?;
     let text = Arc::new(read_file(&arguments.file)?);
     let schema = editor.snapshot.schema();
-    let upserts = parse_entity_file(&text, STORE_ORIGIN, schema, &LoadProgress::default());
-    let upserts = upserts.map_err(CliError::Diagnostics)?;
-    editor.commit("put", EntityChanges { upserts, removals: Vec::new() })
+    let upserts = parse_entity_file(&text, Origin::STORE, schema, &LoadProgress::default());
+    commit(&editor, "put", upserts.map_err(CliError::Diagnostics)?, Vec::new())
 }
 
 pub fn delete(arguments: Delete) -> CommandResult {
-    let mut editor = Editor::open(arguments.store.open()?, arguments.policies)?;
+    let editor = StoreEditor::open(&arguments.store, &arguments.policies.load()?)?;
     let schema = editor.snapshot.schema();
     let removals = arguments.entities.iter().map(|name| display::parse_uid(name, schema));
-    let removals: Vec<_> = removals.collect::<Result<_, _>>().map_err(CliError::message)?;
-    editor.commit("delete", EntityChanges { upserts: Vec::new(), removals })
+    let removals = removals.collect::<Result<_, _>>().map_err(CliError::message)?;
+    commit(&editor, "delete", Vec::new(), removals)
+}
+
+fn commit(
+    editor: &StoreEditor,
+    action: &str,
+    upserts: Vec<EntityUpsert>,
+    removals: Vec<EntityUid>,
+) -> CommandResult {
+    let author = Author { action: Some(action.to_owned()), ..Author::default() };
+    let committed = editor.commit(author, EntityChanges { upserts, removals })?;
+    report::print(&format!("{committed}\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub fn compact(arguments: &Compact) -> CommandResult {
@@ -112,47 +120,4 @@ fn read_file(path: &Path) -> Result<SourceText, CliError> {
     let mut text = String::new();
     std::io::stdin().take(LONGEST_INPUT).read_to_string(&mut text).map_err(failed)?;
     Ok(SourceText { path: "standard input".to_owned(), name: "standard input".to_owned(), text })
-}
-
-/// A store with the snapshot of its entities, which changes are held to.
-struct Editor {
-    store: Arc<Store>,
-    snapshot: Snapshot,
-    head: Head,
-}
-
-impl Editor {
-    fn open(store: Store, policies: PolicyArguments) -> Result<Self, CliError> {
-        let store = Arc::new(store);
-        let policies = policies.load()?.policies;
-        let snapshot = Snapshot::new(policies, &RequestConfig::default());
-        let snapshot = snapshot.map_err(CliError::Diagnostics)?;
-        let (snapshot, head) = mandate_store::load(&store, &snapshot).map_err(failed)?;
-        Ok(Self { store, snapshot, head })
-    }
-
-    fn commit(&mut self, action: &str, changes: EntityChanges) -> CommandResult {
-        let author = Author {
-            caller: format!("uid {}", rustix::process::getuid().as_raw()),
-            action: Some(action.to_owned()),
-            ..Author::default()
-        };
-        let committed = mandate_store::commit(&self.store, (&self.snapshot, &self.head), author, changes);
-        let (_, head) = committed.map_err(failed)?;
-        let position = head.position();
-        let text = if head == self.head {
-            format!("nothing changed: {position}\n")
-        } else {
-            format!("committed: {position}\n")
-        };
-        report::print(&text)?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn failed(error: CommitError) -> CliError {
-    match error {
-        CommitError::Refused(diagnostics) => CliError::Diagnostics(diagnostics),
-        CommitError::Store(error) => CliError::message(error),
-    }
 }

@@ -16,6 +16,11 @@ use crate::value::Record;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Origin(pub u32);
 
+impl Origin {
+    /// The origin of entities that no file defines: those of a store, which is the only source then.
+    pub const STORE: Self = Self(0);
+}
+
 /// An entity as people write it, to be packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntityData {
