@@ -13,6 +13,7 @@ const FORBIDDEN_WORDS: &[(&str, &[&str])] = &[
     ("crates/mandate-core", &["std::fs", "std::env", "std::net", "std::time"]),
     ("crates/mandate-query", &["std::fs", "std::env", "std::net", "std::time"]),
     ("crates/mandate-routes", &["std::fs", "std::env", "std::net", "std::time"]),
+    ("crates/mandate-toml", &["std::fs", "std::env", "std::net", "std::time"]),
     ("crates/mandate-changes", &["std::fs", "std::env", "std::net", "std::time"]),
     ("crates/mandate-analysis", &["std::fs", "std::env", "std::net"]),
     ("crates/mandate-sources", &["std::env", "std::net"]),

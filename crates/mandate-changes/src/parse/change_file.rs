@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use mandate_toml::{TomlReader, Value};
 use toml::de::{DeTable, DeValue};
 
 use super::edits::EditKey;
-use super::parser::{ChangeParser, Value};
+use super::parser::ChangeParser;
 use crate::change::Change;
 use crate::memberships::Memberships;
 use mandate_core::diagnostics::{Diagnostics, SourceText};
@@ -14,34 +15,24 @@ use mandate_core::display;
 use mandate_core::json::{quoted, quoted_list};
 use mandate_core::schema::{ActionId, EntityTypeId, Schema, Unresolved};
 
-/// The longest file of changes, in bytes.
-const MAX_FILE_BYTES: usize = 512 * 1024;
-
 /// The rules of a file. What is wrong with it is added to the diagnostics.
 pub(crate) fn parse_file(
     source: &Arc<SourceText>,
     schema: &Schema,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Change> {
-    let mut parser = ChangeParser { source, schema, diagnostics };
-    if source.text.len() > MAX_FILE_BYTES {
-        parser.report(0..0, format!("the file is longer than {MAX_FILE_BYTES} bytes"));
-        return Vec::new();
-    }
-    let (table, errors) = DeTable::parse_recoverable(&source.text);
-    for error in &errors {
-        parser.report(error.span().unwrap_or_default(), format!("not valid TOML: {}", error.message()));
-    }
-    if errors.is_empty() { parser.file(table.get_ref()) } else { Vec::new() }
+    let mut toml = TomlReader { source, diagnostics };
+    let Some(table) = toml.parse() else { return Vec::new() };
+    ChangeParser { toml, schema }.file(table.get_ref())
 }
 
 impl ChangeParser<'_> {
     fn file(&mut self, table: &DeTable<'_>) -> Vec<Change> {
-        self.reject_unknown_keys(table, &["change"]);
+        self.toml.reject_unknown_keys(table, &["change"]);
         let Some(changes) = table.get("change") else { return Vec::new() };
         let DeValue::Array(items) = changes.get_ref() else {
             let message = "`change` has to be an array of tables: write each change as `[[change]]`";
-            self.report(changes.span(), message);
+            self.toml.report(changes.span(), message);
             return Vec::new();
         };
         items.iter().filter_map(|change| self.change(change)).collect()
@@ -49,15 +40,15 @@ impl ChangeParser<'_> {
 
     /// A rule; `None` if it is not known which requests it is for.
     fn change(&mut self, value: &Value<'_>) -> Option<Change> {
-        let table = self.table(value)?;
+        let table = self.toml.table(value)?;
         let mut keys = vec!["action", "principal", "resource"];
         keys.extend(EditKey::ALL.map(EditKey::name));
-        self.reject_unknown_keys(table, &keys);
-        let action = self.required(table, "action", value).and_then(|action| self.action(action));
+        self.toml.reject_unknown_keys(table, &keys);
+        let action = self.toml.required(table, "action", value).and_then(|action| self.action(action));
         let edits = self.edits(table);
         if !EditKey::ALL.iter().any(|key| table.get(key.name()).is_some()) {
             let edits = quoted_list(EditKey::ALL.map(EditKey::name));
-            self.report(value.span(), format!("the change makes no edit: add at least one of {edits}"));
+            self.toml.report(value.span(), format!("the change makes no edit: add at least one of {edits}"));
         }
         let action = action?;
         let info = self.schema.action(action);
@@ -73,12 +64,12 @@ impl ChangeParser<'_> {
             let names: Vec<&str> = types.iter().map(|it| display::entity_type(*it, self.schema)).collect();
             id = id + word + &names.join(", ");
         }
-        let (span, memberships) = (self.span(value.span()), Memberships::default());
+        let (span, memberships) = (self.toml.span(value.span()), Memberships::default());
         Some(Change { id, span, action, principal_types, resource_types, edits, memberships })
     }
 
     fn action(&mut self, value: &Value<'_>) -> Option<ActionId> {
-        let (name, schema) = (self.string(value)?, self.schema);
+        let (name, schema) = (self.toml.string(value)?, self.schema);
         let message = match schema.resolve_action(name) {
             Ok(action) if schema.action(action).principal_types.is_empty() => {
                 format!("{} is a group of actions, which nobody asks for: name an action", quoted(name))
@@ -92,14 +83,14 @@ impl ChangeParser<'_> {
                 format!("{} is in several namespaces: write it with its namespace", quoted(name))
             }
         };
-        self.report(value.span(), message);
+        self.toml.report(value.span(), message);
         None
     }
 
     /// Some of the types that an action applies to, in the order of the schema.
     fn types(&mut self, value: &Value<'_>, all: &[EntityTypeId], action: &str) -> Vec<EntityTypeId> {
         let mut types = Vec::new();
-        for item in self.items(value) {
+        for item in self.toml.items(value) {
             let Some(found) = self.entity_type(item) else { continue };
             if all.contains(&found) {
                 types.push(found);
@@ -109,7 +100,7 @@ impl ChangeParser<'_> {
             let found = quoted(display::entity_type(found, self.schema));
             let message =
                 format!("`{action}` does not apply to the entity type {found}: expected one of {names}");
-            self.report(item.span(), message);
+            self.toml.report(item.span(), message);
         }
         types.sort();
         types.dedup();

@@ -4,11 +4,12 @@
 use smol_str::SmolStr;
 use toml::de::{DeTable, DeValue};
 
-use super::parser::{ChangeParser, Value};
+use super::parser::ChangeParser;
 use crate::edit::{AttributeSource, Edit, EditKind, NewId};
 use crate::expression::Expression;
 use crate::value_source::ValueSource;
 use mandate_core::diagnostics::SourceSpan;
+use mandate_toml::Value;
 
 /// The key of a kind of edits.
 #[derive(Clone, Copy)]
@@ -55,11 +56,11 @@ impl ChangeParser<'_> {
                 let name = key.name();
                 let message =
                     format!("`{name}` has to be an array of tables: write each edit as `[[change.{name}]]`");
-                self.report(value.span(), message);
+                self.toml.report(value.span(), message);
                 continue;
             };
             if items.is_empty() {
-                self.report(value.span(), format!("`{}` has no edits", key.name()));
+                self.toml.report(value.span(), format!("`{}` has no edits", key.name()));
             }
             edits.extend(items.iter().filter_map(|item| self.edit(key, item)));
         }
@@ -68,19 +69,19 @@ impl ChangeParser<'_> {
     }
 
     fn edit(&mut self, key: EditKey, value: &Value<'_>) -> Option<Edit> {
-        let table = self.table(value)?;
-        self.reject_unknown_keys(table, key.keys());
+        let table = self.toml.table(value)?;
+        self.toml.reject_unknown_keys(table, key.keys());
         let kind = match key {
             EditKey::Create => self.create(table, value)?,
             EditKey::Set => {
                 let entity = self.entity(table, value);
-                let attributes = self.required(table, "attributes", value);
+                let attributes = self.toml.required(table, "attributes", value);
                 let attributes = attributes.map(|attributes| self.some_attributes(attributes));
                 EditKind::Set { entity: entity?, attributes: attributes? }
             }
             EditKey::Remove => {
                 let entity = self.entity(table, value);
-                let attributes = self.required(table, "attributes", value);
+                let attributes = self.toml.required(table, "attributes", value);
                 let attributes = attributes.map(|attributes| self.names(attributes));
                 EditKind::Remove { entity: entity?, attributes: attributes? }
             }
@@ -94,12 +95,12 @@ impl ChangeParser<'_> {
             }
             EditKey::Delete => EditKind::Delete { entity: self.entity(table, value)? },
         };
-        Some(Edit { kind, span: self.span(value.span()) })
+        Some(Edit { kind, span: self.toml.span(value.span()) })
     }
 
     fn create(&mut self, table: &DeTable<'_>, value: &Value<'_>) -> Option<EditKind> {
-        let entity_type = self.required(table, "type", value).and_then(|it| self.entity_type(it));
-        let id = self.required(table, "id", value).and_then(|id| self.new_id(id));
+        let entity_type = self.toml.required(table, "type", value).and_then(|it| self.entity_type(it));
+        let id = self.toml.required(table, "id", value).and_then(|id| self.new_id(id));
         let attributes = table.get("attributes").map_or_else(Vec::new, |it| self.attributes(it));
         let parents = table.get("parents").map_or_else(Vec::new, |it| self.parents(it));
         Some(EditKind::Create { entity_type: entity_type?, id: id?, attributes, parents })
@@ -107,29 +108,30 @@ impl ChangeParser<'_> {
 
     fn new_id(&mut self, value: &Value<'_>) -> Option<NewId> {
         let DeValue::Table(table) = value.get_ref() else {
-            if self.string(value)? == "made" {
+            if self.toml.string(value)? == "made" {
                 return Some(NewId::Made);
             }
-            self.report(value.span(), "has to be `\"made\"` or a table: `{ value = \"context.device\" }`");
+            self.toml
+                .report(value.span(), "has to be `\"made\"` or a table: `{ value = \"context.device\" }`");
             return None;
         };
         let Some(expression) = table.get("value") else {
             return self.value_source(value).map(NewId::Value);
         };
-        self.reject_unknown_keys(table, &["value"]);
+        self.toml.reject_unknown_keys(table, &["value"]);
         let alternatives = vec![self.expression(expression)?];
         Some(NewId::Value(ValueSource { alternatives, optional: false }))
     }
 
     /// The entity that is edited.
     fn entity(&mut self, table: &DeTable<'_>, value: &Value<'_>) -> Option<Expression> {
-        self.required(table, "entity", value).and_then(|entity| self.expression(entity))
+        self.toml.required(table, "entity", value).and_then(|entity| self.expression(entity))
     }
 
     fn attributes(&mut self, value: &Value<'_>) -> Vec<AttributeSource> {
         let mut attributes = Vec::new();
-        for (name, value) in self.table(value).into_iter().flatten() {
-            let span = self.span(name.span());
+        for (name, value) in self.toml.table(value).into_iter().flatten() {
+            let span = self.toml.span(name.span());
             let source = self.value_source(value).unwrap_or_else(ValueSource::unreadable);
             attributes.push((SmolStr::new(name.get_ref()), span, source));
         }
@@ -138,7 +140,7 @@ impl ChangeParser<'_> {
 
     fn some_attributes(&mut self, value: &Value<'_>) -> Vec<AttributeSource> {
         if matches!(value.get_ref(), DeValue::Table(table) if table.is_empty()) {
-            self.report(value.span(), "`attributes` has to have at least one attribute");
+            self.toml.report(value.span(), "`attributes` has to have at least one attribute");
         }
         self.attributes(value)
     }
@@ -146,22 +148,22 @@ impl ChangeParser<'_> {
     /// Names of attributes, with their places.
     fn names(&mut self, value: &Value<'_>) -> Vec<(SmolStr, SourceSpan)> {
         let mut names = Vec::new();
-        for item in self.items(value) {
-            let name = self.string(item).map(SmolStr::new);
-            names.extend(name.map(|name| (name, self.span(item.span()))));
+        for item in self.toml.items(value) {
+            let name = self.toml.string(item).map(SmolStr::new);
+            names.extend(name.map(|name| (name, self.toml.span(item.span()))));
         }
         names
     }
 
     fn parents(&mut self, value: &Value<'_>) -> Vec<ValueSource> {
         let mut parents = Vec::new();
-        for item in self.items(value) {
+        for item in self.toml.items(value) {
             parents.extend(self.value_source(item));
         }
         parents
     }
 
     fn some_parents(&mut self, table: &DeTable<'_>, value: &Value<'_>) -> Option<Vec<ValueSource>> {
-        self.required(table, "parents", value).map(|parents| self.parents(parents))
+        self.toml.required(table, "parents", value).map(|parents| self.parents(parents))
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::parser::{RouteParser, Value, toml_type_name};
+use super::parser::RouteParser;
 use crate::certificate::CertificateField;
 use crate::extractor::{Extractor, Pattern, TextType, WhenAbsent};
 use crate::path_template::PathTemplate;
@@ -14,6 +14,7 @@ use crate::value_source::{CredentialSources, ValueSource};
 use mandate_core::json::{Json, quoted, quoted_list};
 use mandate_core::schema::{Attribute, EntityTypeId, Type};
 use mandate_core::value::ValueReader;
+use mandate_toml::{Value, type_name};
 
 /// The key of a table that names the source of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,7 +95,7 @@ impl RouteParser<'_> {
         };
         let mut keys = SourceKey::ALL.map(SourceKey::name).to_vec();
         keys.extend(["pattern", "map", "default", "optional"]);
-        self.reject_unknown_keys(table, &keys);
+        self.toml.reject_unknown_keys(table, &keys);
         let source = self.source(table, value, inputs);
         let pattern = match table.get("pattern") {
             Some(pattern) => Some(self.pattern(pattern)?),
@@ -122,15 +123,15 @@ impl RouteParser<'_> {
             SourceKey::ALL.into_iter().filter_map(|key| table.get(key.name()).map(|value| (key, value)));
         let (Some((key, from)), None) = (given.next(), given.next()) else {
             let all = quoted_list(SourceKey::ALL.map(SourceKey::name));
-            self.report(value.span(), format!("a value needs exactly one source: one of {all}"));
+            self.toml.report(value.span(), format!("a value needs exactly one source: one of {all}"));
             return None;
         };
-        let text = self.string(from)?;
+        let text = self.toml.string(from)?;
         match key {
             SourceKey::Path => self.path_parameter(text, from, inputs.template).map(ValueSource::Path),
             SourceKey::Header => self.header(from).map(ValueSource::Header),
             SourceKey::Claim if inputs.credential_sources.claims.is_none() => {
-                self.report(
+                self.toml.report(
                     from.span(),
                     "`claim` needs a `[claims]` table that says where the gateway puts the verified claims: \
                      `payload-header`, `token-header` or `metadata`",
@@ -149,7 +150,8 @@ impl RouteParser<'_> {
         if index.is_none() {
             let all = quoted_list(template.parameters());
             let all = if all.is_empty() { "none".to_owned() } else { all };
-            self.report(from.span(), format!("the path has no parameter {}: it has {all}", quoted(name)));
+            self.toml
+                .report(from.span(), format!("the path has no parameter {}: it has {all}", quoted(name)));
         }
         index
     }
@@ -159,17 +161,18 @@ impl RouteParser<'_> {
         if field.is_none() {
             let all = CertificateField::all_names();
             let message = format!("{} is not a certificate field: expected one of {all}", quoted(name));
-            self.report(from.span(), message);
+            self.toml.report(from.span(), message);
         }
         field
     }
 
     fn pattern(&mut self, value: &Value<'_>) -> Option<Pattern> {
-        let text = self.string(value)?;
+        let text = self.toml.string(value)?;
         if let [before, after] = text.split("{}").collect::<Vec<_>>().as_slice() {
             return Some(Pattern { before: (*before).to_owned(), after: (*after).to_owned() });
         }
-        self.report(value.span(), "a pattern has to contain exactly one `{}`, which stands for the value");
+        self.toml
+            .report(value.span(), "a pattern has to contain exactly one `{}`, which stands for the value");
         None
     }
 
@@ -178,9 +181,9 @@ impl RouteParser<'_> {
         value: &Value<'_>,
         expected: &ExpectedType<'_>,
     ) -> Option<BTreeMap<String, Json<'static>>> {
-        let table = self.table(value)?;
+        let table = self.toml.table(value)?;
         if table.is_empty() {
-            self.report(value.span(), "`map` has to have at least one entry");
+            self.toml.report(value.span(), "`map` has to have at least one entry");
         }
         let mut map = BTreeMap::new();
         for (key, value) in table {
@@ -195,10 +198,8 @@ impl RouteParser<'_> {
             Some(value) => match value.get_ref() {
                 DeValue::Boolean(optional) => *optional,
                 other => {
-                    self.report(
-                        value.span(),
-                        format!("has to be a boolean, found {}", toml_type_name(other)),
-                    );
+                    self.toml
+                        .report(value.span(), format!("has to be a boolean, found {}", type_name(other)));
                     return None;
                 }
             },
@@ -207,12 +208,12 @@ impl RouteParser<'_> {
         let may_be_absent = matches!(expected, ExpectedType::Attribute(attribute) if !attribute.required);
         match (table.get("default"), table.get("optional")) {
             (Some(default), _) if optional => {
-                self.report(default.span(), "`default` and `optional` cannot be combined");
+                self.toml.report(default.span(), "`default` and `optional` cannot be combined");
                 None
             }
             (Some(default), _) => self.constant(default, expected).map(WhenAbsent::Default),
             (None, Some(value)) if optional && !may_be_absent => {
-                self.report(value.span(), "the value is required, so it cannot be `optional`");
+                self.toml.report(value.span(), "the value is required, so it cannot be `optional`");
                 None
             }
             (None, _) => Some(if optional { WhenAbsent::Omit } else { WhenAbsent::Deny }),
@@ -222,9 +223,9 @@ impl RouteParser<'_> {
     /// A constant of the expected type.
     fn constant(&mut self, value: &Value<'_>, expected: &ExpectedType<'_>) -> Option<Json<'static>> {
         let checked = json(value.get_ref())
-            .ok_or_else(|| ConstantError::UnsupportedType(toml_type_name(value.get_ref())))
+            .ok_or_else(|| ConstantError::UnsupportedType(type_name(value.get_ref())))
             .and_then(|json| self.check_type(&json, expected).map(|()| json));
-        checked.map_err(|error| self.report(value.span(), error)).ok()
+        checked.map_err(|error| self.toml.report(value.span(), error)).ok()
     }
 
     fn check_type(&self, json: &Json<'_>, expected: &ExpectedType<'_>) -> Result<(), ConstantError> {
@@ -276,7 +277,7 @@ impl RouteParser<'_> {
             | ValueSource::Extension(_) => false,
         };
         if needs_json && !is_json {
-            self.report(
+            self.toml.report(
                 value.span(),
                 format!(
                     "an array or an object is expected here, and a {source} is a single string: \

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use mandate_toml::{TomlReader, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::extractors::{ExpectedType, ExtractorInputs};
-use super::parser::{RouteParser, Value};
+use super::parser::RouteParser;
 use crate::extractor::Extractor;
 use crate::identity_sources::IdentitySources;
 use crate::path_template::PathTemplate;
@@ -17,9 +18,6 @@ use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::json::{quoted, quoted_list};
 use mandate_core::schema::{ActionDef, EntityTypeId, Schema};
 
-/// The longest file of routes, in bytes.
-const MAX_FILE_BYTES: usize = 512 * 1024;
-
 /// The routes of a file. What is wrong with it is added to the diagnostics.
 pub(crate) fn parse_file(
     source: &Arc<SourceText>,
@@ -27,28 +25,21 @@ pub(crate) fn parse_file(
     identity_sources: Option<&IdentitySources>,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Route> {
-    let mut parser = RouteParser { source, schema, identity_sources, diagnostics };
-    if source.text.len() > MAX_FILE_BYTES {
-        parser.report(0..0, format!("the file is longer than {MAX_FILE_BYTES} bytes"));
-        return Vec::new();
-    }
-    let (table, errors) = DeTable::parse_recoverable(&source.text);
-    for error in &errors {
-        parser.report(error.span().unwrap_or_default(), format!("not valid TOML: {}", error.message()));
-    }
-    if errors.is_empty() { parser.parse_file(table.get_ref()) } else { Vec::new() }
+    let mut toml = TomlReader { source, diagnostics };
+    let Some(table) = toml.parse() else { return Vec::new() };
+    RouteParser { toml, schema, identity_sources }.parse_file(table.get_ref())
 }
 
 impl<'r> RouteParser<'r> {
     fn parse_file(&mut self, table: &DeTable<'_>) -> Vec<Route> {
-        self.reject_unknown_keys(table, &["principal", "claims", "certificate", "route"]);
+        self.toml.reject_unknown_keys(table, &["principal", "claims", "certificate", "route"]);
         let credential_sources = Arc::new(CredentialSources {
             claims: table.get("claims").and_then(|claims| self.claims(claims)),
             certificate_header: table.get("certificate").and_then(|value| self.certificate(value)),
         });
         let Some(routes) = table.get("route") else { return Vec::new() };
         let DeValue::Array(items) = routes.get_ref() else {
-            self.report(
+            self.toml.report(
                 routes.span(),
                 "`route` has to be an array of tables: write each route as `[[route]]`",
             );
@@ -59,11 +50,11 @@ impl<'r> RouteParser<'r> {
     }
 
     fn claims(&mut self, value: &Value<'_>) -> Option<ClaimsSource> {
-        let table = self.table(value)?;
-        self.reject_unknown_keys(table, &["payload-header", "token-header", "metadata"]);
+        let table = self.toml.table(value)?;
+        self.toml.reject_unknown_keys(table, &["payload-header", "token-header", "metadata"]);
         let only = (table.len() == 1).then(|| table.iter().next()).flatten();
         let Some((key, value)) = only else {
-            self.report(
+            self.toml.report(
                 value.span(),
                 "`[claims]` takes exactly one of `payload-header`, `token-header` and `metadata`",
             );
@@ -79,9 +70,9 @@ impl<'r> RouteParser<'r> {
     }
 
     fn certificate(&mut self, value: &Value<'_>) -> Option<String> {
-        let table = self.table(value)?;
-        self.reject_unknown_keys(table, &["header"]);
-        let header = self.required(table, "header", value)?;
+        let table = self.toml.table(value)?;
+        self.toml.reject_unknown_keys(table, &["header"]);
+        let header = self.toml.required(table, "header", value)?;
         self.header(header)
     }
 
@@ -91,38 +82,38 @@ impl<'r> RouteParser<'r> {
         principal: Option<&Value<'_>>,
         credential_sources: &Arc<CredentialSources>,
     ) -> Option<Route> {
-        let table = self.table(value)?;
-        self.reject_unknown_keys(
+        let table = self.toml.table(value)?;
+        self.toml.reject_unknown_keys(
             table,
             &["id", "method", "path", "principal", "action", "resource", "context"],
         );
-        let before = self.diagnostics.error_count();
-        let id = self.required(table, "id", value).and_then(|id| self.id(id));
-        let methods = self.required(table, "method", value).map(|methods| self.methods(methods));
-        let path = self.required(table, "path", value);
+        let before = self.toml.diagnostics.error_count();
+        let id = self.toml.required(table, "id", value).and_then(|id| self.id(id));
+        let methods = self.toml.required(table, "method", value).map(|methods| self.methods(methods));
+        let path = self.toml.required(table, "path", value);
         let template = path.and_then(|path| self.template(path));
-        let action = self.required(table, "action", value).and_then(|action| self.action(action));
+        let action = self.toml.required(table, "action", value).and_then(|action| self.action(action));
         let principal = table.get("principal").or(principal);
         if principal.is_none() {
-            self.report(
+            self.toml.report(
                 value.span(),
                 "`principal` is missing: set it in the route, or at the top of the file for all routes",
             );
         }
-        let resource = self.required(table, "resource", value);
+        let resource = self.toml.required(table, "resource", value);
         let (template, (action, info)) = (template?, action?);
         let inputs = ExtractorInputs { template: &template, credential_sources };
         let principal = principal.and_then(|it| self.principal(it, info, &inputs));
         let resource = resource.and_then(|it| self.entity(it, &info.resource_types, info, &inputs));
         let context = self.context(table.get("context"), value, info, &inputs);
-        if self.diagnostics.error_count() > before || principal.is_none() {
+        if self.toml.diagnostics.error_count() > before || principal.is_none() {
             return None;
         }
         Some(Route {
             id: id?,
             methods: methods?,
-            path: self.string(path?)?.to_owned(),
-            span: self.span(value.span()),
+            path: self.toml.string(path?)?.to_owned(),
+            span: self.toml.span(value.span()),
             credential_sources: Arc::clone(credential_sources),
             principal: principal?,
             action,
@@ -133,10 +124,10 @@ impl<'r> RouteParser<'r> {
     }
 
     fn id(&mut self, value: &Value<'_>) -> Option<String> {
-        let text = self.string(value)?;
+        let text = self.toml.string(value)?;
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if text.is_empty() || !text.bytes().all(is_allowed) {
-            self.report(value.span(), "an id may have only ASCII letters, digits, `-`, `_` and `.`");
+            self.toml.report(value.span(), "an id may have only ASCII letters, digits, `-`, `_` and `.`");
             return None;
         }
         Some(text.to_owned())
@@ -148,17 +139,17 @@ impl<'r> RouteParser<'r> {
             _ => vec![value],
         };
         if items.is_empty() {
-            self.report(value.span(), "`method` has to have at least one method");
+            self.toml.report(value.span(), "`method` has to have at least one method");
         }
         let mut methods = Vec::new();
         for item in items {
-            let Some(method) = self.string(item) else { continue };
+            let Some(method) = self.toml.string(item) else { continue };
             if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
                 let message = format!(
                     "{} is not a valid HTTP method: write it in upper case, as in `POST`",
                     quoted(method)
                 );
-                self.report(item.span(), message);
+                self.toml.report(item.span(), message);
             }
             methods.push(method.to_owned());
         }
@@ -166,18 +157,18 @@ impl<'r> RouteParser<'r> {
     }
 
     fn template(&mut self, value: &Value<'_>) -> Option<PathTemplate> {
-        let text = self.string(value)?;
-        PathTemplate::parse(text).map_err(|error| self.report(value.span(), error)).ok()
+        let text = self.toml.string(value)?;
+        PathTemplate::parse(text).map_err(|error| self.toml.report(value.span(), error)).ok()
     }
 
     fn action(&mut self, value: &Value<'_>) -> Option<(String, &'r ActionDef)> {
-        let name = self.string(value)?;
+        let name = self.toml.string(value)?;
         let schema = self.schema;
         if let Ok(action) = schema.resolve_action(name) {
             return Some((name.to_owned(), schema.action(action)));
         }
         let all = quoted_list(schema.actions().map(|(_, info)| &info.name));
-        self.report(
+        self.toml.report(
             value.span(),
             format!("the schema has no action {}: expected one of {all}", quoted(name)),
         );
@@ -200,7 +191,7 @@ impl<'r> RouteParser<'r> {
                 let help = "let the operator add it there, or take the principal from what is listed";
                 let message = format!("`principal.{part}` {error}");
                 is_allowed = false;
-                self.report_once(Diagnostic::error(message).help(help).at(self.span(span)));
+                self.report_once(Diagnostic::error(message).help(help).at(self.toml.span(span)));
             }
         }
         is_allowed.then_some(principal)
@@ -213,10 +204,10 @@ impl<'r> RouteParser<'r> {
         action: &ActionDef,
         inputs: &ExtractorInputs<'_>,
     ) -> Option<EntityExtractors> {
-        let table = self.table(value)?;
-        self.reject_unknown_keys(table, &["type", "id"]);
-        let entity_type = self.required(table, "type", value);
-        let id = self.required(table, "id", value);
+        let table = self.toml.table(value)?;
+        self.toml.reject_unknown_keys(table, &["type", "id"]);
+        let entity_type = self.toml.required(table, "type", value);
+        let id = self.toml.required(table, "id", value);
         let entity_type = entity_type.and_then(|entity_type| {
             self.extractor(entity_type, &ExpectedType::EntityType(entity_types, &action.name), inputs)
         });
@@ -233,7 +224,7 @@ impl<'r> RouteParser<'r> {
         inputs: &ExtractorInputs<'_>,
     ) -> Vec<(String, Extractor)> {
         let empty = DeTable::new();
-        let table = value.map_or(Some(&empty), |value| self.table(value));
+        let table = value.map_or(Some(&empty), |value| self.toml.table(value));
         let Some(table) = table else { return Vec::new() };
         let mut extractors = Vec::new();
         for (name, value) in table {
@@ -242,7 +233,7 @@ impl<'r> RouteParser<'r> {
                     let extractor = self.extractor(value, &ExpectedType::Attribute(attribute), inputs);
                     extractors.extend(extractor.map(|extractor| (name.get_ref().to_string(), extractor)));
                 }
-                None => self.report(
+                None => self.toml.report(
                     name.span(),
                     format!("the context of `{}` has no attribute {}", action.name, quoted(name.get_ref())),
                 ),
@@ -250,7 +241,7 @@ impl<'r> RouteParser<'r> {
         }
         for (name, attribute) in action.context_type.iter() {
             if attribute.required && table.get(name.as_str()).is_none() {
-                self.report(
+                self.toml.report(
                     route.span(),
                     format!("`{}` requires `context.{name}`, which the route does not set", action.name),
                 );
