@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde_json::json;
+use smol_str::SmolStr;
 
 use super::arguments::{Arguments, FailOn, Format, VersionArgument};
 use crate::cli::report::{self, counted, escape_markdown};
@@ -42,6 +43,9 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let comparison = AccessComparison::new(&before, &after);
     let contexts = contexts(&comparison, arguments.context.as_deref(), before.schema())?;
     let mut report = AccessReport::new(&comparison, before.schema(), arguments.limit);
+    if report.entities > 0 {
+        report.untried = untried(&contexts, before.schema());
+    }
     comparison.for_each_change(&contexts, |change| report.add(change)).map_err(CliError::message)?;
     report::print(&match arguments.format {
         Format::Text => report.as_text(),
@@ -85,6 +89,15 @@ fn contexts(
     contexts.map_err(|errors| CliError::all(&errors.iter().map(context_error).collect::<Vec<_>>()))
 }
 
+/// What the contexts leave out.
+fn untried(contexts: &[ActionContexts], schema: &Schema) -> Vec<(String, SmolStr)> {
+    let of_action = |it: &ActionContexts| {
+        let action = display::action(it.action, schema);
+        it.untried.iter().map(move |name| (action.clone(), name.clone())).collect::<Vec<_>>()
+    };
+    contexts.iter().flat_map(of_action).collect()
+}
+
 fn context_error(error: &ContextError) -> String {
     match error {
         ContextError::Open { attribute, .. } => {
@@ -104,12 +117,15 @@ struct AccessReport<'a> {
     shown: BTreeSet<AccessChange>,
     gains: usize,
     losses: usize,
+    /// Attributes of contexts that were only compared as absent: the action, and the attribute.
+    untried: Vec<(String, SmolStr)>,
 }
 
 impl<'a> AccessReport<'a> {
     fn new(comparison: &AccessComparison<'_>, schema: &'a Schema, limit: usize) -> Self {
         let entities = comparison.differences().len();
-        Self { schema, entities, limit, shown: BTreeSet::new(), gains: 0, losses: 0 }
+        let (shown, untried) = (BTreeSet::new(), Vec::new());
+        Self { schema, entities, limit, shown, gains: 0, losses: 0, untried }
     }
 
     fn add(&mut self, change: AccessChange) {
@@ -168,13 +184,27 @@ impl<'a> AccessReport<'a> {
         if self.omitted() > 0 {
             let _ = writeln!(text, "… and {} more, which a greater --limit shows", self.omitted());
         }
+        text += &self.untried_text();
         let _ = writeln!(text, "{}: {} gained, {} lost", self.differing(), self.gains, self.losses);
+        text
+    }
+
+    /// A line for each attribute that was not tried, because it has too many values.
+    fn untried_text(&self) -> String {
+        let mut text = String::new();
+        for (action, name) in &self.untried {
+            let _ = writeln!(
+                text,
+                "not compared: `{action}` with `{name}`: give a value with `--context '{{\"{name}\": …}}'`"
+            );
+        }
         text
     }
 
     fn as_markdown(&self) -> String {
         if self.gains + self.losses == 0 {
-            return format!("**Nobody gains or loses anything.** {}.\n", self.differing());
+            let nobody = format!("**Nobody gains or loses anything.** {}.\n", self.differing());
+            return nobody + &self.untried_as_markdown();
         }
         let mut text = format!("**{} gained, {} lost.** {}.\n\n", self.gains, self.losses, self.differing());
         text += "| principal | change | action | resource | context |\n|---|---|---|---|---|\n";
@@ -186,7 +216,13 @@ impl<'a> AccessReport<'a> {
         if self.omitted() > 0 {
             let _ = writeln!(text, "\n… and {} more, which are not shown.", self.omitted());
         }
-        text
+        text + &self.untried_as_markdown()
+    }
+
+    fn untried_as_markdown(&self) -> String {
+        let items =
+            self.untried.iter().map(|(action, name)| format!("\nNot compared: `{action}` with `{name}`.\n"));
+        items.collect()
     }
 
     fn as_json(&self) -> Result<String, CliError> {
@@ -209,6 +245,7 @@ impl<'a> AccessReport<'a> {
             "gains": self.gains,
             "losses": self.losses,
             "omitted": self.omitted(),
+            "not_compared": self.untried.iter().map(|(action, name)| json!({ "action": action, "attribute": name })).collect::<Vec<_>>(),
             "changes": self.shown.iter().map(change).collect::<Vec<_>>(),
         });
         Ok(serde_json::to_string_pretty(&body)? + "\n")

@@ -50,6 +50,7 @@ fn a_revoked_consent_is_lost_and_an_activated_partner_gains() {
         r#"Autopilot::DirectBillPartner::"fabrikam" loses registerDevice on Autopilot::Customer::"contoso" with channel: partner-center-api, partner-center-ui"#,
         r#"Autopilot::DirectBillPartner::"lucerne" gains registerDevice on Autopilot::Customer::"margies-travel" with channel: partner-center-api, partner-center-ui"#,
         r#"Autopilot::DirectBillPartner::"fabrikam" loses viewCustomer on Autopilot::Customer::"contoso""#,
+        r#"not compared: `requestConsent` with `partnership`: give a value with `--context '{"partnership": …}'`"#,
     ] {
         assert!(shown.lines().any(|it| it == line), "{line}\nis not in\n{shown}");
     }
@@ -70,6 +71,8 @@ fn json_has_contexts_as_callers_send_them() {
     });
     let changes = result["changes"].as_array().unwrap();
     assert!(changes.contains(&change), "{result:#}");
+    let partnership = json!({ "action": "requestConsent", "attribute": "partnership" });
+    assert!(result["not_compared"].as_array().unwrap().contains(&partnership), "{result:#}");
     assert_eq!((&result["entities"], &result["gains"]), (&json!(1), &json!(0)), "{result:#}");
     assert_eq!((&result["losses"], &result["omitted"]), (&json!(changes.len()), &json!(0)), "{result:#}");
 }

@@ -39,7 +39,7 @@ fn differing(one: &Snapshot, other: &Snapshot, request: &Request, contexts: &[Re
 fn by_brute_force(before: &Snapshot, after: &Snapshot, contexts: &[ActionContexts]) -> Vec<AccessChange> {
     let (schema, entities) = (before.schema(), all_entities(before, after));
     let mut changes = Vec::new();
-    for ActionContexts { action, contexts } in contexts {
+    for ActionContexts { action, contexts, .. } in contexts {
         let info = schema.action(*action);
         for principal in entities.iter().filter(|uid| info.principal_types.contains(&uid.entity_type)) {
             for resource in entities.iter().filter(|uid| info.resource_types.contains(&uid.entity_type)) {

@@ -16,6 +16,8 @@ const MAX_CONTEXTS: usize = 1_024;
 pub struct ActionContexts {
     pub action: ActionId,
     pub contexts: Vec<Record>,
+    /// The optional attributes with too many values to try all. They are absent in all contexts.
+    pub untried: Vec<SmolStr>,
 }
 
 /// Why the contexts of an action cannot be listed.
@@ -36,7 +38,7 @@ pub enum ContextError {
 
 impl ActionContexts {
     /// The contexts of these actions. Attributes that are given have only the given value; optional attributes with
-    /// too many values are absent unless they are given.
+    /// too many values are absent unless they are given, and untried if no context is given at all.
     ///
     /// # Errors
     /// All attributes that have to be given, and all given values that do not fit.
@@ -48,7 +50,7 @@ impl ActionContexts {
         let (mut found, mut errors) = (Vec::new(), unknown_attributes(given, schema));
         for action in actions {
             match contexts(schema.action(*action), given, schema) {
-                Ok(contexts) => found.push(Self { action: *action, contexts }),
+                Ok((contexts, untried)) => found.push(Self { action: *action, contexts, untried }),
                 Err(error) => errors.push(error),
             }
         }
@@ -67,8 +69,8 @@ fn contexts(
     action: &ActionDef,
     given: Option<&Object<'_>>,
     schema: &Schema,
-) -> Result<Vec<Record>, ContextError> {
-    let mut contexts = vec![given_values(action, given, schema)?];
+) -> Result<(Vec<Record>, Vec<SmolStr>), ContextError> {
+    let (mut contexts, mut untried) = (vec![given_values(action, given, schema)?], Vec::new());
     for (name, attribute) in action.context_type.iter() {
         if given.is_some_and(|given| given.get(name).is_some()) {
             continue;
@@ -77,6 +79,8 @@ fn contexts(
             if attribute.required {
                 return Err(open(action, name, attribute, schema));
             }
+            // Whoever gives a context has thought of the optional attributes.
+            untried.extend(given.is_none().then(|| name.clone()));
             continue;
         };
         let absent = (!attribute.required).then_some(None);
@@ -90,7 +94,7 @@ fn contexts(
         contexts =
             contexts.iter().flat_map(|context| values.iter().map(|value| with(context, value))).collect();
     }
-    Ok(contexts)
+    Ok((contexts, untried))
 }
 
 fn given_values(
@@ -142,8 +146,12 @@ mod tests {
         let actions: Vec<ActionId> = schema.actions().map(|(action, _)| action).collect();
         let all = ActionContexts::all(&actions, given.as_ref().and_then(Json::as_object), &schema);
         let show = |context: &Record| display::record(context, &schema);
-        all.map(|all| all[0].contexts.iter().map(show).collect())
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+        let shown = |all: &ActionContexts| {
+            let untried = all.untried.iter().map(|name| [", untried: ", name].concat());
+            let untried = untried.collect::<Vec<_>>().concat();
+            all.contexts.iter().map(|context| show(context) + &untried).collect()
+        };
+        all.map(|all| shown(&all[0])).map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
     #[track_caller]
@@ -173,8 +181,7 @@ mod tests {
             )
         };
         refused("by: U", Some("{}"), &[&open("by", "an entity of type `U`")]);
-        // Optional ones are absent.
-        check("note?: String", None, &[""]);
+        check("note?: String", None, &[", untried: note"]);
         check("note?: String, urgent: Bool", Some("{}"), &["urgent: false", "urgent: true"]);
         check("amount: Long", Some(r#"{"amount": 5}"#), &["amount: 5"]);
     }
