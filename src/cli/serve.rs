@@ -4,6 +4,7 @@
 mod listeners;
 mod load;
 mod signals;
+mod store;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::config::{LimitConfig, ListenerConfigs, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
 use listeners::{BoundListener, ListenerGroup};
 use mandate_pdp::Pdp;
+use mandate_pdp::reload::Reloader;
 use mandate_server::admin::{self, Phase, Router};
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
@@ -74,10 +76,14 @@ async fn serve(config: ServeConfig) -> CommandResult {
     let announcement = loaded.announcement() + &guardrails;
     let (pdp, reloader) = load::start(loaded, &config, started)?;
     // Connections are accepted only now: until here a gateway is refused at once, instead of waiting.
-    let decisions = open_decisions(&config, bound, &pdp, &monitor)?;
+    let decisions = open_decisions(&config, bound, (&pdp, &reloader), &monitor)?;
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
     report::print(&announcement)?;
+    if config.change_rights.demo_sign_in {
+        tracing::warn!("demo sign-in: everybody on this machine may change entities, in anybody's name");
+        report::print("demo sign-in: EVERYBODY on this machine may change entities, in anybody's name\n")?;
+    }
 
     signals.until_stop(|| reloader.request_full_poll()).await;
     tracing::info!("shutting down: /readyz now answers 503");
@@ -113,13 +119,15 @@ fn open_for_operators(
 fn open_decisions(
     config: &ServeConfig,
     bound: Vec<BoundListener>,
-    pdp: &Pdp,
+    (pdp, reloader): (&Pdp, &Reloader),
     monitor: &Arc<ListenerMonitor>,
 ) -> Result<ListenerGroup, CliError> {
     let LimitConfig { api, connection, admission } = config.limits;
     let service = |listener: &Address| {
-        let public_url = config.public_url.clone();
-        let handler = Arc::new(DecisionService::new(pdp.clone(), api, public_url, listener.clone()));
+        let (public_url, changes) =
+            (config.public_url.clone(), (reloader.commits(), config.change_rights.clone()));
+        let service = DecisionService::new(pdp.clone(), api, public_url, listener.clone(), changes);
+        let handler = Arc::new(service);
         service_fn(move |request| {
             let handler = Arc::clone(&handler);
             async move { Ok(handler.handle(request).await) }

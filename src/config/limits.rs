@@ -46,6 +46,9 @@ options! {
         /// Maximum time from a request's headers to its response [default: 30s]
         #[arg(long, env = "MANDATE_REQUEST_TIMEOUT", value_name = "TIME")]
         pub request_timeout: Option<Timeout>,
+        /// Maximum time that a request waits for the position that its Mandate-At-Least names [default: 1s]
+        #[arg(long, env = "MANDATE_MAX_WAIT", value_name = "TIME")]
+        pub max_wait: Option<Timeout>,
     }
 }
 
@@ -100,6 +103,7 @@ impl LimitOptions {
                 max_json_depth: self.max_json_depth.map_or(api.max_json_depth, Bounded::get),
                 body_timeout: time(self.read_timeout, api.body_timeout),
                 request_timeout: time(self.request_timeout, api.request_timeout),
+                max_wait: time(self.max_wait, api.max_wait),
                 max_page_size: count(self.max_page, api.max_page_size),
                 ..api
             },

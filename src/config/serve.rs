@@ -12,11 +12,13 @@ use super::listeners::{ListenerConfigs, ListenerOptions, ListenerSettings};
 use super::options::Options;
 use super::serving::{GuardrailsOption, LogFormat, ServingOptions, WhenRestoredOption, WhenStaleOption};
 use super::solver::SolverArguments;
+use super::values::non_empty_names;
 use crate::error::CliError;
 use mandate_analysis::solver::SolverOptions;
 use mandate_core::diagnostics::Diagnostics;
 use mandate_core::json::quoted;
 use mandate_pdp::staleness::{StalenessLimit, WhenStale};
+use mandate_server::changes::rights::ChangeRights;
 use mandate_server::listen::address::Address;
 use mandate_sources::loader::ContentPaths;
 
@@ -65,6 +67,9 @@ pub struct ServeConfig {
     pub staleness: Option<StalenessLimit>,
     /// Where copies of the content in use are kept.
     pub state: Option<PathBuf>,
+    /// Where the entities are, if not in a folder.
+    pub store: Option<PathBuf>,
+    pub change_rights: ChangeRights,
     /// Whether /readyz answers 200 while a copy is in use.
     pub ready_when_restored: bool,
     /// Whether every request is denied from the start.
@@ -98,7 +103,7 @@ impl ServeArguments {
             tables: file.listener_tables,
             admin: file.admin,
         };
-        let poll = poll(serving.poll)?;
+        let (poll, change_rights) = (poll(serving.poll)?, change_rights(&serving)?);
         let listeners = settings.open().map_err(|errors| CliError::all(&errors))?;
         let content_paths =
             self.content.or_file(file.policies, file.content, file.policy_limits, file.identity_sources);
@@ -112,6 +117,8 @@ impl ServeArguments {
             public_url: serving.public_url.map(|url| public_url(&url)).transpose()?,
             poll,
             staleness: staleness(serving.max_staleness, serving.when_stale, poll)?,
+            change_rights,
+            store: serving.store,
             ready_when_restored: ready_when_restored(serving.state.as_deref(), serving.when_restored)?,
             state: serving.state,
             deny_all: serving.deny_all.unwrap_or(false),
@@ -140,6 +147,27 @@ fn public_url(given: &str) -> Result<String, CliError> {
         "`public-url` has to be like `https://pdp.example.com`, found {}",
         quoted(given)
     )))
+}
+
+/// Who may change entities.
+fn change_rights(serving: &ServingOptions) -> Result<ChangeRights, CliError> {
+    let rights = ChangeRights {
+        change_callers: non_empty_names(serving.change_callers.clone()),
+        entity_callers: non_empty_names(serving.entity_callers.clone()),
+        demo_sign_in: serving.demo_sign_in.unwrap_or(false),
+    };
+    let given = [
+        ("change-callers", !rights.change_callers.is_empty()),
+        ("entity-callers", !rights.entity_callers.is_empty()),
+        ("demo-sign-in", rights.demo_sign_in),
+    ];
+    let unused = given.iter().filter(|(_, is_given)| *is_given && serving.store.is_none());
+    let unused: Vec<CliError> = unused
+        .map(|(name, _)| {
+            CliError::message(format!("`{name}` needs `store`: entities of files are not changed by Mandate"))
+        })
+        .collect();
+    if unused.is_empty() { Ok(rights) } else { Err(CliError::all(&unused)) }
 }
 
 /// The poll interval; 0 disables polling.

@@ -42,6 +42,22 @@ options! {
         /// What /readyz answers while such a copy is in use [default: ready]
         #[arg(long, env = "MANDATE_WHEN_RESTORED", value_name = "ANSWER")]
         pub when_restored: Option<WhenRestoredOption>,
+        /// Take the entities from this store and let them be changed; an empty store takes those of --entities in
+        /// once [default: none: entities are read from --entities]
+        #[arg(long, env = "MANDATE_STORE", value_name = "FILE")]
+        pub store: Option<PathBuf>,
+        /// Let these authenticated callers ask for actions that change entities, comma-separated; needs --store
+        /// [default: none]
+        #[arg(long, env = "MANDATE_CHANGE_CALLERS", value_name = "NAMES", value_delimiter = ',')]
+        pub change_callers: Option<Vec<String>>,
+        /// Let these authenticated callers read and write entities, without asking the policies, comma-separated;
+        /// needs --store [default: none]
+        #[arg(long, env = "MANDATE_ENTITY_CALLERS", value_name = "NAMES", value_delimiter = ',')]
+        pub entity_callers: Option<Vec<String>>,
+        /// For trying things out: let everybody on this machine ask for actions that change entities, on listeners
+        /// without authentication; needs --store
+        #[arg(long, env = "MANDATE_DEMO_SIGN_IN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        pub demo_sign_in: Option<bool>,
         /// Deny every request until the next start without this option
         #[arg(long, env = "MANDATE_DENY_ALL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         pub deny_all: Option<bool>,

@@ -61,6 +61,7 @@ impl Running {
         let mut loader = Loader::with_entities(&policies, source, terms.clone());
         let (pdp, publisher) = Pdp::new(loader.load().unwrap(), PdpConfig::cached(100));
         let config = ReloadConfig {
+            log: None,
             content_paths: ContentPaths {
                 policies,
                 entities: content.entities(),

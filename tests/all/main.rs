@@ -51,4 +51,5 @@ mod search;
 mod serve;
 mod store;
 mod store_file;
+mod store_serving;
 mod suite_errors;

@@ -3,7 +3,7 @@
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::support::{Sidecar, get, register};
+use crate::support::{Content, Sidecar, get, register};
 
 fn document(sidecar: &Sidecar) -> Value {
     get(&format!("{}/openapi.json", sidecar.decisions)).json()
@@ -155,7 +155,9 @@ fn requests_that_are_not_as_described_are_refused() {
 
 #[test]
 fn every_described_path_exists_and_answers_with_a_described_status() {
-    let sidecar = Sidecar::of_pack(&[]);
+    let content = Content::of_pack();
+    let store = content.path("store.redb").display().to_string();
+    let sidecar = content.serve_with(&["--store", &store, "--demo-sign-in"]);
     let document = document(&sidecar);
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 5, "{paths:?}");

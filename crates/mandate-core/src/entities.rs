@@ -18,5 +18,5 @@ pub use change::{EntityChanges, EntityUpsert};
 pub use codec::CorruptEntity;
 pub use difference::EntityDifference;
 pub use packed::{Entity, EntityData, Origin};
-pub use parse::{LoadProgress, parse_entity_file, parse_entity_json};
+pub use parse::{LoadProgress, parse_entity_file, parse_entity_json, parse_entity_text};
 pub use store::{Entities, StoredEntity};

@@ -4,7 +4,10 @@
 use mandate_changes::{ChangeError, Edits};
 use mandate_core::decide::DecideError;
 use mandate_core::decision::Decision;
+use mandate_core::display;
 use mandate_core::request::Request;
+use mandate_core::schema::Schema;
+use mandate_store::Author;
 
 use crate::generation::Generation;
 
@@ -55,5 +58,16 @@ impl Generation {
         );
         let edits = rule.ok_or(PerformError::NoRule)?.edits(request, snapshot, make_id)?;
         Ok(ChangeDecision::Permitted(decision, edits))
+    }
+}
+
+/// Whose action it is, and by which policies it is permitted. Who sent it is not known here.
+pub fn author_of(request: &Request, decision: &Decision, schema: &Schema) -> Author {
+    Author {
+        subject: Some(display::uid(request.principal.as_uid_ref(), schema)),
+        action: Some(display::action(request.action, schema)),
+        resource: Some(display::uid(request.resource.as_uid_ref(), schema)),
+        policies: decision.reported_policies().iter().map(|policy| policy.id.to_string()).collect(),
+        ..Author::default()
     }
 }

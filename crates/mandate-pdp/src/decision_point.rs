@@ -15,11 +15,13 @@ use mandate_core::slice::Slice;
 use mandate_query::explain::{Budget, Explanation, explain};
 use mandate_query::search::{self, ActionSearchError, Cursor, Page, PageLimits, SearchError, Target};
 use mandate_routes::{HttpRequest, RouteError, RouteMatch};
+use mandate_store::LogPosition;
 use prometheus_client::registry::Registry;
 
 use crate::cache::{Cache, CacheEntry};
 use crate::generation::{Generation, Revision};
 use crate::metrics::Metrics;
+use crate::proposal::DecidedAction;
 use crate::publisher::{Published, Publisher};
 use crate::record::{Answer, DecisionContext, DecisionRecord, DecisionSink};
 use crate::report::Reporter;
@@ -89,6 +91,22 @@ impl Pdp {
         View { pdp: &self.0, generation: self.0.published.load() }
     }
 
+    /// Waits until the entities in use are at this position of their log, or a later one of the same log.
+    pub async fn reach(&self, asked: LogPosition) {
+        let is_reached = || {
+            let at = self.view().position();
+            at.is_some_and(|at| at.epoch == asked.epoch && at.sequence >= asked.sequence)
+        };
+        loop {
+            // Listening begins before looking, so that no change is missed.
+            let replaced = self.0.published.listen();
+            if is_reached() {
+                return;
+            }
+            replaced.await;
+        }
+    }
+
     /// What operators see on `/status`.
     pub fn status(&self) -> Status {
         self.0.status.read(&self.0.published.load())
@@ -127,6 +145,11 @@ impl Pdp {
 impl View<'_> {
     pub fn revision(&self) -> &Revision {
         self.generation.revision()
+    }
+
+    /// Where the entities stand in the log of their store, if they come from one.
+    pub fn position(&self) -> Option<LogPosition> {
+        self.generation.position()
     }
 
     pub fn snapshot(&self) -> &Snapshot {
@@ -174,11 +197,26 @@ impl View<'_> {
         decided.map(|(decision, _)| decision).inspect_err(|error| self.log_error(error))
     }
 
+    /// Records a decision on a change, which was made when it was committed.
+    pub fn record_change(
+        &self,
+        (question, decided): (&Question<'_>, &DecidedAction),
+        revision: &Revision,
+        context: &DecisionContext<'_>,
+    ) {
+        self.policies_failed(&decided.decision);
+        let answer = Answer::Decided { decision: &decided.decision, cached: None, took: decided.took };
+        self.record_answer(&DecisionRecord { context, revision, question: Some(question), answer });
+    }
+
     fn record(&self, context: &DecisionContext<'_>, question: Option<&Question<'_>>, answer: Answer<'_>) {
-        let record = DecisionRecord { context, revision: self.revision(), question, answer };
-        self.pdp.metrics.record(&record);
+        self.record_answer(&DecisionRecord { context, revision: self.revision(), question, answer });
+    }
+
+    fn record_answer(&self, record: &DecisionRecord<'_>) {
+        self.pdp.metrics.record(record);
         for sink in &self.pdp.sinks {
-            sink.record(&record);
+            sink.record(record);
         }
     }
 

@@ -9,6 +9,7 @@ use mandate_core::decision::{Decision, Suspension};
 use mandate_core::digest::Digest;
 use mandate_routes::Routes;
 use mandate_sources::loader::LoadedContent;
+use mandate_store::LogPosition;
 use smol_str::SmolStr;
 
 /// Names the content of a generation. Equal policies, schema, routes, changes and entities have the same
@@ -36,6 +37,8 @@ pub struct Generation {
     routes: Arc<Routes>,
     changes: Arc<Changes>,
     revision: Revision,
+    /// Where the entities stand in the log of their store, if they come from one.
+    position: Option<LogPosition>,
     /// The answer to every question while everything is denied.
     suspended: Option<Arc<Decision>>,
 }
@@ -47,7 +50,20 @@ impl Generation {
         // Content without changes has the revision that it always had.
         let digests = digests.iter().chain((!changes.is_empty()).then(|| changes.digest()));
         let revision = Revision(Digest::of(digests.map(Digest::as_bytes)).short().into());
-        Self { snapshot, routes, changes, revision, suspended: None }
+        Self { snapshot, routes, changes, revision, position: None, suspended: None }
+    }
+
+    /// This generation, with entities as they are at a position of the log.
+    #[must_use]
+    pub fn with_position(self, position: Option<LogPosition>) -> Self {
+        Self { position, ..self }
+    }
+
+    /// This generation with other entities; the snapshot has to be of the same policies.
+    #[must_use]
+    pub(crate) fn with_entities(&self, snapshot: Snapshot) -> Self {
+        let (routes, changes) = (Arc::clone(&self.routes), Arc::clone(&self.changes));
+        Self { suspended: self.suspended.clone(), ..Self::new(snapshot, routes, changes) }
     }
 
     pub fn snapshot(&self) -> &Snapshot {
@@ -64,6 +80,11 @@ impl Generation {
 
     pub fn revision(&self) -> &Revision {
         &self.revision
+    }
+
+    /// Where the entities stand in the log of their store, if they come from one.
+    pub fn position(&self) -> Option<LogPosition> {
+        self.position
     }
 
     /// The answer to every question, if everything is denied.

@@ -10,6 +10,8 @@
 
 mod cache;
 mod change;
+mod commit_group;
+mod committer;
 pub mod decision_point;
 mod deny_all;
 mod duration_histogram;
@@ -20,6 +22,7 @@ mod metrics;
 mod policy_track;
 mod poll_loop;
 pub mod proof_worker;
+pub mod proposal;
 mod publisher;
 pub mod record;
 pub mod reload;
@@ -30,9 +33,11 @@ mod status_board;
 mod track;
 mod trigger;
 
-pub use change::{ChangeDecision, PerformError};
+pub use change::{ChangeDecision, PerformError, author_of};
+pub use committer::CommitQueue;
 pub use decision_point::{Pdp, PdpConfig, PdpError, View};
 pub use generation::{Generation, Revision};
+pub use mandate_store::LogPosition;
 pub use metrics::register_initial_metrics;
 pub use publisher::Publisher;
 pub use record::{DecisionContext, DecisionId, DecisionRecord, DecisionSink, Transport};

@@ -22,6 +22,9 @@ use crate::track::TrackName;
 /// How long a new schema waits for a poll of the entities to end. It is tried again later.
 const MAX_ENTITY_WAIT: Duration = Duration::from_secs(1);
 
+/// How long policies wait for changes that are being committed. They are tried again later.
+const MAX_COMMIT_WAIT: Duration = Duration::from_secs(1);
+
 /// What became of the newest policies.
 enum PolicyState {
     /// They are in use, or cannot be read at all.
@@ -245,8 +248,13 @@ impl PolicyTrack {
         result
     }
 
-    /// Puts policies in use, where they differ from those in use.
+    /// Puts policies in use, where they differ from those in use. No change is decided by the policies before and
+    /// committed after these are in use.
     fn accept(&mut self, pending: PendingPolicies) -> ReloadResult {
+        let publisher = Arc::clone(&self.publisher);
+        let Some(_no_commit) = publisher.no_commit_within(MAX_COMMIT_WAIT) else {
+            return Err(commit_does_not_end());
+        };
         let current = self.publisher.current();
         let in_use = current.snapshot().policies();
         if pending.policies.schema().digest() != in_use.schema().digest() {
@@ -268,7 +276,8 @@ impl PolicyTrack {
         let Some(mut entities) = lock_entities(&self.entities) else { return Err(entities_are_busy()) };
         let snapshot = entities.load(&self.loader.without_entities(&pending)?)?;
         let (routes, changes) = (Arc::clone(&pending.routes), Arc::clone(&pending.changes));
-        self.publisher.publish(Generation::new(snapshot, routes, changes));
+        let position = self.publisher.current().position();
+        self.publisher.publish(Generation::new(snapshot, routes, changes).with_position(position));
         // The entities were read again and accepted, too.
         let accepted = Accepted { changed: true, ..Accepted::default() };
         self.reporter().reload(TrackName::Entities, Some(&Ok(accepted)), started.elapsed(), None);
@@ -288,6 +297,11 @@ fn lock_entities(entities: &Mutex<EntityLoader>) -> Option<MutexGuard<'_, Entity
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
+}
+
+fn commit_does_not_end() -> Diagnostics {
+    let diagnostic = Diagnostic::error("a change is being committed, and its disk does not answer");
+    diagnostic.help("the policies come into use when it has ended; `deny-all` does not wait for it").into()
 }
 
 fn entities_are_busy() -> Diagnostics {

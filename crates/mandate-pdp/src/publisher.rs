@@ -1,29 +1,46 @@
 //! Replaces the generation in use. There is one publisher for each decision point, and it is the only
 //! code that can.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
+use event_listener::{Event, EventListener};
 use mandate_changes::Changes;
 use mandate_core::Snapshot;
 use mandate_core::decision::Suspension;
 use mandate_core::diagnostics::Diagnostics;
 use mandate_core::policies::Policies;
 use mandate_routes::Routes;
+use mandate_store::LogPosition;
 
 use crate::generation::Generation;
 use crate::report::Reporter;
 
 /// The generation in use. Everybody may load it; only the [`Publisher`] replaces it.
-pub(crate) struct Published(ArcSwap<Generation>);
+pub(crate) struct Published {
+    generation: ArcSwap<Generation>,
+    /// Wakes those who wait for a position of the log.
+    replaced: Event,
+}
 
 impl Published {
     pub fn new(generation: Generation) -> Self {
-        Self(ArcSwap::from_pointee(generation))
+        Self { generation: ArcSwap::from_pointee(generation), replaced: Event::new() }
+    }
+
+    /// Is woken when the next generation comes into use.
+    pub fn listen(&self) -> EventListener {
+        self.replaced.listen()
+    }
+
+    fn store(&self, generation: Arc<Generation>) {
+        self.generation.store(generation);
+        self.replaced.notify(usize::MAX);
     }
 
     pub fn load(&self) -> Guard<Arc<Generation>> {
-        self.0.load()
+        self.generation.load()
     }
 }
 
@@ -36,7 +53,13 @@ pub struct Publisher {
     reporter: Reporter,
     /// Held while the next generation is made from the one in use.
     suspensions: Mutex<Suspensions>,
+    /// Held while changes are decided and committed. The policies stay the same meanwhile; a suspension does not
+    /// wait for it.
+    commits: Mutex<()>,
 }
+
+/// While this is held, no change is being committed, and no other policies come into use.
+pub(crate) type NoCommit<'a> = MutexGuard<'a, ()>;
 
 /// Why everything is denied now.
 #[derive(Clone, Default, PartialEq)]
@@ -56,12 +79,12 @@ impl Suspensions {
 impl Publisher {
     pub(crate) fn new(published: Arc<Published>, reporter: Reporter) -> Self {
         reporter.serving(&published.load());
-        Self { published, reporter, suspensions: Mutex::default() }
+        Self { published, reporter, suspensions: Mutex::default(), commits: Mutex::default() }
     }
 
     /// The generation in use.
     pub fn current(&self) -> Arc<Generation> {
-        self.published.0.load_full()
+        self.published.generation.load_full()
     }
 
     /// Puts another generation in use, for all requests from now on.
@@ -81,7 +104,8 @@ impl Publisher {
         changes: Arc<Changes>,
     ) -> Result<(), Diagnostics> {
         self.replace(|current| {
-            Ok(Generation::new(current.snapshot().with_policies(policies)?, routes, changes))
+            let snapshot = current.snapshot().with_policies(policies)?;
+            Ok(Generation::new(snapshot, routes, changes).with_position(current.position()))
         })
     }
 
@@ -95,6 +119,34 @@ impl Publisher {
             let (routes, changes) = (Arc::clone(current.routes()), Arc::clone(current.changes()));
             Ok(Generation::new(snapshot, routes, changes))
         })
+    }
+
+    /// Puts entities in use that were committed at a position. No policies may come into use meanwhile.
+    pub(crate) fn publish_committed(&self, _: &NoCommit<'_>, snapshot: &Snapshot, position: LogPosition) {
+        let suspensions = self.suspensions.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.current().with_entities(snapshot.clone()).with_position(Some(position));
+        let generation = Arc::new(generation.with_suspension(suspensions.first()));
+        self.reporter.serving(&generation);
+        self.published.store(Arc::clone(&generation));
+        self.reporter.committed(&generation, position);
+    }
+
+    /// Waits until no change is being committed, and keeps others from being.
+    pub(crate) fn no_commit(&self) -> NoCommit<'_> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Self::no_commit`], but for no longer than this: a disk may hang.
+    pub(crate) fn no_commit_within(&self, wait: Duration) -> Option<NoCommit<'_>> {
+        let started = Instant::now();
+        loop {
+            match self.commits.try_lock() {
+                Ok(guard) => return Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if started.elapsed() > wait => return None,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
     }
 
     /// Denies everything for this reason, or ends that.
@@ -123,7 +175,7 @@ impl Publisher {
         let next = Generation::clone(&current).with_suspension(suspensions.first());
         if next.suspended() != current.suspended() {
             let next = Arc::new(next);
-            self.published.0.store(Arc::clone(&next));
+            self.published.store(Arc::clone(&next));
             self.reporter.suspended(next.suspended().map(|decision| &**decision));
         }
     }
@@ -133,7 +185,7 @@ impl Publisher {
         let before = self.current();
         let generation = Arc::new(next(&before)?.with_suspension(suspensions.first()));
         self.reporter.serving(&generation);
-        self.published.0.store(Arc::clone(&generation));
+        self.published.store(Arc::clone(&generation));
         self.reporter.published(&before, &generation);
         Ok(())
     }

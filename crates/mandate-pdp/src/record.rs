@@ -53,6 +53,8 @@ pub enum Transport {
     ExtAuthzHttp,
     /// Forward authentication of nginx, Caddy or Traefik.
     ForwardAuth,
+    /// A request to perform an action, in the API of changes.
+    Changes,
     /// A call from the program that embeds the decision point.
     InProcess,
 }
@@ -65,6 +67,7 @@ impl Transport {
             Self::ExtAuthzGrpc => "ext_authz_grpc",
             Self::ExtAuthzHttp => "ext_authz_http",
             Self::ForwardAuth => "forward_auth",
+            Self::Changes => "changes",
             Self::InProcess => "in_process",
         }
     }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mandate_sources::loader::{ContentPaths, Loader};
+use mandate_store::TransactionLog;
 
+use crate::committer::{self, CommitQueue};
 use crate::deny_all;
 use crate::entity_track::EntityTrack;
 use crate::policy_track::PolicyTrack;
@@ -29,6 +31,8 @@ pub struct ReloadConfig {
     pub ready_when_restored: bool,
     /// Whether to deny everything from the start until the end.
     pub deny_all: bool,
+    /// The log of the store that the entities come from; `None` if they come from a folder, which is followed.
+    pub log: Option<Arc<dyn TransactionLog>>,
 }
 
 /// The running threads. They are told to stop when this is dropped, and not waited for: they may be reading
@@ -37,6 +41,7 @@ pub struct Reloader {
     policies: ReloadTrigger,
     entities: ReloadTrigger,
     stop: StopFlag,
+    commits: Option<CommitQueue>,
 }
 
 impl Drop for Reloader {
@@ -70,16 +75,26 @@ impl Reloader {
         let (policy_waker, entity_waker) = (ReloadTrigger::new(), ReloadTrigger::new());
         let triggers = [policy_waker.0.clone(), entity_waker.0.clone()];
         let worker = ProofWorker::start(config.proofs, policy_waker.0.clone())?;
-        let entity_track = EntityTrack { loader: Arc::clone(&entities), publisher: Arc::clone(&publisher) };
+        let commits = if let Some(log) = config.log {
+            Some(committer::start(log, Arc::clone(&publisher), stop.clone())?)
+        } else {
+            let track = EntityTrack { loader: Arc::clone(&entities), publisher: Arc::clone(&publisher) };
+            PollLoop::start(track, Arc::clone(&publisher), entity_waker, entity_root, interval)?;
+            None
+        };
         let policy_track =
             PolicyTrack::new(policies, entities, Arc::clone(&publisher), worker, first.proof.as_ref());
-        PollLoop::start(entity_track, Arc::clone(&publisher), entity_waker, entity_root, interval)?;
         PollLoop::start(policy_track, Arc::clone(&publisher), policy_waker, policy_root, interval)?;
         if let Some(limit) = config.staleness {
             staleness::start(limit, publisher, stop.clone())?;
         }
         let [policies, entities] = triggers;
-        Ok(Self { policies, entities, stop })
+        Ok(Self { policies, entities, stop, commits })
+    }
+
+    /// Takes changes of the entities, if they come from a store.
+    pub fn commits(&self) -> Option<CommitQueue> {
+        self.commits.clone()
     }
 
     /// Asks for a poll that reads every file again, whatever its metadata says.

@@ -8,6 +8,7 @@ use mandate_core::content_change::ContentChange;
 use mandate_core::decision::{Decision, Outcome, Suspension};
 use mandate_core::diagnostics::Diagnostics;
 use mandate_sources::loader::ReloadResult;
+use mandate_store::LogPosition;
 
 use crate::entity_log::EntityChangeSummary;
 use crate::generation::Generation;
@@ -73,6 +74,13 @@ impl Reporter {
         log_route_changes(&changes);
         let schemas = (snapshot.schema(), before.snapshot().schema());
         log_rule_changes(&generation.changes().changes_since(schemas.0, before.changes(), schemas.1));
+    }
+
+    /// Entities came into use that were committed at a position.
+    pub fn committed(&self, generation: &Generation, position: LogPosition) {
+        self.status.generation_replaced();
+        let (revision, entities) = (generation.revision().as_str(), generation.snapshot().entities().len());
+        tracing::info!(revision, entities, %position, "committed");
     }
 
     /// The content of the start is in use.

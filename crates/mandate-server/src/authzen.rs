@@ -5,6 +5,7 @@ pub mod api;
 pub(crate) mod evaluation;
 pub mod explanation;
 mod http;
+pub(crate) mod json_body;
 pub mod metadata;
 mod page;
 pub(crate) mod search;

@@ -10,10 +10,13 @@ use crate::authzen::api::Operation;
 use crate::authzen::evaluation;
 use crate::authzen::search::{self, SearchResponse};
 use crate::authzen::wire::EvaluationResponse;
+use crate::changes::operation::ChangeOperation;
+use crate::changes::operation::ENTITIES_PREFIX;
 use crate::gateway::http::{EXT_AUTHZ_PREFIX, GatewayProtocol};
 use crate::openapi::schemas::{
-    ActionSearchRequest, EvaluationRequest, EvaluationsRequest, EvaluationsResponse, ResourceSearchRequest,
-    SubjectSearchRequest,
+    ActionRequest, ActionSearchRequest, ActionsRequest, BulkRequest, ChangeResponse, ChangesResponse,
+    EvaluationRequest, EvaluationsRequest, EvaluationsResponse, ResourceSearchRequest, SubjectSearchRequest,
+    WriteResponse,
 };
 
 /// The path of AuthZEN's metadata.
@@ -51,6 +54,8 @@ pub enum Methods {
     Post,
     GetOrHead,
     Any,
+    /// Reads, replaces or deletes what the path names.
+    Resource,
 }
 
 /// What answers.
@@ -60,6 +65,7 @@ pub enum Handler {
     Metadata,
     OpenApi,
     Gateway(GatewayProtocol),
+    Change(ChangeOperation),
 }
 
 /// A function that adds a type to the `OpenAPI` document and returns the reference to it.
@@ -70,6 +76,10 @@ pub type SchemaFn = fn(&mut SchemaGenerator) -> Schema;
 pub enum Contract {
     /// JSON in, JSON out.
     Json { request: SchemaFn, response: SchemaFn },
+    /// JSON in, JSON out, and errors as problem details.
+    Change { request: SchemaFn, response: SchemaFn, description: &'static str },
+    /// An entity, to be read, written or deleted under its name.
+    Entity { parameters: &'static [Parameter], response: SchemaFn, description: &'static str },
     /// A JSON document, to be fetched.
     Document { response: SchemaFn },
     /// A decision: 200 for a permit and 403 for a denial, or 401 without a principal, with headers that say why.
@@ -187,6 +197,62 @@ pub static ENDPOINTS: &[Endpoint] = &[
         },
     },
     Endpoint {
+        path: EndpointPath::Exact("/access/v1/changes"),
+        methods: Methods::Post,
+        handler: Handler::Change(ChangeOperation::Action),
+        operation_id: "changeEntities",
+        summary: "Perform an action that changes entities, if the policies permit it",
+        metadata_key: None,
+        contract: Contract::Change {
+            request: SchemaGenerator::subschema_for::<ActionRequest>,
+            response: SchemaGenerator::subschema_for::<ChangeResponse>,
+            description: "For the callers of `--change-callers`. Decision and edits are committed together, or nothing is.",
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Exact("/access/v1/changes/batch"),
+        methods: Methods::Post,
+        handler: Handler::Change(ChangeOperation::Actions),
+        operation_id: "changeEntitiesBatch",
+        summary: "Perform several actions that change entities: all of them, or none",
+        metadata_key: None,
+        contract: Contract::Change {
+            request: SchemaGenerator::subschema_for::<ActionsRequest>,
+            response: SchemaGenerator::subschema_for::<ChangesResponse>,
+            description: "For the callers of `--change-callers`. Each action is decided on the entities as those before it leave them. `index` of a problem is the action that was not performed.",
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Exact("/entities/v1/bulk"),
+        methods: Methods::Post,
+        handler: Handler::Change(ChangeOperation::Entities),
+        operation_id: "writeEntities",
+        summary: "Write several entities: all of them, or none",
+        metadata_key: None,
+        contract: Contract::Change {
+            request: SchemaGenerator::subschema_for::<BulkRequest>,
+            response: SchemaGenerator::subschema_for::<WriteResponse>,
+            description: "For the callers of `--entity-callers`. The policies are not asked; the rules of the schema hold.",
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Prefix(ENTITIES_PREFIX),
+        methods: Methods::Resource,
+        handler: Handler::Change(ChangeOperation::Entity),
+        operation_id: "entity",
+        summary: "Read, write or delete an entity",
+        metadata_key: None,
+        contract: Contract::Entity {
+            parameters: &[Parameter {
+                name: "path",
+                location: "path",
+                description: "The type and the id of the entity, with a slash between them, each percent-encoded",
+            }],
+            response: SchemaGenerator::subschema_for::<WriteResponse>,
+            description: "For the callers of `--entity-callers`. `ETag` is the version of the entity, for `If-Match`.",
+        },
+    },
+    Endpoint {
         path: EndpointPath::Exact(METADATA_PATH),
         methods: Methods::GetOrHead,
         handler: Handler::Metadata,
@@ -253,6 +319,7 @@ impl Methods {
             Self::Post => method == Method::POST,
             Self::GetOrHead => [Method::GET, Method::HEAD].contains(method),
             Self::Any => true,
+            Self::Resource => [Method::GET, Method::PUT, Method::DELETE].contains(method),
         }
     }
 
@@ -262,6 +329,7 @@ impl Methods {
             Self::Post => "POST",
             Self::GetOrHead => "GET, HEAD",
             Self::Any => "*",
+            Self::Resource => "GET, PUT, DELETE",
         }
     }
 }

@@ -5,10 +5,12 @@
 pub mod admin;
 pub mod authzen;
 pub mod body;
+pub mod changes;
 mod context;
 pub mod endpoints;
 pub mod gateway;
 pub mod listen;
 pub mod openapi;
+pub mod position;
 mod process_metrics;
 pub mod service;

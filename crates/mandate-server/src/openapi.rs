@@ -49,6 +49,17 @@ pub fn document() -> Value {
     })
 }
 
+fn capitalized(id: &str) -> String {
+    let (first, rest) = id.split_at(id.len().min(1));
+    format!("{}{rest}", first.to_uppercase())
+}
+
+/// An entity as a body.
+fn entity_body() -> Value {
+    let schema = json!({ "type": "object", "description": "An entity in Cedar's JSON format: `uid`, `attrs`, `parents`" });
+    json!({ "required": true, "content": { "application/json": { "schema": schema } } })
+}
+
 /// The operations of an endpoint, by method. Ids of operations are unique in the document, so the second
 /// method of an endpoint has an id with a suffix.
 fn path_item(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
@@ -57,11 +68,20 @@ fn path_item(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         (Methods::Post, _) => &["post"],
         (Methods::GetOrHead, _) | (Methods::Any, EndpointPath::Exact(_)) => &["get"],
         (Methods::Any, EndpointPath::Prefix(_)) => &["get", "post"],
+        (Methods::Resource, _) => &["get", "put", "delete"],
     };
     let mut item = Map::new();
-    for (method, suffix) in methods.iter().zip(["", "WithBody"]) {
+    for (index, method) in methods.iter().enumerate() {
         let mut operation = operation.clone();
-        operation.insert("operationId".to_owned(), format!("{}{suffix}", endpoint.operation_id).into());
+        let id = match (endpoint.methods, index) {
+            (Methods::Resource, _) => format!("{method}{}", capitalized(endpoint.operation_id)),
+            (_, 0) => endpoint.operation_id.to_owned(),
+            (_, _) => format!("{}WithBody", endpoint.operation_id),
+        };
+        operation.insert("operationId".to_owned(), id.into());
+        if *method == "put" {
+            operation.insert("requestBody".to_owned(), entity_body());
+        }
         item.insert((*method).to_owned(), operation.into());
     }
     item.into()
@@ -76,6 +96,19 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Map<String
             let mut responses = document_responses(&response(generator));
             responses.extend(text_responses(&ERRORS_OF_BODIES));
             responses
+        }
+        Contract::Change { request, response, description } => {
+            let content = json!({ "application/json": { "schema": request(generator) } });
+            operation.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
+            operation.insert("description".to_owned(), (*description).into());
+            operation.insert("parameters".to_owned(), json!([idempotency_key()]));
+            change_responses(&response(generator))
+        }
+        Contract::Entity { parameters, response, description } => {
+            operation.insert("description".to_owned(), (*description).into());
+            let parameters: Vec<Value> = parameters.iter().map(parameter).collect();
+            operation.insert("parameters".to_owned(), parameters.into());
+            change_responses(&response(generator))
         }
         Contract::Document { response } => document_responses(&response(generator)),
         Contract::GatewayDecision { parameters, description } => {
@@ -106,6 +139,20 @@ const ERRORS_OF_BODIES: [(StatusCode, &str); 3] = [
     UNDECIDED,
 ];
 
+/// Why a change is not made.
+const CHANGE_ERRORS: [(StatusCode, &str); 7] = [
+    (StatusCode::BAD_REQUEST, "The request is invalid"),
+    (StatusCode::FORBIDDEN, "The policies deny it, or the operator did not name the caller"),
+    (StatusCode::NOT_FOUND, "The entity does not exist, or there is no store"),
+    (
+        StatusCode::CONFLICT,
+        "The rules of the schema refuse it, or the action cannot be performed on the entities as they are",
+    ),
+    (StatusCode::PRECONDITION_FAILED, "The entity is not as `If-Match` or `If-None-Match` expects it"),
+    (StatusCode::UNPROCESSABLE_ENTITY, "The `Idempotency-Key` was used for another request"),
+    (StatusCode::SERVICE_UNAVAILABLE, "Nothing was changed, or it is not known; the detail says which"),
+];
+
 fn document_responses(schema: &Schema) -> Map<String, Value> {
     let request_id =
         json!({ "description": "The request's own `X-Request-ID`", "schema": { "type": "string" } });
@@ -117,6 +164,32 @@ fn document_responses(schema: &Schema) -> Map<String, Value> {
     let mut responses = Map::from_iter([("200".to_owned(), found)]);
     responses.extend(text_responses(&[UNAUTHENTICATED, OVERLOADED]));
     responses
+}
+
+/// The answers to a request for a change.
+fn change_responses(schema: &Schema) -> Map<String, Value> {
+    let position = json!({ "description": "Where the change counts", "schema": { "type": "string" } });
+    let done = json!({
+        "description": "Done",
+        "headers": { "Mandate-At": position },
+        "content": { "application/json": { "schema": schema } },
+    });
+    let problem = json!({
+        "type": "object",
+        "properties": {
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string", "description": "What is wrong, and what to do" },
+            "index": { "type": "integer", "description": "The item of the request that it is about" },
+        },
+        "required": ["type", "title", "status", "detail"],
+    });
+    let errors = CHANGE_ERRORS.iter().map(|(status, description)| {
+        let content = json!({ "application/problem+json": { "schema": problem } });
+        (status.as_str().to_owned(), json!({ "description": description, "content": content }))
+    });
+    [("200".to_owned(), done)].into_iter().chain(errors).chain(text_responses(&[UNAUTHENTICATED])).collect()
 }
 
 fn gateway_responses() -> Map<String, Value> {
@@ -153,6 +226,15 @@ fn gateway_responses() -> Map<String, Value> {
 fn parameter(parameter: &Parameter) -> Value {
     let Parameter { name, location, description } = parameter;
     json!({ "name": name, "in": location, "required": true, "description": description, "schema": { "type": "string" } })
+}
+
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "A name of this request: sent again with it, it is not performed twice",
+        "schema": { "type": "string", "maxLength": 255 },
+    })
 }
 
 /// Answers whose body is one sentence.
@@ -200,7 +282,8 @@ mod tests {
         for endpoint in ENDPOINTS {
             let operations = paths[&endpoint.path.template()].as_object().unwrap().values();
             let ids: Vec<&str> = operations.map(|it| it["operationId"].as_str().unwrap()).collect();
-            assert!(ids.contains(&endpoint.operation_id), "{endpoint:?}: {ids:?}");
+            let id = endpoint.operation_id;
+            assert!(ids.contains(&id) || ids.contains(&&*format!("get{}", capitalized(id))), "{ids:?}");
         }
         let operations = paths.values().flat_map(|item| item.as_object().unwrap().values());
         let ids: Vec<&str> = operations.map(|it| it["operationId"].as_str().unwrap()).collect();

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use tonic::codegen::Service as _;
 
 use crate::authzen::api::{Api, ApiLimits};
 use crate::authzen::metadata::Metadata;
 use crate::body::{BodyError, read_body};
+use crate::changes::api::ChangeApi;
+use crate::changes::rights::ChangeRights;
 use crate::context::REQUEST_ID;
 use crate::endpoints::{self, Endpoint, Handler, METADATA_PATH};
 use crate::gateway::envoy::{self, ExtAuthz};
@@ -22,7 +24,8 @@ use crate::gateway::http::{self as gateway, GatewayProtocol};
 use crate::listen::address::Address;
 use crate::listen::admission::SpecialPaths;
 use crate::openapi;
-use mandate_pdp::Pdp;
+use crate::position::{self, PositionError};
+use mandate_pdp::{CommitQueue, LogPosition, Pdp};
 
 /// The body of an answer.
 pub type ResponseBody = Either<Full<Bytes>, tonic::body::Body>;
@@ -35,6 +38,7 @@ pub const SPECIAL_PATHS: SpecialPaths =
 pub struct DecisionService {
     pdp: Pdp,
     api: Api,
+    changes: ChangeApi,
     envoy: AuthorizationServer<ExtAuthz>,
     limits: ApiLimits,
     /// The URL at which callers reach the listener, if the operator set it.
@@ -44,13 +48,18 @@ pub struct DecisionService {
 }
 
 impl DecisionService {
-    pub fn new(pdp: Pdp, limits: ApiLimits, public_url: Option<String>, listen_address: Address) -> Self {
-        let (api, envoy) = (
-            Api::new(pdp.clone(), limits),
-            envoy::ext_authz_server(pdp.clone(), limits.max_body_bytes, limits.max_json_depth),
-        );
+    /// `commits` takes changes, if there is a store, from callers that have the rights.
+    pub fn new(
+        pdp: Pdp,
+        limits: ApiLimits,
+        public_url: Option<String>,
+        listen_address: Address,
+        (commits, rights): (Option<CommitQueue>, ChangeRights),
+    ) -> Self {
+        let (api, envoy) = (Api::new(pdp.clone(), limits), envoy::ext_authz_server(pdp.clone(), &limits));
+        let changes = ChangeApi::new(pdp.clone(), limits, commits, rights, listen_address.clone());
         let openapi_document = format!("{:#}\n", openapi::document()).into();
-        Self { pdp, api, envoy, limits, public_url, listen_address, openapi_document }
+        Self { pdp, api, changes, envoy, limits, public_url, listen_address, openapi_document }
     }
 
     /// Answers one request.
@@ -63,6 +72,9 @@ impl DecisionService {
         let endpoint = endpoints::find(path);
         let response = match endpoint.map(|endpoint| (endpoint, endpoint.handler)) {
             None | Some((_, Handler::AuthZen(_))) => self.api.handle(request, endpoint).await,
+            Some((endpoint, Handler::Change(operation))) => {
+                self.changes.handle(request, endpoint, operation).await
+            }
             Some((_, Handler::Gateway(protocol))) => self.answer_gateway(request, protocol).await,
             Some((endpoint, Handler::Metadata)) => {
                 serve_document(endpoint, &request, || self.metadata(&request))
@@ -88,7 +100,10 @@ impl DecisionService {
         let received = Instant::now();
         let (head, body) = request.into_parts();
         let mut response = match read_body(body, self.limits.max_body_bytes, self.limits.body_timeout).await {
-            Ok(body) => gateway::respond(&self.pdp, protocol, &head, &body, self.limits.max_json_depth),
+            Ok(body) => match position::reach(&self.pdp, &head.headers, self.limits.max_wait).await {
+                Ok(()) => gateway::respond(&self.pdp, protocol, &head, &body, self.limits.max_json_depth),
+                Err(error) => not_at_position(error, self.pdp.view().position()),
+            },
             Err(BodyError::Incomplete | BodyError::TimedOut) => {
                 let mut response = Response::new(Bytes::from_static(b"the request body did not arrive"));
                 *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
@@ -108,6 +123,19 @@ impl DecisionService {
         }
         response.map(Full::new)
     }
+}
+
+/// The answer to a request whose position cannot be reached. It is no permit.
+fn not_at_position(error: PositionError, at: Option<LogPosition>) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(error.to_string()));
+    *response.status_mut() = error.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    position::insert(headers, at);
+    if error.status() == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// Answers a request for a JSON document.

@@ -61,15 +61,22 @@ impl Loader {
 
     /// A loader that keeps copies of what is in use, once they are started.
     pub fn with_copies(content_paths: &ContentPaths, copies: Option<SavedCopies>) -> Self {
-        let ContentPaths { policies, entities, terms, identity_sources, policy_limits } =
-            content_paths.clone();
-        let (copy, entity_copy) = copies.clone().map(|it| (it.policies, it.entities)).unzip();
+        let entity_copy = copies.as_ref().map(|copies| copies.entities.clone());
+        let files = EntityFiles::new(&content_paths.entities, entity_copy);
+        Self::with_source(content_paths, copies, Box::new(files))
+    }
+
+    /// As [`Self::with_copies`], with entities from any source.
+    pub fn with_source(
+        content_paths: &ContentPaths,
+        copies: Option<SavedCopies>,
+        entities: Box<dyn EntitySource>,
+    ) -> Self {
+        let ContentPaths { policies, terms, identity_sources, policy_limits, .. } = content_paths.clone();
+        let copy = copies.as_ref().map(|copies| copies.policies.clone());
         let config = PolicyFilesConfig { identity_sources, limits: policy_limits, copy };
-        Self {
-            policies: PolicyLoader::new(&policies, config, terms),
-            entities: EntityLoader::new(Box::new(EntityFiles::new(&entities, entity_copy))),
-            copies,
-        }
+        let policies = PolicyLoader::new(&policies, config, terms);
+        Self { policies, entities: EntityLoader::new(entities), copies }
     }
 
     /// A loader of a policy folder, with entities from any source.

@@ -6,9 +6,10 @@ use mandate_core::digest::{Digest, SetDigest};
 use redb::{Table, WriteTransaction};
 
 use crate::edit::{Edit, NamedEdit, entity_digest};
-use crate::file::{ENTITIES, Failure, LOG, MARKS};
+use crate::file::{ENTITIES, Failure, LOG, MARKS, REQUESTS};
 use crate::marks::{HEAD, Head, from_json, mark, to_json};
-use crate::transaction::{Author, Hex, Transaction, time_text, transaction_hash};
+use crate::requests::remember;
+use crate::transaction::{Hex, NewTransaction, Transaction, time_text, transaction_hash};
 
 /// Edits are kept in rows of about so many bytes.
 const ROW_BYTES: usize = 64 * 1024;
@@ -17,6 +18,7 @@ const ROW_BYTES: usize = 64 * 1024;
 pub struct Tables<'t> {
     entities: Table<'t, (&'static str, &'static str), (u64, &'static str)>,
     log: Table<'t, (u64, u32), &'static [u8]>,
+    requests: Table<'t, (&'static str, &'static str), u64>,
     pub marks: Table<'t, &'static str, &'static [u8]>,
     pub head: Head,
 }
@@ -25,29 +27,37 @@ impl<'t> Tables<'t> {
     pub fn open(write: &'t WriteTransaction) -> Result<Self, Failure> {
         let marks = write.open_table(MARKS)?;
         let head = mark(&marks, HEAD)?;
-        Ok(Self { entities: write.open_table(ENTITIES)?, log: write.open_table(LOG)?, marks, head })
+        let (entities, log) = (write.open_table(ENTITIES)?, write.open_table(LOG)?);
+        Ok(Self { entities, log, requests: write.open_table(REQUESTS)?, marks, head })
     }
 
+    /// Appends a transaction of these edits, besides its own: there may be millions.
     pub fn append(
         &mut self,
-        author: Author,
-        edits: impl IntoIterator<Item = NamedEdit>,
+        new: NewTransaction,
+        more_edits: impl IntoIterator<Item = NamedEdit>,
     ) -> Result<(), Failure> {
+        let NewTransaction { author, request, created, edits } = new;
         let sequence = self.head.sequence + 1;
         let mut rows = EditRows { next: Vec::new(), count: 0, digest: EditsDigest::default() };
         let (mut sum, mut count) = (SetDigest::from_bytes(&self.head.sum), 0);
-        for edit in edits {
+        for edit in edits.into_iter().chain(more_edits) {
             self.apply(sequence, &edit, &mut sum)?;
             rows.add(&edit.edit, sequence, &mut self.log)?;
             count += 1;
         }
         rows.end(sequence, &mut self.log)?;
+        if let Some(request) = &request {
+            remember(&mut self.requests, &author.caller, request, sequence)?;
+        }
         let transaction = Transaction {
             sequence,
             epoch: self.head.epoch,
             previous: self.head.hash.clone(),
             time: time_text(SystemTime::now()),
             author,
+            request,
+            created,
             edits: count,
             edits_digest: rows.digest.hex(),
             entities: Hex::of_set(&sum),

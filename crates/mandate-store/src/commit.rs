@@ -7,9 +7,10 @@ use mandate_core::diagnostics::Diagnostics;
 use mandate_core::entities::EntityChanges;
 use mandate_sources::loader::EntityLoader;
 
-use crate::edit::edits_of;
+use crate::edit::{NamedEdit, edits_of, edits_of_all};
 use crate::error::StoreError;
 use crate::marks::Head;
+use crate::position::LogPosition;
 use crate::source::StoreSource;
 use crate::store::Store;
 use crate::transaction::Author;
@@ -34,6 +35,51 @@ pub fn load(store: &Arc<Store>, snapshot: &Snapshot) -> Result<(Snapshot, Head),
     Ok((loader.load(snapshot).map_err(CommitError::Refused)?, head))
 }
 
+/// Appends all entities of a snapshot to an empty store, in one transaction.
+///
+/// # Errors
+/// The store is not empty, or cannot be written.
+pub fn take_in(store: &Store, snapshot: &Snapshot, author: Author) -> Result<Head, StoreError> {
+    let head = store.head()?;
+    let empty = LogPosition { sequence: 0, ..head.position() };
+    store.append_one(empty, author, edits_of_all(snapshot))
+}
+
+/// What is left of a change on a snapshot: only what is not so already.
+///
+/// # Errors
+/// The rules of loading refuse it.
+pub fn prepare(
+    snapshot: &Snapshot,
+    mut changes: EntityChanges,
+) -> Result<Option<PreparedChange>, Diagnostics> {
+    changes.upserts.retain(|upsert| {
+        let before = snapshot.entities().get(upsert.entity.uid());
+        before.is_none_or(|before| !before.entity.same_content(&upsert.entity))
+    });
+    if changes.upserts.is_empty() && changes.removals.is_empty() {
+        return Ok(None);
+    }
+    let next = snapshot.apply(&changes)?;
+    // Only errors need them, and they keep the files in memory.
+    changes.upserts.iter_mut().for_each(|upsert| upsert.span = None);
+    Ok(Some(PreparedChange { next, changes }))
+}
+
+/// A change that the rules of loading accept.
+pub struct PreparedChange {
+    /// The entities afterwards.
+    pub next: Snapshot,
+    changes: EntityChanges,
+}
+
+impl PreparedChange {
+    /// The edits that it comes to. They are made as they are taken: there may be millions.
+    pub fn edits(&self) -> impl Iterator<Item = NamedEdit> {
+        edits_of(&self.changes, self.next.schema())
+    }
+}
+
 /// Commits a change of a snapshot that is at this end of the log. If it changes nothing, there is no transaction.
 ///
 /// # Errors
@@ -42,19 +88,11 @@ pub fn commit(
     store: &Store,
     (snapshot, head): (&Snapshot, &Head),
     author: Author,
-    mut changes: EntityChanges,
+    changes: EntityChanges,
 ) -> Result<(Snapshot, Head), CommitError> {
-    changes.upserts.retain(|upsert| {
-        let before = snapshot.entities().get(upsert.entity.uid());
-        before.is_none_or(|before| !before.entity.same_content(&upsert.entity))
-    });
-    if changes.upserts.is_empty() && changes.removals.is_empty() {
+    let Some(prepared) = prepare(snapshot, changes).map_err(CommitError::Refused)? else {
         return Ok((snapshot.clone(), head.clone()));
-    }
-    let next = snapshot.apply(&changes).map_err(CommitError::Refused)?;
-    // Only errors need them, and they keep the files in memory.
-    changes.upserts.iter_mut().for_each(|upsert| upsert.span = None);
-    let edits = edits_of(&changes, snapshot.schema());
-    let head = store.append_one(head.position(), author, edits)?;
-    Ok((next, head))
+    };
+    let head = store.append_one(head.position(), author, prepared.edits())?;
+    Ok((prepared.next, head))
 }

@@ -1,5 +1,6 @@
 //! Edits of the store: what a change comes to, as texts.
 
+use mandate_core::Snapshot;
 use mandate_core::digest::Digest;
 use mandate_core::display;
 use mandate_core::entities::{Entity, EntityChanges};
@@ -73,10 +74,18 @@ pub fn edits_of<'a>(changes: &'a EntityChanges, schema: &'a Schema) -> impl Iter
         let name = EntityName::new(uid.as_uid_ref(), schema);
         NamedEdit { edit: Edit::Delete(name.clone()), name }
     });
-    deletes.chain(upserts.into_iter().map(|entity| NamedEdit {
-        name: EntityName::new(entity.uid(), schema),
-        edit: Edit::Put(entity_text(entity, schema)),
-    }))
+    deletes.chain(upserts.into_iter().map(|entity| put(entity, schema)))
+}
+
+/// The edits that put all entities of a snapshot, in the order of names.
+pub fn edits_of_all(snapshot: &Snapshot) -> impl Iterator<Item = NamedEdit> {
+    let mut entities: Vec<&Entity> = snapshot.entities().iter().collect();
+    entities.sort_unstable_by_key(|entity| entity.uid());
+    entities.into_iter().map(|entity| put(entity, snapshot.schema()))
+}
+
+fn put(entity: &Entity, schema: &Schema) -> NamedEdit {
+    NamedEdit { name: EntityName::new(entity.uid(), schema), edit: Edit::Put(entity_text(entity, schema)) }
 }
 
 /// An entity in Cedar's JSON format, always in the same way.

@@ -21,6 +21,8 @@ pub enum StoreError {
     Io { action: &'static str, path: PathBuf, reason: String },
     #[error("the store is at {at}, not at {expected}: something else was committed")]
     Conflict { expected: LogPosition, at: LogPosition },
+    #[error("the store `{}` was moved, removed or replaced while it is in use: restart Mandate with the file that is to be used", .0.display())]
+    Replaced(PathBuf),
     #[error("`{0}` is not there, so it cannot be deleted")]
     NotThere(String),
     #[error("{0} has another epoch than this store, {1}: it is a position of another log")]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
@@ -30,6 +30,9 @@ pub const ENTITIES: TableDefinition<'_, (&str, &str), (u64, &str)> = TableDefini
 /// By sequence and row: row 0 is the transaction, the others are its edits, one a line.
 pub const LOG: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("log");
 
+/// By caller and key: the sequence of the first transaction that the request made.
+pub const REQUESTS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("requests");
+
 /// An error inside of the store, which does not know its path yet.
 #[derive(Debug)]
 pub enum Failure {
@@ -41,6 +44,25 @@ pub enum Failure {
         at: LogPosition,
     },
     NotThere(String),
+    /// The file could not be opened again after an error.
+    Closed,
+    /// The path leads to another file than the one that is open, or to none.
+    Replaced,
+}
+
+/// Tells one file from another, whatever their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    /// The file that a path leads to, if there is one.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
 }
 
 impl<E: Into<redb::Error>> From<E> for Failure {
@@ -64,6 +86,11 @@ impl Failure {
             Self::Redb(error) => StoreError::Io { action, path, reason: error.to_string() },
             Self::Conflict { expected, at } => StoreError::Conflict { expected, at },
             Self::NotThere(name) => StoreError::NotThere(name),
+            Self::Closed => {
+                let reason = "it is closed after an error, and is opened again when it can be".to_owned();
+                StoreError::Io { action, path, reason }
+            }
+            Self::Replaced => StoreError::Replaced(path),
         }
     }
 }

@@ -10,21 +10,24 @@ mod commit;
 mod edit;
 mod error;
 mod file;
+mod log;
 mod marks;
 mod position;
 #[cfg(test)]
 mod power_loss;
+mod requests;
 mod source;
 mod store;
 mod transaction;
 mod verify;
 
-pub use commit::{CommitError, commit, load};
+pub use commit::{CommitError, PreparedChange, commit, load, prepare, take_in};
 pub use edit::{Edit, EntityName, NamedEdit};
 pub use error::StoreError;
+pub use log::{AppendError, TransactionLog};
 pub use marks::Head;
-pub use position::{LogPosition, ParsePositionError};
+pub use position::{Epoch, LogPosition, ParsePositionError};
 pub use source::StoreSource;
 pub use store::{Store, StoredEntity};
-pub use transaction::{Author, NewTransaction, Transaction};
+pub use transaction::{Author, Hex, KeyedRequest, NewTransaction, Transaction};
 pub use verify::{LogError, Verified};

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::edit::{Edit, EntityName, NamedEdit};
 use crate::store::Store;
-use crate::transaction::{Author, NewTransaction};
+use crate::transaction::NewTransaction;
 
 /// What a disk writes as a whole, in bytes.
 const SECTOR: usize = 512;
@@ -190,7 +190,7 @@ fn append_until_failure(store: &Store, history: &mut History, numbers: &mut Numb
         let mut transactions = Vec::new();
         for _ in 0..=numbers.below(3) {
             let (edits, next) = random_edits(history.last().unwrap(), numbers);
-            transactions.push(NewTransaction { author: Author::default(), edits });
+            transactions.push(NewTransaction { edits, ..NewTransaction::default() });
             history.push(next);
         }
         match store.append(head.position(), transactions) {

@@ -4,15 +4,19 @@
 //! append-only, but for `compact`, which forgets its beginning.
 
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use crate::append::{Tables, edits_of_row};
 use crate::edit::{Edit, EntityName, NamedEdit};
 use crate::error::StoreError;
-use crate::file::{self, Contents, ENTITIES, FORMAT, FORMAT_KEY, FORMAT_TABLE, Failure, LOG, MARKS};
+use crate::file::{
+    self, Contents, ENTITIES, FORMAT, FORMAT_KEY, FORMAT_TABLE, Failure, FileIdentity, LOG, MARKS, REQUESTS,
+};
 use crate::marks::{BASE, HEAD, Head, from_json, mark, to_json};
 use crate::position::{Epoch, LogPosition};
+use crate::requests::transactions_of;
 use crate::transaction::{Author, Hex, NewTransaction, Transaction, transaction_hash};
 
 /// An entity of the store.
@@ -28,7 +32,25 @@ pub struct StoredEntity {
 /// An open store. Only one process has it open.
 pub struct Store {
     path: PathBuf,
+    /// `None` once it could not be opened again.
+    database: RwLock<Option<OpenDatabase>>,
+}
+
+struct OpenDatabase {
     database: Database,
+    /// The file that is open, if the database is one.
+    file: Option<FileIdentity>,
+}
+
+impl OpenDatabase {
+    /// What is written to a file without a name is lost with the process.
+    fn check_file(&self, path: &Path) -> Result<(), Failure> {
+        if self.file.is_some() && self.file != FileIdentity::of(path) {
+            Err(Failure::Replaced)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 impl Store {
@@ -37,7 +59,11 @@ impl Store {
     /// # Errors
     /// It is missing or damaged, another process uses it, or it cannot be read.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { path: path.to_owned(), database: file::open(path)? })
+        Ok(Self::new(path, file::open(path)?, FileIdentity::of(path)))
+    }
+
+    fn new(path: &Path, database: Database, file: Option<FileIdentity>) -> Self {
+        Self { path: path.to_owned(), database: RwLock::new(Some(OpenDatabase { database, file })) }
     }
 
     /// Opens a store, or makes an empty one with an epoch of its own.
@@ -46,7 +72,7 @@ impl Store {
     /// As for [`Self::open`], or no file can be made there.
     pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
         let (database, contents) = file::create(path)?;
-        let store = Self { path: path.to_owned(), database };
+        let store = Self::new(path, database, FileIdentity::of(path));
         if contents == Contents::Nothing {
             store.initialize().map_err(|failure| failure.at("make", path))?;
         }
@@ -57,7 +83,7 @@ impl Store {
     #[cfg(test)]
     pub fn with_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Self, StoreError> {
         let is_new = backend.len().is_ok_and(|length| length == 0);
-        let store = Self { path: path.to_owned(), database: file::with_backend(path, backend)? };
+        let store = Self::new(path, file::with_backend(path, backend)?, None);
         if is_new {
             store.initialize().map_err(|failure| failure.at("make", path))?;
         }
@@ -66,24 +92,68 @@ impl Store {
 
     fn initialize(&self) -> Result<(), Failure> {
         let none = Head { epoch: Epoch::random(), sequence: 0, hash: Hex::zeros(), sum: [0; 32] };
-        let write = self.database.begin_write()?;
-        write.open_table(FORMAT_TABLE)?.insert(FORMAT_KEY, FORMAT)?;
-        write.open_table(ENTITIES)?;
-        write.open_table(LOG)?;
-        let mut marks = write.open_table(MARKS)?;
-        for mark in [BASE, HEAD] {
-            marks.insert(mark, to_json(&none)?.as_slice())?;
-        }
-        drop(marks);
-        Ok(write.commit()?)
+        self.with_database(|open| {
+            let write = open.database.begin_write()?;
+            write.open_table(FORMAT_TABLE)?.insert(FORMAT_KEY, FORMAT)?;
+            write.open_table(ENTITIES)?;
+            write.open_table(LOG)?;
+            write.open_table(REQUESTS)?;
+            let mut marks = write.open_table(MARKS)?;
+            for mark in [BASE, HEAD] {
+                marks.insert(mark, to_json(&none)?.as_slice())?;
+            }
+            drop(marks);
+            Ok(write.commit()?)
+        })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn database_mut(&mut self) -> &mut Database {
-        &mut self.database
+    /// Opens the file again, after an error that left it unknown what the file holds.
+    ///
+    /// # Errors
+    /// It cannot be opened; it can be tried again later.
+    pub fn reopen(&self) -> Result<(), StoreError> {
+        let mut open = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // The file is locked until it is closed.
+        *open = None;
+        *open = Some(OpenDatabase { database: file::open(&self.path)?, file: FileIdentity::of(&self.path) });
+        Ok(())
+    }
+
+    /// Opens the file again, if an error had closed it.
+    ///
+    /// # Errors
+    /// As for [`Self::reopen`].
+    pub fn reopen_if_closed(&self) -> Result<(), StoreError> {
+        let is_closed = self.database.read().unwrap_or_else(PoisonError::into_inner).is_none();
+        if is_closed { self.reopen() } else { Ok(()) }
+    }
+
+    /// Checks that the path still leads to the file that is open.
+    ///
+    /// # Errors
+    /// It leads to another file, or to none.
+    pub fn check_file(&self) -> Result<(), StoreError> {
+        let checked = self.with_database(|open| open.check_file(&self.path));
+        checked.map_err(|failure| failure.at("use", &self.path))
+    }
+
+    /// Runs on the database, which needs no other lock meanwhile: only [`Self::reopen`] takes it alone.
+    fn with_database<T>(&self, run: impl FnOnce(&OpenDatabase) -> Result<T, Failure>) -> Result<T, Failure> {
+        let open = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        run(open.as_ref().ok_or(Failure::Closed)?)
+    }
+
+    /// Runs on the database alone.
+    pub(crate) fn with_database_mut<T>(
+        &mut self,
+        run: impl FnOnce(&mut Database) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let open = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
+        run(&mut open.as_mut().ok_or(Failure::Closed)?.database)
     }
 
     /// The end of the log.
@@ -176,6 +246,14 @@ impl Store {
         })
     }
 
+    /// The transactions that a request of a caller made; none if the log has no request with this key.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn request(&self, caller: &str, key: &str) -> Result<Vec<Transaction>, StoreError> {
+        self.read(|read| transactions_of(read, caller, key))
+    }
+
     /// Appends transactions, all of them or none. They are on the disk when this returns.
     ///
     /// # Errors
@@ -186,7 +264,7 @@ impl Store {
         transactions: Vec<NewTransaction>,
     ) -> Result<Head, StoreError> {
         self.write(expected, |tables| {
-            transactions.into_iter().try_for_each(|new| tables.append(new.author, new.edits))
+            transactions.into_iter().try_for_each(|new| tables.append(new, std::iter::empty()))
         })
     }
 
@@ -200,7 +278,8 @@ impl Store {
         author: Author,
         edits: impl IntoIterator<Item = NamedEdit>,
     ) -> Result<Head, StoreError> {
-        self.write(expected, |tables| tables.append(author, edits))
+        let new = NewTransaction { author, ..NewTransaction::default() };
+        self.write(expected, |tables| tables.append(new, edits))
     }
 
     /// Forgets the transactions up to a sequence. The entities stay, and so does the position.
@@ -208,8 +287,8 @@ impl Store {
     /// # Errors
     /// The file cannot be written.
     pub fn forget_until(&self, sequence: u64) -> Result<(), StoreError> {
-        let forget = || -> Result<(), Failure> {
-            let write = self.database.begin_write()?;
+        let forget = |open: &OpenDatabase| -> Result<(), Failure> {
+            let write = open.database.begin_write()?;
             {
                 let mut log = write.open_table(LOG)?;
                 let Some(last) = log.get((sequence, 0))?.map(|row| row.value().to_vec()) else {
@@ -220,10 +299,11 @@ impl Store {
                 let base = Head { sequence, hash, ..mark(&marks, BASE)? };
                 marks.insert(BASE, to_json(&base)?.as_slice())?;
                 log.retain_in(..=(sequence, u32::MAX), |_, _| false)?;
+                write.open_table(REQUESTS)?.retain(|_, first| first > sequence)?;
             }
             Ok(write.commit()?)
         };
-        forget().map_err(|failure| failure.at("write to", &self.path))
+        self.with_database(forget).map_err(|failure| failure.at("write to", &self.path))
     }
 
     /// Gives space that is not used any more back to the file system.
@@ -231,16 +311,16 @@ impl Store {
     /// # Errors
     /// The file cannot be written.
     pub fn shrink(&mut self) -> Result<(), StoreError> {
-        let compacted = self.database.compact();
-        compacted.map(|_| ()).map_err(|error| Failure::from(error).at("compact", &self.path))
+        let compacted = self.with_database_mut(|database| Ok(database.compact()?));
+        compacted.map(|_| ()).map_err(|failure| failure.at("compact", &self.path))
     }
 
     pub(crate) fn read<T>(
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let transaction = self.database.begin_read().map_err(Failure::from);
-        transaction.and_then(|it| read(&it)).map_err(|failure| failure.at("read", &self.path))
+        let found = self.with_database(|open| read(&open.database.begin_read()?));
+        found.map_err(|failure| failure.at("read", &self.path))
     }
 
     fn write(
@@ -248,8 +328,9 @@ impl Store {
         expected: LogPosition,
         append: impl FnOnce(&mut Tables<'_>) -> Result<(), Failure>,
     ) -> Result<Head, StoreError> {
-        let write = || -> Result<Head, Failure> {
-            let write = self.database.begin_write()?;
+        let write = |open: &OpenDatabase| -> Result<Head, Failure> {
+            open.check_file(&self.path)?;
+            let write = open.database.begin_write()?;
             let head = {
                 let mut tables = Tables::open(&write)?;
                 if tables.head.position() != expected {
@@ -262,6 +343,6 @@ impl Store {
             write.commit()?;
             Ok(head)
         };
-        write().map_err(|failure| failure.at("write to", &self.path))
+        self.with_database(write).map_err(|failure| failure.at("write to", &self.path))
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use mandate_core::digest::{Digest, SetDigest};
 use serde::{Deserialize, Serialize};
 
-use crate::edit::NamedEdit;
+use crate::edit::{EntityName, NamedEdit};
 use crate::position::{Epoch, LogPosition};
 
 /// Who makes a transaction, and why it may.
@@ -28,10 +28,24 @@ pub struct Author {
     pub request_id: Option<String>,
 }
 
+/// A request that its sender may repeat without doing it twice. The log remembers it for as long as it has its
+/// transactions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyedRequest {
+    /// The sender's name for the request. Each caller has names of its own.
+    pub key: String,
+    /// The digest of what was asked for.
+    pub digest: Hex,
+}
+
 /// A transaction to append.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct NewTransaction {
     pub author: Author,
+    pub request: Option<KeyedRequest>,
+    /// The entities that the sender is told of, because it did not know their names.
+    pub created: Vec<EntityName>,
     pub edits: Vec<NamedEdit>,
 }
 
@@ -47,6 +61,10 @@ pub struct Transaction {
     pub time: String,
     #[serde(flatten)]
     pub author: Author,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<KeyedRequest>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub created: Vec<EntityName>,
     /// The number of edits.
     pub edits: u64,
     /// The digest of the edits' texts.
@@ -79,6 +97,11 @@ pub struct Hex(String);
 impl Hex {
     pub(crate) fn zeros() -> Self {
         Self("0".repeat(64))
+    }
+
+    /// The SHA-256 digest of what was asked for.
+    pub fn of_request(parts: &[&[u8]]) -> Self {
+        Digest::of(parts.iter().copied()).into()
     }
 
     pub(crate) fn of_set(set: &SetDigest) -> Self {

@@ -12,6 +12,7 @@ use crate::edit::{Edit, EntityName, NamedEdit, entity_digest};
 use crate::error::StoreError;
 use crate::file::{ENTITIES, Failure, LOG};
 use crate::marks::{Head, from_json};
+use crate::requests::{RequestName, requests_that_differ};
 use crate::store::Store;
 use crate::transaction::{Hex, Transaction, transaction_hash};
 
@@ -59,13 +60,13 @@ impl Store {
     pub fn verify(&mut self) -> Result<Result<Verified, Vec<LogError>>, StoreError> {
         let damaged =
             |reason: &str| Ok(Err(vec![LogError { place: LogPlace::File, reason: reason.to_owned() }]));
-        match self.database_mut().check_integrity() {
+        match self.with_database_mut(|database| Ok(database.check_integrity()?)) {
             Ok(true) => {}
             Ok(false) => return damaged("pages were lost, and the file was repaired to the last commit"),
-            Err(redb::DatabaseError::Storage(redb::StorageError::Corrupted(reason))) => {
+            Err(Failure::Redb(redb::Error::Corrupted(reason))) => {
                 return damaged(&format!("a checksum does not fit: {reason}"));
             }
-            Err(error) => return Err(Failure::from(error).at("read", self.path())),
+            Err(failure) => return Err(failure.at("read", self.path())),
         }
         let (base, head) = (self.base()?, self.head()?);
         self.read(|read| verify(read, base, head))
@@ -87,8 +88,14 @@ fn verify(
     if let Err(error) = chain.end(&head) {
         return Ok(Err(vec![error]));
     }
-    let Chain { mut written, transactions, complete, .. } = chain;
-    let mut errors = Vec::new();
+    let Chain { mut written, transactions, complete, requests, .. } = chain;
+    let mut errors: Vec<LogError> = requests_that_differ(read, &requests)?
+        .into_iter()
+        .map(|sequence| LogError {
+            place: LogPlace::Transaction(sequence),
+            reason: "its idempotency key is not the one that is remembered".to_owned(),
+        })
+        .collect();
     let (mut sum, mut entities) = (SetDigest::default(), 0);
     for row in read.open_table(ENTITIES)?.range::<(&str, &str)>(..)? {
         let (name, entity) = row?;
@@ -130,6 +137,8 @@ struct Chain {
     sum: SetDigest,
     complete: bool,
     transactions: u64,
+    /// The first transaction of each request that has a key.
+    requests: HashMap<RequestName, u64>,
 }
 
 /// The transaction whose edits are being read.
@@ -148,6 +157,7 @@ impl Chain {
             written: HashMap::new(),
             sum: SetDigest::default(),
             transactions: 0,
+            requests: HashMap::new(),
         }
     }
 
@@ -185,6 +195,10 @@ impl Chain {
             return wrong(sequence, format!("it does not follow transaction {} as that is now", next - 1));
         }
         self.transactions += 1;
+        if let Some(request) = &transaction.request {
+            let name = (transaction.author.caller.clone(), request.key.clone());
+            self.requests.entry(name).or_insert(sequence);
+        }
         self.before = Head { sequence, hash: transaction_hash(bytes), ..self.before.clone() };
         self.open = Some(OpenTransaction { transaction, digest: EditsDigest::default(), edits: 0 });
         Ok(())
@@ -255,7 +269,11 @@ mod tests {
 
     fn append(store: &Store, transactions: &[&[Edit]]) {
         let author = Author { caller: "test".into(), ..Author::default() };
-        let new = |edits: &&[Edit]| NewTransaction { author: author.clone(), edits: named(edits) };
+        let new = |edits: &&[Edit]| NewTransaction {
+            author: author.clone(),
+            edits: named(edits),
+            ..NewTransaction::default()
+        };
         let transactions = transactions.iter().map(new).collect();
         store.append(store.head().unwrap().position(), transactions).unwrap();
     }
@@ -269,6 +287,15 @@ mod tests {
         store
     }
 
+    fn edit_file(store: &mut Store, edit: impl FnOnce(&redb::WriteTransaction)) {
+        let edit = |database: &mut redb::Database| {
+            let write = database.begin_write()?;
+            edit(&write);
+            Ok(write.commit()?)
+        };
+        store.with_database_mut(edit).unwrap();
+    }
+
     type Log<'t> = Table<'t, (u64, u32), &'static [u8]>;
 
     fn get(log: &Log<'_>, key: (u64, u32)) -> Vec<u8> {
@@ -280,9 +307,7 @@ mod tests {
     fn check(edit: impl FnOnce(&mut Log<'_>), errors: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(folder.path());
-        let write = store.database_mut().begin_write().unwrap();
-        edit(&mut write.open_table(LOG).unwrap());
-        write.commit().unwrap();
+        edit_file(&mut store, |write| edit(&mut write.open_table(LOG).unwrap()));
         let found = store.verify().unwrap().unwrap_err();
         let epoch = store.head().unwrap().epoch.to_string();
         let found: Vec<String> =
@@ -370,14 +395,12 @@ mod tests {
     fn an_edited_entity_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(folder.path());
-        let write = store.database_mut().begin_write().unwrap();
-        {
+        edit_file(&mut store, |write| {
             let mut entities = write.open_table(ENTITIES).unwrap();
             let text = r#"{"uid":{"type":"Person","id":"ana"},"attrs":{"age":4},"parents":[]}"#;
             entities.insert(("Person", "ana"), (4, text)).unwrap();
             entities.remove(("Person", "cleo")).unwrap();
-        }
-        write.commit().unwrap();
+        });
         let errors = store.verify().unwrap().unwrap_err();
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(

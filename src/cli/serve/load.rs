@@ -2,20 +2,23 @@
 //! keeps of it. The first generation comes into use here, with the threads that follow the folders.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
+use super::store::ServedStore;
 use crate::config::ServeConfig;
 use crate::error::CliError;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
 use mandate_pdp::reload::{ReloadConfig, Reloader};
 use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig, Restored, RestoredContent};
-use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, LoadFrom, LoadedContent, Loader};
+use mandate_sources::loader::{
+    ContentPaths, EntityLoader, LOADING_STACK_BYTES, LoadFrom, LoadedContent, Loader,
+};
 use mandate_sources::saved_copy::{SavedCopies, SavedCopy};
 
 /// The result of the first load.
@@ -26,12 +29,15 @@ pub struct InitialLoad {
     warnings: Diagnostics,
     proof: Option<CompletedProof>,
     restored: Restored,
+    store: Option<ServedStore>,
 }
 
 /// What to load, and how.
 struct Plan {
     content_paths: ContentPaths,
     copies: Option<SavedCopies>,
+    /// The file of the store that the entities come from.
+    store: Option<PathBuf>,
     /// The oldest copy that may be used was confirmed then.
     oldest: Option<SystemTime>,
     proof_config: ProofConfig,
@@ -48,7 +54,8 @@ pub async fn load(
         Err(diagnostics) => return Some(Err(diagnostics)),
     };
     let oldest = config.staleness.and_then(|limit| SystemTime::now().checked_sub(limit.max_age));
-    let plan = Plan { content_paths: config.content_paths.clone(), copies, oldest, proof_config };
+    let (content_paths, store) = (config.content_paths.clone(), config.store.clone());
+    let plan = Plan { content_paths, copies, store, oldest, proof_config };
     let (done, loaded) = oneshot::channel();
     let load = move || {
         // The receiver is gone if a signal stopped the process.
@@ -90,13 +97,18 @@ pub fn start(
     config: &ServeConfig,
     started: Instant,
 ) -> Result<(Pdp, Reloader), CliError> {
-    let InitialLoad { loader, proof_config, generation, warnings, proof, restored } = loaded;
+    let InitialLoad { loader, proof_config, generation, warnings, proof, restored, store } = loaded;
     log_restored(&restored);
     let first = InitialLoadReport { warnings, took: started.elapsed(), proof, restored };
     log_start(&generation, &first);
     let (pdp, publisher) = Pdp::new(generation, PdpConfig::cached(config.cache_entries));
+    let mut content_paths = config.content_paths.clone();
+    if let Some(store) = &store {
+        store.path().clone_into(&mut content_paths.entities);
+    }
     let reload_config = ReloadConfig {
-        content_paths: config.content_paths.clone(),
+        content_paths,
+        log: store.map(|store| store.log()),
         poll_interval: config.poll,
         proofs: proof_config,
         staleness: config.staleness,
@@ -108,9 +120,12 @@ pub fn start(
 }
 
 impl InitialLoad {
-    /// What is printed at the start: which copies are in use, a line each.
+    /// What is printed at the start: the store, and which copies are in use, a line each.
     pub fn announcement(&self) -> String {
         let mut text = String::new();
+        if let (Some(store), Some(position)) = (&self.store, self.generation.position()) {
+            let _ = writeln!(text, "store: {} at {position}", store.path().display());
+        }
         for (track, restored) in restored_tracks(&self.restored) {
             let confirmed = humantime::format_rfc3339_seconds(restored.confirmed);
             let _ = writeln!(
@@ -127,7 +142,14 @@ impl Plan {
     /// Loads from the folders, or else from copies, as few as possible.
     fn load(mut self) -> Result<InitialLoad, Diagnostics> {
         use LoadFrom::{SavedCopy, Source};
-        let mut loader = Loader::with_copies(&self.content_paths, self.copies.clone());
+        let store = self.store.as_deref().map(ServedStore::open).transpose()?;
+        let mut loader = match &store {
+            None => Loader::with_copies(&self.content_paths, self.copies.clone()),
+            Some(store) => {
+                let source = store.source(&self.content_paths.entities);
+                Loader::with_source(&self.content_paths, self.copies.clone(), source)
+            }
+        };
         let mut refused: Option<Diagnostics> = None;
         for (policies, entities) in
             [(Source, Source), (Source, SavedCopy), (SavedCopy, Source), (SavedCopy, SavedCopy)]
@@ -137,8 +159,22 @@ impl Plan {
                 Ok((mut content, proof)) => {
                     self.start_copies()?;
                     let warnings = std::mem::take(&mut content.warnings);
-                    let (generation, proof_config) = (content.into(), self.proof_config);
-                    return Ok(InitialLoad { loader, proof_config, generation, warnings, proof, restored });
+                    let mut position = None;
+                    if let Some(store) = &store {
+                        position = Some(store.begin(&content.snapshot)?);
+                        loader.entities = EntityLoader::new(store.followed());
+                    }
+                    let generation = Generation::from(content).with_position(position);
+                    let proof_config = self.proof_config;
+                    return Ok(InitialLoad {
+                        loader,
+                        proof_config,
+                        generation,
+                        warnings,
+                        proof,
+                        restored,
+                        store,
+                    });
                 }
                 Err(diagnostics) => {
                     refused.get_or_insert(diagnostics);

@@ -50,6 +50,20 @@ pub fn parse_entity_file(
     diagnostics.into_result().map(|_| upserts)
 }
 
+/// Reads one entity, whose text is a part of the source.
+///
+/// # Errors
+/// Everything that is not JSON or does not fit the schema, each with its span.
+pub fn parse_entity_text(
+    text: &str,
+    source: &Arc<SourceText>,
+    origin: Origin,
+    schema: &Schema,
+) -> Result<EntityUpsert, Diagnostics> {
+    let entity = parse_entity(text, source, schema)?;
+    Ok(EntityUpsert { entity: Entity::pack(&entity, origin, schema), span: Some(span_of(text, source)) })
+}
+
 fn parse_chunk(
     texts: &[&str],
     source: &Arc<SourceText>,

@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::turns::{TooManyWaiting, Turns};
 use super::wire::{ShapeError, request_error_message};
 use crate::listen::rejection::RejectionReason;
+use crate::position::PositionError;
 use mandate_core::json::{Json, Object};
-use mandate_pdp::{DecisionContext, Pdp, PdpError};
+use mandate_pdp::{DecisionContext, Pdp, PdpError, View};
 
 /// The limits of one request.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ pub struct ApiLimits {
     pub body_timeout: Duration,
     /// How long the answer may take.
     pub request_timeout: Duration,
+    /// How long a request may wait for the position that it names.
+    pub max_wait: Duration,
     /// Results on a search page if the request does not set `page.limit`.
     pub default_page_size: usize,
     /// The most results on a search page.
@@ -47,6 +50,7 @@ impl Default for ApiLimits {
             max_json_depth: 64,
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            max_wait: Duration::from_secs(1),
             default_page_size: 100,
             max_page_size: 1_000,
             max_search_steps: 10_000,
@@ -68,10 +72,13 @@ impl Api {
     }
 }
 
+/// Answers the object in a request, by the content of a view.
+type Run = fn(&Api, &Object<'_>, &RequestScope<'_>, &View<'_>) -> Result<Vec<u8>, ApiError>;
+
 /// An operation: from the JSON object in the request to the JSON text of the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Operation {
-    pub run: fn(&Api, &Object<'_>, &RequestScope<'_>) -> Result<Vec<u8>, ApiError>,
+    pub run: Run,
     /// Whether a request takes so long that it has to wait for a turn.
     pub takes_turn: fn(&Object<'_>) -> bool,
 }
@@ -90,7 +97,7 @@ pub struct ApiError {
     pub status: StatusCode,
     pub message: String,
     /// Set if the metric of rejected requests counts it.
-    pub(super) rejection: Option<RejectionReason>,
+    pub(crate) rejection: Option<RejectionReason>,
 }
 
 impl ApiError {
@@ -113,6 +120,12 @@ impl ApiError {
 
     pub(super) fn counted_as(self, reason: RejectionReason) -> Self {
         Self { rejection: Some(reason), ..self }
+    }
+}
+
+impl From<PositionError> for ApiError {
+    fn from(error: PositionError) -> Self {
+        Self::new(error.status(), error.to_string())
     }
 }
 

@@ -26,24 +26,33 @@ pub fn explains(object: &Object<'_>) -> bool {
 }
 
 /// Answers one question.
-pub fn single(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
+pub fn single(
+    _: &Api,
+    object: &Object<'_>,
+    scope: &RequestScope<'_>,
+    view: &View<'_>,
+) -> Result<Vec<u8>, ApiError> {
     let options = Options::read(object)?;
     let question = RequestFields::from_object(object).question()?;
-    let view = api.pdp.view();
     let explained = ExplainedDecision::decide(
         &question,
-        &view,
+        view,
         scope.context,
         options.explain.then(Budget::single).as_mut(),
     )?;
-    to_json_bytes(&explained.with_context(&view))
+    to_json_bytes(&explained.with_context(view))
 }
 
 /// Answers a batch of questions, all of them by one revision.
-pub fn batch(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
+pub fn batch(
+    api: &Api,
+    object: &Object<'_>,
+    scope: &RequestScope<'_>,
+    view: &View<'_>,
+) -> Result<Vec<u8>, ApiError> {
     let items = match object.get("evaluations") {
-        None => return single(api, object, scope),
-        Some(Json::Array(items)) if items.is_empty() => return single(api, object, scope),
+        None => return single(api, object, scope, view),
+        Some(Json::Array(items)) if items.is_empty() => return single(api, object, scope, view),
         Some(Json::Array(items)) => items,
         Some(other) => {
             return Err(ShapeError::wrong_type("evaluations", "an array", other).into());
@@ -59,8 +68,7 @@ pub fn batch(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result
     let options = Options::read(object)?;
     let defaults = RequestFields::from_object(object);
     defaults.check_objects()?;
-    let batch =
-        Batch { api, view: api.pdp.view(), items, defaults, options, scope, timed_out: Cell::new(false) };
+    let batch = Batch { api, view, items, defaults, options, scope, timed_out: Cell::new(false) };
     let answer = to_json_bytes(&batch);
     if batch.timed_out.get() {
         return Err(ApiError::timed_out("the answer took too long: send fewer evaluations in one request"));
@@ -71,7 +79,7 @@ pub fn batch(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result
 /// A batch. It is answered while the answer is written, from one view.
 struct Batch<'j> {
     api: &'j Api,
-    view: View<'j>,
+    view: &'j View<'j>,
     items: &'j [Json<'j>],
     defaults: RequestFields<'j>,
     options: Options,

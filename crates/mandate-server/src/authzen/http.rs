@@ -10,12 +10,14 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::api::{Api, ApiError, Operation, RequestScope};
-use crate::body::{BodyError, ReceivedBody, read_body};
+use super::json_body::{expect_object, parse_json, read_json_body};
 use crate::context::{self, REQUEST_ID};
 use crate::endpoints::{self, Endpoint, Handler, Methods};
-use crate::listen::rejection::RejectionReason;
-use mandate_core::json::{Json, Object};
-use mandate_pdp::{DecisionContext, Transport};
+use crate::position;
+use mandate_pdp::{DecisionContext, LogPosition, Transport};
+
+/// The JSON text of an answer, and the position of the entities that it was made on.
+type PositionedAnswer = (Vec<u8>, Option<LogPosition>);
 
 impl Api {
     /// Answers a request for this endpoint, or one whose path has no endpoint.
@@ -33,8 +35,16 @@ impl Api {
             Err(error) => Err(error),
         };
         let mut response = match answer {
-            Ok(body) => respond(StatusCode::OK, "application/json", body),
-            Err(error) => error_response(error),
+            Ok((body, at)) => {
+                let mut response = respond(StatusCode::OK, "application/json", body);
+                position::insert(response.headers_mut(), at);
+                response
+            }
+            Err(error) => {
+                let mut response = error_response(error);
+                position::insert(response.headers_mut(), self.pdp.view().position());
+                response
+            }
         };
         if let Some(id) = head.headers.get(&REQUEST_ID) {
             response.headers_mut().insert(REQUEST_ID, id.clone());
@@ -52,7 +62,7 @@ impl Api {
         let answer = || {
             let operation = operation(endpoints::find(path), &Method::POST)?;
             let json = parse_json(body, self.limits.max_json_depth)?;
-            (operation.run)(self, expect_object(&json)?, &scope)
+            (operation.run)(self, expect_object(&json)?, &scope, &self.pdp.view())
         };
         answer().map_err(|error: ApiError| (error.status, error.message))
     }
@@ -63,9 +73,12 @@ impl Api {
         body: Incoming,
         operation: Operation,
         scope: &RequestScope<'_>,
-    ) -> Result<Vec<u8>, ApiError> {
-        let answer = match self.read_json_body(headers, body).await {
-            Ok(body) => self.run_in_turn(&body, operation, scope).await,
+    ) -> Result<PositionedAnswer, ApiError> {
+        let answer = match read_json_body(headers, body, &self.limits).await {
+            Ok(body) => match position::reach(&self.pdp, headers, self.limits.max_wait).await {
+                Ok(()) => self.run_in_turn(&body, operation, scope).await,
+                Err(error) => Err(error.into()),
+            },
             Err(error) => Err(error),
         };
         if answer.as_ref().is_err_and(|error| error.status.is_client_error()) {
@@ -81,32 +94,18 @@ impl Api {
         body: &[u8],
         operation: Operation,
         scope: &RequestScope<'_>,
-    ) -> Result<Vec<u8>, ApiError> {
+    ) -> Result<PositionedAnswer, ApiError> {
         let json = parse_json(body, self.limits.max_json_depth)?;
         let object = expect_object(&json)?;
+        let run = || {
+            let view = self.pdp.view();
+            Ok(((operation.run)(self, object, scope, &view)?, view.position()))
+        };
         if !(operation.takes_turn)(object) {
-            return (operation.run)(self, object, scope);
+            return run();
         }
         let _turn = self.turns.acquire().await?;
-        tokio::task::block_in_place(|| (operation.run)(self, object, scope))
-    }
-
-    async fn read_json_body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, ApiError> {
-        if !has_json_content_type(headers) {
-            return Err(ApiError::bad_request("the content type has to be `application/json`"));
-        }
-        let max_bytes = self.limits.max_body_bytes;
-        match read_body(body, max_bytes, self.limits.body_timeout).await {
-            Ok(ReceivedBody::Complete(body)) => Ok(body),
-            Ok(ReceivedBody::TooLong) => {
-                let error = ApiError::bad_request(format!("the body is longer than {max_bytes} bytes"));
-                Err(error.counted_as(RejectionReason::TooLarge))
-            }
-            Err(error @ BodyError::Incomplete) => Err(ApiError::bad_request(error.to_string())),
-            Err(error @ BodyError::TimedOut) => {
-                Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, error.to_string()))
-            }
-        }
+        tokio::task::block_in_place(run)
     }
 }
 
@@ -142,28 +141,4 @@ fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
-}
-
-fn parse_json(body: &[u8], max_depth: usize) -> Result<Json<'_>, ApiError> {
-    if body.is_empty() {
-        return Err(ApiError::bad_request("the body is empty: it has to be a JSON object"));
-    }
-    Json::parse_with_max_depth(body, max_depth)
-        .map_err(|error| ApiError::bad_request(format!("the body is not valid JSON: {error}")))
-}
-
-fn expect_object<'j>(json: &'j Json<'j>) -> Result<&'j Object<'j>, ApiError> {
-    match json {
-        Json::Object(object) => Ok(object),
-        other => Err(ApiError::bad_request(format!(
-            "the body has to be a JSON object, found {}",
-            other.describe()
-        ))),
-    }
-}
-
-fn has_json_content_type(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = value.and_then(|value| value.split(';').next()).unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case("application/json")
 }

@@ -15,24 +15,38 @@ use mandate_core::digest::Digest;
 use mandate_core::json::{Json, Object};
 use mandate_core::request::{Question, QuestionEntity, RequestError, RequestPart};
 use mandate_core::schema::{EntityUid, Schema, Unresolved};
-use mandate_pdp::PdpError;
+use mandate_pdp::{PdpError, View};
 use mandate_query::search::{Cursor, Page, PageLimits, SearchError, Target, WalkPhase};
 
 /// The subjects of a type that may perform an action on a resource.
-pub fn subject(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
-    entities(api, object, Target::Principal, scope.deadline)
+pub fn subject(
+    api: &Api,
+    object: &Object<'_>,
+    scope: &RequestScope<'_>,
+    view: &View<'_>,
+) -> Result<Vec<u8>, ApiError> {
+    entities(api, object, Target::Principal, scope.deadline, view)
 }
 
 /// The resources of a type on which a subject may perform an action.
-pub fn resource(api: &Api, object: &Object<'_>, scope: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
-    entities(api, object, Target::Resource, scope.deadline)
+pub fn resource(
+    api: &Api,
+    object: &Object<'_>,
+    scope: &RequestScope<'_>,
+    view: &View<'_>,
+) -> Result<Vec<u8>, ApiError> {
+    entities(api, object, Target::Resource, scope.deadline, view)
 }
 
 /// The actions that a subject may perform on a resource.
-pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Vec<u8>, ApiError> {
+pub fn action(
+    api: &Api,
+    object: &Object<'_>,
+    _: &RequestScope<'_>,
+    view: &View<'_>,
+) -> Result<Vec<u8>, ApiError> {
     let page_request = PageRequest::read(object, &api.limits)?;
     let question = RequestFields::from_object(object).search_question(SearchKind::Action)?;
-    let view = api.pdp.view();
     let schema = view.snapshot().schema();
     let digest = action_search_digest(&question, schema);
     let token = page_request.token(&digest, view.revision())?;
@@ -61,7 +75,13 @@ pub fn action(api: &Api, object: &Object<'_>, _: &RequestScope<'_>) -> Result<Ve
     to_json_bytes(&SearchResponse { page: NextPage { next_token: next_token.unwrap_or_default() }, results })
 }
 
-fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -> Result<Vec<u8>, ApiError> {
+fn entities(
+    api: &Api,
+    object: &Object<'_>,
+    target: Target,
+    deadline: Instant,
+    view: &View<'_>,
+) -> Result<Vec<u8>, ApiError> {
     let page_request = PageRequest::read(object, &api.limits)?;
     let search_kind = match target {
         Target::Principal => SearchKind::Subject,
@@ -72,7 +92,6 @@ fn entities(api: &Api, object: &Object<'_>, target: Target, deadline: Instant) -
         Target::Principal => question.principal.entity_type,
         Target::Resource => question.resource.entity_type,
     };
-    let view = api.pdp.view();
     let schema = view.snapshot().schema();
     let request = match view.snapshot().request_from_question(&question) {
         Ok(request) => request,

@@ -113,7 +113,8 @@ pub enum ShapeError {
 }
 
 impl ShapeError {
-    pub(super) fn wrong_type(path: impl Into<String>, expected: &'static str, found: &Json<'_>) -> Self {
+    /// A value at a path is not what it has to be.
+    pub fn wrong_type(path: impl Into<String>, expected: &'static str, found: &Json<'_>) -> Self {
         Self::WrongType { path: path.into(), expected, found: found.describe() }
     }
 }

@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 
 use mandate_core::decision::Decision;
 use mandate_core::json::escape_and_truncate;
-use mandate_pdp::{DecisionContext, DecisionId, Pdp, PdpError, View};
+use mandate_pdp::{DecisionContext, DecisionId, LogPosition, Pdp, PdpError, View};
 use mandate_routes::{HttpRequest, RouteError};
 
 /// The value of `WWW-Authenticate` in answers with status 401, which has to be there. How clients authenticate,
@@ -47,6 +47,8 @@ pub struct GatewayDecision {
     pub outcome: GatewayOutcome,
     pub id: DecisionId,
     pub revision: String,
+    /// Where the entities stand in the log of their store, if they come from one.
+    pub position: Option<LogPosition>,
     pub route: Option<String>,
     /// The ids of the policies that determined the decision, at most the first 16.
     pub policies: Vec<SmolStr>,
@@ -153,6 +155,7 @@ impl GatewayDecision {
             outcome,
             id,
             revision: view.revision().as_str().to_owned(),
+            position: view.position(),
             route: Some(route.to_owned()),
             policies: policies.collect(),
             reason,
@@ -196,8 +199,9 @@ impl GatewayDecision {
         outcome: GatewayOutcome,
         reason: String,
     ) -> Self {
-        let revision = view.revision().as_str().to_owned();
-        Self { outcome, id, revision, route: route.map(str::to_owned), policies: Vec::new(), reason }
+        let (revision, position) = (view.revision().as_str().to_owned(), view.position());
+        let route = route.map(str::to_owned);
+        Self { outcome, id, revision, position, route, policies: Vec::new(), reason }
     }
 
     /// The headers of the answer: all of [`DECISION_HEADERS`], with values that a header can hold.

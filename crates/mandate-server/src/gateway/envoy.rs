@@ -17,10 +17,12 @@ use hyper::StatusCode;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
+use crate::authzen::api::ApiLimits;
 use crate::context;
 use crate::gateway::check::{self, DecisionFailed, GatewayDecision};
+use crate::position::{self, PositionError};
 use mandate_core::json::{Json, Object};
-use mandate_pdp::{DecisionContext, Pdp, Transport};
+use mandate_pdp::{DecisionContext, LogPosition, Pdp, Transport};
 use mandate_routes::{HttpRequest, RequestBody};
 
 /// The prefix of the path of every call.
@@ -32,11 +34,15 @@ pub struct ExtAuthz {
     pdp: Pdp,
     /// Levels of arrays and objects in a body that a route reads.
     max_json_depth: usize,
+    /// How long a call may wait for the position that it names.
+    max_wait: Duration,
 }
 
-/// The gRPC server of the service. It refuses messages that are longer than `max_bytes`.
-pub fn ext_authz_server(pdp: Pdp, max_bytes: usize, max_json_depth: usize) -> AuthorizationServer<ExtAuthz> {
-    AuthorizationServer::new(ExtAuthz { pdp, max_json_depth }).max_decoding_message_size(max_bytes)
+/// The gRPC server of the service. It refuses messages that are longer than a body may be.
+pub fn ext_authz_server(pdp: Pdp, limits: &ApiLimits) -> AuthorizationServer<ExtAuthz> {
+    let ApiLimits { max_body_bytes, max_json_depth, max_wait, .. } = *limits;
+    AuthorizationServer::new(ExtAuthz { pdp, max_json_depth, max_wait })
+        .max_decoding_message_size(max_body_bytes)
 }
 
 #[tonic::async_trait]
@@ -46,19 +52,51 @@ impl Authorization for ExtAuthz {
         let caller_timeout = caller_timeout(request.metadata());
         let headers = request.metadata().as_ref();
         let context = context::of_request(Transport::ExtAuthzGrpc, headers, request.extensions());
-        let answer = self.decide(request.get_ref(), context)?;
+        if let Some(asked) = asked_position(&request) {
+            let reached = position::reach_position(&self.pdp, asked, self.max_wait).await;
+            reached.map_err(position_status)?;
+        }
+        let (answer, at) = self.decide_at(request.get_ref(), context)?;
         // The caller's own timeout has passed, so it has already acted without this answer. An error makes
         // sure that a late permit is never used.
         if caller_timeout.is_some_and(|caller_timeout| received.elapsed() > caller_timeout) {
             return Err(Status::deadline_exceeded("the caller's deadline has passed"));
         }
-        Ok(Response::new(answer))
+        let mut response = Response::new(answer);
+        if let Some(at) = at.and_then(|at| at.to_string().parse().ok()) {
+            response.metadata_mut().insert(position::MANDATE_AT, at);
+        }
+        Ok(response)
+    }
+}
+
+/// The position that a call needs: its own metadata say so, or the request that it describes.
+fn asked_position(request: &Request<CheckRequest>) -> Option<&[u8]> {
+    let name = position::MANDATE_AT_LEAST;
+    if let Some(asked) = request.metadata().get(name.as_str()) {
+        return Some(asked.as_bytes());
+    }
+    let attributes = request.get_ref().attributes.as_ref()?;
+    let http = attributes.request.as_ref()?.http.as_ref()?;
+    let raw = || {
+        let mut headers = http.header_map.iter().flat_map(|map| &map.headers);
+        headers.find(|header| header.key == name.as_str()).map(value)
+    };
+    http.headers.get(name.as_str()).map(String::as_bytes).or_else(raw)
+}
+
+fn position_status(error: PositionError) -> Status {
+    let message = error.to_string();
+    match error {
+        PositionError::Malformed | PositionError::NoStore => Status::invalid_argument(message),
+        PositionError::OtherEpoch { .. } => Status::failed_precondition(message),
+        PositionError::NotYet { .. } => Status::unavailable(message),
     }
 }
 
 impl ExtAuthz {
     pub fn new(pdp: Pdp) -> Self {
-        Self { pdp, max_json_depth: Json::MAX_DEPTH }
+        Self { pdp, max_json_depth: Json::MAX_DEPTH, max_wait: Duration::ZERO }
     }
 
     /// Decides on one request.
@@ -70,12 +108,21 @@ impl ExtAuthz {
         request: &CheckRequest,
         context: DecisionContext<'_>,
     ) -> Result<CheckResponse, Status> {
+        self.decide_at(request, context).map(|(answer, _)| answer)
+    }
+
+    /// As [`Self::decide`], with the position of the entities that decided.
+    fn decide_at(
+        &self,
+        request: &CheckRequest,
+        context: DecisionContext<'_>,
+    ) -> Result<(CheckResponse, Option<LogPosition>), Status> {
         let no_attributes = AttributeContext::default();
         let attributes = request.attributes.as_ref().unwrap_or(&no_attributes);
         let request = to_http_request(attributes, self.max_json_depth);
         let context = context::about(context, &request);
         match check::check(&self.pdp, &request, &context) {
-            Ok(decision) => Ok(to_check_response(&decision, &request)),
+            Ok(decision) => Ok((to_check_response(&decision, &request), decision.position)),
             Err(error @ DecisionFailed) => Err(Status::internal(error.to_string())),
         }
     }
@@ -242,7 +289,11 @@ fn dynamic_metadata(decision: &GatewayDecision) -> Struct {
         ("revision", text(&decision.revision)),
         ("route", text(decision.route.as_deref().unwrap_or_default())),
     ];
-    Struct { fields: fields.map(|(name, value)| (name.to_owned(), value)).into() }
+    let mut fields: HashMap<String, Value> = fields.map(|(name, value)| (name.to_owned(), value)).into();
+    if let Some(position) = decision.position {
+        fields.insert("position".to_owned(), text(&position.to_string()));
+    }
+    Struct { fields }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use hyper::{Response, StatusCode};
 use crate::body::ReceivedBody;
 use crate::context;
 use crate::gateway::check::{self, DecisionFailed, GatewayDecision};
+use crate::position;
 use mandate_pdp::{Pdp, Transport};
 use mandate_routes::{HttpRequest, RequestBody};
 
@@ -115,6 +116,7 @@ fn to_http_response(decision: &GatewayDecision, spoofed: &[&str]) -> Response<By
         let value = HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("-"));
         headers.insert(HeaderName::from_static(name), value);
     }
+    position::insert(headers, decision.position);
     if let Ok(names) = HeaderValue::try_from(spoofed.join(","))
         && !spoofed.is_empty()
     {

@@ -133,3 +133,101 @@ pub enum EvaluationsResponse<'d> {
     Batch { evaluations: Vec<EvaluationResponse<'d>> },
     Single(EvaluationResponse<'d>),
 }
+
+/// An action that changes entities.
+#[derive(JsonSchema)]
+pub struct ActionRequest {
+    subject: Entity,
+    action: Action,
+    resource: Entity,
+    context: Option<Properties>,
+}
+
+/// Several actions. `subject`, `action`, `resource` and `context` at the top level are defaults for each of them.
+#[derive(JsonSchema)]
+pub struct ActionsRequest {
+    #[schemars(length(min = 1))]
+    changes: Vec<ActionItem>,
+    subject: Option<Entity>,
+    action: Option<Action>,
+    resource: Option<Entity>,
+    context: Option<Properties>,
+}
+
+/// One item of `changes`. An absent field has the default of the request.
+#[derive(JsonSchema)]
+pub struct ActionItem {
+    subject: Option<Entity>,
+    action: Option<Action>,
+    resource: Option<Entity>,
+    context: Option<Properties>,
+}
+
+/// The name of an entity.
+#[derive(JsonSchema)]
+pub struct EntityName {
+    /// With its namespace.
+    r#type: String,
+    id: String,
+}
+
+/// The answer to an action that was performed.
+#[derive(JsonSchema)]
+pub struct ChangeResponse {
+    decision: bool,
+    context: ChangeContext,
+}
+
+#[derive(JsonSchema)]
+pub struct ChangeContext {
+    /// Where the change counts, for `Mandate-At-Least`.
+    position: String,
+    created: Vec<EntityName>,
+    #[schemars(extend("format" = "uuid"))]
+    decision_id: String,
+    revision: String,
+}
+
+/// The answer to several actions that were performed.
+#[derive(JsonSchema)]
+pub struct ChangesResponse {
+    decision: bool,
+    context: WriteResponse,
+    /// In the order of the request.
+    changes: Vec<PerformedAction>,
+}
+
+#[derive(JsonSchema)]
+pub struct PerformedAction {
+    decision: bool,
+    context: CreatedEntities,
+}
+
+#[derive(JsonSchema)]
+pub struct CreatedEntities {
+    created: Vec<EntityName>,
+}
+
+/// Where entities were written.
+#[derive(JsonSchema)]
+pub struct WriteResponse {
+    /// Where the change counts, for `Mandate-At-Least`.
+    position: String,
+    revision: String,
+}
+
+/// Several edits of entities, in one transaction.
+#[derive(JsonSchema)]
+pub struct BulkRequest {
+    edits: Vec<BulkEdit>,
+}
+
+/// An edit has `put` or `delete`.
+#[derive(JsonSchema)]
+pub struct BulkEdit {
+    /// An entity in Cedar's JSON format.
+    put: Option<Value>,
+    delete: Option<EntityName>,
+    /// The version that the entity has to have: the number in its `ETag`.
+    if_match: Option<u64>,
+}

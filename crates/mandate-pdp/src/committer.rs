@@ -1,0 +1,240 @@
+//! The one thread that commits. It takes the proposals that wait, decides them by the policies in use, appends what
+//! is permitted to the log, puts the entities in use, and only then answers. Proposals that arrive while the disk
+//! writes are committed together with the next write.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use mandate_core::diagnostics::{Diagnostic, Diagnostics};
+use mandate_sources::loader::{Accepted, LOADING_STACK_BYTES};
+use mandate_store::{AppendError, EntityName, StoreError, StoredEntity, TransactionLog};
+
+use crate::commit_group::{CommitGroup, MustWait};
+use crate::generation::Generation;
+use crate::proposal::{CommitResult, Proposal, Refusal};
+use crate::publisher::{NoCommit, Publisher};
+use crate::track::TrackName;
+use crate::trigger::StopFlag;
+
+/// The most proposals that wait.
+const MAX_WAITING: usize = 1024;
+
+/// The most proposals that are committed together.
+const MAX_GROUP: usize = 256;
+
+/// How often a group is decided again after others have committed something in between.
+const MAX_ATTEMPTS: usize = 8;
+
+/// How often the log is looked at while nothing is committed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Takes proposals to the thread that commits. Clones lead to the same thread.
+#[derive(Clone)]
+pub struct CommitQueue {
+    jobs: SyncSender<Job>,
+    log: Arc<dyn TransactionLog>,
+}
+
+/// Takes the result of a proposal. It is called on the thread that commits, so it must neither block nor panic; if it
+/// is dropped, nobody knows the result.
+type Reply = Box<dyn FnOnce(CommitResult) + Send>;
+
+struct Job {
+    proposal: Proposal,
+    reply: Reply,
+}
+
+impl CommitQueue {
+    /// Has a proposal committed, and calls `reply` with the result. If `reply` is dropped without a call, it is not
+    /// known what became of the proposal.
+    pub fn submit(&self, proposal: Proposal, reply: impl FnOnce(CommitResult) + Send + 'static) {
+        let job = Job { proposal, reply: Box::new(reply) };
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job) {
+            job.answer(Err(Refusal::Overload));
+        }
+    }
+
+    /// An entity as it is stored, which the entities in use may follow a moment later. It reads from the disk.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn entity(&self, name: &EntityName) -> Result<Option<StoredEntity>, StoreError> {
+        self.log.entity(name)
+    }
+}
+
+struct Committer {
+    log: Arc<dyn TransactionLog>,
+    publisher: Arc<Publisher>,
+    queue: Receiver<Job>,
+    /// Proposals that could not be decided together with those before.
+    waiting: Vec<Job>,
+    last_look: Instant,
+}
+
+/// Starts the thread. The generation in use has to be at a position of this log.
+///
+/// # Errors
+/// The system cannot start a thread.
+pub(crate) fn start(
+    log: Arc<dyn TransactionLog>,
+    publisher: Arc<Publisher>,
+    stop: StopFlag,
+) -> std::io::Result<CommitQueue> {
+    let (sender, queue) = sync_channel(MAX_WAITING);
+    let queue_log = Arc::clone(&log);
+    let mut committer = Committer { log, publisher, queue, waiting: Vec::new(), last_look: Instant::now() };
+    let run = move || {
+        while !stop.is_set() {
+            committer.run_once();
+        }
+    };
+    let thread = std::thread::Builder::new().name("commit".into()).stack_size(LOADING_STACK_BYTES);
+    thread.spawn(run).map(|_| CommitQueue { jobs: sender, log: queue_log })
+}
+
+impl Committer {
+    /// Commits what waits, or looks at the log if nothing does.
+    fn run_once(&mut self) {
+        let mut jobs = std::mem::take(&mut self.waiting);
+        if jobs.is_empty() {
+            match self.queue.recv_timeout(LOOK_INTERVAL) {
+                Ok(job) => jobs.push(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                // The thread ends when it is told to.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_INTERVAL),
+            }
+        }
+        jobs.extend(self.queue.try_iter().take(MAX_GROUP.saturating_sub(jobs.len())));
+        // A panic must not end the thread. Whoever waits is told that the outcome is not known.
+        let done = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            if jobs.is_empty() || self.last_look.elapsed() > LOOK_INTERVAL {
+                self.look();
+            }
+            if !jobs.is_empty() {
+                self.commit(jobs);
+            }
+        }));
+        if done.is_err() {
+            tracing::error!("a defect of this program ended a commit");
+        }
+    }
+
+    /// Looks whether the log is where the entities in use are.
+    fn look(&mut self) {
+        let (publisher, began) = (Arc::clone(&self.publisher), Instant::now());
+        let no_commit = publisher.no_commit();
+        let result = self.catch_up(&no_commit);
+        let confirmed = result.is_ok();
+        let result = match result {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(Accepted { changed: true, ..Accepted::default() })),
+            Err(diagnostics) => Some(Err(diagnostics)),
+        };
+        publisher.reporter().reload(TrackName::Entities, result.as_ref(), began.elapsed(), None);
+        publisher.reporter().looked(TrackName::Entities, began, confirmed);
+        self.last_look = began;
+    }
+
+    /// Puts in use what others have committed. Returns whether there was something.
+    fn catch_up(&self, no_commit: &NoCommit<'_>) -> Result<bool, Diagnostics> {
+        let current = self.publisher.current();
+        let Some(position) = current.position() else { return Ok(false) };
+        let head = self.log.head().map_err(|error| Diagnostic::error(error.to_string()))?;
+        if head.position() == position {
+            return Ok(false);
+        }
+        let snapshot = current.snapshot();
+        let (changes, head) = self.log.changes_after(position, snapshot.schema())?;
+        self.publisher.publish_committed(no_commit, &snapshot.apply(&changes)?, head.position());
+        Ok(true)
+    }
+
+    /// Commits proposals together, and answers them.
+    fn commit(&mut self, mut jobs: Vec<Job>) {
+        let (publisher, log) = (Arc::clone(&self.publisher), Arc::clone(&self.log));
+        let no_commit = publisher.no_commit();
+        for _ in 0..MAX_ATTEMPTS {
+            let current = publisher.current();
+            let Some(position) = current.position() else { return };
+            let mut group = CommitGroup::new(&*log, Generation::clone(&current), position);
+            let (results, wait) = decide(&mut group, &publisher, jobs);
+            self.waiting.extend(wait);
+            let (transactions, entities) = group.into_parts();
+            let appended = match transactions.len() {
+                0 => Ok(None),
+                _ => log.append(position, transactions).map(Some),
+            };
+            match appended {
+                Ok(head) => {
+                    if let Some(head) = head {
+                        publisher.publish_committed(&no_commit, &entities, head.position());
+                        self.last_look = Instant::now();
+                        publisher.reporter().looked(TrackName::Entities, self.last_look, true);
+                    }
+                    for (job, result) in results {
+                        job.answer(result);
+                    }
+                    return;
+                }
+                Err(AppendError::Conflict(at)) => {
+                    tracing::debug!(%at, "something else was committed: deciding again");
+                    jobs = results.into_iter().map(|(job, _)| job).collect();
+                    if let Err(diagnostics) = self.catch_up(&no_commit) {
+                        tracing::error!("what was committed cannot be used: {diagnostics}");
+                        return answer_all(jobs, || Refusal::TooManyConflicts);
+                    }
+                }
+                Err(AppendError::NotAppended(error)) => {
+                    tracing::error!(%error, "nothing was committed");
+                    let jobs = results.into_iter().map(|(job, _)| job).collect();
+                    let reason = error.to_string();
+                    return answer_all(jobs, || Refusal::NotCommitted(reason.clone()));
+                }
+                Err(AppendError::Unknown(error)) => {
+                    tracing::error!(%error, "it is not known whether changes were committed");
+                    return answer_all(results.into_iter().map(|(job, _)| job).collect(), || {
+                        Refusal::Unknown
+                    });
+                }
+            }
+        }
+        answer_all(jobs, || Refusal::TooManyConflicts);
+    }
+}
+
+/// Decides proposals in their order. Those that the group cannot decide yet are given back.
+fn decide(
+    group: &mut CommitGroup<'_>,
+    publisher: &Publisher,
+    jobs: Vec<Job>,
+) -> (Vec<(Job, CommitResult)>, Vec<Job>) {
+    let (mut results, mut wait) = (Vec::new(), Vec::new());
+    for job in jobs {
+        // A later proposal must not overtake one that waits.
+        if !wait.is_empty() {
+            wait.push(job);
+            continue;
+        }
+        // An operator may have denied everything since the group began.
+        match group.propose(&job.proposal, &publisher.current()) {
+            Ok(result) => results.push((job, result)),
+            Err(MustWait) => wait.push(job),
+        }
+    }
+    (results, wait)
+}
+
+fn answer_all(jobs: Vec<Job>, refusal: impl Fn() -> Refusal) {
+    for job in jobs {
+        job.answer(Err(refusal()));
+    }
+}
+
+impl Job {
+    fn answer(self, result: CommitResult) {
+        (self.reply)(result);
+    }
+}

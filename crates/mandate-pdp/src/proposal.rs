@@ -1,0 +1,169 @@
+//! What callers want to be committed, and what becomes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mandate_core::decision::Decision;
+use mandate_core::diagnostics::Diagnostics;
+use mandate_core::digest::Digest;
+use mandate_core::entities::EntityUpsert;
+use mandate_core::request::Request;
+use mandate_core::schema::{EntityUid, EntityUidRef};
+use mandate_store::{EntityName, Hex, KeyedRequest, LogPosition};
+
+use crate::change::PerformError;
+use crate::generation::Revision;
+
+/// What a caller wants to be committed: all of it, or nothing.
+#[derive(Debug)]
+pub struct Proposal {
+    /// Who sends it: the name that authentication gave.
+    pub caller: String,
+    pub request_id: Option<String>,
+    /// Set if the caller may send it again without doing it twice.
+    pub key: Option<KeyedRequest>,
+    /// The digest of the schema that it was read by.
+    pub schema: Digest,
+    pub edits: ProposedEdits,
+}
+
+#[derive(Debug)]
+pub enum ProposedEdits {
+    /// Actions, if the policies permit them. Each is decided on the entities as those before it leave them, and
+    /// becomes a transaction of its own.
+    Actions(Vec<Request>),
+    /// Entities as an outside source has them, in one transaction. The policies are not asked.
+    Entities(Vec<EntityEdit>),
+}
+
+/// An edit of one entity.
+#[derive(Debug)]
+pub struct EntityEdit {
+    pub kind: EntityEditKind,
+    pub precondition: Precondition,
+}
+
+#[derive(Debug)]
+pub enum EntityEditKind {
+    Put(Box<EntityUpsert>),
+    Delete(EntityUid),
+}
+
+impl EntityEdit {
+    /// The entity that it is about.
+    pub fn uid(&self) -> EntityUidRef<'_> {
+        match &self.kind {
+            EntityEditKind::Put(upsert) => upsert.entity.uid(),
+            EntityEditKind::Delete(uid) => uid.as_uid_ref(),
+        }
+    }
+}
+
+/// What has to be so before an edit is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition {
+    Anything,
+    /// The entity exists.
+    Exists,
+    /// The entity does not exist.
+    Absent,
+    /// The entity was changed last by this transaction.
+    Version(u64),
+}
+
+/// What was committed.
+#[derive(Debug)]
+pub struct Committed {
+    /// Where the changes count. Also where nothing had to be changed.
+    pub position: LogPosition,
+    pub revision: Revision,
+    /// The entities that each action created.
+    pub created: Vec<Vec<EntityName>>,
+    /// The decision on each action. Empty for edits of entities, and for a request that is repeated.
+    pub decisions: Vec<DecidedAction>,
+    /// Whether the log already had the request.
+    pub repeated: bool,
+}
+
+/// The decision on an action of a proposal.
+#[derive(Debug, Clone)]
+pub struct DecidedAction {
+    pub decision: Arc<Decision>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Why nothing was committed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The policies do not permit the action with this index.
+    #[error("the policies do not permit it")]
+    Denied { index: usize, denied: DecidedAction, revision: Revision },
+    /// The action is permitted, and cannot be performed on the entities as they are.
+    #[error("{error}")]
+    NotPerformable { index: usize, error: PerformError },
+    /// The rules of loading refuse the edits. Those of entities are refused together, so there is no index.
+    #[error("{diagnostics}")]
+    Invalid { index: Option<usize>, diagnostics: Diagnostics },
+    /// An entity is not as the caller expects it. `version` is the transaction that changed it last.
+    #[error("{}", precondition_error(name, *version))]
+    Precondition { index: usize, name: EntityName, version: Option<u64> },
+    /// An entity to delete is not there.
+    #[error("`{}::\"{}\"` does not exist", name.entity_type, name.id)]
+    NotFound { index: usize, name: EntityName },
+    /// The key was used for another request.
+    #[error("the key was used for another request, which was committed at {position}")]
+    KeyReused { position: LogPosition },
+    /// The schema is not the one that the request was read by.
+    #[error("the schema has changed meanwhile: send the request again")]
+    SchemaChanged,
+    /// Too many requests are waiting, or the program is ending.
+    #[error("too many changes are waiting to be committed: try again")]
+    Overload,
+    /// The log did not take it.
+    #[error("nothing was committed: {0}")]
+    NotCommitted(String),
+    /// Others commit all the time.
+    #[error("nothing was committed: others committed something else every time: try again")]
+    TooManyConflicts,
+    /// The log was closed by an error before it told.
+    #[error("it is not known whether this was committed")]
+    Unknown,
+}
+
+impl Refusal {
+    /// The item of the proposal that it is about, if it is about one.
+    pub fn index(&self) -> Option<usize> {
+        match self {
+            Self::Denied { index, .. }
+            | Self::NotPerformable { index, .. }
+            | Self::Precondition { index, .. }
+            | Self::NotFound { index, .. } => Some(*index),
+            Self::Invalid { index, .. } => *index,
+            Self::KeyReused { .. }
+            | Self::SchemaChanged
+            | Self::Overload
+            | Self::NotCommitted(_)
+            | Self::TooManyConflicts
+            | Self::Unknown => None,
+        }
+    }
+}
+
+fn precondition_error(name: &EntityName, version: Option<u64>) -> String {
+    let EntityName { entity_type, id } = name;
+    match version {
+        Some(version) => format!("`{entity_type}::\"{id}\"` has version {version}"),
+        None => format!("`{entity_type}::\"{id}\"` does not exist"),
+    }
+}
+
+/// What became of a proposal.
+pub type CommitResult = Result<Committed, Refusal>;
+
+impl Proposal {
+    /// The key of a request, with the digest of what it asks for.
+    pub fn key(key: &str, asked: &[&[u8]]) -> KeyedRequest {
+        KeyedRequest { key: key.to_owned(), digest: Hex::of_request(asked) }
+    }
+}

@@ -1,0 +1,11 @@
+//! The API of changes: actions that change entities, if the policies permit them, and entities that an outside
+//! source writes. Everything is committed by `mandate_pdp::CommitQueue`; start reading at `api`.
+
+mod actions;
+pub mod api;
+mod entities;
+pub mod operation;
+mod precondition;
+mod problem;
+mod request;
+pub mod rights;

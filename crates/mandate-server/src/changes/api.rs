@@ -1,0 +1,119 @@
+//! The API of changes over HTTP: who asks, what for, and the answer. What is asked is read in `actions` and
+//! `entities`.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::operation::ChangeOperation;
+use super::problem::Problem;
+use super::request::{Answer, ChangeRequest};
+use super::rights::ChangeRights;
+use super::{actions, entities};
+use crate::authzen::api::ApiLimits;
+use crate::authzen::json_body::read_json_body;
+use crate::context::{self, REQUEST_ID};
+use crate::endpoints::Endpoint;
+use crate::listen::address::Address;
+use crate::listen::authentication::Caller;
+use crate::position;
+use mandate_pdp::{CommitQueue, Pdp, Transport};
+
+/// The API of changes on one listener.
+pub struct ChangeApi {
+    pdp: Pdp,
+    limits: ApiLimits,
+    commits: Option<CommitQueue>,
+    rights: ChangeRights,
+    listener: Address,
+}
+
+impl ChangeApi {
+    /// Without `commits` it takes no changes.
+    pub fn new(
+        pdp: Pdp,
+        limits: ApiLimits,
+        commits: Option<CommitQueue>,
+        rights: ChangeRights,
+        listener: Address,
+    ) -> Self {
+        Self { pdp, limits, commits, rights, listener }
+    }
+
+    /// Answers a request.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        endpoint: &Endpoint,
+        operation: ChangeOperation,
+    ) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let answer = self.answer(&head, body, endpoint, operation).await;
+        let mut response = match answer {
+            Ok(answer) => answer.response(),
+            Err(problem) => {
+                if problem.is_client_error() {
+                    self.pdp.count_bad_request();
+                }
+                let mut response = problem.response();
+                position::insert(response.headers_mut(), self.pdp.view().position());
+                response
+            }
+        };
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            let allowed = HeaderValue::from_static(endpoint.methods.allow_header());
+            response.headers_mut().insert(ALLOW, allowed);
+        }
+        if let Some(id) = head.headers.get(&REQUEST_ID) {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
+        response
+    }
+
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        endpoint: &Endpoint,
+        operation: ChangeOperation,
+    ) -> Result<Answer, Problem> {
+        if !endpoint.methods.allow(&head.method) {
+            let use_one_of = format!("use {}", endpoint.methods.allow_header());
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, use_one_of));
+        }
+        let commits = self.commits.as_ref().ok_or_else(|| {
+            let detail =
+                "the entities here come from files, which Mandate only reads: start it with `--store`";
+            Problem::new(StatusCode::NOT_FOUND, detail)
+        })?;
+        let caller = head.extensions.get::<Caller>();
+        let caller = self.rights.check(operation.right(), caller, &self.listener)?;
+        let request = ChangeRequest {
+            pdp: &self.pdp,
+            limits: &self.limits,
+            commits,
+            context: context::of_request(Transport::Changes, &head.headers, &head.extensions),
+            method: &head.method,
+            path: head.uri.path(),
+            headers: &head.headers,
+            key: ChangeRequest::read_key(&head.headers)?,
+            caller,
+            is_plural: matches!(operation, ChangeOperation::Actions | ChangeOperation::Entities),
+        };
+        let has_body = head.method == Method::POST || head.method == Method::PUT;
+        let body =
+            if has_body { read_json_body(&head.headers, body, &self.limits).await? } else { Bytes::new() };
+        position::reach(&self.pdp, &head.headers, self.limits.max_wait)
+            .await
+            .map_err(|error| Problem::new(error.status(), error.to_string()))?;
+        match operation {
+            ChangeOperation::Action => actions::single(&request, &body).await,
+            ChangeOperation::Actions => actions::batch(&request, &body).await,
+            ChangeOperation::Entity => entities::one(&request, &body).await,
+            ChangeOperation::Entities => entities::bulk(&request, &body).await,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A log that changes are committed to, one after the other. The store of this machine is one.
+
+use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
+use mandate_core::entities::{EntityChanges, LoadProgress, Origin, parse_entity_file};
+use mandate_core::schema::Schema;
+use std::sync::Arc;
+
+use crate::edit::{Edit, EntityName};
+use crate::error::StoreError;
+use crate::marks::Head;
+use crate::position::LogPosition;
+use crate::store::{Store, StoredEntity};
+use crate::transaction::{NewTransaction, Transaction};
+
+/// Where transactions are appended. Others may append, too, so that an append can come too late.
+pub trait TransactionLog: Send + Sync {
+    /// The end of the log. Makes a log usable again that an error had closed.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn head(&self) -> Result<Head, StoreError>;
+
+    /// Appends transactions, all of them or none. They are not lost any more when this returns.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    fn append(&self, expected: LogPosition, transactions: Vec<NewTransaction>) -> Result<Head, AppendError>;
+
+    /// What was committed after a position, as one change, and the end that it leads to.
+    ///
+    /// # Errors
+    /// It cannot be read, or not by this schema.
+    fn changes_after(
+        &self,
+        position: LogPosition,
+        schema: &Schema,
+    ) -> Result<(EntityChanges, Head), Diagnostics>;
+
+    /// The transactions that a request of a caller made; none if the log has no request with this key.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn request(&self, caller: &str, key: &str) -> Result<Vec<Transaction>, StoreError>;
+
+    /// The entity of that name, with its version.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn entity(&self, name: &EntityName) -> Result<Option<StoredEntity>, StoreError>;
+}
+
+/// Why transactions were not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Something else was appended before, and nothing of these.
+    #[error("something else was committed before: the log is at {0}")]
+    Conflict(LogPosition),
+    /// Nothing was appended.
+    #[error(transparent)]
+    NotAppended(StoreError),
+    /// Nobody can tell whether they were appended, until the log can be read again.
+    #[error(transparent)]
+    Unknown(StoreError),
+}
+
+impl TransactionLog for Store {
+    fn head(&self) -> Result<Head, StoreError> {
+        self.reopen_if_closed()?;
+        self.check_file()?;
+        Self::head(self)
+    }
+
+    fn append(&self, expected: LogPosition, transactions: Vec<NewTransaction>) -> Result<Head, AppendError> {
+        let first = transactions.first().map(|new| new.author.clone());
+        let count = transactions.len() as u64;
+        let error = match Self::append(self, expected, transactions) {
+            Ok(head) => return Ok(head),
+            Err(StoreError::Conflict { at, .. }) => return Err(AppendError::Conflict(at)),
+            Err(error @ StoreError::Io { .. }) => error,
+            Err(error) => return Err(AppendError::NotAppended(error)),
+        };
+        // The error may have come before the commit or after it. The file knows.
+        let found = self.reopen().and_then(|()| {
+            Ok((Self::head(self)?, self.transaction_after(expected.sequence)?.map(|found| found.author)))
+        });
+        match found {
+            Err(_) => Err(AppendError::Unknown(error)),
+            Ok((head, None)) if head.position() == expected => Err(AppendError::NotAppended(error)),
+            Ok((head, author)) if head.sequence == expected.sequence + count && author == first => Ok(head),
+            Ok((head, _)) => Err(AppendError::Conflict(head.position())),
+        }
+    }
+
+    fn changes_after(
+        &self,
+        position: LogPosition,
+        schema: &Schema,
+    ) -> Result<(EntityChanges, Head), Diagnostics> {
+        let failed = |error: StoreError| Diagnostics::from(Diagnostic::error(error.to_string()));
+        let (base, head) = (self.base().map_err(failed)?, Self::head(self).map_err(failed)?);
+        if head.epoch != position.epoch || base.sequence > position.sequence {
+            let error = format!("the store is at {}, and does not continue {position}", head.position());
+            return Err(Diagnostic::error(error).help("restart Mandate").into());
+        }
+        let mut changes = EntityChanges::default();
+        for sequence in position.sequence + 1..=head.sequence {
+            let mut edits = Vec::new();
+            self.each_edit(sequence, |edit| edits.push(edit)).map_err(failed)?;
+            let name = format!("transaction {sequence}");
+            add_edits(&mut changes, edits, (self.path().display().to_string(), name), schema)?;
+        }
+        Ok((changes, head))
+    }
+
+    fn request(&self, caller: &str, key: &str) -> Result<Vec<Transaction>, StoreError> {
+        Self::request(self, caller, key)
+    }
+
+    fn entity(&self, name: &EntityName) -> Result<Option<StoredEntity>, StoreError> {
+        Self::entity(self, name)
+    }
+}
+
+/// Adds later edits to a change.
+fn add_edits(
+    changes: &mut EntityChanges,
+    edits: Vec<Edit>,
+    (path, name): (String, String),
+    schema: &Schema,
+) -> Result<(), Diagnostics> {
+    for edit in edits {
+        match edit {
+            Edit::Put(entity) => {
+                let (path, name) = (path.clone(), name.clone());
+                let text = Arc::new(SourceText { path, name, text: format!("[{}]", entity.get()) });
+                for upsert in parse_entity_file(&text, Origin::STORE, schema, &LoadProgress::default())? {
+                    changes.upserts.retain(|before| before.entity.uid() != upsert.entity.uid());
+                    changes.upserts.push(upsert);
+                }
+            }
+            Edit::Delete(name) => {
+                let entity_type = schema.entity_type_by_full_name(&name.entity_type).ok_or_else(|| {
+                    let name = &name.entity_type;
+                    Diagnostic::error(format!("the log deletes a `{name}`, and the schema has no such type"))
+                })?;
+                let uid = mandate_core::schema::EntityUid { entity_type, id: name.id.into() };
+                changes.upserts.retain(|before| before.entity.uid() != uid.as_uid_ref());
+                changes.removals.push(uid);
+            }
+        }
+    }
+    Ok(())
+}
