@@ -40,8 +40,12 @@ impl Stopped {
 
     /// Makes the copy of a track so old.
     fn age(&self, track: &str, age: Duration) {
+        self.confirm_at(track, SystemTime::now() - age);
+    }
+
+    fn confirm_at(&self, track: &str, time: SystemTime) {
         let confirmed = File::options().write(true).open(self.confirmed(track)).unwrap();
-        confirmed.set_modified(SystemTime::now() - age).unwrap();
+        confirmed.set_modified(time).unwrap();
     }
 
     /// Serving ends at once, with an error.
@@ -134,6 +138,23 @@ fn a_copy_that_is_too_old_is_not_served() {
     let error = stopped.fails(&limit);
     assert!(error.contains("customers.json") && error.contains("`max-staleness` allows no copy"), "{error}");
     // Without a limit, any age is allowed.
+    assert!(stopped.serve(&[]).permits(&fabrikam_registers()));
+}
+
+#[test]
+fn a_copy_from_the_future_is_not_served_where_its_age_counts() {
+    let stopped = Stopped::new();
+    stopped.break_entities();
+    let limit = ["--poll", "1s", "--max-staleness", "10m"];
+    stopped.confirm_at("entities", SystemTime::now() + Duration::from_hours(1));
+    let error = stopped.fails(&limit).replace("\n  │ ", " ");
+    assert!(error.contains("customers.json") && error.contains("its age is not known"), "{error}");
+    assert!(error.contains("set the clock of this machine if it is wrong"), "{error}");
+    // The clocks of two machines always differ a little.
+    stopped.confirm_at("entities", SystemTime::now() + Duration::from_secs(30));
+    assert!(stopped.serve(&limit).permits(&fabrikam_registers()));
+    // Without a limit, the age does not count.
+    stopped.confirm_at("entities", SystemTime::now() + Duration::from_hours(1));
     assert!(stopped.serve(&[]).permits(&fabrikam_registers()));
 }
 
