@@ -1,8 +1,8 @@
 //! A restart beside folders that cannot be used: what `--state` keeps, when it is served, and that operators see it.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +35,12 @@ impl Stopped {
     }
 
     fn confirmed(&self, track: &str) -> PathBuf {
-        self.content.path("state").join(track).join("confirmed")
+        self.kept(track).join("confirmed")
+    }
+
+    /// What is kept under this name.
+    fn kept(&self, name: &str) -> PathBuf {
+        self.content.path("state/mandate").join(name)
     }
 
     /// Makes the copy of a track so old.
@@ -65,6 +70,10 @@ impl Stopped {
     }
 }
 
+fn open_to_all(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+}
+
 fn restored(sidecar: &Sidecar, track: &str) -> Value {
     sidecar.status()[track]["restored"].clone()
 }
@@ -79,7 +88,7 @@ fn a_restart_beside_a_broken_policy_file_serves_the_copy_until_the_file_is_repai
     let sidecar = stopped.serve(&[]);
     assert!(sidecar.permits(&fabrikam_registers()));
     let copy = restored(&sidecar, "policies");
-    assert!(copy["from"].as_str().unwrap().ends_with("state/policies/current"), "{copy}");
+    assert!(copy["from"].as_str().unwrap().ends_with("state/mandate/policies/current"), "{copy}");
     assert!(copy["confirmed"].as_str().unwrap().starts_with("20"), "{copy}");
     assert!(restored(&sidecar, "entities").is_null());
     let metric = |track: &str| sidecar.metric(&format!("mandate_source_restored{{track=\"{track}\"}}"));
@@ -105,7 +114,7 @@ fn the_copy_is_what_was_in_use_last_and_nothing_that_was_refused() {
     let sidecar = stopped.serve(&[]);
     stopped.content.edit("entities/customers.json", CONSENT_EDGE, "");
     until("the consent is revoked", || !sidecar.permits(&fabrikam_registers()));
-    let copy = || stopped.content.read("state/entities/current/customers.json");
+    let copy = || stopped.content.read("state/mandate/entities/current/customers.json");
     until("the copy has the change", || !copy().contains(CONSENT_EDGE));
     stopped.break_entities();
     until("the change is refused", || sidecar.status()["entities"]["last_reload"]["outcome"] == "refused");
@@ -185,7 +194,7 @@ fn policies_that_break_a_promise_at_a_restart_do_not_take_the_place_of_the_copy(
     until("the proof refuses the folder", || {
         sidecar.status()["policies"]["last_reload"]["outcome"] == "refused"
     });
-    let kept = stopped.content.read("state/policies/current/registration.cedar");
+    let kept = stopped.content.read("state/mandate/policies/current/registration.cedar");
     assert!(kept.contains("context.channel == Autopilot::Channel::\"oem-api\""), "{kept}");
 }
 
@@ -194,17 +203,17 @@ fn wrong_uses_of_the_folder_are_errors() {
     let stopped = Stopped::new();
     let sidecar = stopped.serve(&[]);
     let error = stopped.fails(&[]);
-    assert!(error.contains("state/policies`: another process uses it"), "{error}");
+    assert!(error.contains("state/mandate`: another process uses it"), "{error}");
     drop(sidecar);
-    let open_to_all = |track: &str| {
-        let folder = stopped.content.path("state").join(track);
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = |track: &str| {
+        let folder = stopped.kept(track);
+        open_to_all(&folder);
         format!(
             "cannot keep copies in `{0}`: every user can write to it; run `chmod o-w {0}`",
             folder.display()
         )
     };
-    let expected = ["policies", "entities"].map(open_to_all);
+    let expected = ["policies", "entities"].map(refused);
     let error = stopped.fails(&[]).replace("\n  │ ", " ");
     assert!(expected.iter().all(|message| error.contains(message)), "{error}");
     let inside = stopped.content.path("policies/state").display().to_string();
@@ -213,4 +222,25 @@ fn wrong_uses_of_the_folder_are_errors() {
     let stopped = Stopped::new();
     let output = stopped.content.mandate("serve", &["--when-restored", "ready"]);
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: `when-restored` needs `state`\n");
+}
+
+#[test]
+fn copies_are_private_in_a_volume_that_every_user_can_write_to() {
+    let stopped = Stopped::new();
+    let (volume, private) = (stopped.content.path("state"), stopped.content.path("state/mandate"));
+    assert_eq!(fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o700);
+    // As an `emptyDir` of Kubernetes is.
+    open_to_all(&volume);
+    stopped.break_policies();
+    let sidecar = stopped.serve(&[]);
+    assert!(sidecar.permits(&fabrikam_registers()));
+    let log = sidecar.log();
+    assert!(log.contains(&format!("every user can write to `{}`", volume.display())), "{log}");
+    drop(sidecar);
+    // Another user puts something in its place.
+    let away = stopped.content.path("state/away");
+    fs::rename(&private, &away).unwrap();
+    symlink(&away, &private).unwrap();
+    let error = stopped.fails(&[]);
+    assert!(error.contains("it is a link or a file, and not the folder that Mandate makes"), "{error}");
 }

@@ -23,4 +23,5 @@ mod policy_loader;
 mod progress;
 pub mod saved_copy;
 mod saved_files;
+pub mod state_folder;
 mod turns;

@@ -17,6 +17,7 @@ use mandate_pdp::reload::{ReloadConfig, Reloader};
 use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig, Restored, RestoredContent};
 use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, LoadFrom, LoadedContent, Loader};
 use mandate_sources::saved_copy::{SavedCopies, SavedCopy};
+use mandate_sources::state_folder::StateFolder;
 
 /// How far the clocks of two starts may differ.
 const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
@@ -83,7 +84,7 @@ fn open_copies(state: &Path, config: &ServeConfig) -> Result<SavedCopies, Diagno
                 .into());
         }
     }
-    SavedCopies::open(state)
+    SavedCopies::open(&StateFolder::open(state)?)
 }
 
 /// The copies that may be used by their times, and why others may not.
