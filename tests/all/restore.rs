@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -222,6 +222,80 @@ fn wrong_uses_of_the_folder_are_errors() {
     let stopped = Stopped::new();
     let output = stopped.content.mandate("serve", &["--when-restored", "ready"]);
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: `when-restored` needs `state`\n");
+}
+
+/// The outcome of a request, and why everything is denied, if so.
+fn outcome(sidecar: &Sidecar) -> [Value; 2] {
+    let answer = sidecar.evaluate(&fabrikam_registers());
+    [answer["context"]["reason_admin"]["outcome"].clone(), sidecar.status()["suspended"]["reason"].clone()]
+}
+
+#[test]
+fn a_restart_without_the_policy_folder_lifts_no_denial() {
+    let stopped = Stopped::new();
+    let (kept, file) = (stopped.kept("deny-all"), stopped.content.path("policies/deny-all"));
+    let sidecar = stopped.serve(&[]);
+    assert!(sidecar.permits(&fabrikam_registers()) && !kept.exists());
+    fs::write(&file, "incident 42").unwrap();
+    until("the denial is kept", || kept.exists());
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(sidecar);
+    let denied: [Value; 2] = ["deny_all".into(), "An operator denies all requests: incident 42".into()];
+    let away = stopped.content.path("away");
+    fs::rename(stopped.content.policies(), &away).unwrap();
+    let sidecar = stopped.serve(&["--poll", "100ms"]);
+    assert_eq!(outcome(&sidecar), denied);
+    assert!(!restored(&sidecar, "policies").is_null());
+    assert!(sidecar.log().contains("every request stays denied until the folder is back"));
+    drop(sidecar);
+    // The mount point of a volume that is not mounted.
+    fs::create_dir(stopped.content.policies()).unwrap();
+    let sidecar = stopped.serve(&["--poll", "100ms"]);
+    assert_eq!(outcome(&sidecar), denied);
+
+    fs::remove_dir(stopped.content.policies()).unwrap();
+    fs::rename(&away, stopped.content.policies()).unwrap();
+    until("the folder is in use", || restored(&sidecar, "policies").is_null());
+    assert_eq!(outcome(&sidecar), denied);
+    fs::remove_file(&file).unwrap();
+    until("the policies decide again", || sidecar.permits(&fabrikam_registers()));
+    until("nothing is kept", || !kept.exists());
+}
+
+#[test]
+fn a_denial_that_was_lifted_before_a_restart_is_not_kept() {
+    let stopped = Stopped::new();
+    let kept = stopped.kept("deny-all");
+    fs::write(&kept, "incident 42").unwrap();
+    let sidecar = stopped.serve(&[]);
+    assert!(sidecar.permits(&fabrikam_registers()));
+    until("nothing is kept", || !kept.exists());
+    drop(sidecar);
+    // The option counts until the next start, and the file of the policy folder beyond it.
+    let sidecar = stopped.serve(&["--deny-all"]);
+    assert_eq!(outcome(&sidecar)[0], "deny_all");
+    stopped.content.write("policies/deny-all", "incident 43");
+    until("the file is kept", || fs::read_to_string(&kept).is_ok_and(|reason| reason == "incident 43"));
+    fs::remove_file(stopped.content.path("policies/deny-all")).unwrap();
+    until("nothing is kept", || !kept.exists());
+    assert_eq!(outcome(&sidecar)[0], "deny_all");
+}
+
+#[test]
+fn a_state_disk_that_hangs_delays_no_denial() {
+    let stopped = Stopped::new();
+    // Opening a pipe hangs as long as nobody reads.
+    let pipe = stopped.kept("deny-all.next");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let sidecar = stopped.serve(&[]);
+    let file = stopped.content.path("policies/deny-all");
+    for reason in ["incident 42", "incident 43"] {
+        fs::write(&file, reason).unwrap();
+        until("every request is denied", || !sidecar.permits(&fabrikam_registers()));
+        fs::remove_file(&file).unwrap();
+        until("the policies decide again", || sidecar.permits(&fabrikam_registers()));
+    }
+    assert!(!stopped.kept("deny-all").exists());
 }
 
 #[test]

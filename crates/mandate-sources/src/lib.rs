@@ -5,6 +5,7 @@
 pub mod deny_all;
 pub mod folder;
 pub mod git;
+pub mod kept_denial;
 pub mod loader;
 pub mod policy_limits;
 pub mod source;

@@ -44,7 +44,7 @@ impl StateFolder {
         if mode & WRITABLE_BY_EVERY_USER != 0 && mode & STICKY == 0 {
             let (around, root) = (around.display(), root.display());
             tracing::warn!(
-                "every user can write to `{around}`: others cannot change what is kept in `{root}`, but they can remove it, or put an earlier state in its place; `chmod o-w {around}` or `chmod +t {around}` prevents that"
+                "every user can write to `{around}`, so every user can remove `{root}`, or put an earlier one in its place; `chmod o-w {around}` or `chmod +t {around}` prevents that"
             );
         }
         let lock = private_file().create(true).open(root.join("lock"))?;
@@ -53,6 +53,10 @@ impl StateFolder {
             TryLockError::Error(error) => error,
         })?;
         Ok(lock)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.root
     }
 
     /// A folder in it for one kind of content, which is made if it is not there.

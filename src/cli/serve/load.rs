@@ -15,6 +15,7 @@ use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
 use mandate_pdp::reload::{ReloadConfig, Reloader};
 use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig, Restored, RestoredContent};
+use mandate_sources::kept_denial::KeptDenial;
 use mandate_sources::loader::{ContentPaths, LOADING_STACK_BYTES, LoadFrom, LoadedContent, Loader};
 use mandate_sources::saved_copy::{SavedCopies, SavedCopy};
 use mandate_sources::state_folder::StateFolder;
@@ -30,12 +31,14 @@ pub struct InitialLoad {
     warnings: Diagnostics,
     proof: Option<CompletedProof>,
     restored: Restored,
+    kept_denial: Option<KeptDenial>,
 }
 
 /// What to load, and how.
 struct Plan {
     content_paths: ContentPaths,
     copies: Option<SavedCopies>,
+    kept_denial: Option<KeptDenial>,
     /// The copies that may be used.
     usable: Restored,
     /// Why the others may not.
@@ -49,12 +52,20 @@ pub async fn load(
     proof_config: ProofConfig,
     signals: &mut Signals,
 ) -> Option<Result<InitialLoad, Diagnostics>> {
-    let copies = match config.state.as_deref().map(|state| open_copies(state, config)).transpose() {
-        Ok(copies) => copies,
-        Err(diagnostics) => return Some(Err(diagnostics)),
-    };
+    let (copies, kept_denial) =
+        match config.state.as_deref().map(|state| open_state(state, config)).transpose() {
+            Ok(kept) => kept.unzip(),
+            Err(diagnostics) => return Some(Err(diagnostics)),
+        };
     let (usable, unusable) = usable_copies(copies.as_ref(), config.staleness.map(|limit| limit.max_age));
-    let plan = Plan { content_paths: config.content_paths.clone(), copies, usable, unusable, proof_config };
+    let plan = Plan {
+        content_paths: config.content_paths.clone(),
+        copies,
+        kept_denial,
+        usable,
+        unusable,
+        proof_config,
+    };
     let (done, loaded) = oneshot::channel();
     let load = move || {
         // The receiver is gone if a signal stopped the process.
@@ -70,8 +81,8 @@ pub async fn load(
     }
 }
 
-/// Opens the copies. In a folder of the content they would be content themselves.
-fn open_copies(state: &Path, config: &ServeConfig) -> Result<SavedCopies, Diagnostics> {
+/// Opens what is kept. In a folder of the content it would be content itself.
+fn open_state(state: &Path, config: &ServeConfig) -> Result<(SavedCopies, KeptDenial), Diagnostics> {
     let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
     let ContentPaths { policies, entities, .. } = &config.content_paths;
     for folder in [policies, entities] {
@@ -84,7 +95,8 @@ fn open_copies(state: &Path, config: &ServeConfig) -> Result<SavedCopies, Diagno
                 .into());
         }
     }
-    SavedCopies::open(&StateFolder::open(state)?)
+    let state = StateFolder::open(state)?;
+    Ok((SavedCopies::open(&state)?, KeptDenial::read(&state)))
 }
 
 /// The copies that may be used by their times, and why others may not.
@@ -140,7 +152,7 @@ pub fn start(
     config: &ServeConfig,
     started: Instant,
 ) -> Result<(Pdp, Reloader), CliError> {
-    let InitialLoad { loader, proof_config, generation, warnings, proof, restored } = loaded;
+    let InitialLoad { loader, proof_config, generation, warnings, proof, restored, kept_denial } = loaded;
     log_restored(&restored);
     let first = InitialLoadReport { warnings, took: started.elapsed(), proof, restored };
     log_start(&generation, &first);
@@ -152,6 +164,7 @@ pub fn start(
         staleness: config.staleness,
         ready_when_restored: config.ready_when_restored,
         deny_all: config.deny_all,
+        kept_denial,
     };
     let reloader = Reloader::start(publisher, loader, reload_config, &first);
     reloader.map(|reloader| (pdp, reloader)).map_err(CliError::system("cannot start a thread"))
@@ -187,8 +200,17 @@ impl Plan {
                 Ok((mut content, proof)) => {
                     self.start_copies()?;
                     let warnings = std::mem::take(&mut content.warnings);
-                    let (generation, proof_config) = (content.into(), self.proof_config);
-                    return Ok(InitialLoad { loader, proof_config, generation, warnings, proof, restored });
+                    let Self { proof_config, kept_denial, .. } = self;
+                    let generation = content.into();
+                    return Ok(InitialLoad {
+                        loader,
+                        proof_config,
+                        generation,
+                        warnings,
+                        proof,
+                        restored,
+                        kept_denial,
+                    });
                 }
                 Err(diagnostics) => {
                     refused.get_or_insert(diagnostics);
