@@ -78,7 +78,7 @@ fn load(content_paths: &ContentPaths) -> Result<(Generation, Diagnostics), Diagn
 fn deny_all_warning(policies: &Path) -> Option<Diagnostic> {
     let path = policies.join(DENY_ALL_FILE);
     let problem = match DenyAllFile::find(policies) {
-        DenyAllFile::Absent | DenyAllFile::NoFolder => return None,
+        DenyAllFile::Absent => return None,
         DenyAllFile::Present(_) => String::new(),
         DenyAllFile::Unreadable(error) => format!(", and cannot be read: {error}"),
     };

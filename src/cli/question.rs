@@ -46,5 +46,5 @@ fn context_json(pairs: &[String]) -> Result<String, CliError> {
 
 /// Why a sidecar on this policy folder would deny everything.
 pub fn suspension(policies: &Path) -> Option<Suspension> {
-    DenyAllFile::find(policies).reason(None).map(|reason| Suspension::DenyAll(reason.into()))
+    DenyAllFile::find(policies).reason(policies, None).map(|reason| Suspension::DenyAll(reason.into()))
 }

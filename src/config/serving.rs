@@ -36,7 +36,8 @@ options! {
         #[arg(long, env = "MANDATE_WHEN_STALE", value_name = "ACTION")]
         pub when_stale: Option<WhenStaleOption>,
         /// Keep a copy of the policies and entities in use in this folder, and start with it where a folder
-        /// cannot be used, but never when it is older than --max-staleness [default: none]
+        /// cannot be used, but never when it is older than --max-staleness. A denial by the file deny-all is
+        /// kept there, too [default: none]
         #[arg(long, env = "MANDATE_STATE", value_name = "DIR")]
         pub state: Option<PathBuf>,
         /// What /readyz answers while such a copy is in use [default: ready]

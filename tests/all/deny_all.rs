@@ -50,6 +50,25 @@ fn entities_still_change_while_everything_is_denied() {
 }
 
 #[test]
+fn a_policy_folder_that_became_empty_lifts_nothing() {
+    let content = Content::of_pack();
+    let sidecar = content.serve_with(&["--poll", "100ms"]);
+    content.write("policies/deny-all", "incident 42");
+    until("every request is denied", || !sidecar.permits(&fabrikam_registers()));
+    // As when a volume is unmounted: its mount point stays.
+    let away = content.path("away");
+    fs::rename(content.policies(), &away).unwrap();
+    fs::create_dir(content.policies()).unwrap();
+    until("that is found", || sidecar.log().contains("every request stays denied until the folder is back"));
+    let outcome = || sidecar.evaluate(&fabrikam_registers())["context"]["reason_admin"]["outcome"].clone();
+    assert_eq!(outcome(), "deny_all");
+    fs::remove_dir(content.policies()).unwrap();
+    fs::rename(&away, content.policies()).unwrap();
+    fs::remove_file(content.path("policies/deny-all")).unwrap();
+    until("the policies decide again", || sidecar.permits(&fabrikam_registers()));
+}
+
+#[test]
 fn a_sidecar_can_start_with_everything_denied() {
     let content = Content::of_pack();
     let sidecar = content.serve_with(&["--deny-all"]);

@@ -74,6 +74,7 @@ impl Running {
             staleness: Some(StalenessLimit { max_age: Duration::from_secs(1), when_stale }),
             ready_when_restored: true,
             deny_all: false,
+            kept_denial: None,
         };
         let reloader = Reloader::start(publisher, loader, config, &InitialLoadReport::default()).unwrap();
         Self { pdp, content, hang, _reloader: reloader }

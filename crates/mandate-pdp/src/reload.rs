@@ -5,11 +5,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mandate_sources::kept_denial::KeptDenial;
 use mandate_sources::loader::{ContentPaths, Loader};
 use mandate_store::TransactionLog;
 
 use crate::committer::{self, CommitQueue};
-use crate::deny_all;
+use crate::deny_all::Button;
 use crate::entity_track::EntityTrack;
 use crate::policy_track::PolicyTrack;
 use crate::poll_loop::PollLoop;
@@ -33,6 +34,8 @@ pub struct ReloadConfig {
     pub deny_all: bool,
     /// The log of the store that the entities come from; `None` if they come from a folder, which is followed.
     pub log: Option<Arc<dyn TransactionLog>>,
+    /// Where a denial is kept for the next start, if anywhere.
+    pub kept_denial: Option<KeptDenial>,
 }
 
 /// The running threads. They are told to stop when this is dropped, and not waited for: they may be reading
@@ -68,7 +71,9 @@ impl Reloader {
         publisher.reporter().ready_when_restored(config.ready_when_restored);
         let (publisher, stop) = (Arc::new(publisher), StopFlag::default());
         let interval = Some(config.poll_interval).filter(|interval| !interval.is_zero());
-        deny_all::start(policy_root.clone(), config.deny_all, Arc::clone(&publisher), stop.clone())?;
+        let button =
+            Button::new(policy_root.clone(), config.deny_all, config.kept_denial, Arc::clone(&publisher))?;
+        button.start(stop.clone())?;
 
         let Loader { policies, entities, .. } = loader;
         let entities = Arc::new(Mutex::new(entities));

@@ -37,7 +37,7 @@ pub struct InitialLoadReport {
 }
 
 /// The content of the start that was loaded from copies, because the sources could not be used.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Restored {
     pub policies: Option<RestoredContent>,
     pub entities: Option<RestoredContent>,

@@ -51,12 +51,21 @@ pub struct RestoredContent {
     pub folder: PathBuf,
     /// When its content was last found in the source.
     pub confirmed: SystemTime,
+    age_at_start: Duration,
+    start: Instant,
 }
 
 impl RestoredContent {
+    /// A copy whose content was last found in the source at the time `confirmed`. It is `now`. Clocks can be set,
+    /// so from now on its age is counted without them.
+    pub fn new(folder: PathBuf, confirmed: SystemTime, now: SystemTime) -> Self {
+        let age_at_start = now.duration_since(confirmed).unwrap_or_default();
+        Self { folder, confirmed, age_at_start, start: Instant::now() }
+    }
+
     /// How long ago its content was last found in the source.
     pub fn age(&self) -> Duration {
-        self.confirmed.elapsed().unwrap_or_default()
+        self.age_at_start.saturating_add(self.start.elapsed())
     }
 }
 
@@ -274,5 +283,23 @@ impl StatusBoard {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let last = self.last_warning.swap(now, Ordering::Relaxed);
         last != now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_a_copy_does_not_follow_the_clock_of_the_machine() {
+        // The clock of this machine goes decades ahead of the one by which the copy was confirmed and restored.
+        let confirmed = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let restored = |now| RestoredContent::new("copy".into(), confirmed, now);
+        let minute = Duration::from_mins(1);
+        let copy = restored(confirmed + minute);
+        let age = copy.age();
+        assert!(age >= minute && age < 2 * minute, "{age:?}");
+        assert!(copy.age() > age);
+        assert!(restored(confirmed - minute).age() < minute);
     }
 }

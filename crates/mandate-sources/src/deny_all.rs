@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
+use crate::policy_files::has_schema;
 use mandate_core::json::escape_and_truncate;
 
 /// The name of the file. Its text is the reason that callers get.
@@ -16,13 +17,12 @@ const MAX_REASON_CHARS: usize = 512;
 /// What is known of the file.
 #[derive(Debug)]
 pub enum DenyAllFile {
+    /// The file is not there, or the folder itself is not.
     Absent,
     /// The file is there, with this text, which may be empty.
     Present(String),
     /// The file is there, and its text cannot be read.
     Unreadable(io::Error),
-    /// The folder itself is not there, so nothing is known.
-    NoFolder,
 }
 
 impl DenyAllFile {
@@ -31,23 +31,26 @@ impl DenyAllFile {
         let path = folder.join(DENY_ALL_FILE);
         match fs::symlink_metadata(&path) {
             Ok(_) => read_start(&path).map_or_else(Self::Unreadable, Self::Present),
-            Err(_) if !folder.is_dir() => Self::NoFolder,
-            Err(error) if error.kind() == ErrorKind::NotFound => Self::Absent,
+            Err(error) if error.kind() == ErrorKind::NotFound || !folder.is_dir() => Self::Absent,
             Err(error) => Self::Unreadable(error),
         }
     }
 
-    /// The reason to deny everything; `None` if there is none. `before` is what was found before.
-    pub fn reason(self, before: Option<String>) -> Option<String> {
+    /// The reason to deny everything; `None` if there is none. `before` is the reason up to now.
+    pub fn reason(self, folder: &Path, before: Option<String>) -> Option<String> {
         match self {
-            Self::Absent => None,
+            Self::Absent => before.filter(|_| !Self::is_lifted(folder)),
             Self::Present(reason) => Some(reason),
             Self::Unreadable(error) => {
                 Some(format!("`{DENY_ALL_FILE}` is in the policy folder and cannot be read: {error}"))
             }
-            // Nobody has lifted the denial.
-            Self::NoFolder => before,
         }
+    }
+
+    /// Whether somebody removed the file, and not the folder or what was mounted there.
+    fn is_lifted(folder: &Path) -> bool {
+        // A folder that has come back after it was looked into may have the file.
+        has_schema(folder) && matches!(Self::find(folder), Self::Absent)
     }
 }
 
@@ -67,7 +70,7 @@ mod tests {
     use super::*;
 
     fn reason(folder: &Path) -> Option<String> {
-        DenyAllFile::find(folder).reason(None)
+        DenyAllFile::find(folder).reason(folder, None)
     }
 
     #[test]
@@ -92,11 +95,36 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_gone_lifts_nothing() {
+    fn only_a_folder_with_a_schema_lifts_a_denial() {
         let folder = tempfile::tempdir().unwrap();
-        let gone = folder.path().join("gone");
-        let before = Some("incident".to_owned());
-        assert_eq!(DenyAllFile::find(&gone).reason(before.clone()), before);
-        assert_eq!(reason(&gone), None);
+        let (root, denied) = (folder.path(), Some("incident".to_owned()));
+        let after = |folder: &Path| DenyAllFile::find(folder).reason(folder, denied.clone());
+        let gone = root.join("gone");
+        assert_eq!((after(&gone), reason(&gone)), (denied.clone(), None));
+        // The mount point of a volume that is not mounted, and a volume that is new.
+        assert_eq!((after(root), reason(root)), (denied.clone(), None));
+        for other in ["lost+found", "tests", ".git"] {
+            fs::create_dir(root.join(other)).unwrap();
+        }
+        for other in [".schema.cedarschema", "tests/schema.cedarschema", "customers.json", "forbid.cedar"] {
+            fs::write(root.join(other), "").unwrap();
+        }
+        assert_eq!(after(root), denied);
+        fs::create_dir(root.join("shared")).unwrap();
+        fs::write(root.join("shared/schema.cedarschema"), "").unwrap();
+        assert_eq!(after(root), None);
+        // What cannot be read may hold anything.
+        std::os::unix::fs::symlink("nowhere", root.join("broken")).unwrap();
+        assert_eq!(after(root), denied);
+    }
+
+    #[test]
+    fn a_folder_that_comes_back_with_the_file_lifts_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = DenyAllFile::find(folder.path());
+        fs::write(folder.path().join("schema.cedarschema"), "").unwrap();
+        fs::write(folder.path().join(DENY_ALL_FILE), "").unwrap();
+        let denied = Some("incident".to_owned());
+        assert_eq!(before.reason(folder.path(), denied.clone()), denied);
     }
 }

@@ -63,7 +63,8 @@ fn texts(state: &FolderState<'_>) -> Result<Vec<Arc<SourceText>>, Diagnostics> {
         }
         FolderState::AtRevision(folder, revision) => {
             let is_entity_file = |name: &Path| has_extension(name, ENTITY_EXTENSIONS) && !is_hidden(name);
-            git::files_at_revision(folder, revision, is_entity_file)
+            let help = "name the entity folder with `MANDATE_ENTITIES`, or with `entities` in the configuration file";
+            git::files_at_revision(folder, revision, help, is_entity_file)
         }
     }
 }

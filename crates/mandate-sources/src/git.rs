@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 
-/// The files in a folder at a revision that `wanted` selects by their paths inside the folder.
+/// The files in a folder at a revision that `wanted` selects by their paths inside the folder. `how_to_name` is the
+/// help if there is no such folder.
 ///
 /// # Errors
 /// The folder is not in a repository, or git does not know the revision.
 pub fn files_at_revision(
     folder: &Path,
     revision: &str,
+    how_to_name: &str,
     wanted: impl Fn(&Path) -> bool,
 ) -> Result<Vec<Arc<SourceText>>, Diagnostics> {
     // A leading dash would make it an option.
@@ -22,7 +24,7 @@ pub fn files_at_revision(
     }
     if !folder.is_dir() {
         let error = Diagnostic::error(format!("there is no folder `{}`", folder.display()));
-        return Err(error.help("name the policy folder with `--policies`").into());
+        return Err(error.help(how_to_name).into());
     }
     // If git cannot read the repository, it says why here.
     git(folder, &["rev-parse", "--git-dir"]).map_err(|found| Diagnostic {

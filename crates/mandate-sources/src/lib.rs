@@ -5,6 +5,7 @@
 pub mod deny_all;
 pub mod folder;
 pub mod git;
+pub mod kept_denial;
 pub mod loader;
 pub mod policy_limits;
 pub mod source;
@@ -23,4 +24,5 @@ mod policy_loader;
 mod progress;
 pub mod saved_copy;
 mod saved_files;
+pub mod state_folder;
 mod turns;

@@ -251,6 +251,12 @@ pub(super) fn is_policy_folder_file(name: &Path) -> bool {
     has_extension(name, POLICY_EXTENSIONS) && !is_hidden(name) && !name.starts_with(TESTS)
 }
 
+/// Whether a folder can be listed and has a schema. The mount point of a volume that is not mounted has none.
+pub(super) fn has_schema(root: &Path) -> bool {
+    let listing = Folder::new(root, POLICY_EXTENSIONS, &[TESTS]).list();
+    listing.is_ok_and(|listing| listing.files.keys().any(|name| is_schema(Path::new(name))))
+}
+
 fn single_schema(mut schemas: Vec<Arc<SourceText>>, folder: &str) -> Result<Arc<SourceText>, Diagnostics> {
     match (schemas.pop(), schemas.pop()) {
         (Some(schema), None) => Ok(schema),

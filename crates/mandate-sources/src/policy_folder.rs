@@ -71,7 +71,8 @@ impl PolicyFolder {
         match state {
             FolderState::Current(root) => Self::texts(root, limits),
             FolderState::AtRevision(folder, revision) => {
-                let files = git::files_at_revision(folder, revision, is_policy_folder_file)?;
+                let help = "name the policy folder with `--policies`";
+                let files = git::files_at_revision(folder, revision, help, is_policy_folder_file)?;
                 Ok(TextsByKind::of(files, &state.to_string()))
             }
         }

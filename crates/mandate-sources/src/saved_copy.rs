@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::saved_files::{SavedFiles, Texts};
+use crate::state_folder::StateFolder;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 
 /// How soon a copy that could not be written is tried again.
@@ -26,16 +27,8 @@ impl SavedCopies {
     ///
     /// # Errors
     /// As there.
-    pub fn open(folder: &Path) -> Result<Self, Diagnostics> {
-        let open = |name| {
-            let root = folder.join(name);
-            SavedCopy::open(&root).map_err(|error| {
-                let message = format!("cannot keep copies in `{}`: {error}", root.display());
-                Diagnostic::error(message)
-                    .help("name a folder that this process can write to, and that nobody else uses")
-            })
-        };
-        match (open("policies"), open("entities")) {
+    pub fn open(state: &StateFolder) -> Result<Self, Diagnostics> {
+        match (SavedCopy::open(state, "policies"), SavedCopy::open(state, "entities")) {
             (Ok(policies), Ok(entities)) => Ok(Self { policies, entities }),
             (policies, entities) => {
                 let mut diagnostics = Diagnostics::default();
@@ -90,12 +83,12 @@ impl Changes {
 }
 
 impl SavedCopy {
-    /// Opens the copy in a folder, which is made if there is none. Only this process may use it.
+    /// Opens the copy of this name, whose folder is made if there is none.
     ///
     /// # Errors
-    /// The folder cannot be used, every user can write to it, or another process uses it.
-    pub fn open(root: &Path) -> io::Result<Self> {
-        let files = Arc::new(SavedFiles::open(root)?);
+    /// The folder cannot be used, or somebody else can change it.
+    pub fn open(state: &StateFolder, name: &str) -> Result<Self, Diagnostic> {
+        let files = Arc::new(SavedFiles::open(state, name)?);
         let last_confirmed = files.confirmed();
         Ok(Self { files, last_confirmed, changes: Arc::default(), waker: Arc::default() })
     }
@@ -202,11 +195,16 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
+    use std::path::Path;
     use std::process::Command;
     use std::time::Instant;
 
     use super::*;
     use crate::saved_files::{CONFIRMED, CURRENT};
+
+    fn open(folder: &Path) -> Result<SavedCopy, Diagnostic> {
+        SavedCopy::open(&StateFolder::open(folder)?, "copy")
+    }
 
     fn text(name: &str, text: &str) -> Arc<SourceText> {
         Arc::new(SourceText { path: name.to_owned(), name: name.to_owned(), text: text.to_owned() })
@@ -231,8 +229,8 @@ mod tests {
     #[test]
     fn files_are_replaced_as_a_whole_and_unchanged_ones_are_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("state/policies");
-        let copy = SavedCopy::open(&root).unwrap();
+        let state = folder.path().join("state");
+        let (copy, root) = (open(&state).unwrap(), state.join("mandate/copy"));
         assert_eq!(copy.last_confirmed(), None);
         copy.save(names(&["a", "b/c"]), vec![text("a", "1"), text("b/c", "2")], at(0));
         copy.start().unwrap();
@@ -247,17 +245,17 @@ mod tests {
         let confirmed = || fs::metadata(root.join(CONFIRMED)).and_then(|file| file.modified()).ok();
         until("it is confirmed", || confirmed() == Some(at(5)));
 
-        assert!(SavedCopy::open(&root).is_err_and(|error| error.to_string().contains("another process")));
+        assert!(open(&state).is_err_and(|error| error.message.contains("another process")));
         drop(copy);
-        let reopened = || SavedCopy::open(&root).ok().and_then(|copy| copy.last_confirmed());
+        let reopened = || open(&state).ok().and_then(|copy| copy.last_confirmed());
         until("it is found again", || reopened() == Some(at(5)));
     }
 
     #[test]
     fn a_copy_that_cannot_be_written_is_not_confirmed_and_tried_again() {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("state");
-        let copy = SavedCopy::open(&root).unwrap();
+        let copy = open(folder.path()).unwrap();
+        let root = folder.path().join("mandate/copy");
         copy.start().unwrap();
         // Nothing can be put in the place of a folder.
         fs::create_dir_all(root.join(CURRENT).join("in-the-way")).unwrap();
@@ -271,8 +269,9 @@ mod tests {
     #[test]
     fn a_time_that_cannot_be_written_leaves_the_files_as_they_are() {
         let folder = tempfile::tempdir().unwrap();
-        let (at, confirmed) = (at(0), folder.path().join(CONFIRMED));
-        let files = Arc::new(SavedFiles::open(folder.path()).unwrap());
+        let state = StateFolder::open(folder.path()).unwrap();
+        let files = Arc::new(SavedFiles::open(&state, "copy").unwrap());
+        let (at, confirmed) = (at(0), files.root().join(CONFIRMED));
         files.replace(&names(&["a"]), &Texts::from([("a".to_owned(), text("a", "1"))])).unwrap();
         // As after a restart: this thread knows no file.
         let mut writer = Writer { files, unwritten: Changes::default() };
@@ -289,8 +288,8 @@ mod tests {
     #[test]
     fn changes_while_the_disk_hangs_are_written_as_one_and_take_no_memory() {
         let folder = tempfile::tempdir().unwrap();
-        let confirmed = folder.path().join(CONFIRMED);
-        let copy = SavedCopy::open(folder.path()).unwrap();
+        let copy = open(folder.path()).unwrap();
+        let confirmed = folder.path().join("mandate/copy").join(CONFIRMED);
         // Opening a pipe hangs as long as nobody reads.
         assert!(Command::new("mkfifo").arg(&confirmed).status().unwrap().success());
         copy.save(names(&["a", "b"]), vec![text("a", "1"), text("b", "1")], at(0));

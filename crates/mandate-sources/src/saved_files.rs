@@ -4,14 +4,15 @@
 //! when its content was last found in the source.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use mandate_core::diagnostics::SourceText;
+use crate::state_folder::{StateFolder, private_file, private_folder};
+use mandate_core::diagnostics::{Diagnostic, SourceText};
 
 /// Leads to the newest version.
 pub(crate) const CURRENT: &str = "current";
@@ -19,37 +20,23 @@ pub(crate) const CURRENT: &str = "current";
 /// Its time of modification is when the newest version was last found in the source.
 pub(crate) const CONFIRMED: &str = "confirmed";
 
-/// The bit of a folder's mode.
-const WRITABLE_BY_EVERY_USER: u32 = 0o002;
-
 /// Texts by the paths of their files inside the folder.
 pub(crate) type Texts = BTreeMap<String, Arc<SourceText>>;
 
 /// The folder of a copy.
 pub(crate) struct SavedFiles {
     root: PathBuf,
-    /// Only one process may use the folder.
-    _lock: File,
+    /// Keeps other processes away.
+    _state: StateFolder,
 }
 
 impl SavedFiles {
     /// Opens the folder, which is made if there is none.
     ///
     /// # Errors
-    /// The folder cannot be used, every user can write to it, or another process uses it.
-    pub fn open(root: &Path) -> io::Result<Self> {
-        private_folder().recursive(true).create(root)?;
-        // Whoever can write here decides what is permitted after a restart.
-        if fs::metadata(root)?.mode() & WRITABLE_BY_EVERY_USER != 0 {
-            let message = format!("every user can write to it; run `chmod o-w {}`", root.display());
-            return Err(io::Error::other(message));
-        }
-        let lock = private_file().create(true).open(root.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::other("another process uses it"),
-            TryLockError::Error(error) => error,
-        })?;
-        Ok(Self { root: root.to_owned(), _lock: lock })
+    /// The folder cannot be used, or somebody else can change it.
+    pub fn open(state: &StateFolder, name: &str) -> Result<Self, Diagnostic> {
+        Ok(Self { root: state.subfolder(name)?, _state: state.clone() })
     }
 
     pub fn root(&self) -> &Path {
@@ -160,19 +147,6 @@ fn write(path: &Path, content: &mut impl Read) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Entities may be confidential.
-fn private_folder() -> DirBuilder {
-    let mut builder = DirBuilder::new();
-    builder.mode(0o700);
-    builder
-}
-
-fn private_file() -> OpenOptions {
-    let mut options = File::options();
-    options.write(true).mode(0o600);
-    options
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -182,7 +156,7 @@ mod tests {
     #[test]
     fn unchanged_files_are_copied_where_links_are_not_possible() {
         let folder = tempfile::tempdir().unwrap();
-        let files = SavedFiles::open(folder.path()).unwrap();
+        let files = SavedFiles::open(&StateFolder::open(folder.path()).unwrap(), "copy").unwrap();
         // A link cannot lead from one file system into another.
         symlink("/proc/sys/kernel", files.current()).unwrap();
         files.replace(&BTreeSet::from(["ostype".to_owned()]), &Texts::new()).unwrap();
@@ -193,18 +167,5 @@ mod tests {
             fs::read_to_string("/proc/sys/kernel/ostype").unwrap()
         );
         assert_eq!(fs::metadata(&copied).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_folder_that_every_user_can_write_to_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let open_with = |mode| {
-            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
-            SavedFiles::open(folder.path()).map(|_| ()).map_err(|error| error.to_string())
-        };
-        let error = open_with(0o777).unwrap_err();
-        assert_eq!(error, format!("every user can write to it; run `chmod o-w {}`", folder.path().display()));
-        // Kubernetes makes volumes writable for the group of a pod.
-        assert_eq!(open_with(0o2775), Ok(()));
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
@@ -16,10 +16,15 @@ use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_pdp::proof_worker::{CompletedProof, GuardrailMode, ProofConfig, ProofJob};
 use mandate_pdp::reload::{ReloadConfig, Reloader};
 use mandate_pdp::{Generation, InitialLoadReport, Pdp, PdpConfig, Restored, RestoredContent};
+use mandate_sources::kept_denial::KeptDenial;
 use mandate_sources::loader::{
     ContentPaths, EntityLoader, LOADING_STACK_BYTES, LoadFrom, LoadedContent, Loader,
 };
 use mandate_sources::saved_copy::{SavedCopies, SavedCopy};
+use mandate_sources::state_folder::StateFolder;
+
+/// How far the clocks of two starts may differ.
+const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
 
 /// The result of the first load.
 pub struct InitialLoad {
@@ -29,6 +34,7 @@ pub struct InitialLoad {
     warnings: Diagnostics,
     proof: Option<CompletedProof>,
     restored: Restored,
+    kept_denial: Option<KeptDenial>,
     store: Option<ServedStore>,
 }
 
@@ -36,10 +42,13 @@ pub struct InitialLoad {
 struct Plan {
     content_paths: ContentPaths,
     copies: Option<SavedCopies>,
+    kept_denial: Option<KeptDenial>,
     /// The file of the store that the entities come from.
     store: Option<PathBuf>,
-    /// The oldest copy that may be used was confirmed then.
-    oldest: Option<SystemTime>,
+    /// The copies that may be used.
+    usable: Restored,
+    /// Why the others may not.
+    unusable: Diagnostics,
     proof_config: ProofConfig,
 }
 
@@ -49,13 +58,25 @@ pub async fn load(
     proof_config: ProofConfig,
     signals: &mut Signals,
 ) -> Option<Result<InitialLoad, Diagnostics>> {
-    let copies = match config.state.as_deref().map(|state| open_copies(state, config)).transpose() {
-        Ok(copies) => copies,
-        Err(diagnostics) => return Some(Err(diagnostics)),
+    let (copies, kept_denial) =
+        match config.state.as_deref().map(|state| open_state(state, config)).transpose() {
+            Ok(kept) => kept.unzip(),
+            Err(diagnostics) => return Some(Err(diagnostics)),
+        };
+    let (mut usable, unusable) = usable_copies(copies.as_ref(), config.staleness.map(|limit| limit.max_age));
+    if config.store.is_some() {
+        // A store is its own copy; one of a folder is of another time.
+        usable.entities = None;
+    }
+    let plan = Plan {
+        content_paths: config.content_paths.clone(),
+        copies,
+        kept_denial,
+        store: config.store.clone(),
+        usable,
+        unusable,
+        proof_config,
     };
-    let oldest = config.staleness.and_then(|limit| SystemTime::now().checked_sub(limit.max_age));
-    let (content_paths, store) = (config.content_paths.clone(), config.store.clone());
-    let plan = Plan { content_paths, copies, store, oldest, proof_config };
     let (done, loaded) = oneshot::channel();
     let load = move || {
         // The receiver is gone if a signal stopped the process.
@@ -71,8 +92,8 @@ pub async fn load(
     }
 }
 
-/// Opens the copies. In a folder of the content they would be content themselves.
-fn open_copies(state: &Path, config: &ServeConfig) -> Result<SavedCopies, Diagnostics> {
+/// Opens what is kept. In a folder of the content it would be content itself.
+fn open_state(state: &Path, config: &ServeConfig) -> Result<(SavedCopies, KeptDenial), Diagnostics> {
     let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
     let ContentPaths { policies, entities, .. } = &config.content_paths;
     for folder in [policies, entities] {
@@ -85,7 +106,52 @@ fn open_copies(state: &Path, config: &ServeConfig) -> Result<SavedCopies, Diagno
                 .into());
         }
     }
-    SavedCopies::open(state)
+    let state = StateFolder::open(state)?;
+    Ok((SavedCopies::open(&state)?, KeptDenial::read(&state)))
+}
+
+/// The copies that may be used by their times, and why others may not.
+fn usable_copies(copies: Option<&SavedCopies>, max_age: Option<Duration>) -> (Restored, Diagnostics) {
+    let (now, mut unusable) = (SystemTime::now(), Diagnostics::default());
+    let mut usable = |copy: &SavedCopy| {
+        let (confirmed, folder) = (copy.last_confirmed()?, copy.folder());
+        match max_age.map_or(Ok(()), |max_age| check_time(&folder, confirmed, now, max_age)) {
+            Ok(()) => Some(RestoredContent::new(folder, confirmed, now)),
+            Err(error) => {
+                unusable.push(error);
+                None
+            }
+        }
+    };
+    let policies = copies.and_then(|copies| usable(&copies.policies));
+    let entities = copies.and_then(|copies| usable(&copies.entities));
+    (Restored { policies, entities }, unusable)
+}
+
+/// Refuses a copy that is too old, and one whose age nobody can know.
+fn check_time(
+    folder: &Path,
+    confirmed: SystemTime,
+    now: SystemTime,
+    max_age: Duration,
+) -> Result<(), Diagnostic> {
+    let (folder, time) = (folder.display(), humantime::format_rfc3339_seconds);
+    match now.duration_since(confirmed) {
+        Ok(age) if age > max_age => {
+            let message = format!("the copy in `{folder}` is of {}", time(confirmed));
+            Err(Diagnostic::error(message).help("`max-staleness` allows no copy that is so old"))
+        }
+        Err(ahead) if ahead.duration() > CLOCK_TOLERANCE => {
+            let message = format!(
+                "the copy in `{folder}` is of {}, and by the clock of this machine it is only {}: its age is not known",
+                time(confirmed),
+                time(now)
+            );
+            let help = "`max-staleness` allows no copy of unknown age: set the clock of this machine if it is wrong, or else repair the folder";
+            Err(Diagnostic::error(message).help(help))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// A decision point on the loaded content, and the reloader that keeps it up to date.
@@ -97,7 +163,8 @@ pub fn start(
     config: &ServeConfig,
     started: Instant,
 ) -> Result<(Pdp, Reloader), CliError> {
-    let InitialLoad { loader, proof_config, generation, warnings, proof, restored, store } = loaded;
+    let InitialLoad { loader, proof_config, generation, warnings, proof, restored, kept_denial, store } =
+        loaded;
     log_restored(&restored);
     let first = InitialLoadReport { warnings, took: started.elapsed(), proof, restored };
     log_start(&generation, &first);
@@ -114,6 +181,7 @@ pub fn start(
         staleness: config.staleness,
         ready_when_restored: config.ready_when_restored,
         deny_all: config.deny_all,
+        kept_denial,
     };
     let reloader = Reloader::start(publisher, loader, reload_config, &first);
     reloader.map(|reloader| (pdp, reloader)).map_err(CliError::system("cannot start a thread"))
@@ -164,8 +232,8 @@ impl Plan {
                         position = Some(store.begin(&content.snapshot)?);
                         loader.entities = EntityLoader::new(store.followed());
                     }
+                    let Self { proof_config, kept_denial, .. } = self;
                     let generation = Generation::from(content).with_position(position);
-                    let proof_config = self.proof_config;
                     return Ok(InitialLoad {
                         loader,
                         proof_config,
@@ -173,6 +241,7 @@ impl Plan {
                         warnings,
                         proof,
                         restored,
+                        kept_denial,
                         store,
                     });
                 }
@@ -182,7 +251,7 @@ impl Plan {
             }
         }
         let mut refused = refused.unwrap_or_default();
-        refused.extend(self.unusable_copies());
+        refused.extend(self.unusable);
         Err(refused)
     }
 
@@ -210,38 +279,14 @@ impl Plan {
 
     /// The copies that such a load uses; `None` if one of them cannot be used.
     fn restored(&self, policies: LoadFrom, entities: LoadFrom) -> Option<Restored> {
-        let restored = |from, copy: Option<&SavedCopy>| match from {
+        let restored = |from, usable: &Option<RestoredContent>| match from {
             LoadFrom::Source => Some(None),
-            LoadFrom::SavedCopy => {
-                let copy = copy?;
-                let confirmed = copy
-                    .last_confirmed()
-                    .filter(|found| self.oldest.is_none_or(|oldest| *found >= oldest))?;
-                Some(Some(RestoredContent { folder: copy.folder(), confirmed }))
-            }
+            LoadFrom::SavedCopy => usable.clone().map(Some),
         };
-        let copies = self.copies.as_ref();
         Some(Restored {
-            policies: restored(policies, copies.map(|copies| &copies.policies))?,
-            entities: restored(entities, copies.map(|copies| &copies.entities))?,
+            policies: restored(policies, &self.usable.policies)?,
+            entities: restored(entities, &self.usable.entities)?,
         })
-    }
-
-    /// The copies that are too old.
-    fn unusable_copies(&self) -> Diagnostics {
-        let mut diagnostics = Diagnostics::default();
-        let copies = self.copies.iter().flat_map(|copies| [&copies.policies, &copies.entities]);
-        for copy in copies {
-            let found =
-                copy.last_confirmed().filter(|found| self.oldest.is_some_and(|oldest| *found < oldest));
-            if let Some(found) = found {
-                let (folder, found) = (copy.folder(), humantime::format_rfc3339_seconds(found));
-                let message = format!("the copy in `{}` is of {found}", folder.display());
-                let error = Diagnostic::error(message).help("`max-staleness` allows no copy that is so old");
-                diagnostics.push(error);
-            }
-        }
-        diagnostics
     }
 
     fn start_copies(&self) -> Result<(), Diagnostics> {

@@ -159,6 +159,11 @@ fn what_keeps_git_from_reading_a_revision_is_said_in_plain_words() {
         "× there is no folder `nothing`",
         "name the policy folder with `--policies`",
     );
+    let mut entities = crate::support::mandate();
+    entities.args(["diff", "--entities", "--against", "HEAD", "--policies"]).arg(inside.policies());
+    let output = entities.current_dir(inside.path("")).env("MANDATE_ENTITIES", "nothing").output().unwrap();
+    let help = "name the entity folder with `MANDATE_ENTITIES`, or with `entities` in the configuration file";
+    check_refused(&output, &["× there is no folder `nothing`", help]);
     fs::write(inside.path(".git/HEAD"), "ref: refs/heads/none\n").unwrap();
     check(&inside, &[], "`HEAD` is neither a folder nor a revision that git knows", "a shallow clone");
 }
