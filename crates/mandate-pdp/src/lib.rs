@@ -12,6 +12,8 @@ mod cache;
 mod change;
 mod commit_group;
 mod committer;
+#[cfg(test)]
+mod committer_model;
 pub mod decision_point;
 mod deny_all;
 mod duration_histogram;
