@@ -2,6 +2,7 @@
 
 mod actions;
 mod entities;
+mod failures;
 mod positions;
 
 use serde_json::{Value, json};

@@ -108,6 +108,18 @@ impl Content {
         self.serve_with_observer(args, |_| {})
     }
 
+    /// Like [`Content::serve_with`], with commands of a shell before it that hold for the process, such as `ulimit`.
+    pub fn serve_in_shell(&self, before: &str, args: &[&str]) -> Sidecar {
+        let serve = self.command("serve");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{before}; exec \"$0\" \"$@\"")])
+            .arg(serve.get_program())
+            .args(serve.get_args());
+        command.args(["--admin-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]).args(args);
+        self.start(command, args, 1, |_| {})
+    }
+
     /// Like [`Content::serve_with`]. Calls `while_loading` with the address of the operators' port before the content is
     /// loaded.
     pub fn serve_with_observer(&self, args: &[&str], while_loading: impl FnOnce(&str)) -> Sidecar {
@@ -274,6 +286,20 @@ impl Sidecar {
 
     /// Sends any request to the decision API.
     pub fn send(&self, method: &str, path: &str, body: impl AsRef<[u8]>, headers: &[(&str, &str)]) -> Reply {
+        self.try_send(method, path, body, headers).unwrap()
+    }
+
+    /// Like [`Sidecar::send`].
+    ///
+    /// # Errors
+    /// There was no answer, most likely because the process was killed.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        body: impl AsRef<[u8]>,
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, ureq::Error> {
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.decisions));
         for (name, value) in headers {
@@ -282,7 +308,12 @@ impl Sidecar {
         let agent = agent();
         let request =
             agent.configure_request(request.body(body.as_ref()).unwrap()).allow_non_standard_methods(true);
-        reply(agent.run(request.build())).unwrap()
+        reply(agent.run(request.build()))
+    }
+
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The answer to one evaluation.
