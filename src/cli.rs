@@ -20,6 +20,7 @@ mod question;
 mod report;
 mod route;
 mod serve;
+mod sidecar;
 mod store_argument;
 mod store_editor;
 mod telemetry;

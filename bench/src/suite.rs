@@ -6,6 +6,7 @@ mod in_process;
 mod large;
 mod series;
 mod small;
+mod store;
 mod throughput;
 
 use std::io;
@@ -23,6 +24,8 @@ const PARTS: &[Part] = &[
     ("while entities change", busy::changes),
     ("while policies reload", busy::reloads),
     ("while guardrails are proven", busy::proofs),
+    ("changes committed", store::commits),
+    ("while changes are committed", store::decisions),
     ("batches", small::batch),
     ("in process", in_process::engine),
     ("size and start", small::start),

@@ -27,6 +27,8 @@ enum Command {
     Delete(write::Delete),
     /// Show an entity; exit 2 if it is not there
     Get(read::Get),
+    /// Show what a sidecar commits, as it happens
+    Watch(read::Watch),
     /// Show the transactions: who changed what
     Log(read::Log),
     /// Check that nobody changed the log or the entities behind Mandate's back; exit 1 if somebody did
@@ -42,6 +44,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
         Command::Put(arguments) => write::put(arguments),
         Command::Delete(arguments) => write::delete(arguments),
         Command::Get(arguments) => read::get(&arguments),
+        Command::Watch(arguments) => read::watch(&arguments),
         Command::Log(arguments) => read::log(&arguments),
         Command::Verify(arguments) => read::verify(&arguments),
         Command::Compact(arguments) => write::compact(&arguments),

@@ -7,7 +7,7 @@ mod signals;
 mod store;
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use clap::Args;
@@ -23,6 +23,7 @@ use listeners::{BoundListener, ListenerGroup};
 use mandate_pdp::Pdp;
 use mandate_pdp::reload::Reloader;
 use mandate_server::admin::{self, Phase, Router};
+use mandate_server::admin_store::{self, StoreAdmin};
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
 use mandate_server::listen::monitor::ListenerMonitor;
@@ -60,7 +61,8 @@ async fn serve(config: ServeConfig) -> CommandResult {
     let (phase, phases) = watch::channel(Phase::Loading);
     let monitor = listeners::monitor(decisions.iter().chain([admin]));
     tokio::spawn(Arc::clone(&monitor).poll_files());
-    let router = admin::router(phases.clone(), Arc::clone(&monitor));
+    let (store_paths, (stop, stopping)) = (Arc::new(OnceLock::new()), watch::channel(false));
+    let router = admin::router(phases.clone(), Arc::clone(&monitor), Arc::clone(&store_paths));
     let admin = open_for_operators("admin", &router, &config, admin_bound, &monitor)?;
     admin.announce()?;
     let router = admin::health_router(phases);
@@ -74,7 +76,14 @@ async fn serve(config: ServeConfig) -> CommandResult {
     };
     let loaded = loaded.map_err(CliError::Diagnostics)?;
     let announcement = loaded.announcement() + &guardrails;
+    let store = loaded.store();
     let (pdp, reloader) = load::start(loaded, &config, started)?;
+    if let (Some(store), Some(commits)) = (store, reloader.commits()) {
+        let trusts_everybody = config.listeners.admin.addresses.iter().all(Address::is_unix);
+        let operators = StoreAdmin { store, commits, pdp: pdp.clone(), trusts_everybody, stopping };
+        // It was not set before.
+        let _ = store_paths.set(admin_store::router(operators));
+    }
     // Connections are accepted only now: until here a gateway is refused at once, instead of waiting.
     let decisions = open_decisions(&config, bound, (&pdp, &reloader), &monitor)?;
     phase.send_replace(Phase::Serving(pdp.clone()));
@@ -88,6 +97,7 @@ async fn serve(config: ServeConfig) -> CommandResult {
     signals.until_stop(|| reloader.request_full_poll()).await;
     tracing::info!("shutting down: /readyz now answers 503");
     phase.send_replace(Phase::Stopping(pdp));
+    stop.send_replace(true);
     tokio::select! {
         () = tokio::time::sleep(config.shutdown_delay) => {}
         () = signals.until_stop(|| {}) => {}

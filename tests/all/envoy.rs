@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, 
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use mandate_core::snapshot::RequestConfig;
-use mandate_pdp::{DecisionContext, Pdp, PdpConfig, Transport};
+use mandate_pdp::{DecisionContext, Generation, LogPosition, Pdp, PdpConfig, Transport};
 use mandate_server::gateway::envoy::ExtAuthz;
 use mandate_sources::loader::{ContentPaths, Loader};
 use mandate_sources::policy_limits::PolicyLimits;
@@ -20,15 +20,19 @@ use crate::support::Content;
 
 const REQUEST_CONSENT: &str = "/oem/v1/customers/contoso/consentRequests";
 
-fn service(content: &Content) -> ExtAuthz {
-    let content_paths = ContentPaths {
+fn content_paths(content: &Content) -> ContentPaths {
+    ContentPaths {
         policies: content.policies(),
         entities: content.entities(),
         terms: RequestConfig::default(),
         identity_sources: None,
         policy_limits: PolicyLimits::default(),
-    };
-    ExtAuthz::new(Pdp::new(Loader::new(&content_paths).load().unwrap(), PdpConfig::cached(100)).0)
+    }
+}
+
+fn service(content: &Content) -> ExtAuthz {
+    let loaded = Loader::new(&content_paths(content)).load().unwrap();
+    ExtAuthz::new(Pdp::new(loaded, PdpConfig::cached(100)).0)
 }
 
 /// A request as Envoy describes it.
@@ -222,4 +226,33 @@ fn a_request_after_its_deadline_gets_no_decision() {
     assert_eq!(check("x-envoy-expected-rq-timeout-ms", "10000"), Ok(()));
     assert_eq!(check("x-envoy-expected-rq-timeout-ms", "0"), Err(Code::DeadlineExceeded));
     assert_eq!(check("grpc-timeout", "nonsense"), Ok(()));
+}
+
+#[test]
+fn positions_are_in_the_metadata_and_are_waited_for() {
+    let content = Content::of_pack();
+    let loaded = Loader::new(&content_paths(&content)).load().unwrap();
+    let at: LogPosition = "0123456789abcdef:7".parse().unwrap();
+    let generation = Generation::from(loaded).with_position(Some(at));
+    let service = ExtAuthz::new(Pdp::new(generation, PdpConfig::cached(100)).0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // In the metadata of the call, or in the headers of the request that it describes.
+    let check = |call: Option<&str>, described: Option<&str>| {
+        let mut headers = TREY.to_vec();
+        headers.extend(described.map(|asked| ("mandate-at-least", asked)));
+        let attributes = attributes(http("GET", "/oem/v1/customers/contoso/consent", &headers));
+        let mut request = tonic::Request::new(CheckRequest { attributes: Some(attributes) });
+        if let Some(asked) = call {
+            request.metadata_mut().insert("mandate-at-least", asked.parse().unwrap());
+        }
+        runtime.block_on(service.check(request)).map_err(|status| status.code())
+    };
+    let answer = check(None, Some("0123456789abcdef:7")).unwrap();
+    assert_eq!(answer.metadata().get("mandate-at").unwrap(), "0123456789abcdef:7");
+    assert_eq!(metadata_field(answer.get_ref(), "position"), "0123456789abcdef:7");
+    let code = |call, described| check(call, described).map(|_| ()).unwrap_err();
+    assert_eq!(code(Some("0123456789abcdef:8"), None), Code::Unavailable);
+    assert_eq!(code(None, Some("0123456789abcdef:8")), Code::Unavailable);
+    assert_eq!(code(None, Some("ffff456789abcdef:1")), Code::FailedPrecondition);
+    assert_eq!(code(None, Some("7")), Code::InvalidArgument);
 }

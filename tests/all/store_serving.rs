@@ -3,6 +3,7 @@
 mod actions;
 mod entities;
 mod failures;
+mod operators;
 mod positions;
 
 use serde_json::{Value, json};

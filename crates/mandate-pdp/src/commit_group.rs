@@ -65,13 +65,13 @@ impl<'a> CommitGroup<'a> {
         }
         let result = match &proposal.edits {
             ProposedEdits::Actions(requests) => self.perform(proposal, requests, current),
-            ProposedEdits::Entities(edits) => {
+            ProposedEdits::Entities { action, edits } => {
                 let uids = || edits.iter().map(EntityEdit::uid);
                 let expects = edits.iter().any(|edit| edit.precondition != Precondition::Anything);
                 if expects && uids().any(|uid| self.edited.contains(&uid.to_owned())) {
                     return Err(MustWait);
                 }
-                self.write(proposal, edits)
+                self.write(proposal, action, edits)
             }
         };
         self.keys.extend(key.filter(|_| result.is_ok()));
@@ -145,7 +145,12 @@ impl<'a> CommitGroup<'a> {
         Ok(Committed { created, decisions, ..committed })
     }
 
-    fn write(&mut self, proposal: &Proposal, edits: &[EntityEdit]) -> Result<Committed, Refusal> {
+    fn write(
+        &mut self,
+        proposal: &Proposal,
+        action: &str,
+        edits: &[EntityEdit],
+    ) -> Result<Committed, Refusal> {
         let mut changes = EntityChanges::default();
         for (index, edit) in edits.iter().enumerate() {
             self.check(index, edit)?;
@@ -157,7 +162,7 @@ impl<'a> CommitGroup<'a> {
         let edited: Vec<EntityUid> = edited_by(&changes).collect();
         let prepared = prepare(self.generation.snapshot(), changes)
             .map_err(|diagnostics| Refusal::Invalid { index: None, diagnostics })?;
-        let author = Author { action: Some("write".to_owned()), ..Author::default() };
+        let author = Author { action: Some(action.to_owned()), ..Author::default() };
         let mut transactions = Vec::new();
         if prepared.is_some() || proposal.key.is_some() {
             let edits = prepared.iter().flat_map(PreparedChange::edits).collect();

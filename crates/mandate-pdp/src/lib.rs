@@ -14,6 +14,8 @@ mod commit_group;
 mod committer;
 #[cfg(test)]
 mod committer_model;
+#[cfg(test)]
+mod committer_races;
 pub mod decision_point;
 mod deny_all;
 mod duration_histogram;

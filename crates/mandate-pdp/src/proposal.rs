@@ -32,8 +32,9 @@ pub enum ProposedEdits {
     /// Actions, if the policies permit them. Each is decided on the entities as those before it leave them, and
     /// becomes a transaction of its own.
     Actions(Vec<Request>),
-    /// Entities as an outside source has them, in one transaction. The policies are not asked.
-    Entities(Vec<EntityEdit>),
+    /// Entities as an outside source has them, in one transaction. The policies are not asked. `action` is what the
+    /// log calls it, such as `write`.
+    Entities { action: String, edits: Vec<EntityEdit> },
 }
 
 /// An edit of one entity.

@@ -30,8 +30,25 @@ pub struct Status {
     pub schema: SchemaStatus,
     pub policies: ContentStatus,
     pub routes: RoutesStatus,
+    pub changes: ChangesStatus,
     pub entities: ContentStatus,
+    /// Where the entities stand in the log of their store, if they come from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreStatus>,
     pub guardrails: GuardrailStatus,
+}
+
+/// The rules of `changes.toml` in use.
+#[derive(Debug, Serialize)]
+pub struct ChangesStatus {
+    pub digest: String,
+    pub count: usize,
+}
+
+/// The store that the entities come from.
+#[derive(Debug, Serialize)]
+pub struct StoreStatus {
+    pub position: String,
 }
 
 /// The schema in use. It is reloaded with the policies, because it is in their folder.

@@ -9,8 +9,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::generation::Generation;
 use crate::status::{
-    ContentStatus, EmergencyStatus, GuardrailStatus, ReloadStatus, RestoredStatus, RouteChangeStatus,
-    RoutesStatus, SchemaStatus, StalenessStatus, Status, SuspensionStatus, timestamp,
+    ChangesStatus, ContentStatus, EmergencyStatus, GuardrailStatus, ReloadStatus, RestoredStatus,
+    RouteChangeStatus, RoutesStatus, SchemaStatus, StalenessStatus, Status, StoreStatus, SuspensionStatus,
+    timestamp,
 };
 use crate::track::TrackName;
 
@@ -270,6 +271,11 @@ impl StatusBoard {
                 emergencies: EmergencyStatus::all(policies),
                 ..GuardrailStatus::clone(&self.guardrails.load())
             },
+            changes: ChangesStatus {
+                digest: generation.changes().digest().to_string(),
+                count: generation.changes().len(),
+            },
+            store: generation.position().map(|position| StoreStatus { position: position.to_string() }),
             routes: RoutesStatus {
                 digest: generation.routes().digest().to_string(),
                 count: generation.routes().len(),

@@ -1,21 +1,22 @@
 //! The operators' port: liveness, readiness, status and metrics; and a port with only the first two, for health
 //! probes. Decisions are served by `service`, on other listeners.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 pub use axum::Router;
-use axum::extract::{FromRef, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::watch;
+use tower_service::Service as _;
 
 use crate::listen::admission::SpecialPaths;
 use crate::listen::monitor::ListenerMonitor;
@@ -72,14 +73,28 @@ impl FromRef<AdminState> for PhaseReceiver {
 }
 
 /// The routes of the operators' port.
-pub fn router(phases: PhaseReceiver, monitor: Arc<ListenerMonitor>) -> Router {
+///
+/// The paths of the store are served once `store` is set.
+pub fn router(phases: PhaseReceiver, monitor: Arc<ListenerMonitor>, store: Arc<OnceLock<Router>>) -> Router {
     probes()
         .route("/status", get(status))
         .route("/metrics", get(metrics))
+        .route("/store/{*path}", any(async move |request: Request| serve_store(store.get(), request).await))
         .fallback(async || {
-            (StatusCode::NOT_FOUND, "no such path: use /livez, /readyz, /status or /metrics\n")
+            (StatusCode::NOT_FOUND, "no such path: use /livez, /readyz, /status, /metrics or /store/v1/\n")
         })
         .with_state(AdminState { phases, monitor, started: SystemTime::now() })
+}
+
+async fn serve_store(store: Option<&Router>, request: Request) -> Response {
+    match store {
+        Some(store) => store.clone().call(request).await.into_response(),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no store is served: start with `--store`, or wait until it is loaded\n",
+        )
+            .into_response(),
+    }
 }
 
 /// The routes of the port of health probes.

@@ -6,6 +6,6 @@ pub mod api;
 mod entities;
 pub mod operation;
 mod precondition;
-mod problem;
+pub(crate) mod problem;
 mod request;
 pub mod rights;

@@ -3,6 +3,7 @@
 //! `endpoints`.
 
 pub mod admin;
+pub mod admin_store;
 pub mod authzen;
 pub mod body;
 pub mod changes;

@@ -56,6 +56,14 @@ pub fn read_entity_folder(
     })
 }
 
+/// The texts of all entity files of a folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn entity_texts(root: &Path) -> Result<Vec<Arc<SourceText>>, Diagnostics> {
+    texts(&FolderState::Current(root))
+}
+
 fn texts(state: &FolderState<'_>) -> Result<Vec<Arc<SourceText>>, Diagnostics> {
     match state {
         FolderState::Current(root) => {

@@ -6,6 +6,7 @@
 //! `edit` makes them of changes that a schema has checked.
 
 mod append;
+mod chain;
 mod commit;
 mod edit;
 mod error;
@@ -21,6 +22,7 @@ mod store;
 mod transaction;
 mod verify;
 
+pub use chain::LogError;
 pub use commit::{CommitError, PreparedChange, commit, load, prepare, take_in};
 pub use edit::{Edit, EntityName, NamedEdit};
 pub use error::StoreError;
@@ -30,4 +32,4 @@ pub use position::{Epoch, LogPosition, ParsePositionError};
 pub use source::StoreSource;
 pub use store::{Store, StoredEntity};
 pub use transaction::{Author, Hex, KeyedRequest, NewTransaction, Transaction};
-pub use verify::{LogError, Verified};
+pub use verify::Verified;

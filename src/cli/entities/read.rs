@@ -5,13 +5,15 @@ use std::io::{BufWriter, Write as _, stdout};
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::Serialize;
+use serde::Deserialize;
 
 use crate::cli::report::{self, counted};
+use crate::cli::sidecar::{Sidecar, query_value};
 use crate::cli::store_argument::StoreArgument;
 use crate::error::{CliError, CommandResult};
 use mandate_core::display::parse_type_and_id;
 use mandate_core::json::escape_and_truncate;
+use mandate_server::admin_store::LogEntry;
 use mandate_store::{Edit, EntityName, Store, StoreError, Transaction};
 
 #[derive(Args)]
@@ -57,7 +59,26 @@ pub struct Verify {
     contains: Option<String>,
 }
 
+#[derive(Args)]
+pub struct Watch {
+    #[command(flatten)]
+    store: StoreArgument,
+    /// Begin after this sequence [default: show what is committed from now on]
+    #[arg(long, value_name = "SEQUENCE")]
+    after: Option<u64>,
+    /// Show the edits of each transaction, too
+    #[arg(long)]
+    edits: bool,
+    /// Print a JSON object for each transaction, one a line
+    #[arg(long)]
+    json: bool,
+}
+
 pub fn export(arguments: &Export) -> CommandResult {
+    if let Some(sidecar) = arguments.store.sidecar()? {
+        sidecar.lines("/store/v1/entities", &mut |line| report::print(&format!("{line}\n")))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let store = arguments.store.open()?;
     let (mut out, mut written) = (BufWriter::new(stdout().lock()), Ok(()));
     let read = store.each_entity(|entity| {
@@ -75,31 +96,74 @@ pub fn export(arguments: &Export) -> CommandResult {
 }
 
 pub fn get(arguments: &Get) -> CommandResult {
+    if let Some(sidecar) = arguments.store.sidecar()? {
+        let found = sidecar.get(&format!("/store/v1/entity?name={}", query_value(&arguments.entity)))?;
+        return print_entity(&arguments.entity, found.as_deref().map(str::trim_end));
+    }
     let store = arguments.store.open()?;
     let (entity_type, id) = parse_type_and_id(&arguments.entity).map_err(CliError::message)?;
     let name = EntityName { entity_type: entity_type.to_owned(), id: id.to_owned() };
-    let Some(entity) = store.entity(&name).map_err(CliError::message)? else {
-        report::print_error(&CliError::message(format!("{} is not in the store", arguments.entity)));
+    let found = store.entity(&name).map_err(CliError::message)?;
+    print_entity(&arguments.entity, found.as_ref().map(|entity| entity.text.as_str()))
+}
+
+fn print_entity(name: &str, found: Option<&str>) -> CommandResult {
+    let Some(entity) = found else {
+        report::print_error(&CliError::message(format!("{name} is not in the store")));
         return Ok(ExitCode::from(2));
     };
-    report::print(&format!("{}\n", entity.text))?;
+    report::print(&format!("{entity}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn log(arguments: &Log) -> CommandResult {
+    if let Some(sidecar) = arguments.store.sidecar()? {
+        let Log { after, limit, edits, json, .. } = arguments;
+        sidecar.lines(&format!("/store/v1/log?after={after}&limit={limit}"), &mut |line| {
+            print_entry(line, *edits, *json)
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let store = arguments.store.open()?;
     let mut after = arguments.after;
     for _ in 0..arguments.limit {
         let Some(transaction) = store.transaction_after(after).map_err(CliError::message)? else { break };
         after = transaction.sequence;
-        let mut edits = Vec::new();
+        let mut changes = Vec::new();
         if arguments.edits || arguments.json {
-            store.each_edit(after, |edit| edits.push(edit)).map_err(CliError::message)?;
+            store.each_edit(after, |edit| changes.push(edit)).map_err(CliError::message)?;
         }
-        let as_json = || as_json(&transaction, &edits);
-        report::print(&if arguments.json { as_json()? } else { as_text(&transaction, &edits) })?;
+        report::print(&if arguments.json {
+            serde_json::to_string(&LogEntry { transaction, changes })? + "\n"
+        } else {
+            as_text(&transaction, &changes)
+        })?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what is committed, until the sidecar ends.
+pub fn watch(arguments: &Watch) -> CommandResult {
+    let sidecar = arguments.store.sidecar()?.ok_or_else(|| {
+        CliError::message("only a sidecar changes a store while somebody watches: name it with `--admin`")
+    })?;
+    let after = match arguments.after {
+        Some(after) => after,
+        None => sidecar.position()?,
+    };
+    sidecar.lines(&format!("/store/v1/log?after={after}&follow=true"), &mut |line| {
+        print_entry(line, arguments.edits, arguments.json)
+    })?;
+    Err(CliError::message("the sidecar has ended"))
+}
+
+/// Prints a transaction as a sidecar sends it.
+fn print_entry(line: &str, edits: bool, json: bool) -> Result<(), CliError> {
+    if json {
+        return report::print(&format!("{line}\n"));
+    }
+    let LogEntry { transaction, changes } = serde_json::from_str(line)?;
+    report::print(&as_text(&transaction, if edits { &changes } else { &[] }))
 }
 
 /// A line for the transaction, and one for each edit. Names come from callers, and must not look like lines.
@@ -126,17 +190,10 @@ fn one_line(text: &str) -> String {
     escape_and_truncate(text, usize::MAX)
 }
 
-fn as_json(transaction: &Transaction, edits: &[Edit]) -> Result<String, CliError> {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        #[serde(flatten)]
-        transaction: &'a Transaction,
-        changes: &'a [Edit],
-    }
-    Ok(serde_json::to_string(&Line { transaction, changes: edits })? + "\n")
-}
-
 pub fn verify(arguments: &Verify) -> CommandResult {
+    if let Some(sidecar) = arguments.store.sidecar()? {
+        return verify_by(&sidecar, arguments);
+    }
     let mut store = arguments.store.open()?;
     let verified = match store.verify().map_err(CliError::message)? {
         Ok(verified) => verified,
@@ -145,11 +202,36 @@ pub fn verify(arguments: &Verify) -> CommandResult {
     if let Some(anchor) = &arguments.contains {
         check_contains(&store, anchor)?;
     }
+    let head = format!("{}={}", verified.head.position(), verified.head.hash);
+    print_verified(verified.transactions, verified.entities, &head)
+}
+
+fn print_verified(transactions: u64, entities: u64, head: &str) -> CommandResult {
     let (transactions, entities) =
-        (counted_u64(verified.transactions, "transaction"), counted_u64(verified.entities, "entity"));
-    let head = verified.head;
-    report::print(&format!("verified: {transactions}, {entities}\n{}={}\n", head.position(), head.hash))?;
+        (counted_u64(transactions, "transaction"), counted_u64(entities, "entity"));
+    report::print(&format!("verified: {transactions}, {entities}\n{head}\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has a sidecar verify the log. It does not check the pages of the file, which it uses.
+fn verify_by(sidecar: &Sidecar, arguments: &Verify) -> CommandResult {
+    #[derive(Deserialize)]
+    struct Answer {
+        errors: Vec<String>,
+        transactions: Option<u64>,
+        entities: Option<u64>,
+        head: Option<String>,
+    }
+    if arguments.contains.is_some() {
+        return Err(CliError::message("`--contains` works on the file itself: name it with `--store`"));
+    }
+    let answer: Answer = sidecar.post("/store/v1/verify", &())?;
+    if !answer.errors.is_empty() {
+        return Err(CliError::all(&answer.errors));
+    }
+    let (transactions, entities) =
+        (answer.transactions.unwrap_or_default(), answer.entities.unwrap_or_default());
+    print_verified(transactions, entities, &answer.head.unwrap_or_default())
 }
 
 /// The log still has a transaction that it had before.

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use serde::Deserialize;
 
 use crate::cli::report::{self, counted};
+use crate::cli::sidecar::{Sidecar, entity_files};
 use crate::cli::store_argument::StoreArgument;
 use crate::cli::store_editor::StoreEditor;
 use crate::config::PolicyArguments;
@@ -16,6 +18,7 @@ use mandate_core::diagnostics::SourceText;
 use mandate_core::display;
 use mandate_core::entities::{EntityChanges, EntityUpsert, LoadProgress, Origin, parse_entity_file};
 use mandate_core::schema::EntityUid;
+use mandate_server::admin_store::{DeleteRequest, EntityFile, PutRequest, WrittenAt};
 use mandate_sources::loader::read_entity_folder;
 use mandate_store::Author;
 
@@ -66,12 +69,19 @@ pub struct Compact {
 }
 
 pub fn import(arguments: Import) -> CommandResult {
+    if let Some(sidecar) = arguments.store.sidecar()? {
+        return put_by(&sidecar, "import", entity_files(&arguments.folder)?);
+    }
     let editor = StoreEditor::open_or_create(&arguments.store, &arguments.policies.load()?)?;
     let upserts = read_entity_folder(&arguments.folder, Origin::STORE, editor.snapshot.schema());
     commit(&editor, "import", upserts.map_err(CliError::Diagnostics)?, Vec::new())
 }
 
 pub fn put(arguments: Put) -> CommandResult {
+    if let Some(sidecar) = arguments.store.sidecar()? {
+        let SourceText { name, text, .. } = read_file(&arguments.file)?;
+        return put_by(&sidecar, "put", vec![EntityFile { name, text }]);
+    }
     let editor = StoreEditor::open(&arguments.store, &arguments.policies.load()?)?;
     let text = Arc::new(read_file(&arguments.file)?);
     let schema = editor.snapshot.schema();
@@ -80,11 +90,25 @@ pub fn put(arguments: Put) -> CommandResult {
 }
 
 pub fn delete(arguments: Delete) -> CommandResult {
+    if let Some(sidecar) = arguments.store.sidecar()? {
+        let written = sidecar.post("/store/v1/delete", &DeleteRequest { entities: arguments.entities })?;
+        return print_written(&written);
+    }
     let editor = StoreEditor::open(&arguments.store, &arguments.policies.load()?)?;
     let schema = editor.snapshot.schema();
     let removals = arguments.entities.iter().map(|name| display::parse_uid(name, schema));
     let removals = removals.collect::<Result<_, _>>().map_err(CliError::message)?;
     commit(&editor, "delete", Vec::new(), removals)
+}
+
+fn put_by(sidecar: &Sidecar, action: &str, files: Vec<EntityFile>) -> CommandResult {
+    print_written(&sidecar.post("/store/v1/put", &PutRequest { action: action.to_owned(), files })?)
+}
+
+fn print_written(WrittenAt { position, changed }: &WrittenAt) -> CommandResult {
+    let what = if *changed { "committed" } else { "nothing changed" };
+    report::print(&format!("{what}: {position}\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn commit(
@@ -100,13 +124,27 @@ fn commit(
 }
 
 pub fn compact(arguments: &Compact) -> CommandResult {
+    if let Some(sidecar) = arguments.store.sidecar()? {
+        let Compacted { position, kept } =
+            sidecar.post(&format!("/store/v1/compact?keep={}", arguments.keep), &())?;
+        return print_compacted(&position, kept);
+    }
     let mut store = arguments.store.open()?;
     let head = store.head().map_err(CliError::message)?;
     store.forget_until(head.sequence.saturating_sub(arguments.keep)).map_err(CliError::message)?;
     store.shrink().map_err(CliError::message)?;
     let kept = store.head().and_then(|head| Ok(head.sequence - store.base()?.sequence));
-    let kept = usize::try_from(kept.map_err(CliError::message)?).unwrap_or(usize::MAX);
-    let position = head.position();
+    print_compacted(&head.position().to_string(), kept.map_err(CliError::message)?)
+}
+
+#[derive(Deserialize)]
+struct Compacted {
+    position: String,
+    kept: u64,
+}
+
+fn print_compacted(position: &str, kept: u64) -> CommandResult {
+    let kept = usize::try_from(kept).unwrap_or(usize::MAX);
     report::print(&format!("compacted: {position}, {} kept\n", counted(kept, "transaction")))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -22,6 +22,7 @@ use mandate_sources::loader::{
 };
 use mandate_sources::saved_copy::{SavedCopies, SavedCopy};
 use mandate_sources::state_folder::StateFolder;
+use mandate_store::Store;
 
 /// How far the clocks of two starts may differ.
 const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
@@ -188,6 +189,11 @@ pub fn start(
 }
 
 impl InitialLoad {
+    /// The store that the entities come from.
+    pub fn store(&self) -> Option<Arc<Store>> {
+        self.store.as_ref().map(ServedStore::store)
+    }
+
     /// What is printed at the start: the store, and which copies are in use, a line each.
     pub fn announcement(&self) -> String {
         let mut text = String::new();

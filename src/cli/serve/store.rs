@@ -68,6 +68,10 @@ impl ServedStore {
         Box::new(StoreSource::new(Arc::clone(&self.store)))
     }
 
+    pub fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
     pub fn log(&self) -> Arc<dyn TransactionLog> {
         Arc::clone(&self.store) as Arc<dyn TransactionLog>
     }

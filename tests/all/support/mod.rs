@@ -124,7 +124,10 @@ impl Content {
     /// loaded.
     pub fn serve_with_observer(&self, args: &[&str], while_loading: impl FnOnce(&str)) -> Sidecar {
         let mut command = self.command("serve");
-        command.args(["--admin-listen", "127.0.0.1:0"]).args(args);
+        command.args(args);
+        if !args.contains(&"--admin-listen") {
+            command.args(["--admin-listen", "127.0.0.1:0"]);
+        }
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::operation::ENTITIES_PREFIX;
 use super::precondition;
-use super::problem::Problem;
+use super::problem::{BODY, Problem};
 use super::request::{Answer, ChangeRequest};
 use mandate_core::diagnostics::SourceText;
 use mandate_core::entities::{Origin, parse_entity_text};
@@ -41,7 +41,9 @@ pub async fn one(request: &ChangeRequest<'_>, body: &[u8]) -> Result<Answer, Pro
         _ => return get(request, &name),
     };
     let edits = vec![EntityEdit { kind, precondition }];
-    let committed = request.commit(ProposedEdits::Entities(edits), schema_digest, body).await;
+    let committed = request
+        .commit(ProposedEdits::Entities { action: "write".to_owned(), edits }, schema_digest, body)
+        .await;
     let committed = committed.map_err(|refusal| request.refused(&refusal))?;
     Ok(written(&committed))
 }
@@ -56,7 +58,9 @@ pub async fn bulk(request: &ChangeRequest<'_>, body: &[u8]) -> Result<Answer, Pr
         let schema = view.snapshot().schema();
         (read_bulk(request, body, schema)?, *schema.digest())
     };
-    let committed = request.commit(ProposedEdits::Entities(edits), schema_digest, body).await;
+    let committed = request
+        .commit(ProposedEdits::Entities { action: "write".to_owned(), edits }, schema_digest, body)
+        .await;
     let committed = committed.map_err(|refusal| request.refused(&refusal))?;
     Ok(written(&committed))
 }
@@ -133,7 +137,7 @@ fn read_entity(
 
 fn body_text(body: &[u8]) -> Result<Arc<SourceText>, Problem> {
     let text = str::from_utf8(body).map_err(|_| Problem::bad_request("the body is not UTF-8"))?;
-    Ok(SourceText::new("body", text))
+    Ok(SourceText::new(BODY, text))
 }
 
 fn invalid(diagnostics: &mandate_core::diagnostics::Diagnostics) -> Problem {

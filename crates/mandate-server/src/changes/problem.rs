@@ -23,6 +23,9 @@ pub struct Problem {
     rejection: Option<RejectionReason>,
 }
 
+/// The name of the body of a request, as a source of errors.
+pub const BODY: &str = "body";
+
 /// The most errors that an answer lists.
 const MAX_ERRORS: usize = 50;
 
@@ -58,7 +61,9 @@ impl Problem {
         let errors = diagnostics.iter().take(MAX_ERRORS).map(|diagnostic| {
             let place = diagnostic.span.as_ref().map(SourceSpan::line_column);
             let (line, column) = place.unzip();
-            json!({ "message": diagnostic.message, "line": line, "column": column, "help": diagnostic.help })
+            let file = diagnostic.span.as_ref().map(|span| span.source.path.as_str());
+            let file = file.filter(|file| *file != BODY);
+            json!({ "message": diagnostic.message, "file": file, "line": line, "column": column, "help": diagnostic.help })
         });
         let first = diagnostics.iter().next().map(|first| first.message.clone()).unwrap_or_default();
         Self::new(status, format!("{detail}: {first}")).with("errors", errors.collect::<Vec<_>>())

@@ -29,6 +29,11 @@ impl Address {
         Self::Http(SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
+    /// Whether it is a unix socket.
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     /// Whether only this machine can reach it.
     pub fn is_local(&self) -> bool {
         match self {
