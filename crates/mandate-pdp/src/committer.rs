@@ -13,8 +13,10 @@ use mandate_store::{AppendError, EntityName, StoreError, StoredEntity, Transacti
 
 use crate::commit_group::{CommitGroup, MustWait};
 use crate::generation::Generation;
+use crate::metrics::ChangeResult;
 use crate::proposal::{CommitResult, Proposal, Refusal};
 use crate::publisher::{NoCommit, Publisher};
+use crate::report::Reporter;
 use crate::track::TrackName;
 use crate::trigger::StopFlag;
 
@@ -52,7 +54,7 @@ impl CommitQueue {
     pub fn submit(&self, proposal: Proposal, reply: impl FnOnce(CommitResult) + Send + 'static) {
         let job = Job { proposal, reply: Box::new(reply) };
         if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job) {
-            job.answer(Err(Refusal::Overload));
+            (job.reply)(Err(Refusal::Overload));
         }
     }
 
@@ -175,7 +177,7 @@ impl Committer {
                         publisher.reporter().looked(TrackName::Entities, self.last_look, true);
                     }
                     for (job, result) in results {
-                        job.answer(result);
+                        job.answer(result, publisher.reporter());
                     }
                     return;
                 }
@@ -184,24 +186,23 @@ impl Committer {
                     jobs = results.into_iter().map(|(job, _)| job).collect();
                     if let Err(diagnostics) = self.catch_up(&no_commit) {
                         tracing::error!("what was committed cannot be used: {diagnostics}");
-                        return answer_all(jobs, || Refusal::TooManyConflicts);
+                        return answer_all(jobs, publisher.reporter(), || Refusal::TooManyConflicts);
                     }
                 }
                 Err(AppendError::NotAppended(error)) => {
                     tracing::error!(%error, "nothing was committed");
                     let jobs = results.into_iter().map(|(job, _)| job).collect();
                     let reason = error.to_string();
-                    return answer_all(jobs, || Refusal::NotCommitted(reason.clone()));
+                    return answer_all(jobs, publisher.reporter(), || Refusal::NotCommitted(reason.clone()));
                 }
                 Err(AppendError::Unknown(error)) => {
                     tracing::error!(%error, "it is not known whether changes were committed");
-                    return answer_all(results.into_iter().map(|(job, _)| job).collect(), || {
-                        Refusal::Unknown
-                    });
+                    let jobs = results.into_iter().map(|(job, _)| job).collect();
+                    return answer_all(jobs, publisher.reporter(), || Refusal::Unknown);
                 }
             }
         }
-        answer_all(jobs, || Refusal::TooManyConflicts);
+        answer_all(jobs, publisher.reporter(), || Refusal::TooManyConflicts);
     }
 }
 
@@ -227,14 +228,33 @@ fn decide(
     (results, wait)
 }
 
-fn answer_all(jobs: Vec<Job>, refusal: impl Fn() -> Refusal) {
+fn answer_all(jobs: Vec<Job>, reporter: &Reporter, refusal: impl Fn() -> Refusal) {
     for job in jobs {
-        job.answer(Err(refusal()));
+        job.answer(Err(refusal()), reporter);
     }
 }
 
 impl Job {
-    fn answer(self, result: CommitResult) {
+    fn answer(self, result: CommitResult, reporter: &Reporter) {
+        reporter.change(match &result {
+            Ok(committed) if committed.repeated => ChangeResult::Repeated,
+            Ok(_) => ChangeResult::Committed,
+            Err(Refusal::Denied { .. }) => ChangeResult::Denied,
+            Err(
+                Refusal::NotPerformable { .. }
+                | Refusal::Invalid { .. }
+                | Refusal::Precondition { .. }
+                | Refusal::NotFound { .. }
+                | Refusal::KeyReused { .. },
+            ) => ChangeResult::Refused,
+            Err(
+                Refusal::SchemaChanged
+                | Refusal::Overload
+                | Refusal::NotCommitted(_)
+                | Refusal::TooManyConflicts,
+            ) => ChangeResult::Failed,
+            Err(Refusal::Unknown) => ChangeResult::Unknown,
+        });
         (self.reply)(result);
     }
 }

@@ -19,6 +19,7 @@ use crate::track::TrackName;
 use mandate_core::decision::{Outcome, Suspension};
 use mandate_core::policies::Policies;
 use mandate_query::search::{Page, Target};
+use mandate_store::LogPosition;
 
 type Label = [(&'static str, String); 1];
 
@@ -41,6 +42,39 @@ const SEARCHES: [(&str, &str); 5] =
 /// Registers the metrics of a decision point that has no content yet, so that all are there from the start.
 pub fn register_initial_metrics(registry: &mut Registry) {
     Metrics::new().register(registry, 0);
+}
+
+/// What became of a request to change entities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeResult {
+    Committed,
+    /// The log had it already.
+    Repeated,
+    /// The policies denied it.
+    Denied,
+    /// It could not be made on the entities as they are.
+    Refused,
+    /// The log did not take it.
+    Failed,
+    /// The log did not tell.
+    Unknown,
+}
+
+impl ChangeResult {
+    const ALL: [Self; 6] =
+        [Self::Committed, Self::Repeated, Self::Denied, Self::Refused, Self::Failed, Self::Unknown];
+
+    fn label(self) -> Label {
+        let result = match self {
+            Self::Committed => "committed",
+            Self::Repeated => "repeated",
+            Self::Denied => "denied",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        };
+        [("result", result.to_owned())]
+    }
 }
 
 pub struct Metrics {
@@ -76,6 +110,8 @@ pub struct Metrics {
     proofs: Family<Label, Counter>,
     searches: Family<SearchLabel, Counter>,
     search_candidates: Counter,
+    changes: Family<Label, Counter>,
+    store_sequence: Gauge,
     look_age: Family<Label, Gauge<f64, AtomicU64>>,
     confirmed_age: Family<Label, Gauge<f64, AtomicU64>>,
     watched: Family<Label, Gauge>,
@@ -126,6 +162,8 @@ impl Metrics {
             proofs: Family::default(),
             searches: Family::default(),
             search_candidates: Counter::default(),
+            changes: Family::default(),
+            store_sequence: Gauge::default(),
             look_age: Family::default(),
             confirmed_age: Family::default(),
             watched: Family::default(),
@@ -136,6 +174,9 @@ impl Metrics {
         };
         for result in [true, false] {
             let _ = metrics.proofs.get_or_create(&proof_label(result));
+        }
+        for result in ChangeResult::ALL {
+            let _ = metrics.changes.get_or_create(&result.label());
         }
         for track in TrackName::ALL {
             metrics.set_freshness(track, Duration::ZERO, Duration::ZERO, false);
@@ -191,6 +232,11 @@ impl Metrics {
             "Pages of searches, by what was searched for and how candidates were found",
             self.searches.clone(),
         );
+        let help = "Requests to change entities, by what became of them";
+        registry.register("changes", help, self.changes.clone());
+        let help =
+            "The sequence of the last transaction of the store that counts for decisions; 0 without a store";
+        registry.register("store_sequence", help, self.store_sequence.clone());
         let help = "Entities that were decided for searches";
         registry.register("search_candidates", help, self.search_candidates.clone());
     }
@@ -304,8 +350,26 @@ impl Metrics {
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         self.last_swap.set(now.as_secs_f64());
         self.record_emergencies(snapshot.policies());
+        if let Some(position) = generation.position() {
+            self.store_sequence.set(i64::try_from(position.sequence).unwrap_or(i64::MAX));
+        }
         self.revision.clear();
         self.revision.get_or_create(&[("revision", generation.revision().to_string())]).set(1);
+    }
+
+    /// Records entities that were committed at a position.
+    pub fn record_committed(&self, generation: &Generation, position: LogPosition) {
+        self.entities.set(i64::try_from(generation.snapshot().entities().len()).unwrap_or(i64::MAX));
+        self.store_sequence.set(i64::try_from(position.sequence).unwrap_or(i64::MAX));
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        self.last_swap.set(now.as_secs_f64());
+        self.revision.clear();
+        self.revision.get_or_create(&[("revision", generation.revision().to_string())]).set(1);
+    }
+
+    /// Counts a request to change entities.
+    pub fn count_change(&self, result: ChangeResult) {
+        self.changes.get_or_create(&result.label()).inc();
     }
 
     /// Records the emergency forbids of policies that were put into use.

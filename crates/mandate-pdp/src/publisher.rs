@@ -126,7 +126,6 @@ impl Publisher {
         let suspensions = self.suspensions.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = self.current().with_entities(snapshot.clone()).with_position(Some(position));
         let generation = Arc::new(generation.with_suspension(suspensions.first()));
-        self.reporter.serving(&generation);
         self.published.store(Arc::clone(&generation));
         self.reporter.committed(&generation, position);
     }

@@ -12,7 +12,7 @@ use mandate_store::LogPosition;
 
 use crate::entity_log::EntityChangeSummary;
 use crate::generation::Generation;
-use crate::metrics::Metrics;
+use crate::metrics::{ChangeResult, Metrics};
 use crate::proof_worker::{CompletedProof, GuardrailMode};
 use crate::status::{
     GuardrailState, ReloadStatus, RouteChangeStatus, StalenessStatus, SuspensionStatus, timestamp,
@@ -78,9 +78,15 @@ impl Reporter {
 
     /// Entities came into use that were committed at a position.
     pub fn committed(&self, generation: &Generation, position: LogPosition) {
+        self.metrics.record_committed(generation, position);
         self.status.generation_replaced();
         let (revision, entities) = (generation.revision().as_str(), generation.snapshot().entities().len());
         tracing::info!(revision, entities, %position, "committed");
+    }
+
+    /// A request to change entities was answered.
+    pub fn change(&self, result: ChangeResult) {
+        self.metrics.count_change(result);
     }
 
     /// The content of the start is in use.

@@ -114,7 +114,14 @@ pub fn open(path: &Path) -> Result<Database, StoreError> {
 pub fn create(path: &Path) -> Result<(Database, Contents), StoreError> {
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(|error| open_error(error.into(), path))?;
+    let file = options.open(path).map_err(|error| match error.kind() {
+        // `open_error` would say that there is no store, and nobody asked for one that is there.
+        ErrorKind::NotFound => {
+            let reason = "its folder does not exist".to_owned();
+            StoreError::Io { action: "make", path: path.to_owned(), reason }
+        }
+        _ => open_error(error.into(), path),
+    })?;
     let backend = FileBackend::new(file).map_err(|error| open_error(error, path))?;
     let database = builder().create_with_backend(backend).map_err(|error| open_error(error, path))?;
     // A power failure must not lose the name of the file.

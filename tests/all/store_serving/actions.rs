@@ -80,6 +80,9 @@ fn a_denied_change_changes_nothing_and_says_why() {
     assert_eq!(before["revision"], after["revision"]);
     let permitted = served.sidecar().metric("mandate_decisions_total{outcome=\"permitted\"}");
     assert!(permitted < 1.0, "{permitted}");
+    let denied = served.sidecar().metric("mandate_changes_total{result=\"denied\"}");
+    let sequence = served.sidecar().metric("mandate_store_sequence");
+    assert!((denied - 1.0).abs() < 0.1 && (sequence - 1.0).abs() < 0.1, "{denied} {sequence}");
 }
 
 #[test]
