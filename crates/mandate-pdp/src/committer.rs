@@ -11,9 +11,10 @@ use mandate_core::diagnostics::{Diagnostic, Diagnostics};
 use mandate_sources::loader::{Accepted, LOADING_STACK_BYTES};
 use mandate_store::{AppendError, EntityName, StoreError, StoredEntity, TransactionLog};
 
+use crate::change_result::ChangeResult;
 use crate::commit_group::{CommitGroup, MustWait};
 use crate::generation::Generation;
-use crate::metrics::ChangeResult;
+
 use crate::proposal::{CommitResult, Proposal, Refusal};
 use crate::publisher::{NoCommit, Publisher};
 use crate::report::Reporter;
@@ -236,25 +237,7 @@ fn answer_all(jobs: Vec<Job>, reporter: &Reporter, refusal: impl Fn() -> Refusal
 
 impl Job {
     fn answer(self, result: CommitResult, reporter: &Reporter) {
-        reporter.change(match &result {
-            Ok(committed) if committed.repeated => ChangeResult::Repeated,
-            Ok(_) => ChangeResult::Committed,
-            Err(Refusal::Denied { .. }) => ChangeResult::Denied,
-            Err(
-                Refusal::NotPerformable { .. }
-                | Refusal::Invalid { .. }
-                | Refusal::Precondition { .. }
-                | Refusal::NotFound { .. }
-                | Refusal::KeyReused { .. },
-            ) => ChangeResult::Refused,
-            Err(
-                Refusal::SchemaChanged
-                | Refusal::Overload
-                | Refusal::NotCommitted(_)
-                | Refusal::TooManyConflicts,
-            ) => ChangeResult::Failed,
-            Err(Refusal::Unknown) => ChangeResult::Unknown,
-        });
+        reporter.change(ChangeResult::from(&result));
         (self.reply)(result);
     }
 }

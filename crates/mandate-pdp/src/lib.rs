@@ -10,6 +10,7 @@
 
 mod cache;
 mod change;
+mod change_result;
 mod commit_group;
 mod committer;
 #[cfg(test)]

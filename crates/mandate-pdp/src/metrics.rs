@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use crate::change_result::ChangeResult;
 use crate::duration_histogram::DurationHistogram;
 use crate::generation::Generation;
 use crate::proof_worker::GuardrailMode;
@@ -42,39 +43,6 @@ const SEARCHES: [(&str, &str); 5] =
 /// Registers the metrics of a decision point that has no content yet, so that all are there from the start.
 pub fn register_initial_metrics(registry: &mut Registry) {
     Metrics::new().register(registry, 0);
-}
-
-/// What became of a request to change entities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChangeResult {
-    Committed,
-    /// The log had it already.
-    Repeated,
-    /// The policies denied it.
-    Denied,
-    /// It could not be made on the entities as they are.
-    Refused,
-    /// The log did not take it.
-    Failed,
-    /// The log did not tell.
-    Unknown,
-}
-
-impl ChangeResult {
-    const ALL: [Self; 6] =
-        [Self::Committed, Self::Repeated, Self::Denied, Self::Refused, Self::Failed, Self::Unknown];
-
-    fn label(self) -> Label {
-        let result = match self {
-            Self::Committed => "committed",
-            Self::Repeated => "repeated",
-            Self::Denied => "denied",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Unknown => "unknown",
-        };
-        [("result", result.to_owned())]
-    }
 }
 
 pub struct Metrics {
@@ -176,7 +144,7 @@ impl Metrics {
             let _ = metrics.proofs.get_or_create(&proof_label(result));
         }
         for result in ChangeResult::ALL {
-            let _ = metrics.changes.get_or_create(&result.label());
+            let _ = metrics.changes.get_or_create(&[("result", result.as_str().to_owned())]);
         }
         for track in TrackName::ALL {
             metrics.set_freshness(track, Duration::ZERO, Duration::ZERO, false);
@@ -369,7 +337,7 @@ impl Metrics {
 
     /// Counts a request to change entities.
     pub fn count_change(&self, result: ChangeResult) {
-        self.changes.get_or_create(&result.label()).inc();
+        self.changes.get_or_create(&[("result", result.as_str().to_owned())]).inc();
     }
 
     /// Records the emergency forbids of policies that were put into use.

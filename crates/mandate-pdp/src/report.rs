@@ -10,9 +10,10 @@ use mandate_core::diagnostics::Diagnostics;
 use mandate_sources::loader::ReloadResult;
 use mandate_store::LogPosition;
 
+use crate::change_result::ChangeResult;
 use crate::entity_log::EntityChangeSummary;
 use crate::generation::Generation;
-use crate::metrics::{ChangeResult, Metrics};
+use crate::metrics::Metrics;
 use crate::proof_worker::{CompletedProof, GuardrailMode};
 use crate::status::{
     GuardrailState, ReloadStatus, RouteChangeStatus, StalenessStatus, SuspensionStatus, timestamp,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 pub use super::change_result::{Accepted, ReloadResult};
 use super::entity_files::EntityFiles;
-pub use super::entity_folder::{entity_texts, load_entity_folder, read_entity_folder};
+pub use super::entity_folder::{
+    entity_texts, load_entity_folder, read_entity_folder, read_entity_folder_in_parts,
+};
 pub use super::entity_loader::{EntityLoader, EntityPoll};
 pub use super::folder_state::FolderState;
 pub use super::load_from::LoadFrom;

@@ -19,7 +19,7 @@ use mandate_core::display;
 use mandate_core::entities::{EntityChanges, EntityUpsert, LoadProgress, Origin, parse_entity_file};
 use mandate_core::schema::EntityUid;
 use mandate_server::admin_store::{DeleteRequest, EntityFile, PutRequest, WrittenAt};
-use mandate_sources::loader::read_entity_folder;
+use mandate_sources::loader::{read_entity_folder, read_entity_folder_in_parts};
 use mandate_store::Author;
 
 /// The longest text on standard input, in bytes.
@@ -73,7 +73,15 @@ pub fn import(arguments: Import) -> CommandResult {
         return put_by(&sidecar, "import", entity_files(&arguments.folder)?);
     }
     let editor = StoreEditor::open_or_create(&arguments.store, &arguments.policies.load()?)?;
-    let upserts = read_entity_folder(&arguments.folder, Origin::STORE, editor.snapshot.schema());
+    let schema = editor.snapshot.schema();
+    if let Some(upserts) = read_entity_folder_in_parts(&arguments.folder, Origin::STORE, schema) {
+        match commit(&editor, "import", upserts, Vec::new()) {
+            // Once more, to say where it is wrong.
+            Err(CliError::Diagnostics(_)) => {}
+            imported => return imported,
+        }
+    }
+    let upserts = read_entity_folder(&arguments.folder, Origin::STORE, schema);
     commit(&editor, "import", upserts.map_err(CliError::Diagnostics)?, Vec::new())
 }
 

@@ -1,6 +1,6 @@
 //! Actions that change entities: one, or several of which all are performed or none.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::problem::{Problem, name_json};
 use super::request::{Answer, ChangeRequest};
@@ -21,18 +21,16 @@ pub async fn single(request: &ChangeRequest<'_>, body: &[u8]) -> Result<Answer, 
     let question = RequestFields::from_object(object).question().map_err(shape_problem)?;
     let committed = perform(request, &[question], None, body).await?;
     let created: Vec<Value> = committed.created.iter().flatten().map(name_json).collect();
-    Ok(Answer::committed(
-        &committed,
-        &json!({
-            "decision": true,
-            "context": {
-                "position": committed.position.to_string(),
-                "created": created,
-                "decision_id": request.context.id.to_string(),
-                "revision": committed.revision.as_str(),
-            },
-        }),
-    ))
+    let mut context = Map::from_iter([
+        ("position".to_owned(), committed.position.to_string().into()),
+        ("created".to_owned(), created.into()),
+        ("revision".to_owned(), committed.revision.as_str().into()),
+    ]);
+    // A request that is repeated is not decided again.
+    if !committed.repeated {
+        context.insert("decision_id".to_owned(), request.context.id.to_string().into());
+    }
+    Ok(Answer::committed(&committed, &json!({ "decision": true, "context": context })))
 }
 
 /// Performs all actions of a request, or none.

@@ -19,6 +19,7 @@ use mandate_core::diagnostics::SourceText;
 use mandate_core::entities::{Origin, parse_entity_text};
 use mandate_core::json::quoted;
 use mandate_core::schema::{EntityUid, Schema, Unresolved};
+use mandate_pdp::LogPosition;
 use mandate_pdp::proposal::{Committed, EntityEdit, EntityEditKind, Precondition, ProposedEdits};
 use mandate_store::EntityName;
 
@@ -85,7 +86,10 @@ fn get(request: &ChangeRequest<'_>, name: &EntityName) -> Result<Answer, Problem
         let EntityName { entity_type, id } = name;
         Problem::new(StatusCode::NOT_FOUND, format!("`{entity_type}::\"{id}\"` does not exist"))
     })?;
-    Ok(Answer::entity(found.text, precondition::tag(found.version), request.pdp.view().position()))
+    // It may be on the disk a moment before it counts for decisions.
+    let at = request.pdp.view().position();
+    let at = at.map(|at| LogPosition { sequence: at.sequence.max(found.version), ..at });
+    Ok(Answer::entity(found.text, precondition::tag(found.version), at))
 }
 
 /// The entity that a path names: `/entities/v1/TYPE/ID`, both percent-encoded.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Method, Response};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -73,8 +73,9 @@ impl ChangeRequest<'_> {
     }
 
     fn keyed(&self, key: &str, body: &[u8]) -> KeyedRequest {
-        let tag = self.headers.get(IF_MATCH).map_or(&[][..], HeaderValue::as_bytes);
-        Proposal::key(key, &[self.method.as_str().as_bytes(), self.path.as_bytes(), tag, body])
+        let header = |name| self.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
+        let (matches, none) = (header(IF_MATCH), header(IF_NONE_MATCH));
+        Proposal::key(key, &[self.method.as_str().as_bytes(), self.path.as_bytes(), matches, none, body])
     }
 
     /// The answer to a request that was refused.

@@ -183,8 +183,9 @@ pub struct ChangeContext {
     /// Where the change counts, for `Mandate-At-Least`.
     position: String,
     created: Vec<EntityName>,
+    /// Not there if the request was performed before.
     #[schemars(extend("format" = "uuid"))]
-    decision_id: String,
+    decision_id: Option<String>,
     revision: String,
 }
 
