@@ -65,7 +65,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
         ChangeDecision::Denied(decision) => return denied(&decision),
         ChangeDecision::Permitted(decision, edits) => (decision, edits),
     };
-    let committed = editor.commit(author(&request, &decision, snapshot.schema()), edits.changes)?;
+    let committed = editor.commit(author(&request, &decision, snapshot.schema()), edits.changes, || {})?;
     let mut text = format!("{committed}\n");
     for created in edits.created {
         let _ = writeln!(text, "  created {}", display::uid(created.as_uid_ref(), snapshot.schema()));

@@ -1,6 +1,7 @@
 //! `mandate entities`: reads and changes the entities of a store. What a store is, and what its log proves, is in
 //! mandate-store.
 
+mod progress;
 mod read;
 mod write;
 

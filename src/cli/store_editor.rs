@@ -8,7 +8,7 @@ use mandate_core::Snapshot;
 use mandate_core::entities::EntityChanges;
 use mandate_core::snapshot::RequestConfig;
 use mandate_sources::loader::PolicyFolder;
-use mandate_store::{Author, CommitError, Head, LogPosition, Store};
+use mandate_store::{Author, LoadError, Head, LogPosition, Store, prepare};
 
 /// An open store, which no other process can change meanwhile, and its entities.
 pub struct StoreEditor {
@@ -49,16 +49,25 @@ impl StoreEditor {
         Ok(Self { store, snapshot, head })
     }
 
-    /// Commits a change. `author` is who makes it; the caller is the user of this process.
+    /// Commits a change. `author` is who makes it; the caller is the user of this process. `written` is called for each
+    /// edit.
     ///
     /// # Errors
     /// The rules of loading refuse it, or the store cannot be written.
-    pub fn commit(&self, author: Author, changes: EntityChanges) -> Result<Committed, CliError> {
+    pub fn commit(
+        &self,
+        author: Author,
+        changes: EntityChanges,
+        mut written: impl FnMut(),
+    ) -> Result<Committed, CliError> {
         let author = Author { caller: format!("uid {}", rustix::process::getuid().as_raw()), ..author };
-        let committed = mandate_store::commit(&self.store, (&self.snapshot, &self.head), author, changes);
-        let (_, head) = committed.map_err(failed)?;
-        let position = head.position();
-        Ok(if head == self.head { Committed::Unchanged(position) } else { Committed::At(position) })
+        let before = self.head.position();
+        let Some(prepared) = prepare(&self.snapshot, changes).map_err(CliError::Diagnostics)? else {
+            return Ok(Committed::Unchanged(before));
+        };
+        let edits = prepared.edits().inspect(|_| written());
+        let head = self.store.append_one(before, author, edits).map_err(CliError::message)?;
+        Ok(Committed::At(head.position()))
     }
 }
 
@@ -72,9 +81,9 @@ impl std::fmt::Display for Committed {
     }
 }
 
-fn failed(error: CommitError) -> CliError {
+fn failed(error: LoadError) -> CliError {
     match error {
-        CommitError::Refused(diagnostics) => CliError::Diagnostics(diagnostics),
-        CommitError::Store(error) => CliError::message(error),
+        LoadError::Refused(diagnostics) => CliError::Diagnostics(diagnostics),
+        LoadError::Store(error) => CliError::message(error),
     }
 }

@@ -64,25 +64,22 @@ pub fn read_entity_folder_in_parts(
     root: &Path,
     origin: Origin,
     schema: &Schema,
+    progress: &LoadProgress,
 ) -> Option<Vec<EntityUpsert>> {
     let folder = Folder::new(root, ENTITY_EXTENSIONS, &[]);
-    let before = folder.list().ok()?;
-    let bytes = before.files.values().map(|file| usize::try_from(file.length()).unwrap_or(usize::MAX)).sum();
-    with_progress_log(bytes, |progress| {
-        let mut upserts = Vec::new();
-        for name in before.files.keys() {
-            let file = File::open(root.join(name)).ok()?;
-            let is_lines = has_extension(Path::new(name), &["ndjson"]);
-            let mut parts = Parts { file: BufReader::new(file), is_lines };
-            while let Some(text) = parts.next().ok()? {
-                let text = SourceText::new(name.as_str(), text);
-                let read = parse_entity_file(&text, origin, schema, progress).ok()?;
-                upserts.extend(read.into_iter().map(|upsert| EntityUpsert { span: None, ..upsert }));
-            }
+    let (before, mut upserts) = (folder.list().ok()?, Vec::new());
+    for name in before.files.keys() {
+        let file = File::open(root.join(name)).ok()?;
+        let is_lines = has_extension(Path::new(name), &["ndjson"]);
+        let mut parts = Parts { file: BufReader::new(file), is_lines };
+        while let Some(text) = parts.next().ok()? {
+            let text = SourceText::new(name.as_str(), text);
+            let read = parse_entity_file(&text, origin, schema, progress).ok()?;
+            upserts.extend(read.into_iter().map(|upsert| EntityUpsert { span: None, ..upsert }));
         }
-        // The files are of one state of the folder.
-        (folder.list().ok()? == before).then_some(upserts)
-    })
+    }
+    // The files are of one state of the folder.
+    (folder.list().ok()? == before).then_some(upserts)
 }
 
 /// A file of one entity a line is read in parts of about so many bytes.

@@ -1,4 +1,4 @@
-//! Changes that the rules of loading have accepted become transactions.
+//! From a store to a snapshot, and from changes that the rules of loading accept to edits of the store.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::source::StoreSource;
 use crate::store::Store;
 use crate::transaction::Author;
 
-/// Why a change was not committed. Nothing of it was done.
+/// Why the entities of a store cannot be loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// The rules of loading refuse it.
+pub enum LoadError {
+    /// They do not fit the schema.
     #[error("{0}")]
     Refused(Diagnostics),
     #[error(transparent)]
@@ -29,10 +29,10 @@ pub enum CommitError {
 ///
 /// # Errors
 /// The store cannot be read, or its entities do not fit the snapshot's schema.
-pub fn load(store: &Arc<Store>, snapshot: &Snapshot) -> Result<(Snapshot, Head), CommitError> {
+pub fn load(store: &Arc<Store>, snapshot: &Snapshot) -> Result<(Snapshot, Head), LoadError> {
     let head = store.head()?;
     let mut loader = EntityLoader::new(Box::new(StoreSource::new(Arc::clone(store))));
-    Ok((loader.load(snapshot).map_err(CommitError::Refused)?, head))
+    Ok((loader.load(snapshot).map_err(LoadError::Refused)?, head))
 }
 
 /// Appends all entities of a snapshot to an empty store, in one transaction.
@@ -78,21 +78,4 @@ impl PreparedChange {
     pub fn edits(&self) -> impl Iterator<Item = NamedEdit> {
         edits_of(&self.changes, self.next.schema())
     }
-}
-
-/// Commits a change of a snapshot that is at this end of the log. If it changes nothing, there is no transaction.
-///
-/// # Errors
-/// As for [`CommitError`].
-pub fn commit(
-    store: &Store,
-    (snapshot, head): (&Snapshot, &Head),
-    author: Author,
-    changes: EntityChanges,
-) -> Result<(Snapshot, Head), CommitError> {
-    let Some(prepared) = prepare(snapshot, changes).map_err(CommitError::Refused)? else {
-        return Ok((snapshot.clone(), head.clone()));
-    };
-    let head = store.append_one(head.position(), author, prepared.edits())?;
-    Ok((prepared.next, head))
 }

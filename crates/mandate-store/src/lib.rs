@@ -23,7 +23,7 @@ mod transaction;
 mod verify;
 
 pub use chain::LogError;
-pub use commit::{CommitError, PreparedChange, commit, load, prepare, take_in};
+pub use commit::{LoadError, PreparedChange, load, prepare, take_in};
 pub use edit::{Edit, EntityName, NamedEdit};
 pub use error::StoreError;
 pub use log::{AppendError, TransactionLog};

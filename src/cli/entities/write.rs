@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Deserialize;
 
+use super::progress::{while_reading, writing};
 use crate::cli::report::{self, counted};
 use crate::cli::sidecar::{Sidecar, entity_files};
 use crate::cli::store_argument::StoreArgument;
@@ -74,7 +75,10 @@ pub fn import(arguments: Import) -> CommandResult {
     }
     let editor = StoreEditor::open_or_create(&arguments.store, &arguments.policies.load()?)?;
     let schema = editor.snapshot.schema();
-    if let Some(upserts) = read_entity_folder_in_parts(&arguments.folder, Origin::STORE, schema) {
+    let read = |progress: &LoadProgress| {
+        read_entity_folder_in_parts(&arguments.folder, Origin::STORE, schema, progress)
+    };
+    if let Some(upserts) = while_reading(read) {
         match commit(&editor, "import", upserts, Vec::new()) {
             // Once more, to say where it is wrong.
             Err(CliError::Diagnostics(_)) => {}
@@ -126,7 +130,10 @@ fn commit(
     removals: Vec<EntityUid>,
 ) -> CommandResult {
     let author = Author { action: Some(action.to_owned()), ..Author::default() };
-    let committed = editor.commit(author, EntityChanges { upserts, removals })?;
+    let bar = writing(upserts.len() + removals.len());
+    let committed = editor.commit(author, EntityChanges { upserts, removals }, || bar.inc(1));
+    bar.finish_and_clear();
+    let committed = committed?;
     report::print(&format!("{committed}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
