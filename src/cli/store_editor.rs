@@ -8,7 +8,7 @@ use mandate_core::Snapshot;
 use mandate_core::entities::EntityChanges;
 use mandate_core::snapshot::RequestConfig;
 use mandate_sources::loader::PolicyFolder;
-use mandate_store::{Author, LoadError, Head, LogPosition, Store, prepare};
+use mandate_store::{Author, Head, LoadError, LogPosition, Store, prepare};
 
 /// An open store, which no other process can change meanwhile, and its entities.
 pub struct StoreEditor {

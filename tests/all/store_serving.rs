@@ -1,6 +1,7 @@
 //! `mandate serve --store`: entities that change through the sidecar, as gateways, portals and outside systems use it.
 
 mod actions;
+mod clock_jumps;
 mod entities;
 mod failures;
 mod operators;
