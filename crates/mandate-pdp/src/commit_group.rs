@@ -81,7 +81,8 @@ impl<'a> CommitGroup<'a> {
     /// What became of the request of this key, if the log has it.
     fn known(&self, proposal: &Proposal) -> Result<Option<Committed>, Refusal> {
         let Some(request) = &proposal.key else { return Ok(None) };
-        let found = self.log.request(&proposal.caller, &request.key).map_err(unreadable)?;
+        // It may have been committed before, which nobody can tell now.
+        let found = self.log.request(&proposal.caller, &request.key).map_err(|_| Refusal::Unknown)?;
         let Some(last) = found.last() else { return Ok(None) };
         if last.request.as_ref().is_none_or(|known| known.digest != request.digest) {
             return Err(Refusal::KeyReused { position: last.position() });

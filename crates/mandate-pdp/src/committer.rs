@@ -158,8 +158,15 @@ impl Committer {
     /// Commits proposals together, and answers them.
     fn commit(&mut self, mut jobs: Vec<Job>) {
         let (publisher, log) = (Arc::clone(&self.publisher), Arc::clone(&self.log));
+        publisher.let_policies_pass();
         let no_commit = publisher.no_commit();
         for _ in 0..MAX_ATTEMPTS {
+            // Nothing is decided on entities that the log has left behind, most likely because of an error.
+            if let Err(diagnostics) = self.catch_up(&no_commit) {
+                tracing::error!("nothing can be committed: {diagnostics}");
+                let reason = diagnostics.to_string();
+                return answer_all(jobs, publisher.reporter(), || Refusal::NotCommitted(reason.clone()));
+            }
             let current = publisher.current();
             let Some(position) = current.position() else { return };
             let mut group = CommitGroup::new(&*log, Generation::clone(&current), position);
@@ -185,10 +192,6 @@ impl Committer {
                 Err(AppendError::Conflict(at)) => {
                     tracing::debug!(%at, "something else was committed: deciding again");
                     jobs = results.into_iter().map(|(job, _)| job).collect();
-                    if let Err(diagnostics) = self.catch_up(&no_commit) {
-                        tracing::error!("what was committed cannot be used: {diagnostics}");
-                        return answer_all(jobs, publisher.reporter(), || Refusal::TooManyConflicts);
-                    }
                 }
                 Err(AppendError::NotAppended(error)) => {
                     tracing::error!(%error, "nothing was committed");

@@ -307,7 +307,8 @@ impl Rival {
         let put = Edit::Put(serde_json::value::RawValue::from_string(text).unwrap());
         let edits = vec![NamedEdit::new(put).unwrap()];
         let new = NewTransaction { edits, ..NewTransaction::default() };
-        let head = self.store.append(self.store.head().unwrap().position(), vec![new]).unwrap();
+        let head =
+            TransactionLog::append(&*self.store, self.store.head().unwrap().position(), vec![new]).unwrap();
         let seen = Seen::Committed { act: Act::Activate { partner, active }, at: head.sequence };
         self.done.lock().unwrap().push(seen);
     }

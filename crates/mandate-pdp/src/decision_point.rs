@@ -63,6 +63,21 @@ pub struct View<'a> {
     generation: Guard<Arc<Generation>>,
 }
 
+/// All entities of one generation, for as long as somebody reads them.
+pub struct AllEntities(Arc<Generation>);
+
+impl AllEntities {
+    /// Where they stand in the log of their store, if they come from one.
+    pub fn position(&self) -> Option<LogPosition> {
+        self.0.position()
+    }
+
+    /// Each in Cedar's JSON format, in the order of names.
+    pub fn texts(&self) -> impl Iterator<Item = String> + Send {
+        mandate_store::texts_of_all(self.0.snapshot())
+    }
+}
+
 /// Why there is no decision.
 #[derive(Debug, thiserror::Error)]
 pub enum PdpError {
@@ -105,6 +120,11 @@ impl Pdp {
             }
             replaced.await;
         }
+    }
+
+    /// The entities in use.
+    pub fn all_entities(&self) -> AllEntities {
+        AllEntities(Arc::clone(&self.0.published.load()))
     }
 
     /// What operators see on `/status`.

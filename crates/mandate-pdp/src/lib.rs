@@ -40,7 +40,7 @@ mod trigger;
 
 pub use change::{ChangeDecision, PerformError, author_of};
 pub use committer::CommitQueue;
-pub use decision_point::{Pdp, PdpConfig, PdpError, View};
+pub use decision_point::{AllEntities, Pdp, PdpConfig, PdpError, View};
 pub use generation::{Generation, Revision};
 pub use mandate_store::LogPosition;
 pub use metrics::register_initial_metrics;

@@ -1,6 +1,7 @@
 //! Replaces the generation in use. There is one publisher for each decision point, and it is the only
 //! code that can.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use mandate_store::LogPosition;
 
 use crate::generation::Generation;
 use crate::report::Reporter;
+
+/// How long the next changes wait at most for policies that wait.
+const MAX_PASS: Duration = Duration::from_millis(20);
 
 /// The generation in use. Everybody may load it; only the [`Publisher`] replaces it.
 pub(crate) struct Published {
@@ -56,6 +60,8 @@ pub struct Publisher {
     /// Held while changes are decided and committed. The policies stay the same meanwhile; a suspension does not
     /// wait for it.
     commits: Mutex<()>,
+    /// Whether policies wait for changes to be committed.
+    policies_wait: AtomicBool,
 }
 
 /// While this is held, no change is being committed, and no other policies come into use.
@@ -79,7 +85,13 @@ impl Suspensions {
 impl Publisher {
     pub(crate) fn new(published: Arc<Published>, reporter: Reporter) -> Self {
         reporter.serving(&published.load());
-        Self { published, reporter, suspensions: Mutex::default(), commits: Mutex::default() }
+        Self {
+            published,
+            reporter,
+            suspensions: Mutex::default(),
+            commits: Mutex::default(),
+            policies_wait: AtomicBool::new(false),
+        }
     }
 
     /// The generation in use.
@@ -135,17 +147,28 @@ impl Publisher {
         self.commits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives policies that wait the time to come into use before the next changes are committed.
+    pub(crate) fn let_policies_pass(&self) {
+        let started = Instant::now();
+        while self.policies_wait.load(Ordering::Acquire) && started.elapsed() < MAX_PASS {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// As [`Self::no_commit`], but for no longer than this: a disk may hang.
     pub(crate) fn no_commit_within(&self, wait: Duration) -> Option<NoCommit<'_>> {
         let started = Instant::now();
-        loop {
+        self.policies_wait.store(true, Ordering::Release);
+        let found = loop {
             match self.commits.try_lock() {
-                Ok(guard) => return Some(guard),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) if started.elapsed() > wait => return None,
+                Ok(guard) => break Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => break Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if started.elapsed() > wait => break None,
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
             }
-        }
+        };
+        self.policies_wait.store(false, Ordering::Release);
+        found
     }
 
     /// Denies everything for this reason, or ends that.

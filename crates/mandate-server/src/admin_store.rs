@@ -2,6 +2,7 @@
 //! What it shows is sensitive, and what it takes is not decided by policies, so it needs a unix socket or a caller that
 //! authenticates.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +21,13 @@ use tokio::sync::{oneshot, watch};
 
 use crate::changes::problem::Problem;
 use crate::listen::authentication::Caller;
+use crate::position;
 use mandate_core::diagnostics::{Diagnostics, SourceText};
 use mandate_core::display;
 use mandate_core::entities::{LoadProgress, Origin, parse_entity_file};
 use mandate_core::schema::Schema;
 use mandate_pdp::proposal::{EntityEdit, EntityEditKind, Precondition, Proposal, ProposedEdits, Refusal};
-use mandate_pdp::{CommitQueue, LogPosition, Pdp};
+use mandate_pdp::{AllEntities, CommitQueue, LogPosition, Pdp};
 use mandate_store::{Edit, Store, StoreError, Transaction};
 
 /// The longest body of a request, in bytes.
@@ -153,32 +155,58 @@ impl IntoResponse for Problem {
 
 async fn export(State(admin): State<StoreAdmin>, request: Request) -> Result<Response, Problem> {
     admin.operator(request.extensions().get())?;
-    let (sender, body) = Channel::<Bytes>::new(4);
-    let runtime = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || {
-        let mut sender = Some(sender);
-        let mut part = String::new();
-        let mut send = |part: &mut String| {
-            let bytes = Bytes::from(std::mem::take(part));
-            if sender.as_mut().is_some_and(|sender| runtime.block_on(sender.send_data(bytes)).is_err()) {
-                // Nobody reads the answer any more.
-                sender = None;
-            }
-        };
-        let read = admin.store.each_entity(|entity| {
-            part.push_str(&entity.text);
-            part.push('\n');
-            if part.len() >= PART_BYTES {
-                send(&mut part);
-            }
-        });
-        match read {
-            Ok(_) => send(&mut part),
-            // The answer ends before its end, which the client sees.
-            Err(error) => tracing::warn!(%error, "the entities cannot be read"),
+    let (sender, body) = Channel::new(4);
+    // All entities of one position; they change meanwhile, and this does not.
+    let entities = admin.pdp.all_entities();
+    let position = entities.position();
+    tokio::spawn(send_entities(entities, Answering::new(sender)));
+    let mut response = ([(CONTENT_TYPE, "application/x-ndjson")], Body::new(body)).into_response();
+    position::insert(response.headers_mut(), position);
+    Ok(response)
+}
+
+async fn send_entities(entities: AllEntities, mut answer: Answering) {
+    let mut part = String::new();
+    for text in entities.texts() {
+        part.push_str(&text);
+        part.push('\n');
+        if part.len() >= PART_BYTES && !answer.send(std::mem::take(&mut part)).await {
+            return;
         }
-    });
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::new(body)).into_response())
+    }
+    if answer.send(part).await {
+        answer.finish();
+    }
+}
+
+/// A long answer. One that is dropped before its end is broken off, so that nobody takes it for a whole one.
+struct Answering(Option<Sender<Bytes, io::Error>>);
+
+impl Answering {
+    fn new(sender: Sender<Bytes, io::Error>) -> Self {
+        Self(Some(sender))
+    }
+
+    /// Sends a part. Returns whether anybody reads.
+    async fn send(&mut self, part: String) -> bool {
+        match &mut self.0 {
+            Some(sender) => sender.send_data(Bytes::from(part)).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Ends the answer.
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            sender.abort(io::Error::other("the answer was not finished"));
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -269,13 +297,13 @@ async fn log(
     request: Request,
 ) -> Result<Response, Problem> {
     admin.operator(request.extensions().get())?;
-    let (sender, body) = Channel::<Bytes>::new(4);
-    tokio::spawn(send_log(admin, query, sender));
+    let (sender, body) = Channel::new(4);
+    tokio::spawn(send_log(admin, query, Answering::new(sender)));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::new(body)).into_response())
 }
 
 /// Sends transactions, one a line, until nobody reads them, the program ends, or there are no more.
-async fn send_log(mut admin: StoreAdmin, query: LogQuery, mut sender: Sender<Bytes>) {
+async fn send_log(mut admin: StoreAdmin, query: LogQuery, mut answer: Answering) {
     let (mut after, mut left) = (query.after, query.limit.unwrap_or(u64::MAX));
     while left > 0 {
         let found = tokio::task::block_in_place(|| entry_after(&admin.store, after));
@@ -285,21 +313,22 @@ async fn send_log(mut admin: StoreAdmin, query: LogQuery, mut sender: Sender<Byt
                 serde_json::to_string(&entry).unwrap_or_default() + "\n"
             }
             Ok(None) if query.follow => {
-                let Some(at) = admin.pdp.view().position() else { return };
-                let next = LogPosition { sequence: at.sequence.max(after) + 1, ..at };
+                let Some(at) = admin.pdp.view().position() else { break };
+                let next = LogPosition { sequence: at.sequence.max(after).saturating_add(1), ..at };
                 tokio::select! {
                     () = admin.pdp.reach(next) => continue,
                     () = tokio::time::sleep(HEARTBEAT) => "\n".to_owned(),
-                    _ = admin.stopping.wait_for(|stopping| *stopping) => return,
+                    _ = admin.stopping.wait_for(|stopping| *stopping) => break,
                 }
             }
-            Ok(None) => return,
+            Ok(None) => break,
             Err(error) => return tracing::warn!(%error, "the log cannot be read"),
         };
-        if sender.send_data(Bytes::from(line)).await.is_err() {
+        if !answer.send(line).await {
             return;
         }
     }
+    answer.finish();
 }
 
 fn entry_after(store: &Store, sequence: u64) -> Result<Option<LogEntry>, StoreError> {

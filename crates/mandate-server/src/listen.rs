@@ -11,6 +11,7 @@ pub mod monitor;
 mod places;
 pub mod rejection;
 mod reloading_file;
+mod sent_body;
 pub mod server;
 pub mod socket;
 mod tls;

@@ -69,12 +69,20 @@ pub fn edits_of<'a>(changes: &'a EntityChanges, schema: &'a Schema) -> impl Iter
     let stays = |uid| upserts.binary_search_by_key(&uid, |entity| entity.uid()).is_ok();
     let mut removed: Vec<_> = changes.removals.iter().filter(|uid| !stays(uid.as_uid_ref())).collect();
     removed.sort_unstable();
+    removed.dedup();
     let removed = removed.into_iter();
     let deletes = removed.map(|uid| {
         let name = EntityName::new(uid.as_uid_ref(), schema);
         NamedEdit { edit: Edit::Delete(name.clone()), name }
     });
     deletes.chain(upserts.into_iter().map(|entity| put(entity, schema)))
+}
+
+/// All entities of a snapshot in Cedar's JSON format, in the order of names. They are made as they are taken.
+pub fn texts_of_all(snapshot: &Snapshot) -> impl Iterator<Item = String> + Send {
+    let mut entities: Vec<&Entity> = snapshot.entities().iter().collect();
+    entities.sort_unstable_by_key(|entity| entity.uid());
+    entities.into_iter().map(|entity| entity_text(entity, snapshot.schema()).get().to_owned())
 }
 
 /// The edits that put all entities of a snapshot, in the order of names.

@@ -23,6 +23,8 @@ pub enum StoreError {
     Conflict { expected: LogPosition, at: LogPosition },
     #[error("the store `{}` was moved, removed or replaced while it is in use: restart Mandate with the file that is to be used", .0.display())]
     Replaced(PathBuf),
+    #[error("the store `{}` is at {at}, which does not continue {position}: it is another store, or an older copy; restart Mandate with the one that is to be used", path.display())]
+    OtherLog { path: PathBuf, at: LogPosition, position: LogPosition },
     #[error("`{0}` is not there, so it cannot be deleted")]
     NotThere(String),
     #[error("{0} has another epoch than this store, {1}: it is a position of another log")]

@@ -1,8 +1,8 @@
 //! The file of a store: its tables, how it is opened, and what redb's errors mean to people.
 
 use std::fs::File;
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
@@ -72,6 +72,11 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 }
 
 impl Failure {
+    /// Whether the disk failed, so that the file has to be opened again.
+    pub fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Closed | Self::Redb(redb::Error::Io(_) | redb::Error::PreviousIo))
+    }
+
     pub fn json(error: &serde_json::Error) -> Self {
         Self::Damaged(error.to_string())
     }
@@ -105,6 +110,31 @@ pub fn open(path: &Path) -> Result<Database, StoreError> {
         Contents::Store => Ok(database),
         Contents::Nothing => Err(not_a_store(path, "it is empty".to_owned())),
     }
+}
+
+/// Writes a file once more as it can be read, and waits until it is on the disk. After a failed write, a system may
+/// count pages as written that are only in its memory.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn write_again(path: &Path) -> Result<(), StoreError> {
+    let write = || -> io::Result<()> {
+        let file = File::options().read(true).write(true).open(path)?;
+        let (mut part, mut offset) = (vec![0; 1024 * 1024], 0);
+        loop {
+            let read = file.read_at(&mut part, offset)?;
+            if read == 0 {
+                return file.sync_all();
+            }
+            file.write_all_at(part.get(..read).unwrap_or_default(), offset)?;
+            offset += read as u64;
+        }
+    };
+    write().map_err(|error| StoreError::Io {
+        action: "write to",
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// Opens the file of a store, or makes one, of which only its owner can read anything.

@@ -24,7 +24,7 @@ mod verify;
 
 pub use chain::LogError;
 pub use commit::{LoadError, PreparedChange, load, prepare, take_in};
-pub use edit::{Edit, EntityName, NamedEdit};
+pub use edit::{Edit, EntityName, NamedEdit, texts_of_all};
 pub use error::StoreError;
 pub use log::{AppendError, TransactionLog};
 pub use marks::Head;

@@ -65,29 +65,25 @@ pub enum AppendError {
 
 impl TransactionLog for Store {
     fn head(&self) -> Result<Head, StoreError> {
-        self.reopen_if_closed()?;
-        self.check_file()?;
-        Self::head(self)
+        self.reopen_if_failed()?;
+        self.checked_head()
     }
 
     fn append(&self, expected: LogPosition, transactions: Vec<NewTransaction>) -> Result<Head, AppendError> {
-        let first = transactions.first().map(|new| new.author.clone());
-        let count = transactions.len() as u64;
-        let error = match Self::append(self, expected, transactions) {
+        self.reopen_if_failed().map_err(AppendError::NotAppended)?;
+        let mut attempted = None;
+        let error = match Self::append(self, expected, transactions, &mut attempted) {
             Ok(head) => return Ok(head),
             Err(StoreError::Conflict { at, .. }) => return Err(AppendError::Conflict(at)),
             Err(error @ StoreError::Io { .. }) => error,
             Err(error) => return Err(AppendError::NotAppended(error)),
         };
-        // The error may have come before the commit or after it. The file knows.
-        let found = self.reopen().and_then(|()| {
-            Ok((Self::head(self)?, self.transaction_after(expected.sequence)?.map(|found| found.author)))
-        });
-        match found {
+        // The error may have come before the commit or after it. The file knows; another head has another hash.
+        match self.reopen().and_then(|()| Self::head(self)) {
             Err(_) => Err(AppendError::Unknown(error)),
-            Ok((head, None)) if head.position() == expected => Err(AppendError::NotAppended(error)),
-            Ok((head, author)) if head.sequence == expected.sequence + count && author == first => Ok(head),
-            Ok((head, _)) => Err(AppendError::Conflict(head.position())),
+            Ok(head) if Some(&head) == attempted.as_ref() => Ok(head),
+            Ok(head) if head.position() == expected => Err(AppendError::NotAppended(error)),
+            Ok(head) => Err(AppendError::Conflict(head.position())),
         }
     }
 
@@ -96,16 +92,10 @@ impl TransactionLog for Store {
         position: LogPosition,
         schema: &Schema,
     ) -> Result<(EntityChanges, Head), Diagnostics> {
-        let failed = |error: StoreError| Diagnostics::from(Diagnostic::error(error.to_string()));
-        let (base, head) = (self.base().map_err(failed)?, Self::head(self).map_err(failed)?);
-        if head.epoch != position.epoch || base.sequence > position.sequence {
-            let error = format!("the store is at {}, and does not continue {position}", head.position());
-            return Err(Diagnostic::error(error).help("restart Mandate").into());
-        }
+        let (transactions, head) =
+            self.edits_after(position).map_err(|error| Diagnostic::error(error.to_string()))?;
         let mut changes = EntityChanges::default();
-        for sequence in position.sequence + 1..=head.sequence {
-            let mut edits = Vec::new();
-            self.each_edit(sequence, |edit| edits.push(edit)).map_err(failed)?;
+        for (sequence, edits) in transactions {
             let name = format!("transaction {sequence}");
             add_edits(&mut changes, edits, (self.path().display().to_string(), name), schema)?;
         }
@@ -113,10 +103,12 @@ impl TransactionLog for Store {
     }
 
     fn request(&self, caller: &str, key: &str) -> Result<Vec<Transaction>, StoreError> {
+        self.reopen_if_failed()?;
         Self::request(self, caller, key)
     }
 
     fn entity(&self, name: &EntityName) -> Result<Option<StoredEntity>, StoreError> {
+        self.reopen_if_failed()?;
         Self::entity(self, name)
     }
 }

@@ -193,7 +193,7 @@ fn append_until_failure(store: &Store, history: &mut History, numbers: &mut Numb
             transactions.push(NewTransaction { edits, ..NewTransaction::default() });
             history.push(next);
         }
-        match store.append(head.position(), transactions) {
+        match store.append(head.position(), transactions, &mut None) {
             Ok(next) => head = next,
             Err(_) => return head.sequence,
         }

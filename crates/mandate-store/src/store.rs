@@ -4,6 +4,7 @@
 //! append-only, but for `compact`, which forgets its beginning.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -32,26 +33,16 @@ pub struct StoredEntity {
 /// An open store. Only one process has it open.
 pub struct Store {
     path: PathBuf,
-    /// `None` once it could not be opened again.
-    database: RwLock<Option<OpenDatabase>>,
-}
-
-struct OpenDatabase {
-    database: Database,
-    /// The file that is open, if the database is one.
+    /// The file that was opened first, if the store is one.
     file: Option<FileIdentity>,
+    /// `None` once it could not be opened again.
+    database: RwLock<Option<Database>>,
+    /// Whether the disk failed since the file was opened. The database refuses everything then.
+    failed: AtomicBool,
 }
 
-impl OpenDatabase {
-    /// What is written to a file without a name is lost with the process.
-    fn check_file(&self, path: &Path) -> Result<(), Failure> {
-        if self.file.is_some() && self.file != FileIdentity::of(path) {
-            Err(Failure::Replaced)
-        } else {
-            Ok(())
-        }
-    }
-}
+/// What a log has after a position: the sequences of transactions with their edits, and its end.
+pub type LogTail = (Vec<(u64, Vec<Edit>)>, Head);
 
 impl Store {
     /// Opens a store that is there.
@@ -63,7 +54,8 @@ impl Store {
     }
 
     fn new(path: &Path, database: Database, file: Option<FileIdentity>) -> Self {
-        Self { path: path.to_owned(), database: RwLock::new(Some(OpenDatabase { database, file })) }
+        let (path, database) = (path.to_owned(), RwLock::new(Some(database)));
+        Self { path, file, database, failed: AtomicBool::new(false) }
     }
 
     /// Opens a store, or makes an empty one with an epoch of its own.
@@ -92,8 +84,8 @@ impl Store {
 
     fn initialize(&self) -> Result<(), Failure> {
         let none = Head { epoch: Epoch::random(), sequence: 0, hash: Hex::zeros(), sum: [0; 32] };
-        self.with_database(|open| {
-            let write = open.database.begin_write()?;
+        self.with_database(|database| {
+            let write = database.begin_write()?;
             write.open_table(FORMAT_TABLE)?.insert(FORMAT_KEY, FORMAT)?;
             write.open_table(ENTITIES)?;
             write.open_table(LOG)?;
@@ -111,40 +103,50 @@ impl Store {
         &self.path
     }
 
-    /// Opens the file again, after an error that left it unknown what the file holds.
+    /// Opens the file again, after an error of the disk. What can be read of it then is on the disk: a system may
+    /// forget to write what it could not write once, and still show it.
     ///
     /// # Errors
-    /// It cannot be opened; it can be tried again later.
+    /// It cannot be written or opened; it can be tried again later.
     pub fn reopen(&self) -> Result<(), StoreError> {
         let mut open = self.database.write().unwrap_or_else(PoisonError::into_inner);
         // The file is locked until it is closed.
         *open = None;
-        *open = Some(OpenDatabase { database: file::open(&self.path)?, file: FileIdentity::of(&self.path) });
+        self.check_file().map_err(|failure| failure.at("use", &self.path))?;
+        file::write_again(&self.path)?;
+        *open = Some(file::open(&self.path)?);
+        self.failed.store(false, Ordering::Release);
         Ok(())
     }
 
-    /// Opens the file again, if an error had closed it.
+    /// Opens the file again, if the disk has failed.
     ///
     /// # Errors
     /// As for [`Self::reopen`].
-    pub fn reopen_if_closed(&self) -> Result<(), StoreError> {
-        let is_closed = self.database.read().unwrap_or_else(PoisonError::into_inner).is_none();
-        if is_closed { self.reopen() } else { Ok(()) }
+    pub fn reopen_if_failed(&self) -> Result<(), StoreError> {
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.reopen()
     }
 
-    /// Checks that the path still leads to the file that is open.
-    ///
-    /// # Errors
-    /// It leads to another file, or to none.
-    pub fn check_file(&self) -> Result<(), StoreError> {
-        let checked = self.with_database(|open| open.check_file(&self.path));
-        checked.map_err(|failure| failure.at("use", &self.path))
+    /// Checks that the path still leads to the file that was opened: what is written to a file without a name is lost
+    /// with the process.
+    fn check_file(&self) -> Result<(), Failure> {
+        if self.file.is_some() && self.file != FileIdentity::of(&self.path) {
+            return Err(Failure::Replaced);
+        }
+        Ok(())
     }
 
     /// Runs on the database, which needs no other lock meanwhile: only [`Self::reopen`] takes it alone.
-    fn with_database<T>(&self, run: impl FnOnce(&OpenDatabase) -> Result<T, Failure>) -> Result<T, Failure> {
+    fn with_database<T>(&self, run: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, Failure> {
         let open = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        run(open.as_ref().ok_or(Failure::Closed)?)
+        let done = open.as_ref().ok_or(Failure::Closed).and_then(run);
+        if done.as_ref().is_err_and(Failure::is_of_disk) {
+            self.failed.store(true, Ordering::Release);
+        }
+        done
     }
 
     /// Runs on the database alone.
@@ -153,7 +155,16 @@ impl Store {
         run: impl FnOnce(&mut Database) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let open = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
-        run(&mut open.as_mut().ok_or(Failure::Closed)?.database)
+        run(open.as_mut().ok_or(Failure::Closed)?)
+    }
+
+    /// The end of the log of a file that is still in its place.
+    ///
+    /// # Errors
+    /// The store cannot be read, or its file was moved, removed or replaced.
+    pub fn checked_head(&self) -> Result<Head, StoreError> {
+        self.check_file().map_err(|failure| failure.at("use", &self.path))?;
+        self.head()
     }
 
     /// The end of the log.
@@ -228,6 +239,32 @@ impl Store {
         })
     }
 
+    /// The edits of all transactions after a position, and the end that they lead to.
+    ///
+    /// # Errors
+    /// The store cannot be read, or its log does not continue the position: it is another one, or an older copy of it,
+    /// or has forgotten what came next.
+    pub fn edits_after(&self, position: LogPosition) -> Result<LogTail, StoreError> {
+        let found = self.read(|read| {
+            let marks = read.open_table(MARKS)?;
+            let (base, head) = (mark(&marks, BASE)?, mark(&marks, HEAD)?);
+            let continues = (base.sequence..=head.sequence).contains(&position.sequence);
+            if head.epoch != position.epoch || !continues {
+                return Ok(Err(head.position()));
+            }
+            let mut transactions = Vec::new();
+            for sequence in position.sequence + 1..=head.sequence {
+                let mut edits = Vec::new();
+                for row in read.open_table(LOG)?.range((sequence, 1)..=(sequence, u32::MAX))? {
+                    edits.extend(edits_of_row(row?.1.value())?);
+                }
+                transactions.push((sequence, edits));
+            }
+            Ok(Ok((transactions, head)))
+        })?;
+        found.map_err(|at| StoreError::OtherLog { path: self.path.clone(), at, position })
+    }
+
     /// The hash of the transaction at a position; `None` if the log does not have it, or not any more.
     ///
     /// # Errors
@@ -254,7 +291,8 @@ impl Store {
         self.read(|read| transactions_of(read, caller, key))
     }
 
-    /// Appends transactions, all of them or none. They are on the disk when this returns.
+    /// Appends transactions, all of them or none. They are on the disk when this returns. If it fails, `attempted` is
+    /// the end that the log has if they are in the file nevertheless.
     ///
     /// # Errors
     /// The log is not at the expected position, an entity to delete is not there, or the file cannot be written.
@@ -262,10 +300,12 @@ impl Store {
         &self,
         expected: LogPosition,
         transactions: Vec<NewTransaction>,
+        attempted: &mut Option<Head>,
     ) -> Result<Head, StoreError> {
-        self.write(expected, |tables| {
+        let append = |tables: &mut Tables<'_>| {
             transactions.into_iter().try_for_each(|new| tables.append(new, std::iter::empty()))
-        })
+        };
+        self.write(expected, append, attempted)
     }
 
     /// Appends one transaction of any number of edits.
@@ -279,7 +319,7 @@ impl Store {
         edits: impl IntoIterator<Item = NamedEdit>,
     ) -> Result<Head, StoreError> {
         let new = NewTransaction { author, ..NewTransaction::default() };
-        self.write(expected, |tables| tables.append(new, edits))
+        self.write(expected, |tables| tables.append(new, edits), &mut None)
     }
 
     /// Forgets the transactions up to a sequence. The entities stay, and so does the position.
@@ -287,10 +327,11 @@ impl Store {
     /// # Errors
     /// The file cannot be written.
     pub fn forget_until(&self, sequence: u64) -> Result<(), StoreError> {
-        let forget = |open: &OpenDatabase| -> Result<(), Failure> {
-            let write = open.database.begin_write()?;
+        let forget = |database: &Database| -> Result<(), Failure> {
+            let write = database.begin_write()?;
             {
                 let mut log = write.open_table(LOG)?;
+                let sequence = end_of_whole_requests(&log, sequence)?;
                 let Some(last) = log.get((sequence, 0))?.map(|row| row.value().to_vec()) else {
                     return Ok(());
                 };
@@ -319,7 +360,7 @@ impl Store {
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let found = self.with_database(|open| read(&open.database.begin_read()?));
+        let found = self.with_database(|database| read(&database.begin_read()?));
         found.map_err(|failure| failure.at("read", &self.path))
     }
 
@@ -327,10 +368,11 @@ impl Store {
         &self,
         expected: LogPosition,
         append: impl FnOnce(&mut Tables<'_>) -> Result<(), Failure>,
+        attempted: &mut Option<Head>,
     ) -> Result<Head, StoreError> {
-        let write = |open: &OpenDatabase| -> Result<Head, Failure> {
-            open.check_file(&self.path)?;
-            let write = open.database.begin_write()?;
+        let write = |database: &Database| -> Result<Head, Failure> {
+            self.check_file()?;
+            let write = database.begin_write()?;
             let head = {
                 let mut tables = Tables::open(&write)?;
                 if tables.head.position() != expected {
@@ -340,9 +382,30 @@ impl Store {
                 tables.marks.insert(HEAD, to_json(&tables.head)?.as_slice())?;
                 tables.head
             };
+            *attempted = Some(head.clone());
             write.commit()?;
             Ok(head)
         };
         self.with_database(write).map_err(|failure| failure.at("write to", &self.path))
     }
+}
+
+/// The last transaction up to a sequence after which no request has more transactions: those of one request are
+/// forgotten together.
+fn end_of_whole_requests(
+    log: &impl ReadableTable<(u64, u32), &'static [u8]>,
+    sequence: u64,
+) -> Result<u64, Failure> {
+    let request = |sequence: u64| -> Result<Option<(String, String)>, Failure> {
+        let Some(row) = log.get((sequence, 0))? else { return Ok(None) };
+        let transaction: Transaction = from_json(row.value())?;
+        Ok(transaction.request.map(|request| (transaction.author.caller, request.key)))
+    };
+    let mut end = sequence;
+    if let Some(next) = request(sequence.saturating_add(1))? {
+        while end > 0 && request(end)?.as_ref() == Some(&next) {
+            end -= 1;
+        }
+    }
+    Ok(end)
 }

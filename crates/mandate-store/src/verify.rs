@@ -111,7 +111,8 @@ mod tests {
 
     use super::*;
     use crate::edit::{Edit, NamedEdit};
-    use crate::transaction::{Author, NewTransaction};
+    use crate::position::{Epoch, LogPosition};
+    use crate::transaction::{Author, Hex, KeyedRequest, NewTransaction};
 
     fn put(id: &str, age: u32) -> Edit {
         let text =
@@ -135,7 +136,7 @@ mod tests {
             ..NewTransaction::default()
         };
         let transactions = transactions.iter().map(new).collect();
-        store.append(store.head().unwrap().position(), transactions).unwrap();
+        store.append(store.head().unwrap().position(), transactions, &mut None).unwrap();
     }
 
     /// Four transactions on three persons, of whom one is deleted.
@@ -196,6 +197,46 @@ mod tests {
         assert_eq!(store.verify().unwrap(), Ok(Verified { head, transactions: 2, entities: 2 }));
         let next = |after| store.transaction_after(after).unwrap().map(|it| it.sequence);
         assert_eq!([0, 1, 2, 3, 4, u64::MAX].map(next), [Some(3), Some(3), Some(3), Some(4), None, None]);
+    }
+
+    #[test]
+    fn the_transactions_of_a_request_are_forgotten_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let request = KeyedRequest { key: "k".into(), digest: Hex::of_request(&[b"asked"]) };
+        let part = |id| NewTransaction {
+            author: Author { caller: "test".into(), ..Author::default() },
+            request: Some(request.clone()),
+            edits: named(&[put(id, 1)]),
+            ..NewTransaction::default()
+        };
+        let parts = ["x", "y", "z"].map(part).to_vec();
+        store.append(store.head().unwrap().position(), parts, &mut None).unwrap();
+        let sequences = |store: &Store| -> Vec<u64> {
+            store.request("test", "k").unwrap().iter().map(|it| it.sequence).collect()
+        };
+        assert_eq!(sequences(&store), [5, 6, 7]);
+        store.forget_until(6).unwrap();
+        assert_eq!((sequences(&store), store.base().unwrap().sequence), (vec![5, 6, 7], 4));
+        assert_eq!(store.verify().unwrap().unwrap().transactions, 3);
+        store.forget_until(7).unwrap();
+        assert_eq!((sequences(&store), store.base().unwrap().sequence), (Vec::new(), 7));
+        assert_eq!(store.verify().unwrap().unwrap().transactions, 0);
+    }
+
+    #[test]
+    fn a_log_that_does_not_continue_a_position_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let at = store.head().unwrap().position();
+        let after =
+            |sequence| store.edits_after(LogPosition { sequence, ..at }).map(|(found, _)| found.len());
+        assert_eq!((after(2).unwrap(), after(4).unwrap()), (2, 0));
+        assert!(matches!(after(5), Err(StoreError::OtherLog { .. })));
+        store.forget_until(3).unwrap();
+        assert!(after(2).is_err() && after(3).is_ok());
+        let other = LogPosition { epoch: Epoch::random(), ..at };
+        assert!(store.edits_after(other).is_err());
     }
 
     #[test]

@@ -229,7 +229,10 @@ fn new_policies_decide_changes_too_and_keep_the_position() {
 
 #[test]
 fn a_store_that_is_removed_while_it_is_served_takes_nothing_more() {
-    let served = Served::of_pack();
+    let mut served = Served::of_pack();
+    served.sidecar = None;
+    std::fs::copy(served.content.path("store.redb"), served.content.path("older.redb")).unwrap();
+    served.start();
     assert_eq!(served.change(&request_consent()).status, 200);
     std::fs::rename(served.content.path("store.redb"), served.content.path("elsewhere.redb")).unwrap();
     let refused = served.change(&request_consent());
@@ -242,6 +245,10 @@ fn a_store_that_is_removed_while_it_is_served_takes_nothing_more() {
             && status["entities"]["last_reload"].to_string().contains("was moved, removed or replaced")
     });
     served.permits(&request_consent());
+    // An older copy in its place is not adopted.
+    std::fs::copy(served.content.path("older.redb"), served.content.path("store.redb")).unwrap();
+    let refused = served.change(&request_consent());
+    assert_eq!(refused.status, 503, "{refused:?}");
     std::fs::rename(served.content.path("elsewhere.redb"), served.content.path("store.redb")).unwrap();
     assert_eq!(served.change(&request_consent()).status, 200);
 }

@@ -27,6 +27,8 @@ fn an_entity_is_written_read_and_deleted() {
     assert_eq!(read.json(), partner("acme", true));
     assert_eq!(header(&read, "etag"), format!("\"{}\"", position.split_once(':').unwrap().1));
 
+    let cached = served.crm("GET", "Oem/acme", &Value::Null, &[("if-none-match", header(&read, "etag"))]);
+    assert_eq!(cached.status, 200, "{cached:?}");
     let twice = served.crm("PUT", "Oem/acme", &partner("acme", false), &[("if-none-match", "*")]);
     assert_eq!(twice.status, 412, "{twice:?}");
     let old = served.crm("PUT", "Oem/acme", &partner("acme", false), &[("if-match", "\"1\"")]);

@@ -17,7 +17,8 @@ impl Operated {
     fn new() -> Self {
         let mut served = Served::of_pack();
         let admin = format!("unix:{}", served.content.path("admin.sock").display());
-        served.start_with(&["--admin-listen", &admin]);
+        // A watcher lives longer than a connection may be idle.
+        served.start_with(&["--admin-listen", &admin, "--idle-timeout", "300ms"]);
         Self { served, admin }
     }
 
@@ -55,7 +56,7 @@ fn every_verb_works_on_a_sidecar() {
     assert!(operated.ok("put", &[&staff]).starts_with("nothing changed: "));
     let acme: Value = serde_json::from_str(&operated.ok("get", &["Oem::acme"])).unwrap();
     assert_eq!(acme["attrs"], json!({ "active": true }));
-    assert!(operated.ok("delete", &["Oem::acme"]).starts_with("committed: "));
+    assert!(operated.ok("delete", &["Oem::acme", "Oem::acme"]).starts_with("committed: "));
     assert_eq!(operated.run("get", &["Oem::acme"]).status.code(), Some(2));
     let entities = content.path("entities").display().to_string();
     assert!(operated.ok("import", &[&entities]).starts_with("nothing changed: "));
@@ -110,6 +111,8 @@ fn a_watcher_sees_each_transaction_when_it_is_committed() {
     let entry = |line: &str| serde_json::from_str::<Value>(line).unwrap();
     let first = entry(&first);
     assert_eq!((&first["caller"], &first["action"]), (&json!("portal"), &json!("requestConsent")));
+    let idle = std::time::Instant::now();
+    crate::support::until("the connection has been idle for a while", || idle.elapsed().as_secs() >= 2);
     let last = operated.served.change(&request_consent());
     let position = last.json()["context"]["position"].as_str().unwrap().to_owned();
     let mut before = first["sequence"].as_u64().unwrap();

@@ -35,12 +35,12 @@ pub async fn one(request: &ChangeRequest<'_>, body: &[u8]) -> Result<Answer, Pro
         let name = EntityName::new(uid.as_uid_ref(), schema);
         (uid, name, *schema.digest())
     };
-    let precondition = precondition::of_headers(request.headers)?;
     let kind = match *request.method {
         Method::PUT => EntityEditKind::Put(Box::new(read_entity(request, body, &uid)?)),
         Method::DELETE => EntityEditKind::Delete(uid),
         _ => return get(request, &name),
     };
+    let precondition = precondition::of_headers(request.headers)?;
     let edits = vec![EntityEdit { kind, precondition }];
     let committed = request
         .commit(ProposedEdits::Entities { action: "write".to_owned(), edits }, schema_digest, body)

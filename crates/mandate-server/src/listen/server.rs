@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use super::admission::{Admission, Peer};
 use super::places::Place;
 use super::rejection::{Rejection, RejectionReason, ResponseFormat};
+use super::sent_body::{Sending, SentBody};
 use super::socket::{Listener, Stream};
 
 /// The limits on the connections of one listener.
@@ -64,7 +65,7 @@ pub const MIN_HEADER_BYTES: usize = 8 * 1024;
 const IDLE_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The answer of the service, or a rejection.
-type ListenerResponse<B> = Response<Either<Full<Bytes>, B>>;
+type ListenerResponse<B> = Response<Either<Full<Bytes>, SentBody<B>>>;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -88,7 +89,7 @@ pub async fn serve<S, B>(
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
     S::Future: Send + 'static,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     let max_connections = u32::try_from(connection_limits.max_connections).unwrap_or(u32::MAX);
     let slots = Arc::new(Semaphore::new(max_connections as usize));
@@ -149,7 +150,7 @@ impl<S, B> ListenerContext<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
     S::Future: Send + 'static,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     fn spawn<I>(self: Arc<Self>, stream: I, slot: OwnedSemaphorePermit)
     where
@@ -199,7 +200,7 @@ where
             shared: Arc::clone(&self),
             peer,
             started_requests: 0.into(),
-            finished_requests: 0.into(),
+            finished_requests: Arc::default(),
         });
         let for_requests = Arc::clone(&connection_service);
         let service = service_fn(move |request| {
@@ -235,7 +236,7 @@ struct ConnectionService<S> {
     shared: Arc<ListenerContext<S>>,
     peer: Option<Peer>,
     started_requests: AtomicU64,
-    finished_requests: AtomicU64,
+    finished_requests: Arc<AtomicU64>,
 }
 
 /// Counts a request as finished when it is dropped, also if it was cancelled.
@@ -250,6 +251,7 @@ impl Drop for RequestEndGuard<'_> {
 impl<S, B> ConnectionService<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body,
 {
     async fn handle(&self, mut request: Request<Incoming>) -> ListenerResponse<B> {
         self.started_requests.fetch_add(1, Ordering::Relaxed);
@@ -271,10 +273,20 @@ where
                 if let Some(reason) = rejection_reason(&response) {
                     admission.monitor.count_rejection(reason);
                 }
-                response.map(Either::Right)
+                self.until_sent(response)
             }
             Err(rejection) => self.reject(&rejection, form),
         }
+    }
+
+    /// The response to a request. While a body of unknown length is being sent, the connection is not idle.
+    fn until_sent(&self, response: Response<B>) -> ListenerResponse<B> {
+        let is_long = response.body().size_hint().exact().is_none();
+        let sending = is_long.then(|| {
+            self.started_requests.fetch_add(1, Ordering::Relaxed);
+            Sending(Arc::clone(&self.finished_requests))
+        });
+        response.map(|body| Either::Right(SentBody::new(body, sending)))
     }
 
     fn reject(&self, rejection: &Rejection, form: ResponseFormat) -> ListenerResponse<B> {
