@@ -24,6 +24,7 @@ mod store_argument;
 mod store_editor;
 mod telemetry;
 mod test;
+mod would_change;
 mod written_memberships;
 
 use std::process::ExitCode;

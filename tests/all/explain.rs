@@ -375,8 +375,40 @@ fn decide_prints_explanations_as_text() {
         0,
         &[
             "by the memberships",
-            "Customer::northwind in CspConsent::northwind--wingtip--tailspin in Partnership::wingtip--tailspin in IndirectProvider::wingtip",
+            "Customer::northwind in CspConsent::northwind--wingtip--tailspin in Partnership::wingtip--tailspin in IndirectProvider::wingtip\n  \
+             as a change, it cannot be performed: `context.device` is missing: this change needs it",
         ],
+    );
+}
+
+#[test]
+fn decide_explains_what_a_permitted_action_would_change() {
+    check_decide(
+        "DirectBillPartner::fabrikam requestConsent Customer::relecloud delegatedAdministration=true",
+        0,
+        &[
+            "as a change, it would",
+            "create CspConsent::made-1 in DirectBillPartner::fabrikam { customer: Customer::relecloud, delegatedAdministration: true }",
+        ],
+    );
+    check_decide(
+        "TenantUser::admin@margies-travel acceptConsent CspConsent::margies-travel--fabrikam",
+        0,
+        &[
+            "as a change, it would",
+            "set CspConsent::margies-travel--fabrikam.acceptedBy = TenantUser::admin@margies-travel",
+            "add Customer::margies-travel in CspConsent::margies-travel--fabrikam",
+        ],
+    );
+    check_decide(
+        "TenantUser::admin@relecloud removeDelegatedAdministration CspConsent::relecloud--tailspin",
+        0,
+        &["as a change, it would do nothing: all is so already"],
+    );
+    check_decide(
+        "MicrosoftOperator::msoemops revokeConsent OemConsent::contoso--trey",
+        0,
+        &["as a change, it would", "take away Customer::contoso in OemConsent::contoso--trey"],
     );
 }
 
