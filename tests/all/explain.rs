@@ -412,6 +412,26 @@ fn decide_explains_what_a_permitted_action_would_change() {
     );
 }
 
+/// An attribute that a member requires cannot go alone, so that is not proposed.
+#[test]
+fn repairs_keep_what_members_require() {
+    let content = Content::of_pack();
+    let text = "@id(\"x\") permit (principal is Autopilot::MicrosoftOperator, action, resource is Autopilot::CspConsent) unless { resource has acceptedBy };";
+    content.write("policies/x.cedar", text);
+    let explain = |expected: &str| {
+        let arguments =
+            ["--explain", "--principal", "MicrosoftOperator::msoemops", "--action", "revokeConsent"];
+        let resource = ["--resource", "CspConsent::contoso--fabrikam"];
+        let output = content.mandate("decide", &[&arguments[..], &resource].concat());
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
+    };
+    explain("no change of entities or context would permit it");
+    let edge = r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#;
+    content.edit("entities/customers.json", edge, "");
+    explain("CspConsent::contoso--fabrikam.acceptedBy absent");
+}
+
 #[test]
 fn decide_prints_explanations_as_json() {
     let arguments = [
