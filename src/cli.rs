@@ -25,6 +25,8 @@ mod store_argument;
 mod store_editor;
 mod telemetry;
 mod test;
+mod would_change;
+mod written_memberships;
 
 use std::process::ExitCode;
 

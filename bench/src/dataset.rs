@@ -188,16 +188,17 @@ fn partner_lines() -> String {
 pub fn customer_with_consents(n: u64, delegated: bool) -> String {
     let id = customer_id(n);
     let (csp_id, oem_id) = (format!("c-{id}"), format!("o-{id}"));
-    let of_customer = format!("\"customer\":{}", uid_json("Customer", &id));
+    let (customer, admin) = (uid_json("Customer", &id), uid_json("TenantUser", "admin"));
+    let accepted = format!("\"customer\":{customer},\"acceptedBy\":{admin}");
     let (parent_type, parent_id) = match csp_of(n) {
         Csp::DirectBillPartner(direct) => ("DirectBillPartner", format!("direct-{direct}")),
         Csp::Reseller { reseller, provider } => {
             ("Partnership", format!("provider-{provider}--reseller-{reseller}"))
         }
     };
-    let csp_attrs = format!("{of_customer},\"delegatedAdministration\":{delegated}");
+    let csp_attrs = format!("{accepted},\"delegatedAdministration\":{delegated}");
     entity_line("CspConsent", &csp_id, &csp_attrs, &[(parent_type, &parent_id)])
-        + &entity_line("OemConsent", &oem_id, &of_customer, &[("Oem", &format!("oem-{}", oem_of(n)))])
+        + &entity_line("OemConsent", &oem_id, &accepted, &[("Oem", &format!("oem-{}", oem_of(n)))])
         + &entity_line("Customer", &id, "", &[("CspConsent", &csp_id), ("OemConsent", &oem_id)])
 }
 

@@ -9,10 +9,9 @@ use clap::{Args, ValueEnum};
 
 use super::decision_text::decision_text;
 use super::question::{suspension, with_question};
-use super::{explain, report};
+use super::{explain, report, would_change};
 use crate::config::ContentArguments;
 use crate::error::{CliError, CommandResult};
-use mandate_core::Snapshot;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome as Decided, Suspension};
 use mandate_core::json::Json;
@@ -45,7 +44,8 @@ pub struct Arguments {
     /// it is a string; may be repeated
     #[arg(long, value_name = "NAME=VALUE", requires = "principal")]
     context: Vec<String>,
-    /// Show what is missing for a permit, or the memberships behind a permit
+    /// Show what is missing for a permit, or the memberships behind a permit; as text, also what performing the
+    /// permitted action would change
     #[arg(long)]
     explain: bool,
     /// Output format
@@ -66,7 +66,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let content_paths = arguments.content.content_paths()?;
     let generation = Generation::from(Loader::new(&content_paths).load().map_err(CliError::Diagnostics)?);
     let content = Content {
-        snapshot: generation.snapshot(),
+        generation: &generation,
         suspension: suspension(&content_paths.policies),
         explain: arguments.explain,
     };
@@ -88,11 +88,13 @@ pub fn run(arguments: Arguments) -> CommandResult {
 struct ExplainedDecision {
     decision: Decision,
     explanation: Option<Explanation>,
+    /// What performing a permitted action would change, as text.
+    would_change: String,
 }
 
 /// What the request is decided by.
 struct Content<'a> {
-    snapshot: &'a Snapshot,
+    generation: &'a Generation,
     /// Why everything is denied, if so.
     suspension: Option<Suspension>,
     explain: bool,
@@ -119,7 +121,7 @@ impl Content<'_> {
     }
 
     fn answer(&self, question: &Question<'_>) -> Result<ExplainedDecision, CliError> {
-        let snapshot = self.snapshot;
+        let snapshot = self.generation.snapshot();
         let request = snapshot
             .request_from_question(question)
             .map_err(|error| CliError::message(request_error_message(&error)))?;
@@ -127,13 +129,18 @@ impl Content<'_> {
             return Ok(ExplainedDecision {
                 decision: Decision::suspended(suspension.clone()),
                 explanation: None,
+                would_change: String::new(),
             });
         }
         let defect = |error: DecideError| CliError::message(error);
         let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
         let budget = self.explain.then(Budget::interactive);
         let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
-        Ok(ExplainedDecision { explanation: explanation.transpose().map_err(defect)?, decision })
+        let explanation = explanation.transpose().map_err(defect)?;
+        let explains_change = self.explain && decision.is_permit();
+        let would_change =
+            if explains_change { would_change::as_text(&request, self.generation) } else { String::new() };
+        Ok(ExplainedDecision { decision, explanation, would_change })
     }
 }
 
@@ -156,6 +163,7 @@ fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
     if let Some(explanation) = explained.explanation.as_ref().filter(|_| known) {
         explain::show(&mut text, explanation, generation.snapshot().schema());
     }
+    text += &explained.would_change;
     let _ = writeln!(text, "  revision {}", generation.revision());
     text
 }

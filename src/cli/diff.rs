@@ -336,7 +336,7 @@ fn unknown(found: &DiffResult) -> Option<&str> {
 /// The decisions on an example, before and now.
 fn sentences(example: &Example) -> Vec<String> {
     match &example.decisions {
-        None => vec!["found by the solver; these entities may violate the loading rules (`@member_of_one`, `@only_member`)".to_owned()],
+        None => vec!["found by the solver; these entities may violate the loading rules (`@member_of_one`, `@only_member`, `@member_requires`)".to_owned()],
         Some((old, new)) => vec![format!("before: {}", decided(old)), format!("now: {}", decided(new))],
     }
 }

@@ -14,6 +14,7 @@ use super::format::FormatArgument;
 use super::guardrails::missing_claim;
 use super::proof_text;
 use super::report::{self, counted};
+use super::written_memberships;
 use crate::config::{ClaimOptions, PolicyArguments, SolverArguments};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::claims::{Claim, Guardrails};
@@ -21,7 +22,8 @@ use mandate_analysis::guardrail_suite;
 use mandate_analysis::proof_report::{ClaimReport, milliseconds};
 use mandate_analysis::prove::{CheckedClaim, ClaimResult, prove, unproven};
 use mandate_core::diagnostics::Diagnostics;
-use mandate_core::policies::{Policies, PolicyInfo};
+use mandate_core::policies::PolicyInfo;
+use mandate_sources::loader::PolicyFolder;
 
 /// The progress line appears after this time.
 const PROGRESS_DELAY: Duration = Duration::from_secs(2);
@@ -78,8 +80,8 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let suites = guardrail_suite::run(&folder.guardrails, policies, &folder.routes).err();
     diagnostics.extend(suites.clone().unwrap_or_default());
     if let Some(format) = format {
-        format.print_text(&as_text(&proofs, &missing, policies, started.elapsed()))?;
-        format.print_data(&as_json(&proofs, &missing, policies, started.elapsed()), &diagnostics)?;
+        format.print_text(&as_text(&proofs, &missing, &folder, started.elapsed()))?;
+        format.print_data(&as_json(&proofs, &missing, &folder, started.elapsed()), &diagnostics)?;
     } else {
         report::print(&proof_text::as_suite(&proofs, schema))?;
     }
@@ -114,7 +116,8 @@ impl Progress {
     }
 }
 
-fn as_text(proofs: &[CheckedClaim], missing: &[String], policies: &Policies, took: Duration) -> String {
+fn as_text(proofs: &[CheckedClaim], missing: &[String], folder: &PolicyFolder, took: Duration) -> String {
+    let policies = &folder.policies;
     let widest = proofs.iter().map(|proof| proof.claim.id.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for proof in proofs {
@@ -137,6 +140,7 @@ fn as_text(proofs: &[CheckedClaim], missing: &[String], policies: &Policies, too
     for proof in proofs.iter().filter(|proof| !proof.holds()) {
         text += &proof_text::describe(proof, policies.schema());
     }
+    text += &written_memberships::as_text(&folder.changes, policies.schema());
     let count =
         |wanted: fn(&ClaimResult) -> bool| proofs.iter().filter(|proof| wanted(&proof.result)).count();
     let _ = writeln!(
@@ -155,16 +159,17 @@ fn as_text(proofs: &[CheckedClaim], missing: &[String], policies: &Policies, too
 fn as_json(
     proofs: &[CheckedClaim],
     missing: &[String],
-    policies: &Policies,
+    folder: &PolicyFolder,
     took: Duration,
 ) -> serde_json::Value {
-    let schema = policies.schema();
+    let (policies, schema) = (&folder.policies, folder.policies.schema());
     let emergency = |info: &PolicyInfo| json!({ "policy": info.id, "reason": info.emergency });
     json!({
         "proven": missing.is_empty() && proofs.iter().all(CheckedClaim::holds),
         "took_ms": milliseconds(took),
         "missing_claims": missing,
         "emergencies": policies.emergencies().into_iter().map(|info| emergency(info)).collect::<Vec<_>>(),
+        "writes": written_memberships::as_json(&folder.changes, schema),
         "claims": proofs.iter().map(|proof| ClaimReport::of(proof, schema)).collect::<Vec<_>>(),
     })
 }

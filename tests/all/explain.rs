@@ -375,9 +375,61 @@ fn decide_prints_explanations_as_text() {
         0,
         &[
             "by the memberships",
-            "Customer::northwind in CspConsent::northwind--wingtip--tailspin in Partnership::wingtip--tailspin in IndirectProvider::wingtip",
+            "Customer::northwind in CspConsent::northwind--wingtip--tailspin in Partnership::wingtip--tailspin in IndirectProvider::wingtip\n  \
+             as a change, it cannot be performed: `context.device` is missing: this change needs it",
         ],
     );
+}
+
+#[test]
+fn decide_explains_what_a_permitted_action_would_change() {
+    check_decide(
+        "DirectBillPartner::fabrikam requestConsent Customer::relecloud delegatedAdministration=true",
+        0,
+        &[
+            "as a change, it would",
+            "create CspConsent::made-1 in DirectBillPartner::fabrikam { customer: Customer::relecloud, delegatedAdministration: true }",
+        ],
+    );
+    check_decide(
+        "TenantUser::admin@margies-travel acceptConsent CspConsent::margies-travel--fabrikam",
+        0,
+        &[
+            "as a change, it would",
+            "set CspConsent::margies-travel--fabrikam.acceptedBy = TenantUser::admin@margies-travel",
+            "add Customer::margies-travel in CspConsent::margies-travel--fabrikam",
+        ],
+    );
+    check_decide(
+        "TenantUser::admin@relecloud removeDelegatedAdministration CspConsent::relecloud--tailspin",
+        0,
+        &["as a change, it would do nothing: all is so already"],
+    );
+    check_decide(
+        "MicrosoftOperator::msoemops revokeConsent OemConsent::contoso--trey",
+        0,
+        &["as a change, it would", "take away Customer::contoso in OemConsent::contoso--trey"],
+    );
+}
+
+/// An attribute that a member requires cannot go alone, so that is not proposed.
+#[test]
+fn repairs_keep_what_members_require() {
+    let content = Content::of_pack();
+    let text = "@id(\"x\") permit (principal is Autopilot::MicrosoftOperator, action, resource is Autopilot::CspConsent) unless { resource has acceptedBy };";
+    content.write("policies/x.cedar", text);
+    let explain = |expected: &str| {
+        let arguments =
+            ["--explain", "--principal", "MicrosoftOperator::msoemops", "--action", "revokeConsent"];
+        let resource = ["--resource", "CspConsent::contoso--fabrikam"];
+        let output = content.mandate("decide", &[&arguments[..], &resource].concat());
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
+    };
+    explain("no change of entities or context would permit it");
+    let edge = r#"{"type": "Autopilot::CspConsent", "id": "contoso--fabrikam"}, "#;
+    content.edit("entities/customers.json", edge, "");
+    explain("CspConsent::contoso--fabrikam.acceptedBy absent");
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn an_edit_that_breaks_a_claim_is_refused() {
     let before = sidecar.revision();
     assert_eq!(sidecar.status()["guardrails"]["state"], "proven");
     assert!((sidecar.metric("mandate_guardrails_proven") - 1.0).abs() < f64::EPSILON);
-    assert!((sidecar.metric("mandate_claims") - 17.0).abs() < f64::EPSILON);
+    assert!((sidecar.metric("mandate_claims") - 18.0).abs() < f64::EPSILON);
 
     content.edit(REGISTRATION, CONSENT_CONDITION, "  (");
     until("the edit is refused", || reload_outcome(&sidecar) == "refused");

@@ -53,3 +53,4 @@ mod store;
 mod store_file;
 mod store_serving;
 mod suite_errors;
+mod suite_steps;

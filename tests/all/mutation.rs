@@ -90,6 +90,36 @@ fn a_complete_suite_catches_every_mutant() {
     }
 }
 
+/// The steps of a case catch mutants as cases do.
+#[test]
+fn steps_catch_mutants() {
+    if !has_solver() {
+        return;
+    }
+    let content = content(POLICY, &[]);
+    let rule =
+        "[[change]]\naction = 'view'\n[[change.set]]\nentity = 'resource'\nattributes = { public = true }\n";
+    content.write("policies/changes.toml", rule);
+    let step = |(user, doc, expect): &(&str, &str, &str)| {
+        format!("{{ principal: \"User::{user}\", action: view, resource: \"Doc::{doc}\", expect: {expect} }}")
+    };
+    let (first, steps) = CASES.split_first().unwrap();
+    let first = step(first).replacen("{ ", "{ name: ada, then: [STEPS], ", 1);
+    let suite = |steps: &[(&str, &str, &str)]| {
+        let steps: Vec<String> = steps.iter().map(step).collect();
+        content.write(
+            "policies/tests/cases.yaml",
+            &format!("cases:\n  - {}\n", first.replace("STEPS", &steps.join(", "))),
+        );
+        mutate(&content, &[])
+    };
+    let (output, shown) = suite(steps);
+    assert!(output.status.success() && shown.contains("1 case: 1 passed"), "{shown}");
+    assert_eq!(survivors(&shown), [] as [&str; 0], "{shown}");
+    let (_, shown) = suite(&steps[1..]);
+    assert_eq!(survivors(&shown), ["8: view: drop a clause"], "{shown}");
+}
+
 #[test]
 fn a_mutant_survives_without_the_case_that_catches_it() {
     let without = |user: &str, doc: &str| -> Vec<_> {

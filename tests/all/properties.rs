@@ -201,6 +201,31 @@ proptest! {
         }
     }
 
+    /// A change is refused exactly if the entities with it could not be loaded: checking what it touches is enough.
+    #[test]
+    fn a_change_is_held_to_the_rules_of_loading(world in world::world(), changes in prop::collection::vec(world::change(), 1..20)) {
+        let mut snapshot = snapshot_of(&world);
+        for change in &changes {
+            let change = change.changes(&snapshot);
+            let is_left = |entity: &&Entity| {
+                let written = change.upserts.iter().map(|upsert| upsert.entity.uid());
+                written.chain(change.removals.iter().map(EntityUid::as_uid_ref)).all(|uid| uid != entity.uid())
+            };
+            let left = snapshot.entities().iter().filter(is_left).cloned().map(|entity| EntityUpsert { entity, span: None });
+            let moved = |upsert: &&EntityUpsert| {
+                let stored = snapshot.entities().get(upsert.entity.uid());
+                stored.is_some_and(|it| it.entity.origin() != upsert.entity.origin()) && !change.removals.iter().any(|uid| uid.as_uid_ref() == upsert.entity.uid())
+            };
+            let from_two_files = change.upserts.iter().any(|upsert| moved(&upsert));
+            let all = EntityChanges { upserts: left.chain(change.upserts.iter().cloned()).collect(), removals: Vec::new() };
+            let at_once = Entities::default().apply(&all, snapshot.schema());
+            let applied = snapshot.apply(&change);
+            prop_assert_eq!(applied.is_ok(), at_once.is_ok() && !from_two_files, "{:?} {:?}", applied.err(), at_once.err());
+            snapshot = snapshot.apply(&change).unwrap_or(snapshot);
+            prop_assert!(world::vaults_with_members_have_codes(&snapshot));
+        }
+    }
+
     #[test]
     fn entities_after_changes_equal_entities_loaded_at_once(world in world::world(), changes in prop::collection::vec(world::change(), 1..20)) {
         let mut snapshot = snapshot_of(&world);

@@ -342,3 +342,39 @@ esac; done"
     assert_eq!(prove_with_script(&answers("echo maybe")).status.code(), Some(1));
     assert_eq!(prove_with_script("exit 0").status.code(), Some(1));
 }
+
+/// The memberships that changes can write are listed, with what is proven of them and what is not.
+#[test]
+fn the_memberships_that_changes_can_write_are_listed() {
+    if !has_solver() {
+        return;
+    }
+    let content = Content::of_pack();
+    let shown = text(&prove(&content, &[]).stdout);
+    for line in [
+        "memberships that permitted actions can write, by changes.toml:",
+        "  requestConsent by DirectBillPartner, IndirectReseller: adds CspConsent in DirectBillPartner, CspConsent in IndirectReseller, CspConsent in Partnership",
+        "  acceptConsent: adds Customer in CspConsent, Customer in OemConsent",
+        "  revokeConsent: takes away Customer in CspConsent, Customer in OemConsent",
+        "  removeDelegatedAdministration: none",
+        "  What is proven holds for decisions on all entities that fit the schema, so also after every change.",
+        "  Not proven: that a change adds only memberships that the guardrails of its action allow.",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "`{line}` is not in:\n{shown}");
+    }
+    let result = json(&prove(&content, &["--format", "json"]));
+    let writes = &result["writes"];
+    assert!(writes["not_proven"].as_str().unwrap().contains("guardrails"), "{writes}");
+    let changes = writes["changes"].as_array().unwrap();
+    let by_oem = changes.iter().find(|change| change["change"] == "requestConsent by Oem").unwrap();
+    assert_eq!(
+        *by_oem,
+        serde_json::json!({
+            "change": "requestConsent by Oem", "action": "requestConsent", "principal": ["Autopilot::Oem"],
+            "resource": ["Autopilot::Customer"], "takes_away": [],
+            "adds": [{ "member": "Autopilot::OemConsent", "parent": "Autopilot::Oem" }],
+        })
+    );
+    std::fs::remove_file(content.path("policies/changes.toml")).unwrap();
+    assert!(!text(&prove(&content, &[]).stdout).contains("memberships that"), "{shown}");
+}

@@ -1,14 +1,13 @@
-//! One case of a suite: a question or an HTTP request with the expected answer, run on a snapshot. Suites are
-//! read in `suite`; the changes that a case makes first are in `given`.
+//! One case of a suite: a question or an HTTP request with the expected answer. Suites are read in `suite`;
+//! `story` runs a case, with the changes that come before it (`given`) and the steps that follow it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use crate::coverage::Coverage;
 use crate::error::CaseError;
-use crate::given::{self, Given};
+use crate::given::Given;
 use crate::route_case::{RouteCase, Routed};
 use crate::suite_file::{Context, ExpectedAnswer, ExpectedDecision};
 use mandate_core::Snapshot;
@@ -30,6 +29,10 @@ pub struct Case {
     pub(crate) given: Vec<Given>,
     /// `None` only for a case about an HTTP request, which may expect its question alone.
     pub(crate) expect: Option<ExpectedAnswer>,
+    /// What is so once the action has changed the entities.
+    pub(crate) after: Vec<Given>,
+    /// The steps that follow, one after the other. A step has none itself.
+    pub(crate) then: Vec<Case>,
 }
 
 /// What a case asks.
@@ -49,12 +52,24 @@ pub(crate) struct CaseQuestion {
 }
 
 /// What came of a case.
-enum Answer {
+pub(crate) enum Answer {
     Decision(Decision),
     /// The question does not fit the schema.
     Invalid(RequestError),
     NoRoute,
     Refused(String),
+}
+
+/// What became of the question of a case.
+pub(crate) enum Asked {
+    /// It is to be decided.
+    Request(Request),
+    /// It fits no schema or no route, so nothing is to be decided.
+    Answered(Answer),
+    /// The routes made another question of the HTTP request than the case expects; in lines.
+    Differs(String),
+    /// The case expects nothing but this question.
+    AsExpected,
 }
 
 /// A case whose question fits the schema, ready to be decided.
@@ -82,76 +97,49 @@ impl CaseResult {
 }
 
 impl Case {
-    /// Decides the case's question and compares the answer with the expected one.
-    pub fn run(&self, snapshot: &Snapshot, routes: &Routes) -> CaseResult {
-        self.run_covering(snapshot, routes, None)
-    }
-
-    /// Like [`Case::run`], and counts which policies and clauses the case reached.
-    pub fn run_covering(
-        &self,
-        snapshot: &Snapshot,
-        routes: &Routes,
-        coverage: Option<&mut Coverage>,
-    ) -> CaseResult {
-        let started = Instant::now();
-        let failure = self.failure(snapshot, routes, coverage);
-        let failure = failure.unwrap_or_else(|message| Some(format!("the case cannot be run: {message}")));
-        CaseResult { failure, took: started.elapsed() }
-    }
-
-    fn failure(
-        &self,
-        snapshot: &Snapshot,
-        routes: &Routes,
-        coverage: Option<&mut Coverage>,
-    ) -> Result<Option<String>, CaseError> {
-        let case = match &self.input {
-            CaseInput::Question(_) => {
-                let answer = match self.prepare(snapshot)? {
-                    Ok(PreparedCase { snapshot, request }) => decide(&snapshot, &request, coverage)?,
-                    Err(error) => Answer::Invalid(error),
-                };
-                return Ok(self.mismatch(&answer));
-            }
-            CaseInput::Http(case) => case,
-        };
-        let snapshot = given::apply(snapshot, &self.given)?;
-        let (routed, differences) = case.route(&snapshot, routes)?;
-        if !differences.is_empty() {
-            return Ok(Some(case.title() + &differences));
-        }
-        Ok(match routed {
-            // What is expected of the question was compared.
-            Routed::Question(request) if self.expect.is_none() && request.is_ok() => None,
-            Routed::Question(request) => match *request {
-                Ok(request) => self.mismatch(&decide(&snapshot, &request, coverage)?),
-                Err(error) => self.mismatch(&Answer::Invalid(error)),
-            },
-            Routed::NoRoute => self.mismatch(&Answer::NoRoute),
-            Routed::Refused(why) => self.mismatch(&Answer::Refused(why)),
-        })
-    }
-
-    /// The case's question as a request, and the snapshot with the case's changes. The inner error says why
-    /// the question does not fit the schema, which a case can expect.
+    /// The question of the case as a request, by the schema of the snapshot.
     ///
     /// # Errors
     /// Why the case cannot be run.
-    pub fn prepare(&self, snapshot: &Snapshot) -> Result<Result<PreparedCase, RequestError>, CaseError> {
-        let CaseInput::Question(case) = &self.input else { return Err(CaseError::NeedsRoutes) };
-        let snapshot = given::apply(snapshot, &self.given)?;
-        let context = serde_json::to_value(&case.context)?;
-        let context = Json::deserialize(&context)?;
-        let question = Question {
-            principal: question_entity(&case.principal)?,
-            action: &case.action,
-            action_properties: None,
-            resource: question_entity(&case.resource)?,
-            context: context.as_object(),
+    pub(crate) fn ask(&self, snapshot: &Snapshot, routes: &Routes) -> Result<Asked, CaseError> {
+        let case = match &self.input {
+            CaseInput::Question(case) => {
+                let request = case.request(snapshot)?;
+                return Ok(
+                    request.map_or_else(|error| Asked::Answered(Answer::Invalid(error)), Asked::Request)
+                );
+            }
+            CaseInput::Http(case) => case,
         };
-        let request = snapshot.request_from_question(&question);
-        Ok(request.map(|request| PreparedCase { snapshot, request }))
+        let (routed, differences) = case.route(snapshot, routes)?;
+        if !differences.is_empty() {
+            return Ok(Asked::Differs(case.title() + &differences));
+        }
+        Ok(match routed {
+            // What is expected of the question was compared.
+            Routed::Question(request) if self.expect.is_none() && request.is_ok() => Asked::AsExpected,
+            Routed::Question(request) => match *request {
+                Ok(request) => Asked::Request(request),
+                Err(error) => Asked::Answered(Answer::Invalid(error)),
+            },
+            Routed::NoRoute => Asked::Answered(Answer::NoRoute),
+            Routed::Refused(why) => Asked::Answered(Answer::Refused(why)),
+        })
+    }
+
+    /// Whether the case asks a question itself. The routes make the question of an HTTP request.
+    pub(crate) fn is_question(&self) -> bool {
+        matches!(self.input, CaseInput::Question(_))
+    }
+
+    /// Whether the case is about what its action changes.
+    pub(crate) fn expects_change(&self) -> bool {
+        !self.after.is_empty() || !self.then.is_empty()
+    }
+
+    /// Who does what to which resource, or the HTTP request.
+    pub(crate) fn title(&self) -> String {
+        self.input.title()
     }
 
     /// Whether the case expects this decision.
@@ -160,7 +148,7 @@ impl Case {
     }
 
     /// How the answer differs from the expected one, in lines; `None` if it does not.
-    fn mismatch(&self, answer: &Answer) -> Option<String> {
+    pub(crate) fn mismatch(&self, answer: &Answer) -> Option<String> {
         let actual = answer.kind();
         let determining_policies = answer.determining_policies();
         let wanted = self.expect.as_ref().and_then(ExpectedAnswer::policies).map(sorted);
@@ -182,6 +170,22 @@ impl Case {
             |expected| describe_answer(expected, wanted.as_ref(), None),
         );
         Some(format!("{}\n- {expected}\n+ {actual}", self.input.title()))
+    }
+}
+
+impl CaseQuestion {
+    /// The inner error says why the question does not fit the schema, which a case can expect.
+    fn request(&self, snapshot: &Snapshot) -> Result<Result<Request, RequestError>, CaseError> {
+        let context = serde_json::to_value(&self.context)?;
+        let context = Json::deserialize(&context)?;
+        let question = Question {
+            principal: question_entity(&self.principal)?,
+            action: &self.action,
+            action_properties: None,
+            resource: question_entity(&self.resource)?,
+            context: context.as_object(),
+        };
+        Ok(snapshot.request_from_question(&question))
     }
 }
 
@@ -215,18 +219,6 @@ impl Answer {
         let Self::Decision(decision) = self else { return Vec::new() };
         decision.determining_policies().iter().map(|policy| policy.id.to_string()).collect()
     }
-}
-
-fn decide(
-    snapshot: &Snapshot,
-    request: &Request,
-    coverage: Option<&mut Coverage>,
-) -> Result<Answer, CaseError> {
-    let slice = snapshot.gather(request);
-    if let Some(coverage) = coverage {
-        coverage.add(&snapshot.trace_policies(request, &slice)?);
-    }
-    Ok(Answer::Decision(snapshot.decide(request, &slice)?))
 }
 
 fn question_entity(text: &str) -> Result<QuestionEntity<'_>, CaseError> {

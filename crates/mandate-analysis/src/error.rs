@@ -8,6 +8,7 @@ use cedar_policy::{ParseErrors, PolicyId, PolicySetError};
 use cedar_policy_core::ast::UnexpectedSlotError;
 use cedar_policy_symcc::err;
 use cedar_policy_symcc::solver;
+use mandate_changes::ChangeError;
 use mandate_core::decide::DecideError;
 use mandate_core::diagnostics::Diagnostics;
 
@@ -93,9 +94,13 @@ pub enum CaseError {
     /// The question that a route is expected to ask does not fit the schema.
     #[error("what is expected does not fit the schema: {0}")]
     Expected(String),
-    /// The question of the case depends on the routes.
-    #[error("the case is about an HTTP request")]
-    NeedsRoutes,
+    #[error("`after`: `{0}` was not there before either")]
+    NeverThere(String),
+    /// The case expects something of a change, and the action makes none.
+    #[error("it changes nothing, because no rule of changes.toml is for the action and these types")]
+    NoRule,
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     #[error("`attrs` must be an object")]
     AttributesNotAnObject,
     /// Values that do not fit the schema, each with its path.

@@ -12,7 +12,7 @@ use mandate_core::display;
 use mandate_core::entities::{Entity, EntityChanges, EntityData, EntityUpsert, Origin, parse_entity_json};
 use mandate_core::json::Json;
 use mandate_core::schema::{EntityUid, Schema};
-use mandate_core::value::{Completeness, Dialect, ValueReader};
+use mandate_core::value::{Completeness, Dialect, Record, ValueReader};
 
 /// One change. All changes of a case are applied together.
 #[derive(Debug, Clone, Deserialize)]
@@ -112,33 +112,49 @@ impl GivenEdits<'_> {
     }
 
     fn entity(&mut self, json: &serde_json::Value) -> Result<(), CaseError> {
-        let json = Json::deserialize(json)?;
-        let entity = parse_entity_json(&json, self.snapshot.schema()).map_err(|mismatches| {
-            let mismatches = mismatches.iter();
-            let texts = mismatches.map(|mismatch| format!("{}: {}", mismatch.path, mismatch.message));
-            CaseError::Mismatches(texts.collect())
-        })?;
+        let entity = whole_entity(json, self.snapshot.schema())?;
         self.changed.insert(entity.uid.clone(), (entity, Origin(u32::MAX)));
         Ok(())
     }
 
     fn attributes(&mut self, name: &str, json: &serde_json::Value) -> Result<(), CaseError> {
         let schema = self.snapshot.schema();
-        let json = Json::deserialize(json)?;
-        let object = json.as_object().ok_or(CaseError::AttributesNotAnObject)?;
-        let entity_type = uid(name, schema)?.entity_type;
-        let mut reader = ValueReader::new(schema, Dialect::EntityFile, "attrs");
-        let values =
-            reader.record(object, &schema.entity_type(entity_type).attributes, Completeness::Partial);
-        if let Some(mismatch) = reader.mismatches.first() {
-            return Err(CaseError::Mismatches(vec![format!("{}: {}", mismatch.path, mismatch.message)]));
-        }
+        let values = partial_attributes(&uid(name, schema)?, json, schema)?;
         let entity = self.entity_mut(name)?;
         entity.attributes = entity.attributes.with_overrides(&values);
         Ok(())
     }
 }
 
-fn uid(text: &str, schema: &Schema) -> Result<EntityUid, CaseError> {
+/// An entity in Cedar's JSON format.
+pub fn whole_entity(json: &serde_json::Value, schema: &Schema) -> Result<EntityData, CaseError> {
+    let json = Json::deserialize(json)?;
+    parse_entity_json(&json, schema).map_err(|mismatches| {
+        let mismatches = mismatches.iter();
+        let texts = mismatches.map(|mismatch| format!("{}: {}", mismatch.path, mismatch.message));
+        CaseError::Mismatches(texts.collect())
+    })
+}
+
+/// Some attributes of an entity.
+pub fn partial_attributes(
+    entity: &EntityUid,
+    json: &serde_json::Value,
+    schema: &Schema,
+) -> Result<Record, CaseError> {
+    let json = Json::deserialize(json)?;
+    let object = json.as_object().ok_or(CaseError::AttributesNotAnObject)?;
+    let mut reader = ValueReader::new(schema, Dialect::EntityFile, "attrs");
+    let attributes = &schema.entity_type(entity.entity_type).attributes;
+    let values = reader.record(object, attributes, Completeness::Partial);
+    match reader.mismatches.first() {
+        Some(mismatch) => {
+            Err(CaseError::Mismatches(vec![format!("{}: {}", mismatch.path, mismatch.message)]))
+        }
+        None => Ok(values),
+    }
+}
+
+pub fn uid(text: &str, schema: &Schema) -> Result<EntityUid, CaseError> {
     display::parse_uid(text, schema).map_err(|error| CaseError::entity(&error))
 }

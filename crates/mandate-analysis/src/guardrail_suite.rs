@@ -5,7 +5,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::suite;
+use crate::suite::{self, CaseContent};
+use mandate_changes::Changes;
 use mandate_core::Snapshot;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
@@ -28,6 +29,7 @@ pub fn run(
     routes: &Routes,
 ) -> Result<usize, Diagnostics> {
     let snapshot = Snapshot::new(Arc::clone(policies), &RequestConfig::default())?;
+    let content = CaseContent { snapshot: &snapshot, routes, changes: &Changes::default() };
     let mut diagnostics = Diagnostics::default();
     let mut count = 0;
     for source in guardrails.iter().filter(|file| is_suite(file)) {
@@ -40,7 +42,13 @@ pub fn run(
         };
         count += cases.len();
         for case in cases {
-            if let Some(failure) = case.run(&snapshot, routes).failure_line() {
+            if case.expects_change() {
+                let message = format!("`{}` has `after` or `then`, which guardrails do not have", case.name);
+                let elsewhere = "move the case to a suite in tests/";
+                diagnostics.push(Diagnostic::error(message).help(elsewhere).at(case.span));
+                continue;
+            }
+            if let Some(failure) = case.run(content).failure_line() {
                 let message = format!("the guardrail `{}` does not hold: {failure}", case.name);
                 diagnostics.push(Diagnostic::error(message).at(case.span));
             }

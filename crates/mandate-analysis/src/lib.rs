@@ -18,12 +18,14 @@ pub mod prove;
 pub mod solver;
 pub mod suite;
 
+mod after;
 mod case;
 mod claim_kind;
 mod decompose;
 mod given;
 mod replay;
 mod route_case;
+mod story;
 mod suite_file;
 mod symbolic;
 mod yaml_error;

@@ -14,8 +14,7 @@ use crate::claims::Guardrails;
 use crate::diff::{DiffResult, Example, PolicyPair};
 use crate::prove::prove;
 use crate::solver::Solver;
-use crate::suite::{Case, PreparedCase};
-use mandate_core::Snapshot;
+use crate::suite::{Case, CaseContent, PreparedCase};
 use mandate_core::diagnostics::SourceText;
 use mandate_core::policies::{CandidatePolicies, EnvironmentKey, Policies};
 
@@ -51,13 +50,13 @@ pub struct MutationRun<'a> {
 }
 
 impl<'a> MutationRun<'a> {
-    /// Prepares the cases. A case whose question does not fit the schema reaches no policy and is left out.
-    pub fn new(snapshot: &'a Snapshot, cases: &'a [Case]) -> Self {
-        let policies = snapshot.policies();
+    /// Prepares the cases and their steps. A question that does not fit the schema reaches no policy and is left out.
+    pub fn new(content: CaseContent<'a>, cases: &'a [Case]) -> Self {
+        let policies = content.snapshot.policies();
         let sources = policies.infos().into_iter().filter_map(|info| info.span.as_ref());
         let sources: BTreeMap<&str, &Arc<SourceText>> =
             sources.map(|span| (span.source.name.as_str(), &span.source)).collect();
-        let cases = cases.iter().filter_map(|case| Some((case, case.prepare(snapshot).ok()?.ok()?)));
+        let cases = cases.iter().flat_map(|case| case.prepare(content));
         Self { policies, sources: sources.into_values().cloned().collect(), cases: cases.collect() }
     }
 

@@ -8,7 +8,8 @@ use cedar_policy::PolicyId;
 pub use crate::case::{Case, CaseResult, PreparedCase};
 use crate::case::{CaseInput, CaseQuestion};
 use crate::route_case::{RouteCase, first};
-use crate::suite_file::{Entry, ExpectedAnswer, ExpectedAnswers, SuiteFile};
+pub use crate::story::CaseContent;
+use crate::suite_file::{Entry, ExpectedAnswer, ExpectedAnswers, ExpectedDecision, SuiteFile};
 use crate::yaml_error;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
@@ -28,13 +29,8 @@ pub fn parse(source: &Arc<SourceText>, policies: &Policies) -> Result<Vec<Case>,
         return Err(reader.diagnostics);
     }
     for entry in &file.cases {
-        match &entry.value.expect {
-            Some(ExpectedAnswers::One(expect)) => {
-                reader.case(&entry.value.name, &[entry], Some(expect));
-            }
-            None if entry.value.request.is_some() => reader.case(&entry.value.name, &[entry], None),
-            _ => reader.report(entry, "has to have one answer in `expect`"),
-        }
+        let case = reader.single_case(entry);
+        reader.cases.extend(case);
     }
     for table in &file.tables {
         reader.table(table);
@@ -62,8 +58,48 @@ impl SuiteReader<'_> {
         }
     }
 
+    /// The case of an entry that is no part of a table: a case with its steps, or a step.
+    fn single_case(&mut self, entry: &Entry) -> Option<Case> {
+        let expect = match &entry.value.expect {
+            Some(ExpectedAnswers::One(expect)) => Some(expect),
+            None if entry.value.request.is_some() => None,
+            None | Some(ExpectedAnswers::Several(_)) => {
+                self.report(entry, "has to have one answer in `expect`");
+                return None;
+            }
+        };
+        let changes = !entry.value.after.is_empty() || !entry.value.then.is_empty();
+        if changes && expect.map(ExpectedAnswer::decision) != Some(ExpectedDecision::Permit) {
+            self.report(
+                entry,
+                "has to expect `permit`: `after` and `then` are about what its action changes",
+            );
+        }
+        let then = entry.value.then.iter().filter_map(|step| self.step(step)).collect();
+        let case = self.case(&entry.value.name, &[entry], expect)?;
+        Some(Case { after: entry.value.after.clone(), then, ..case })
+    }
+
+    fn step(&mut self, entry: &Entry) -> Option<Case> {
+        if entry.value.then.is_empty() {
+            return self.single_case(entry);
+        }
+        self.report(entry, "has `then` inside `then`: write its steps below it, in the same list");
+        None
+    }
+
+    /// Reports what only a case can have.
+    fn check_no_steps(&mut self, entry: &Entry) {
+        if !entry.value.after.is_empty() || !entry.value.then.is_empty() {
+            self.report(entry, "is part of a table: `after` and `then` are for `cases`");
+        }
+    }
+
     fn table(&mut self, entry: &Entry) {
         let table = &entry.value;
+        for part in [entry].into_iter().chain(&table.rows).chain(&table.columns) {
+            self.check_no_steps(part);
+        }
         let mut entries = table.rows.iter().chain([entry]);
         if table.columns.is_empty() && entries.any(|entry| entry.value.request.is_some()) {
             return table.rows.iter().for_each(|row| self.row_of_request(entry, row));
@@ -85,7 +121,8 @@ impl SuiteReader<'_> {
             };
             for (column, expect) in table.columns.iter().zip(expects) {
                 let names = [entry, row, column].map(|entry| entry.value.name.as_str());
-                self.case(&names.join(": "), &[row, column, entry], Some(expect));
+                let case = self.case(&names.join(": "), &[row, column, entry], Some(expect));
+                self.cases.extend(case);
             }
         }
     }
@@ -99,30 +136,37 @@ impl SuiteReader<'_> {
             Some(ExpectedAnswers::One(expect)) => Some(expect),
             None => None,
         };
-        self.case(&format!("{}: {}", table.value.name, row.value.name), &[row, table], expect);
+        let name = format!("{}: {}", table.value.name, row.value.name);
+        let case = self.case(&name, &[row, table], expect);
+        self.cases.extend(case);
     }
 
     /// Makes a case from entries, such as row, column and table. Each part is taken from the first entry that
     /// has it; the changes of all entries add up, the last entry's first.
-    fn case(&mut self, name: &str, entries: &[&Entry], expect: Option<&ExpectedAnswer>) {
-        let Some(nearest) = entries.first() else { return };
+    fn case(&mut self, name: &str, entries: &[&Entry], expect: Option<&ExpectedAnswer>) -> Option<Case> {
+        let nearest = entries.first()?;
         self.check_policies(expect);
         let input = match RouteCase::of(entries) {
             Ok(Some(case)) if expect.is_none() && !case.expects_question() => {
-                return self.report(nearest, "expects nothing: add `route`, `principal` or `expect`");
+                self.report(nearest, "expects nothing: add `route`, `principal` or `expect`");
+                return None;
             }
             Ok(Some(case)) => Some(CaseInput::Http(Box::new(case))),
             Ok(None) => self.question(nearest, entries).map(CaseInput::Question),
-            Err(message) => return self.report(nearest, message),
+            Err(message) => {
+                self.report(nearest, message);
+                return None;
+            }
         };
-        let Some(input) = input else { return };
-        self.cases.push(Case {
+        Some(Case {
             span: yaml_error::span(nearest.referenced, self.source),
             name: name.to_owned(),
-            input,
+            input: input?,
             given: entries.iter().rev().flat_map(|entry| entry.value.given.clone()).collect(),
             expect: expect.cloned(),
-        });
+            after: Vec::new(),
+            then: Vec::new(),
+        })
     }
 
     fn question(&mut self, nearest: &Entry, entries: &[&Entry]) -> Option<CaseQuestion> {
@@ -155,7 +199,9 @@ impl SuiteReader<'_> {
     }
 
     fn report(&mut self, entry: &Entry, message: &str) {
-        let diagnostic = Diagnostic::error(format!("`{}` {message}", entry.value.name));
+        let name = &entry.value.name;
+        let subject = if name.is_empty() { "the step".to_owned() } else { format!("`{name}`") };
+        let diagnostic = Diagnostic::error(format!("{subject} {message}"));
         self.diagnostics.push(diagnostic.at(yaml_error::span(entry.referenced, self.source)));
     }
 }

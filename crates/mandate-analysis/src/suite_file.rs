@@ -55,6 +55,12 @@ pub struct SuiteEntry {
     pub given: Vec<Given>,
     /// One answer for a case; for a row, a list with one answer for each column.
     pub expect: Option<ExpectedAnswers>,
+    /// What is so once the action of the case has changed the entities.
+    #[serde(default)]
+    pub after: Vec<Given>,
+    /// The steps that follow, each with what it expects. Only a case has them.
+    #[serde(default)]
+    pub then: Vec<Entry>,
     #[serde(default)]
     pub columns: Vec<Entry>,
     #[serde(default)]

@@ -17,8 +17,7 @@ use crate::error::CliError;
 use mandate_analysis::claims::Guardrails;
 use mandate_analysis::mutation::{Mutant, MutantOutcome, MutationRun, Operator, Survivor, mutants};
 use mandate_analysis::prove::{CheckedClaim, prove};
-use mandate_analysis::suite::Case;
-use mandate_core::Snapshot;
+use mandate_analysis::suite::{Case, CaseContent};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::schema::Schema;
 
@@ -30,11 +29,12 @@ pub struct MutationReport<'a> {
 
 /// Tries every mutant.
 pub fn run<'a>(
-    snapshot: &'a Snapshot,
+    content: CaseContent<'a>,
     cases: &[Case],
     guardrails: &[Arc<SourceText>],
     solver: &SolverArguments,
 ) -> Result<MutationReport<'a>, CliError> {
+    let snapshot = content.snapshot;
     let guardrails =
         Guardrails::parse(guardrails, snapshot.policies().schema()).map_err(CliError::Diagnostics)?;
     let mut solver = solver.start();
@@ -45,7 +45,7 @@ pub fn run<'a>(
             return Err(CliError::message(message));
         }
     }
-    let mutation_run = MutationRun::new(snapshot, cases);
+    let mutation_run = MutationRun::new(content, cases);
     let mutants = mutants(snapshot.policies());
     let mut progress = Progress { total: mutants.len(), shown: std::io::stderr().is_terminal() };
     let mut tried = Vec::with_capacity(mutants.len());

@@ -17,8 +17,7 @@ use crate::cli::report::{self, counted};
 use crate::config::{SolverArguments, colour};
 use crate::error::{CliError, CommandResult};
 use mandate_analysis::coverage::Coverage;
-use mandate_analysis::suite::{self, Case, CaseResult};
-use mandate_core::Snapshot;
+use mandate_analysis::suite::{self, Case, CaseContent, CaseResult};
 use mandate_core::diagnostics::{Diagnostic, Diagnostics, SourceText};
 use mandate_core::policies::Policies;
 use mandate_sources::folder::Folder;
@@ -62,7 +61,8 @@ pub struct RunArguments {
 pub fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> CommandResult {
     let mut loader = Loader::new(content_paths);
     let loaded = loader.load().map_err(CliError::Diagnostics)?;
-    let (snapshot, routes) = (loaded.snapshot, loaded.routes);
+    let snapshot = loaded.snapshot;
+    let content = CaseContent { snapshot: &snapshot, routes: &loaded.routes, changes: &loaded.changes };
     let mut cases = read_cases(&arguments.suites, snapshot.policies())?;
     let all = cases.len();
     if let Some(filter) = &arguments.filter {
@@ -75,7 +75,7 @@ pub fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> Comma
     }
     let mut coverage = arguments.wants_coverage().then(|| Coverage::of(snapshot.policies()));
     let results = cases.into_iter().map(|case| {
-        let result = case.run_covering(&snapshot, &routes, coverage.as_mut());
+        let result = case.run_covering(content, coverage.as_mut());
         (case, result)
     });
     let results: Vec<(Case, CaseResult)> = results.collect();
@@ -88,8 +88,7 @@ pub fn run_once(arguments: &RunArguments, content_paths: &ContentPaths) -> Comma
     if let Some(coverage) = &coverage {
         diagnostics.extend(arguments.report_coverage(coverage)?);
     }
-    let mutation =
-        arguments.mutate.then(|| arguments.try_mutants(&snapshot, &results, &loader)).transpose()?;
+    let mutation = arguments.mutate.then(|| arguments.try_mutants(content, &results, &loader)).transpose()?;
     let mutation = mutation.flatten();
     if let Some(mutation) = &mutation {
         diagnostics.extend(mutation.diagnostics());
@@ -133,7 +132,7 @@ impl RunArguments {
     /// Tries mutants and shows what became of them; `None` if a case fails without them.
     fn try_mutants<'a>(
         &self,
-        snapshot: &'a Snapshot,
+        content: CaseContent<'a>,
         results: &[(Case, CaseResult)],
         loader: &Loader,
     ) -> Result<Option<MutationReport<'a>>, CliError> {
@@ -142,7 +141,7 @@ impl RunArguments {
             return Ok(None);
         }
         let cases: Vec<Case> = results.iter().map(|(case, _)| case.clone()).collect();
-        let mutation = mutate::run(snapshot, &cases, loader.guardrails(), &self.solver)?;
+        let mutation = mutate::run(content, &cases, loader.guardrails(), &self.solver)?;
         self.format.print_text(&mutation.as_text())?;
         Ok(Some(mutation))
     }

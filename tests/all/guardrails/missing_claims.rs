@@ -37,7 +37,7 @@ fn with_warn_claims_that_disappear_are_named_until_they_return() {
     until("the claims are proven", || proven(&sidecar));
     let before = FILES.map(|file| content.read(file));
     empty_all(&content);
-    until("all sixteen are missing", || missing(&sidecar).len() == 16);
+    until("all seventeen are missing", || missing(&sidecar).len() == 17);
     assert!(missing(&sidecar).contains(&json!(CLAIM)));
     assert_eq!(sidecar.status()["guardrails"]["state"], "incomplete");
     assert!(!proven(&sidecar));
@@ -54,10 +54,10 @@ fn with_warn_claims_that_disappear_are_named_until_they_return() {
 fn with_enforce_an_edit_that_takes_claims_away_is_refused() {
     let Some((content, sidecar)) = sidecar_with_guardrails() else { return };
     empty_all(&content);
-    until("the edit is refused, for all sixteen", || {
+    until("the edit is refused, for all seventeen", || {
         sidecar.status()["guardrails"]["refused"]["missing_claims"]
             .as_array()
-            .is_some_and(|all| all.len() == 16)
+            .is_some_and(|all| all.len() == 17)
     });
     assert_eq!(reload_outcome(&sidecar), "refused");
     assert!(reload_errors(&sidecar).contains(&format!("the claim `{CLAIM}` was in use before, and is gone")));
@@ -95,7 +95,7 @@ fn the_claims_that_an_operator_requires_decide_what_may_disappear() {
     let sidecar = content.serve_with(&args);
     content.replace_file(FILES[1], "// Nothing.\n");
     until("claims that are not required may go", || {
-        sidecar.status()["guardrails"]["proof"]["claims"].as_array().unwrap().len() < 17
+        sidecar.status()["guardrails"]["proof"]["claims"].as_array().unwrap().len() < 18
     });
     assert!(proven(&sidecar));
 

@@ -22,7 +22,8 @@ use serde_json::{Value, json};
 const SCHEMA: &str = r#"
 entity Team in [Team];
 @only_member("keeper")
-entity Vault in [Team] = { keeper: User };
+@member_requires("code")
+entity Vault in [Team] = { keeper: User, code?: Long };
 entity User in [Team, Vault] = {
   level: Long,
   boss?: User,
@@ -160,8 +161,8 @@ type Name = (String, usize);
 /// Whether an entity obeys the rules of loading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rules {
-    /// Teams are only in teams with a higher number, a bot is in one team, and the keeper of a vault has the number of
-    /// the vault.
+    /// Teams are only in teams with a higher number, a bot is in one team, the keeper of a vault has the number of
+    /// the vault, and every vault has a code.
     Obeyed,
     /// The entity may break each of these rules.
     Ignored,
@@ -200,7 +201,10 @@ fn entity((entity_type, n): Name, existing: Vec<Name>, rules: Rules) -> impl Str
                 maybe.map(|n| uid("User", n)),
             ),
             "Bot" => json!({ "level": long }),
-            "Vault" => json!({ "keeper": uid("User", if obeyed { n } else { one }) }),
+            "Vault" => {
+                let code = floor.or(obeyed.then_some(1)).map(|code| json!(code));
+                optional(json!({ "keeper": uid("User", if obeyed { n } else { one }) }), "code", code)
+            }
             "Doc" => optional(json!({ "owner": uid("User", one), "size": long }), "backup", maybe.map(|n| uid("Doc", n))),
             _ => json!({}),
         };
@@ -406,6 +410,16 @@ impl RandomChange {
         let removals = uids.filter(|uid| snapshot.entities().get(uid.as_uid_ref()).is_some());
         EntityChanges { upserts: upserts.collect(), removals: removals.collect() }
     }
+}
+
+/// Whether every vault that somebody is in has a code: `@member_requires`, read off all entities.
+pub fn vaults_with_members_have_codes(snapshot: &Snapshot) -> bool {
+    let (entities, schema) = (snapshot.entities(), snapshot.schema());
+    let vault = schema.resolve_entity_type("Vault").unwrap();
+    let lacks_code = |parent| entities.get(parent).is_some_and(|it| !it.entity.has_attribute("code", schema));
+    let mut in_vaults =
+        entities.iter().flat_map(Entity::parents).filter(|parent| parent.entity_type == vault);
+    in_vaults.all(|parent| !lacks_code(parent))
 }
 
 /// What can happen to a decision point.

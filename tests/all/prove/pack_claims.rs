@@ -39,7 +39,7 @@ fn all_claims_of_the_pack_are_proven() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     let result = json(&output);
     let claims = result["claims"].as_array().unwrap();
-    assert_eq!(claims.len(), 17);
+    assert_eq!(claims.len(), 18);
     assert!(claims.iter().all(|claim| claim["result"] == "proven"), "{result}");
 }
 

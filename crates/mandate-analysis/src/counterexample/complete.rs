@@ -1,6 +1,6 @@
 //! Completes the solver's model to entities that a sidecar could load. The model has only transitive
 //! membership: the entities between (such as the consent between a customer and a partner) and the loading
-//! rules (`@member_of_one`, `@only_member`) are added here. Whether the result still shows what the solver
+//! rules (`@member_of_one`, `@only_member`, `@member_requires`) are added here. Whether the result still shows what the solver
 //! found is not checked here but by the caller, with the engine: see `readable`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +68,9 @@ impl<'s> Completion<'s> {
                 }
             }
         }
+        self.enforce_member_of_one();
+        self.enforce_member_requires();
+        // Of the entities that the last rule added.
         self.enforce_member_of_one();
         self.enforce_only_member(resolution);
         self.witness
@@ -190,6 +193,25 @@ impl<'s> Completion<'s> {
         let of_type = || entity.parents.iter().filter(|parent| parent.entity_type == entity_type);
         let kept = of_type().find(|parent| asked.contains(parent)).or_else(|| of_type().next()).cloned();
         entity.parents.retain(|parent| parent.entity_type != entity_type || Some(parent) == kept.as_ref());
+    }
+
+    /// Gives every entity with members the attribute that it needs for that.
+    fn enforce_member_requires(&mut self) {
+        let schema = self.schema;
+        let entities = self.witness.entities.values();
+        let with_members: BTreeSet<EntityUid> =
+            entities.flat_map(|entity| entity.parents.iter().cloned()).collect();
+        for name in with_members {
+            let definition = schema.entity_type(name.entity_type);
+            let Some(attribute) = &definition.rules.member_requires else { continue };
+            let Some(entity) = self.witness.entities.get(&name) else { continue };
+            let is_there = entity.attributes.get(attribute).is_some();
+            let Some(ty) = definition.attributes.get(attribute).filter(|_| !is_there) else { continue };
+            let added = Record::new([(attribute.clone(), self.default(&ty.ty))]);
+            if let Some(entity) = self.witness.entities.get_mut(&name) {
+                entity.attributes = entity.attributes.with_overrides(&added);
+            }
+        }
     }
 
     /// Resolves every violation of `@only_member`.

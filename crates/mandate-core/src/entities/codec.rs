@@ -197,6 +197,17 @@ impl<'a> Unpacker<'a> {
         if self.byte()? == ENTITY { self.uid().map(Some) } else { Ok(None) }
     }
 
+    /// Skips to the value of an attribute, at the beginning of the attributes. Whether it is there.
+    pub fn skip_to_attribute(&mut self, symbol: usize) -> Result<bool> {
+        for _ in 0..self.varint()? {
+            if self.varint()? == symbol {
+                return Ok(true);
+            }
+            self.skip_value(&mut |_| {})?;
+        }
+        Ok(false)
+    }
+
     /// Skips a record, and calls `found` for each entity in it.
     pub fn skip_record(&mut self, found: &mut impl FnMut(EntityUidRef<'a>)) -> Result<()> {
         for _ in 0..self.varint()? {

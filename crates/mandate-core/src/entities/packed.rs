@@ -128,13 +128,18 @@ impl Entity {
     ) -> Result<Option<EntityUidRef<'_>>, CorruptEntity> {
         let Some(symbol) = schema.symbol(name) else { return Ok(None) };
         let mut bytes = self.skip_to_attributes(schema)?;
-        for _ in 0..bytes.varint()? {
-            if bytes.varint()? == symbol {
-                return bytes.entity_value();
-            }
-            bytes.skip_value(&mut |_| {})?;
-        }
-        Ok(None)
+        if bytes.skip_to_attribute(symbol)? { bytes.entity_value() } else { Ok(None) }
+    }
+
+    /// Whether the entity has an attribute.
+    pub fn has_attribute(&self, name: &str, schema: &Schema) -> bool {
+        as_packed(self.try_has_attribute(name, schema))
+    }
+
+    fn try_has_attribute(&self, name: &str, schema: &Schema) -> Result<bool, CorruptEntity> {
+        let Some(symbol) = schema.symbol(name) else { return Ok(false) };
+        let mut bytes = self.skip_to_attributes(schema)?;
+        bytes.skip_to_attribute(symbol)
     }
 
     /// Calls `found` for every entity that attributes and tags name, at any depth.
@@ -262,6 +267,7 @@ mod tests {
         assert_eq!(entity.entity_attribute("boss", &schema).map(|boss| boss.id), Some("bob"));
         for other in ["name", "home", "absent"] {
             assert_eq!(entity.entity_attribute(other, &schema), None, "{other}");
+            assert_eq!(entity.has_attribute(other, &schema), other != "absent", "{other}");
         }
         entity.for_each_reference(&schema, &mut |uid| found.push(uid.id.to_owned())).unwrap();
         assert_eq!(found, ["bob", "a", "b"]);

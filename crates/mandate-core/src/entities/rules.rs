@@ -2,7 +2,8 @@
 //! - no dangling edge: every parent exists;
 //! - no cycle: no entity is an ancestor of itself;
 //! - `@member_of_one`: exactly one parent of each type that the schema names;
-//! - `@only_member`: only the entity that the attribute names may be a member.
+//! - `@only_member`: only the entity that the attribute names may be a member;
+//! - `@member_requires`: an entity that has members has the attribute.
 //!
 //! Only what a transaction touches is checked. That an edge leads to a type which the schema lists as a
 //! *direct* parent is checked in `parse.rs`. An attribute may name an entity that does not exist: that grants
@@ -12,6 +13,7 @@ use std::collections::HashSet;
 
 use super::change::EntityUpsert;
 use super::packed::Entity;
+use super::store::Entities;
 use super::transaction::Transaction;
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan};
 use crate::schema::{EntityTypeId, EntityUid, EntityUidRef, Schema};
@@ -24,6 +26,7 @@ pub fn check_each(transaction: &Transaction<'_>, upserts: &[&EntityUpsert]) -> D
         checks.check_parents(&upsert.entity);
         checks.check_member_of_one(&upsert.entity);
         checks.check_unchanged_member(&upsert.entity);
+        checks.check_unchanged_members(&upsert.entity);
     }
     checks.diagnostics
 }
@@ -40,12 +43,17 @@ impl EntityChecks<'_> {
         self.diagnostics.push(Diagnostic::error(message).at(self.span.cloned()));
     }
 
-    /// Every parent exists, and every parent with `@only_member` names this entity.
+    /// Every parent exists, names this entity if it has `@only_member`, and has what `@member_requires` says.
     fn check_parents(&mut self, entity: &Entity) {
         let (after, schema) = (&self.transaction.after, self.transaction.schema);
         for parent in entity.parents() {
             match after.get(parent) {
-                Some(parent) => self.check_only_member(entity.uid(), &parent.entity),
+                Some(parent) => {
+                    self.check_only_member(entity.uid(), &parent.entity);
+                    if let Some(attribute) = lacks_required(&parent.entity, schema) {
+                        self.report_lack(entity.uid(), parent.entity.uid(), attribute);
+                    }
+                }
                 None if schema.is_enumerated(parent) => {}
                 None => {
                     let [entity, parent] = [entity.uid(), parent].map(|uid| schema.uid_string(uid));
@@ -82,6 +90,31 @@ impl EntityChecks<'_> {
         }
     }
 
+    /// Checks `@member_requires` when the parent changed and lacks the attribute now. Its members that changed
+    /// too are checked by `check_parents`, so one of the others is looked for; only a parent that was there
+    /// before can have such.
+    fn check_unchanged_members(&mut self, parent: &Entity) {
+        let Transaction { before, after, schema, .. } = self.transaction;
+        let Some(attribute) = lacks_required(parent, schema) else { return };
+        if before.get(parent.uid()).is_none() {
+            return;
+        }
+        let mut members = members_of(parent.uid(), after, schema);
+        if let Some(member) = members.find(|member| !self.transaction.was_changed(member.uid())) {
+            self.report_lack(member.uid(), parent.uid(), attribute);
+        }
+    }
+
+    fn report_lack(&mut self, member: EntityUidRef<'_>, of: EntityUidRef<'_>, attribute: &str) {
+        let (span, schema) = (self.span, self.transaction.schema);
+        self.diagnostics.push_error(|| {
+            let [member, of] = [member, of].map(|uid| schema.uid_string(uid));
+            Diagnostic::error(format!("`{member}` is in `{of}`, which has no `{attribute}`"))
+                .help(format!("set `{attribute}` of `{of}`, or take the membership away"))
+                .at(span.cloned())
+        });
+    }
+
     fn check_only_member(&mut self, member: EntityUidRef<'_>, of: &Entity) {
         let schema = self.transaction.schema;
         if let Some((attribute, named)) = only_member(of, schema).filter(|(_, named)| *named != member) {
@@ -95,6 +128,23 @@ impl EntityChecks<'_> {
 fn only_member<'e>(entity: &'e Entity, schema: &'e Schema) -> Option<(&'e str, EntityUidRef<'e>)> {
     let attribute = schema.entity_type(entity.uid().entity_type).rules.only_member.as_ref()?;
     Some((attribute, entity.entity_attribute(attribute, schema)?))
+}
+
+/// The attribute that an entity lacks and would need to have members.
+fn lacks_required<'s>(entity: &Entity, schema: &'s Schema) -> Option<&'s str> {
+    let attribute = schema.entity_type(entity.uid().entity_type).rules.member_requires.as_ref()?;
+    (!entity.has_attribute(attribute, schema)).then_some(attribute)
+}
+
+/// The direct members of an entity, of all types.
+fn members_of<'a>(
+    parent: EntityUidRef<'a>,
+    entities: &'a Entities,
+    schema: &'a Schema,
+) -> impl Iterator<Item = &'a Entity> {
+    let types =
+        schema.entity_types().filter(move |(_, child)| child.parent_types.contains(&parent.entity_type));
+    types.flat_map(move |(entity_type, _)| entities.members(Some(parent), entity_type, None, schema))
 }
 
 /// Depth-first search for cycles from each changed entity, each edge once. A new cycle always contains a
@@ -149,10 +199,7 @@ fn can_be_cyclic(entity_type: EntityTypeId, schema: &Schema) -> bool {
 pub fn check_no_orphans(transaction: &Transaction<'_>, diagnostics: &mut Diagnostics) {
     let schema = transaction.schema;
     let members = |parent: EntityUidRef<'_>| -> Vec<EntityUid> {
-        let of_type = |entity_type| transaction.after.members(Some(parent), entity_type, None, schema);
-        let child_types =
-            schema.entity_types().filter(|(_, it)| it.parent_types.contains(&parent.entity_type));
-        let uids = child_types.flat_map(|(entity_type, _)| of_type(entity_type)).map(Entity::uid);
+        let uids = members_of(parent, &transaction.after, schema).map(Entity::uid);
         uids.filter(|uid| !transaction.was_changed(*uid)).map(EntityUidRef::to_owned).collect()
     };
     let mut orphans: Vec<(EntityUid, EntityUidRef<'_>)> = Vec::new();
@@ -165,5 +212,120 @@ pub fn check_no_orphans(transaction: &Transaction<'_>, diagnostics: &mut Diagnos
             let [entity, parent] = [entity.as_uid_ref(), parent].map(|uid| schema.uid_string(uid));
             Diagnostic::error(format!("`{entity}` is still in `{parent}`, which is removed"))
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::slice::from_ref;
+
+    use crate::diagnostics::{Diagnostics, SourceText};
+    use crate::entities::{Entities, EntityChanges, LoadProgress, Origin, parse_entity_file};
+    use crate::schema::{EntityUid, Schema};
+
+    const SCHEMA: &str = r#"
+        entity Person;
+        @member_requires("signer")
+        entity Treaty = { signer?: Person, title?: String };
+        entity State in [Treaty];
+        entity Guest in [Treaty];
+    "#;
+    const PERSON: &str = r#"{ "type": "Person", "id": "eve" }"#;
+
+    fn schema() -> Schema {
+        Schema::parse(&SourceText::new("schema.cedarschema", SCHEMA)).unwrap().0
+    }
+
+    fn treaty(attributes: &str) -> String {
+        format!(r#"{{ "uid": {{ "type": "Treaty", "id": "t" }}, "attrs": {{{attributes}}}, "parents": [] }}"#)
+    }
+
+    fn signed() -> String {
+        treaty(&format!(r#""signer": {PERSON}"#))
+    }
+
+    fn member(entity_type: &str, of: &str) -> String {
+        let uid = format!(r#"{{ "type": "{entity_type}", "id": "m" }}"#);
+        format!(r#"{{ "uid": {uid}, "attrs": {{}}, "parents": [{of}] }}"#)
+    }
+
+    const IN_TREATY: &str = r#"{ "type": "Treaty", "id": "t" }"#;
+
+    fn change(entities: &Entities, upserts: &[String], removals: &[&str]) -> Result<Entities, Diagnostics> {
+        let schema = schema();
+        let file = SourceText::new("e.ndjson", upserts.join("\n"));
+        let upserts = parse_entity_file(&file, Origin(0), &schema, &LoadProgress::default()).unwrap();
+        let removed = |entity_type: &&str| EntityUid {
+            entity_type: schema.resolve_entity_type(entity_type).unwrap(),
+            id: "m".into(),
+        };
+        let removals = removals.iter().map(removed).collect();
+        entities.apply(&EntityChanges { upserts, removals }, &schema)
+    }
+
+    fn load(upserts: &[String]) -> Result<Entities, Diagnostics> {
+        change(&Entities::default(), upserts, &[])
+    }
+
+    fn refused(result: Result<Entities, Diagnostics>) -> Vec<String> {
+        result.unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    const LACK: &str = r#"`State::"m"` is in `Treaty::"t"`, which has no `signer` (set `signer` of `Treaty::"t"`, or take the membership away)"#;
+
+    #[test]
+    fn an_entity_with_members_needs_the_attribute_and_one_without_does_not() {
+        assert!(load(&[treaty("")]).is_ok());
+        assert!(load(&[signed(), member("State", IN_TREATY)]).is_ok());
+        let title = treaty(r#""title": "peace""#);
+        let refused = refused(load(&[title, member("State", IN_TREATY), member("Guest", IN_TREATY)]));
+        assert_eq!(refused.first(), Some(&format!("e.ndjson:2:1: {LACK}")));
+        assert_eq!(refused.len(), 2, "{refused:?}");
+    }
+
+    #[test]
+    fn a_member_joins_only_what_has_the_attribute_then() {
+        let (open, joins) = (load(&[treaty("")]).unwrap(), member("State", IN_TREATY));
+        assert_eq!(refused(change(&open, from_ref(&joins), &[])), [format!("e.ndjson:1:1: {LACK}")]);
+        let both = change(&open, &[joins.clone(), signed()], &[]).unwrap();
+        assert_eq!(both.len(), 2);
+        let signed = change(&open, &[signed()], &[]).unwrap();
+        assert!(change(&signed, &[joins], &[]).is_ok());
+    }
+
+    #[test]
+    fn the_attribute_goes_only_after_the_last_member() {
+        let state = member("State", IN_TREATY);
+        let all = load(&[signed(), state, member("Guest", IN_TREATY)]).unwrap();
+        let [state_left, guest_left] = [member("State", ""), member("Guest", "")];
+        let unsigned = treaty("");
+        let message = |upserts: &[String], removals: &[&str]| refused(change(&all, upserts, removals));
+        // One of several members is enough to say why, at the place of the entity that lost the attribute.
+        assert_eq!(message(from_ref(&unsigned), &[]).len(), 1);
+        let place = format!("e.ndjson:2:1: {LACK}");
+        let state_stays = [guest_left.clone(), unsigned.clone()];
+        assert_eq!(message(&state_stays, &[]), from_ref(&place));
+        assert_eq!(message(&state_stays, &["Guest"]), from_ref(&place));
+        assert!(change(&all, &[state_left.clone(), guest_left, unsigned.clone()], &[]).is_ok());
+        assert!(change(&all, &[state_left, unsigned.clone()], &["Guest"]).is_ok());
+        assert!(change(&all, &[unsigned], &["Guest", "State"]).is_ok());
+        let rival = treaty(r#""signer": { "type": "Person", "id": "other" }, "title": "war""#);
+        assert!(change(&all, &[rival], &[]).is_ok());
+    }
+
+    #[test]
+    fn the_annotation_names_an_optional_attribute() {
+        let with = |value: &str| {
+            let text = format!(
+                "entity P;\n@member_requires(\"{value}\")\nentity T = {{ signer?: P, title: String }};"
+            );
+            Schema::parse(&SourceText::new("s.cedarschema", text)).unwrap_err().to_string()
+        };
+        let place = "s.cedarschema:2:1: `@member_requires` on `T` names";
+        let unknown = "which is not an attribute of the type";
+        assert_eq!(with("singer"), format!("{place} `singer`, {unknown} (did you mean `signer`?)"));
+        assert_eq!(with(""), format!("{place} ``, {unknown}"));
+        let required = "which is required anyway: the annotation is for an optional attribute, so remove it";
+        assert_eq!(with("title"), format!("{place} `title`, {required}"));
     }
 }

@@ -18,6 +18,7 @@ use crate::cedar_diagnostics;
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use crate::digest::Digest;
 use crate::reachable::extend_with_reachable;
+use crate::suggestion::closest;
 use crate::text_limits;
 
 impl Schema {
@@ -278,11 +279,14 @@ impl<'a> Reader<'a> {
             match key.as_str() {
                 "member_of_one" => rules.member_of_one = self.member_of_one(namespace, ty, value),
                 "only_member" => rules.only_member = self.only_member(entity_type, attributes, value),
+                "member_requires" => {
+                    rules.member_requires = self.member_requires(entity_type, attributes, value);
+                }
                 "reason" | "doc" => {}
                 _ => self.report_annotation(
                     key,
                     entity_type,
-                    "`@member_of_one`, `@only_member`, `@reason` and, for readers, `@doc`",
+                    "`@member_of_one`, `@only_member`, `@member_requires`, `@reason` and, for readers, `@doc`",
                 ),
             }
         }
@@ -338,6 +342,27 @@ impl<'a> Reader<'a> {
             self.report(message, value);
         }
         fits.then(|| value.into())
+    }
+
+    fn member_requires(
+        &mut self,
+        entity_type: &str,
+        attributes: &RecordType,
+        value: &str,
+    ) -> Option<SmolStr> {
+        let problem = match attributes.get(value) {
+            Some(attribute) if !attribute.required => return Some(value.into()),
+            Some(_) => "is required anyway: the annotation is for an optional attribute, so remove it",
+            None => "is not an attribute of the type",
+        };
+        let message = format!("`@member_requires` on `{entity_type}` names `{value}`, which {problem}");
+        let optional = attributes.iter().filter(|(_, attribute)| !attribute.required);
+        let optional: Vec<&str> = optional.map(|(name, _)| name.as_str()).collect();
+        let help = closest(value, &optional).map(|meant| format!("did you mean `{meant}`?"));
+        let annotation = find_span(self.source, &format!("@member_requires(\"{value}\")"));
+        let at = annotation.or_else(|| find_span(self.source, value));
+        self.diagnostics.push(Diagnostic { help, ..Diagnostic::error(message).at(at) });
+        None
     }
 
     fn report(&mut self, message: String, near: &str) {

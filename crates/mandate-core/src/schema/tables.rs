@@ -21,6 +21,8 @@ pub struct Rules {
     pub member_of_one: Vec<EntityTypeId>,
     /// `@only_member("attribute")`: only the entity that the attribute names may be a direct member.
     pub only_member: Option<SmolStr>,
+    /// `@member_requires("attribute")`: an entity that has direct members has this optional attribute.
+    pub member_requires: Option<SmolStr>,
 }
 
 /// An entity type's definition.

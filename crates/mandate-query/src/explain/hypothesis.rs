@@ -14,6 +14,7 @@ use mandate_core::request::Request;
 use mandate_core::schema::{Attribute, EntityUid, EntityUidRef, RecordType, Schema, Type};
 use mandate_core::slice::{Slice, gather};
 use mandate_core::value::{Record, Value};
+use smol_str::SmolStr;
 
 pub struct Hypothesis<'a> {
     policies: &'a Policies,
@@ -209,9 +210,14 @@ impl<'a> Hypothesis<'a> {
                 }
             },
             RepairLocation::Value(AttributePath { owner: AttributeOwner::Entity(entity), path }) => {
-                let rule = schema.entity_type(entity.entity_type).rules.only_member.as_ref();
-                let names_member = path.first().is_some_and(|name| path.len() == 1 && Some(name) == rule);
-                !names_member || !before.has_named_member(entity)
+                let rules = &schema.entity_type(entity.entity_type).rules;
+                let is = |rule: &Option<SmolStr>| {
+                    path.first().is_some_and(|name| path.len() == 1 && Some(name) == rule.as_ref())
+                };
+                let breaks_only_member = is(&rules.only_member) && before.has_named_member(entity);
+                let unset = *modification == Modification::Unset;
+                let breaks_member_requires = unset && is(&rules.member_requires) && before.has_member(entity);
+                !breaks_only_member && !breaks_member_requires
             }
             RepairLocation::Value(AttributePath { owner: AttributeOwner::Context, .. })
             | RepairLocation::Element(..) => true,
@@ -231,6 +237,13 @@ impl<'a> Hypothesis<'a> {
     fn has_named_member(&self, parent: &EntityUid) -> bool {
         let member = self.named_only_member(parent).and_then(|named| self.entities.get(named.as_uid_ref()));
         member.is_some_and(|member| member.entity.parents().any(|it| it == parent.as_uid_ref()))
+    }
+
+    fn has_member(&self, parent: &EntityUid) -> bool {
+        let of_type = |entity_type| {
+            self.entities.members(Some(parent.as_uid_ref()), entity_type, None, self.schema()).next()
+        };
+        self.schema().entity_types().any(|(entity_type, _)| of_type(entity_type).is_some())
     }
 
     fn named_only_member(&self, parent: &EntityUid) -> Option<EntityUid> {

@@ -84,10 +84,11 @@ fn random_entities(choices: &Choices) -> Vec<Value> {
             if kind == "CspConsent" {
                 attrs["delegatedAdministration"] = json!(choices.is(&format!("{id} administration")));
             }
-            all.push(entity(kind, &id, attrs, vec![parent]));
             if choices.is(&format!("{id} accepted")) {
+                attrs["acceptedBy"] = reference("TenantUser", &id);
                 accepted.push(reference(kind, &id));
             }
+            all.push(entity(kind, &id, attrs, vec![parent]));
         }
         all.push(entity("Customer", customer, json!({}), accepted));
         let of_customer =
