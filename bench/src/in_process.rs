@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 pub use mandate_core::entities::EntityChanges;
 use mandate_core::entities::{Entity, EntityData, EntityUpsert};
 pub use mandate_core::json::Json;
@@ -114,7 +115,8 @@ pub fn http_request(request: &GatewayRequest) -> HttpRequest<'_> {
 pub fn requests(snapshot: &Snapshot, questions: &[TestQuestion]) -> io::Result<Vec<Request>> {
     let request = |question: &TestQuestion| {
         ask_and_check(question, |question| {
-            let request = snapshot.request_from_question(question).map_err(io::Error::other)?;
+            let request =
+                snapshot.request_from_question(question, Clock::InQuestion).map_err(io::Error::other)?;
             Ok((decide(snapshot, &request), request))
         })
     };

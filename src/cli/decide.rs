@@ -13,11 +13,13 @@ use super::{explain, report};
 use crate::config::ContentArguments;
 use crate::error::{CliError, CommandResult};
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome as Decided, Suspension};
 use mandate_core::json::Json;
+use mandate_core::moment::Moment;
 use mandate_core::request::Question;
-use mandate_pdp::{DecisionId, Generation};
+use mandate_pdp::{DecisionId, Generation, wall_clock};
 use mandate_query::explain::{Budget, Explanation, explain as explained};
 use mandate_server::authzen::wire::{EvaluationResponse, RequestFields, request_error_message};
 use mandate_sources::loader::Loader;
@@ -45,6 +47,10 @@ pub struct Arguments {
     /// it is a string; may be repeated
     #[arg(long, value_name = "NAME=VALUE", requires = "principal")]
     context: Vec<String>,
+    /// Decide as if it were this time, in RFC 3339, such as 2026-11-28T10:00:00Z; the schema's clock attributes
+    /// have it [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Moment>,
     /// Show what is missing for a permit, or the memberships behind a permit
     #[arg(long)]
     explain: bool,
@@ -68,6 +74,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let content = Content {
         snapshot: generation.snapshot(),
         suspension: suspension(&content_paths.policies),
+        clock: Clock::At(arguments.at.unwrap_or_else(wall_clock::now)),
         explain: arguments.explain,
     };
     let explained = match (&principal, &action, &resource) {
@@ -95,6 +102,7 @@ struct Content<'a> {
     snapshot: &'a Snapshot,
     /// Why everything is denied, if so.
     suspension: Option<Suspension>,
+    clock: Clock,
     explain: bool,
 }
 
@@ -121,7 +129,7 @@ impl Content<'_> {
     fn answer(&self, question: &Question<'_>) -> Result<ExplainedDecision, CliError> {
         let snapshot = self.snapshot;
         let request = snapshot
-            .request_from_question(question)
+            .request_from_question(question, self.clock)
             .map_err(|error| CliError::message(request_error_message(&error)))?;
         if let Some(suspension) = &self.suspension {
             return Ok(ExplainedDecision {

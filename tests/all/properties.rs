@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Entities as CedarEntities};
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::decision::{Decision, Outcome};
 use mandate_core::entities::{Entities, Entity, EntityChanges, EntityData, EntityUpsert};
 use mandate_core::json::Json;
@@ -32,7 +33,7 @@ fn config(cases: u32) -> ProptestConfig {
 
 fn decide(snapshot: &Snapshot, question: &RandomQuestion) -> Decision {
     let context = question.context();
-    let request = snapshot.request_from_question(&question.question(&context)).unwrap();
+    let request = snapshot.request_from_question(&question.question(&context), Clock::InQuestion).unwrap();
     let slice = snapshot.gather(&request);
     snapshot.decide(&request, &slice).unwrap()
 }
@@ -151,7 +152,7 @@ proptest! {
         let snapshot = snapshot_of(&world);
         for question in &questions {
             let (context, decision) = (question.context(), decide(&snapshot, question));
-            let request = snapshot.request_from_question(&question.question(&context)).unwrap();
+            let request = snapshot.request_from_question(&question.question(&context), Clock::InQuestion).unwrap();
             let traces = snapshot.trace_policies(&request, &snapshot.gather(&request)).unwrap();
             let traced = |satisfied: TruthValues, effect: Effect| {
                 let found = traces.iter().filter(|trace| trace.satisfied == satisfied && trace.policy.effect == effect);
@@ -221,7 +222,7 @@ proptest! {
         let after = before.apply(&change.changes(&before)).unwrap_or_else(|_| before.clone());
         for (snapshot, question) in [&before, &after].into_iter().flat_map(|snapshot| questions.iter().map(move |question| (snapshot, question))) {
             let context = question.context();
-            let request = snapshot.request_from_question(&question.question(&context)).unwrap();
+            let request = snapshot.request_from_question(&question.question(&context), Clock::InQuestion).unwrap();
             for target in [Target::Principal, Target::Resource] {
                 let whole = search_all_pages(snapshot, &request, target, PageLimits { max_results: 1_000, max_visited: 1_000_000, may_continue: &|| true });
                 let paged = search_all_pages(snapshot, &request, target, PageLimits { max_results: size, max_visited: steps, may_continue: &|| true });

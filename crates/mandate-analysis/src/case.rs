@@ -12,6 +12,7 @@ use crate::given::{self, Given};
 use crate::route_case::{RouteCase, Routed};
 use crate::suite_file::{Context, ExpectedAnswer, ExpectedDecision};
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::decision::Decision;
 use mandate_core::diagnostics::SourceSpan;
 use mandate_core::display;
@@ -150,7 +151,7 @@ impl Case {
             resource: question_entity(&case.resource)?,
             context: context.as_object(),
         };
-        let request = snapshot.request_from_question(&question);
+        let request = snapshot.request_from_question(&question, Clock::InQuestion);
         Ok(request.map(|request| PreparedCase { snapshot, request }))
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use arc_swap::Guard;
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome};
 use mandate_core::policies::Effect;
@@ -28,6 +29,7 @@ use crate::report::Reporter;
 use crate::status::{Status, WhenStale};
 use crate::status_board::StatusBoard;
 use crate::track::TrackName;
+use crate::wall_clock;
 
 /// A decision point. Clones share everything.
 #[derive(Clone)]
@@ -57,10 +59,11 @@ impl PdpConfig {
     }
 }
 
-/// One generation, held for one request or one batch: all its answers are of one revision.
+/// One generation, held for one request or one batch: all its answers are of one revision and one moment.
 pub struct View<'a> {
     pdp: &'a Shared,
     generation: Guard<Arc<Generation>>,
+    clock: Clock,
 }
 
 /// Why there is no decision.
@@ -88,7 +91,9 @@ impl Pdp {
 
     /// The generation in use, held for as long as the view lives.
     pub fn view(&self) -> View<'_> {
-        View { pdp: &self.0, generation: self.0.published.load() }
+        let generation = self.0.published.load();
+        let clock = wall_clock::clock_for(generation.snapshot().schema());
+        View { pdp: &self.0, generation, clock }
     }
 
     /// Waits until the entities in use are at this position of their log, or a later one of the same log.
@@ -154,6 +159,14 @@ impl View<'_> {
 
     pub fn snapshot(&self) -> &Snapshot {
         self.generation.snapshot()
+    }
+
+    /// Reads a question by the schema, at the moment of the view.
+    ///
+    /// # Errors
+    /// The first part of the question that does not fit the schema.
+    pub fn request(&self, question: &Question<'_>) -> Result<Request, RequestError> {
+        self.snapshot().request_from_question(question, self.clock)
     }
 
     /// Finds the question that an HTTP request asks, by the routes.
@@ -230,7 +243,7 @@ impl View<'_> {
         decision: &Decision,
         budget: &mut Budget,
     ) -> Result<Explanation, PdpError> {
-        let request = self.snapshot().request_from_question(question)?;
+        let request = self.request(question)?;
         let explanation = explain(self.snapshot(), &request, decision, budget).map_err(PdpError::from);
         explanation.inspect_err(|error| self.failed(error))
     }
@@ -270,13 +283,11 @@ impl View<'_> {
             return Ok(Vec::new());
         }
         let on_policy_error = |decision: &Decision| self.policies_failed(decision);
-        let found =
-            search::permitted_actions(self.snapshot(), question, &on_policy_error).map_err(
-                |error| match error {
-                    ActionSearchError::Request(error) => PdpError::from(error),
-                    ActionSearchError::Decide(error) => PdpError::from(error),
-                },
-            );
+        let found = search::permitted_actions(self.snapshot(), question, self.clock, &on_policy_error)
+            .map_err(|error| match error {
+                ActionSearchError::Request(error) => PdpError::from(error),
+                ActionSearchError::Decide(error) => PdpError::from(error),
+            });
         let actions = found.inspect_err(|error| self.failed(error))?;
         self.pdp.metrics.count_action_search();
         Ok(actions)
@@ -285,7 +296,7 @@ impl View<'_> {
     /// The decision, and whether it was in the cache, if there is one.
     fn decide_cached(&self, question: &Question<'_>) -> Result<(Arc<Decision>, Option<bool>), PdpError> {
         let snapshot = self.snapshot();
-        let request = snapshot.request_from_question(question)?;
+        let request = self.request(question)?;
         if let Some(decision) = self.generation.suspended() {
             return Ok((Arc::clone(decision), None));
         }

@@ -32,6 +32,7 @@ mod status;
 mod status_board;
 mod track;
 mod trigger;
+pub mod wall_clock;
 
 pub use change::{ChangeDecision, PerformError, author_of};
 pub use committer::CommitQueue;

@@ -319,7 +319,7 @@ mod tests {
             resource: named("Team", "t"),
             context: None,
         };
-        let request = snapshot.request_from_question(&question).unwrap();
+        let request = snapshot.request_from_question(&question, crate::clock::Clock::InQuestion).unwrap();
         let decide = |entities: &Entities| {
             let slice = crate::slice::gather(entities, &request, &schema, 4);
             crate::decide::decide(snapshot.policies(), &request, &slice)

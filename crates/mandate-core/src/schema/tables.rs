@@ -8,7 +8,7 @@ use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID as CedarEntityUi
 use smol_str::SmolStr;
 
 use super::names::{NameIndex, Unresolved};
-use super::types::{RecordType, Type};
+use super::types::{ClockAttribute, RecordType, Type};
 use super::uid::{ActionId, EntityTypeId, EntityUid, EntityUidRef};
 use crate::digest::Digest;
 use crate::reachable::extend_with_reachable;
@@ -52,6 +52,8 @@ pub struct ActionDef {
     pub principal_types: Vec<EntityTypeId>,
     pub resource_types: Vec<EntityTypeId>,
     pub context_type: RecordType,
+    /// The attributes of the context that tell the time, and are never sent by callers.
+    pub clocks: Vec<ClockAttribute>,
     /// The action and its groups as Cedar entities, for the slice of a decision.
     pub self_and_groups: Vec<Arc<Entity>>,
 }
@@ -85,6 +87,7 @@ pub struct Schema {
     pub(super) actions: Vec<ActionDef>,
     /// The names of all attributes of entities, at any depth, sorted.
     pub(super) symbols: Vec<SmolStr>,
+    pub(super) has_clocks: bool,
     pub(super) entity_type_names: NameIndex<EntityTypeId>,
     pub(super) action_names: NameIndex<ActionId>,
 }
@@ -118,6 +121,11 @@ impl Schema {
     /// All entity types, by name.
     pub fn entity_types(&self) -> impl Iterator<Item = (EntityTypeId, &EntityTypeDef)> {
         (0..).map(EntityTypeId).zip(&self.entity_types)
+    }
+
+    /// Whether any context has an attribute that tells the time.
+    pub fn has_clocks(&self) -> bool {
+        self.has_clocks
     }
 
     pub fn entity_type_count(&self) -> usize {

@@ -93,7 +93,7 @@ fn entities(
         Target::Resource => question.resource.entity_type,
     };
     let schema = view.snapshot().schema();
-    let request = match view.snapshot().request_from_question(&question) {
+    let request = match view.request(&question) {
         Ok(request) => request,
         Err(error) if names_what_schema_lacks(&error, &question, schema) => {
             // Such a search has only one page, so no token belongs to it.
