@@ -99,7 +99,7 @@ pub fn pdp(generation: impl Into<Generation>) -> Pdp {
 /// There is no decision.
 pub fn permits(pdp: &Pdp, question: &Question<'_>) -> io::Result<bool> {
     let context = DecisionContext::new(Transport::InProcess);
-    pdp.view().decide(question, &context).map(|decision| decision.is_permit()).map_err(io::Error::other)
+    pdp.view().decide(question, &context).map(|timed| timed.decision.is_permit()).map_err(io::Error::other)
 }
 
 /// The request in the form that the routes read.

@@ -94,6 +94,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
 /// A decision, with an explanation if `--explain` is given.
 struct ExplainedDecision {
     decision: Decision,
+    valid_until: Option<Moment>,
     explanation: Option<Explanation>,
 }
 
@@ -134,14 +135,16 @@ impl Content<'_> {
         if let Some(suspension) = &self.suspension {
             return Ok(ExplainedDecision {
                 decision: Decision::suspended(suspension.clone()),
+                valid_until: None,
                 explanation: None,
             });
         }
         let defect = |error: DecideError| CliError::message(error);
         let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
+        let valid_until = snapshot.valid_until(&request, self.clock).filter(|_| decision.is_by_policies());
         let budget = self.explain.then(Budget::interactive);
         let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
-        Ok(ExplainedDecision { explanation: explanation.transpose().map_err(defect)?, decision })
+        Ok(ExplainedDecision { explanation: explanation.transpose().map_err(defect)?, decision, valid_until })
     }
 }
 
@@ -154,7 +157,7 @@ fn as_json(explained: &ExplainedDecision, generation: &Generation) -> Result<Str
         }
         None => EvaluationResponse::with_context(id, decision, revision, true),
     };
-    Ok(serde_json::to_string_pretty(&answer)? + "\n")
+    Ok(serde_json::to_string_pretty(&answer.with_valid_until(explained.valid_until))? + "\n")
 }
 
 fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
@@ -163,6 +166,9 @@ fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
     let known = !matches!(decision.outcome, Decided::UnknownPrincipal | Decided::UnknownResource);
     if let Some(explanation) = explained.explanation.as_ref().filter(|_| known) {
         explain::show(&mut text, explanation, generation.snapshot().schema());
+    }
+    if let Some(valid_until) = explained.valid_until {
+        let _ = writeln!(text, "  valid until {valid_until}");
     }
     let _ = writeln!(text, "  revision {}", generation.revision());
     text

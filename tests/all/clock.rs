@@ -2,6 +2,7 @@
 
 mod content;
 mod serving;
+mod valid_until;
 
 use std::process::Output;
 

@@ -196,7 +196,7 @@ proptest! {
             let view = cached.view();
             for question in &asked {
                 let context = question.context();
-                let cached_decision = view.decide(&question.question(&context), &DecisionContext::new(Transport::InProcess)).unwrap();
+                let cached_decision = view.decide(&question.question(&context), &DecisionContext::new(Transport::InProcess)).unwrap().decision;
                 prop_assert_eq!(&*cached_decision, &decide(view.snapshot(), question), "{:?}", question);
             }
         }
@@ -302,7 +302,11 @@ fn a_cached_decision_follows_a_change_two_parents_above() {
             resource: entity("Customer", "northwind"),
             context: context.as_object(),
         };
-        pdp.view().decide(&question, &DecisionContext::new(Transport::InProcess)).unwrap().is_permit()
+        pdp.view()
+            .decide(&question, &DecisionContext::new(Transport::InProcess))
+            .unwrap()
+            .decision
+            .is_permit()
     };
     assert!(permits("wingtip") && permits("proseware"));
     // Wingtip's partnership with Tailspin moves to Proseware, then Proseware's partnership with Litware to Wingtip.

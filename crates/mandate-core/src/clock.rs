@@ -1,4 +1,4 @@
-//! What clock attributes are at a moment. The schema declares them (`schema/clocks.rs`); they become
+//! What clock attributes are at a moment, and until when. The schema declares them (`schema/clocks.rs`); they become
 //! part of a request when its question is read (`request.rs`). Nothing here reads a clock.
 
 use jiff::civil::Weekday;
@@ -32,6 +32,27 @@ fn value(attribute: &ClockAttribute, at: Moment, zone: &TimeZone) -> Value {
         Granularity::Weekday(entity_type) => {
             let day = weekday(zone.to_datetime(at.timestamp()).weekday());
             Value::Entity(EntityUid { entity_type, id: SmolStr::new_static(day) })
+        }
+    }
+}
+
+/// The first moment at which one of the clock attributes has another value; `None` if there are none.
+pub(crate) fn end<'a>(
+    attributes: impl IntoIterator<Item = &'a ClockAttribute>,
+    at: Moment,
+    zone: &TimeZone,
+) -> Option<Moment> {
+    attributes.into_iter().map(|attribute| end_of(attribute.granularity, at, zone)).min()
+}
+
+fn end_of(granularity: Granularity, at: Moment, zone: &TimeZone) -> Moment {
+    match granularity {
+        Granularity::Seconds(length) => Moment::from_unix_seconds(beginning(at, length) + length),
+        Granularity::Weekday(_) => {
+            let tomorrow = zone.to_datetime(at.timestamp()).date().tomorrow();
+            let next = tomorrow.and_then(|date| date.to_zoned(zone.clone()));
+            // After the last day that can be written, no time is known to be another day.
+            next.map_or(Moment::from_unix_seconds(i64::MAX), |next| next.timestamp().into())
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 
 /// A time to the second, of the years that Cedar's `datetime` can write. A clock that shows another year counts as
 /// the first or the last of them.
@@ -62,6 +63,12 @@ impl FromStr for Moment {
         let timestamp: Timestamp =
             text.parse().map_err(|error: jiff::Error| MomentError(error.to_string()))?;
         Ok(timestamp.into())
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

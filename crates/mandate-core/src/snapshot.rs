@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::decide::{DecideError, decide, trace_policies};
 use super::decision::Decision;
 use super::diagnostics::{Diagnostic, Diagnostics};
 use super::entities::{Entities, EntityChanges};
+use super::moment::Moment;
 use super::policies::Policies;
 use super::request::{Question, Request, RequestError, RequestLimits};
 use super::schema::Schema;
@@ -159,6 +160,14 @@ impl Snapshot {
     /// A bug in Mandate; see [`DecideError`].
     pub fn decide(&self, request: &Request, slice: &Slice<'_>) -> Result<Decision, DecideError> {
         decide(&self.policies, request, slice)
+    }
+
+    /// When the time may change a decision on the request, which was read by this clock: until then, it holds on these
+    /// policies and entities. `None` if no policy for such requests reads the time.
+    pub fn valid_until(&self, request: &Request, clock: Clock) -> Option<Moment> {
+        let Clock::At(moment) = clock else { return None };
+        let policies = self.policies.candidates(request.environment())?;
+        clock::end(&policies.clocks, moment, &self.limits.time_zone)
     }
 
     /// The result of each policy whose scope matches the request, clause by clause.

@@ -9,6 +9,7 @@ use mandate_core::Snapshot;
 use mandate_core::clock::Clock;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome};
+use mandate_core::moment::Moment;
 use mandate_core::policies::Effect;
 use mandate_core::request::{Question, Request, RequestError};
 use mandate_core::schema::ActionId;
@@ -64,6 +65,14 @@ pub struct View<'a> {
     pdp: &'a Shared,
     generation: Guard<Arc<Generation>>,
     clock: Clock,
+}
+
+/// A decision, and how long it holds.
+#[derive(Debug, Clone)]
+pub struct TimedDecision {
+    pub decision: Arc<Decision>,
+    /// When the time may change it; `None` if it does not depend on the time.
+    pub valid_until: Option<Moment>,
 }
 
 /// Why there is no decision.
@@ -198,11 +207,13 @@ impl View<'_> {
         &self,
         question: &Question<'_>,
         context: &DecisionContext<'_>,
-    ) -> Result<Arc<Decision>, PdpError> {
+    ) -> Result<TimedDecision, PdpError> {
         let asked = Instant::now();
-        let decided = self.decide_cached(question);
+        let decided = self.decide_now(question);
         let answer = match &decided {
-            Ok((decision, cached)) => Answer::Decided { decision, cached: *cached, took: asked.elapsed() },
+            Ok((TimedDecision { decision, .. }, cached)) => {
+                Answer::Decided { decision, cached: *cached, took: asked.elapsed() }
+            }
             Err(PdpError::Request(error)) => Answer::Invalid(error),
             Err(PdpError::Decide(error)) => Answer::Failed(error),
         };
@@ -293,13 +304,21 @@ impl View<'_> {
         Ok(actions)
     }
 
-    /// The decision, and whether it was in the cache, if there is one.
-    fn decide_cached(&self, question: &Question<'_>) -> Result<(Arc<Decision>, Option<bool>), PdpError> {
-        let snapshot = self.snapshot();
+    /// The decision at the moment of this view, and whether it was in the cache, if there is one.
+    fn decide_now(&self, question: &Question<'_>) -> Result<(TimedDecision, Option<bool>), PdpError> {
         let request = self.request(question)?;
         if let Some(decision) = self.generation.suspended() {
-            return Ok((Arc::clone(decision), None));
+            return Ok((TimedDecision { decision: Arc::clone(decision), valid_until: None }, None));
         }
+        let valid_until = self.snapshot().valid_until(&request, self.clock);
+        let (decision, cached) = self.decide_cached(request)?;
+        let valid_until = valid_until.filter(|_| decision.is_by_policies());
+        Ok((TimedDecision { decision, valid_until }, cached))
+    }
+
+    /// The decision, and whether it was in the cache, if there is one.
+    fn decide_cached(&self, request: Request) -> Result<(Arc<Decision>, Option<bool>), PdpError> {
+        let snapshot = self.snapshot();
         let Some(cache) = &self.pdp.cache else {
             let slice = snapshot.gather(&request);
             return Ok((self.decide_uncached(&request, &slice)?, None));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::content::{content, user};
 use crate::support::{Reply, mandate, until};
 
-fn question(action: &str, context: Value) -> Value {
+pub fn question(action: &str, context: Value) -> Value {
     let eve = json!({ "type": "User", "id": "eve" });
     json!({ "subject": eve, "action": { "name": action }, "resource": eve, "context": context })
 }
@@ -20,7 +20,7 @@ fn check_refused(reply: &Reply, path: &str) {
 }
 
 /// A time from now, in RFC 3339.
-fn from_now(later: Duration) -> String {
+pub fn from_now(later: Duration) -> String {
     humantime::format_rfc3339_seconds(SystemTime::now() + later).to_string()
 }
 
