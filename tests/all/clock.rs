@@ -1,6 +1,7 @@
 //! `@clock`: the time in the context of requests, for every transport and command.
 
 mod content;
+mod docs;
 mod serving;
 mod valid_until;
 
