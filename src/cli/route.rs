@@ -18,7 +18,6 @@ use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::request::{Request, RequestLimits};
 use mandate_core::schema::Schema;
-use mandate_core::value::Record;
 use mandate_pdp::wall_clock;
 use mandate_routes::{HttpRequest, RequestBody, Route, RouteError, RouteMatch, Routes};
 use mandate_server::authzen::wire::request_error_message;
@@ -191,7 +190,7 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
                 display::uid(principal, schema),
                 display::action(request.action, schema),
                 display::uid(resource, schema),
-                display::record(&routed_context(&request, schema), schema),
+                display::record(&request.context_of_caller(schema), schema),
             ))?;
         }
         Err(error) => return denied(Some(routed.route), &request_error_message(&error), format),
@@ -216,13 +215,6 @@ fn denied(route: Option<&Route>, reason: &str, format: Format) -> CommandResult 
     Ok(ExitCode::from(2))
 }
 
-/// The context without the time: no caller sends it.
-fn routed_context(request: &Request, schema: &Schema) -> Record {
-    let clocks = &schema.action(request.action).clocks;
-    let routed = request.context.iter().filter(|(name, _)| clocks.iter().all(|clock| clock.name != **name));
-    routed.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
 /// The request as AuthZEN JSON.
 fn question(request: &Request, schema: &Schema) -> serde_json::Value {
     let entity =
@@ -231,6 +223,6 @@ fn question(request: &Request, schema: &Schema) -> serde_json::Value {
         "subject": entity(request.principal.entity_type, &request.principal.id),
         "action": { "name": display::action(request.action, schema) },
         "resource": entity(request.resource.entity_type, &request.resource.id),
-        "context": display::request_json(&routed_context(request, schema), schema),
+        "context": display::request_json(&request.context_of_caller(schema), schema),
     })
 }

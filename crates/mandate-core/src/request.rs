@@ -128,6 +128,14 @@ impl Request {
         (self.action, self.principal.entity_type, self.resource.entity_type)
     }
 
+    /// The context without the time: what a caller can send.
+    pub fn context_of_caller(&self, schema: &Schema) -> Record {
+        let clocks = &schema.action(self.action).clocks;
+        let of_caller =
+            self.context.iter().filter(|(name, _)| clocks.iter().all(|clock| clock.name != **name));
+        of_caller.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// About how many bytes of memory the request takes.
     pub fn estimated_bytes(&self) -> usize {
         let described = [&self.principal_properties, &self.resource_properties].into_iter().flatten();

@@ -74,6 +74,27 @@ fn searches_have_the_time() {
 }
 
 #[test]
+fn a_search_goes_on_while_time_does() {
+    let content = content();
+    let users: Vec<String> = ["ann", "bob", "eve"]
+        .iter()
+        .map(|id| format!(r#"{{ "uid": {{ "type": "User", "id": "{id}" }}, "attrs": {{}}, "parents": [] }}"#))
+        .collect();
+    content.write("entities/users.json", &format!("[{}]", users.join(",")));
+    let sidecar = content.serve();
+    let mut search = question("soon", json!({}));
+    search["page"] = json!({ "limit": 2 });
+    let asked = from_now(Duration::ZERO);
+    let first = sidecar.post("/access/v1/search/resource", search.to_string()).json();
+    assert_eq!(first["results"].as_array().unwrap().len(), 2, "{first}");
+    until("the time is another one", || from_now(Duration::ZERO) > asked);
+    search["page"] = json!({ "token": first["page"]["next_token"] });
+    let second = sidecar.post("/access/v1/search/resource", search.to_string()).json();
+    assert_eq!(second["results"].as_array().unwrap().len(), 1, "{second}");
+    assert_eq!(second["page"]["next_token"], "");
+}
+
+#[test]
 fn the_answer_changes_with_the_time_and_is_remembered_while_it_holds() {
     let content = content();
     let until_then = from_now(Duration::from_secs(3));

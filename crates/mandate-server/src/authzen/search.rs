@@ -13,7 +13,7 @@ use super::page::{PageEnd, PageRequest, PageToken};
 use super::wire::{RequestFields, SearchKind};
 use mandate_core::digest::Digest;
 use mandate_core::json::{Json, Object};
-use mandate_core::request::{Question, QuestionEntity, RequestError, RequestPart};
+use mandate_core::request::{Question, QuestionEntity, Request, RequestError, RequestPart};
 use mandate_core::schema::{EntityUid, Schema, Unresolved};
 use mandate_pdp::{PdpError, View};
 use mandate_query::search::{Cursor, Page, PageLimits, SearchError, Target, WalkPhase};
@@ -105,7 +105,9 @@ fn entities(
         }
         Err(error) => return Err(PdpError::from(error).into()),
     };
-    let digest = Digest::of([format!("{target:?} {request:?}").as_bytes()]);
+    // The time is not part of the search: it goes on between two pages.
+    let searched = Request { context: request.context_of_caller(schema), ..request.clone() };
+    let digest = Digest::of([format!("{target:?} {searched:?}").as_bytes()]);
     let token = page_request.token(&digest, view.revision())?;
     let limit = page_request.page_size(token.as_ref());
     let after =
