@@ -140,8 +140,10 @@ impl Content<'_> {
             });
         }
         let defect = |error: DecideError| CliError::message(error);
-        let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
-        let valid_until = snapshot.valid_until(&request, self.clock).filter(|_| decision.is_by_policies());
+        let slice = snapshot.gather(&request);
+        let decision = snapshot.decide(&request, &slice).map_err(defect)?;
+        let ends = [snapshot.valid_until(&request, self.clock), slice.next_end()];
+        let valid_until = ends.into_iter().flatten().min().filter(|_| decision.is_by_policies());
         let budget = self.explain.then(Budget::interactive);
         let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
         Ok(ExplainedDecision { explanation: explanation.transpose().map_err(defect)?, decision, valid_until })

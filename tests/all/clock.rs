@@ -1,5 +1,6 @@
 //! `@clock`: the time in the context of requests, for every transport and command.
 
+mod consents;
 mod content;
 mod docs;
 mod serving;

@@ -36,6 +36,14 @@ fn value(attribute: &ClockAttribute, at: Moment, zone: &TimeZone) -> Value {
     }
 }
 
+/// The time that a context tells, if it has one.
+pub(crate) fn told(attributes: &[ClockAttribute], context: &Record) -> Option<Moment> {
+    attributes.iter().find_map(|attribute| match context.get(&attribute.name)? {
+        Value::Extension(Extension::DateTime, text) => Moment::from_cedar(text),
+        _ => None,
+    })
+}
+
 /// The first moment at which one of the clock attributes has another value; `None` if there are none.
 pub(crate) fn end<'a>(
     attributes: impl IntoIterator<Item = &'a ClockAttribute>,

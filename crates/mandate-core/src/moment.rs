@@ -39,6 +39,11 @@ impl Moment {
         Self(Timestamp::from_second(seconds).unwrap_or_default())
     }
 
+    /// The moment of a text that Cedar's `datetime` takes: a date alone is its midnight in UTC.
+    pub(crate) fn from_cedar(text: &str) -> Option<Self> {
+        if text.contains('T') { text.parse().ok() } else { format!("{text}T00:00:00Z").parse().ok() }
+    }
+
     pub(crate) fn unix_seconds(self) -> i64 {
         self.0.as_second()
     }

@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use super::clock::{self, Clock};
 use super::json::{Object, quoted};
+use super::moment::Moment;
 use super::policies::EnvironmentKey;
 use super::schema::{ActionDef, ActionId, ClockAttribute, EntityTypeId, EntityUid, Schema, Unresolved};
 use super::value::{Completeness, Dialect, Record, ValueReader};
@@ -71,6 +72,9 @@ pub struct Request {
     pub principal: EntityUid,
     pub resource: EntityUid,
     pub context: Record,
+    /// When it is asked, if entities of the schema end at times of their own (`@valid_until`); `None` counts none of
+    /// them as ended.
+    pub asked_at: Option<Moment>,
     /// Attributes sent by the caller, if the entity type is listed in `described-by-callers`.
     pub principal_properties: Option<Record>,
     pub resource_properties: Option<Record>,
@@ -170,8 +174,15 @@ impl Request {
             limits,
         )?;
         check_applies_to(schema, action, &principal, &resource)?;
+        let context = context(question, schema, action, limits, clock)?;
+        let asked_at = match clock {
+            _ if !schema.has_ends() => None,
+            Clock::At(moment) => Some(moment),
+            Clock::InQuestion => clock::told(&schema.action(action).clocks, &context),
+        };
         Ok(Self {
-            context: context(question, schema, action, limits, clock)?,
+            context,
+            asked_at,
             principal_properties: properties(
                 &question.principal,
                 &principal,

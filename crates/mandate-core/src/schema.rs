@@ -5,6 +5,7 @@
 mod annotation_places;
 mod clocks;
 mod declarations;
+mod ends;
 mod expansion;
 mod names;
 mod resolved;

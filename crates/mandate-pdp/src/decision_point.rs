@@ -20,7 +20,7 @@ use mandate_routes::{HttpRequest, RouteError, RouteMatch};
 use mandate_store::LogPosition;
 use prometheus_client::registry::Registry;
 
-use crate::cache::{Cache, CacheEntry};
+use crate::cache::{Cache, CacheEntry, CacheKey};
 use crate::generation::{Generation, Revision};
 use crate::metrics::Metrics;
 use crate::proposal::DecidedAction;
@@ -311,35 +311,43 @@ impl View<'_> {
             return Ok((TimedDecision { decision: Arc::clone(decision), valid_until: None }, None));
         }
         let valid_until = self.snapshot().valid_until(&request, self.clock);
-        let (decision, cached) = self.decide_cached(request)?;
-        let valid_until = valid_until.filter(|_| decision.is_by_policies());
-        Ok((TimedDecision { decision, valid_until }, cached))
+        let (timed, cached) = self.decide_cached(request)?;
+        let first = [valid_until, timed.valid_until].into_iter().flatten().min();
+        let valid_until = first.filter(|_| timed.decision.is_by_policies());
+        Ok((TimedDecision { valid_until, ..timed }, cached))
     }
 
-    /// The decision, and whether it was in the cache, if there is one.
-    fn decide_cached(&self, request: Request) -> Result<(Arc<Decision>, Option<bool>), PdpError> {
+    /// The decision with the time at which an entity of it ends, and whether it was in the cache, if there is one.
+    fn decide_cached(&self, request: Request) -> Result<(TimedDecision, Option<bool>), PdpError> {
         let snapshot = self.snapshot();
+        let timed = |decision, valid_until| TimedDecision { decision, valid_until };
         let Some(cache) = &self.pdp.cache else {
             let slice = snapshot.gather(&request);
-            return Ok((self.decide_uncached(&request, &slice)?, None));
+            return Ok((timed(self.decide_uncached(&request, &slice)?, slice.next_end()), None));
         };
         let (in_use, policies) = (snapshot.version(), snapshot.policies().version());
-        let entry = cache.get(&request);
-        if let Some(decision) = entry.as_ref().and_then(|entry| entry.if_valid_in(in_use)) {
-            return Ok((Arc::clone(decision), Some(true)));
+        let key = CacheKey(request);
+        let (request, entry) = (&key.0, cache.get(&key));
+        if let Some(entry) = &entry
+            && let Some(decision) = entry.if_valid_in(in_use, request.asked_at)
+        {
+            return Ok((timed(Arc::clone(decision), entry.next_end()), Some(true)));
         }
-        let slice = snapshot.gather(&request);
-        if let Some(decision) = entry.and_then(|entry| entry.revalidate(in_use, policies, slice.versions())) {
-            return Ok((decision, Some(true)));
+        let slice = snapshot.gather(request);
+        let next_end = slice.next_end();
+        let known = entry.and_then(|it| it.revalidate(in_use, policies, slice.versions(), request.asked_at));
+        if let Some(decision) = known {
+            return Ok((timed(decision, next_end), Some(true)));
         }
-        let decision = self.decide_uncached(&request, &slice)?;
+        let decision = self.decide_uncached(request, &slice)?;
         let unknown = matches!(decision.outcome, Outcome::UnknownPrincipal | Outcome::UnknownResource);
         // Unknown entities are found out quickly, and callers can make up any number of them.
         if decision.errors.is_empty() && !unknown {
-            let entry = CacheEntry::new(Arc::clone(&decision), in_use, policies, slice.versions());
-            cache.insert(request, entry);
+            let entry = CacheEntry::new(Arc::clone(&decision), request, in_use, policies, &slice);
+            drop(slice);
+            cache.insert(key, entry);
         }
-        Ok((decision, Some(false)))
+        Ok((timed(decision, next_end), Some(false)))
     }
 
     fn decide_uncached(&self, request: &Request, slice: &Slice<'_>) -> Result<Arc<Decision>, DecideError> {

@@ -1,4 +1,4 @@
-//! The clock of the machine, for contexts that have the time. A schema without clock attributes never needs it.
+//! The clock of the machine, for contexts that have the time and entities that end. Other schemas never need it.
 
 use std::time::SystemTime;
 
@@ -16,8 +16,8 @@ pub fn now() -> Moment {
     })
 }
 
-/// The clock for questions that are asked now. It is read only if the schema has clock attributes.
+/// The clock for questions that are asked now. It is read only if the schema has something that depends on the time.
 pub(crate) fn clock_for(schema: &Schema) -> Clock {
-    // Without clock attributes, both are the same.
-    if schema.has_clocks() { Clock::At(now()) } else { Clock::InQuestion }
+    // Without clock attributes and entities that end, both are the same.
+    if schema.has_clocks() || schema.has_ends() { Clock::At(now()) } else { Clock::InQuestion }
 }

@@ -67,6 +67,11 @@ fn a_partner_is_paused_until_a_date() {
 }
 
 #[test]
+fn a_consent_ends_by_itself() {
+    check_example("Consents that end", 2);
+}
+
+#[test]
 fn nobody_registers_on_weekends() {
     check_example("Not on weekends", 4);
 }

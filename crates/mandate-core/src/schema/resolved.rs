@@ -9,6 +9,7 @@ use cedar_policy_core::ast::{Eid, EntityType as CedarType, EntityUID as CedarEnt
 use smol_str::{SmolStr, format_smolstr};
 
 use super::clocks::ClockReader;
+use super::ends;
 use super::expansion;
 use super::names::{NameIndex, qualified};
 use super::resolved_json::{Action, Annotations, EntityType, Fragment, ResolvedAttribute, ResolvedType};
@@ -41,9 +42,10 @@ impl Schema {
             serde_json::from_value(json).map_err(|error| unusable_schema(&error, source))?;
         let mut reader =
             Reader { source, fragment: &fragment, entity_types: entity_type_index(&fragment)?, diagnostics };
-        let entity_types = reader.entity_type_defs();
+        let mut entity_types = reader.entity_type_defs();
         let mut actions = reader.action_defs(&cedar);
         reader.clocks(&entity_types, &mut actions);
+        reader.ends(&mut entity_types, &actions);
         let diagnostics = reader.diagnostics.into_result()?;
         let schema = Self {
             digest: Digest::of([source.text.as_bytes()]),
@@ -56,6 +58,7 @@ impl Schema {
                 (0..).map(ActionId).zip(actions.iter().map(|a| (a.uid.to_string().into(), a.name.clone()))),
             ),
             symbols: symbols(&entity_types),
+            has_ends: entity_types.iter().any(|entity_type| entity_type.valid_until.is_some()),
             has_clocks: actions.iter().any(|action| !action.clocks.is_empty()),
             cedar,
             entity_types,
@@ -135,6 +138,7 @@ impl<'a> Reader<'a> {
             parent_types: ty.member_of_types.iter().filter_map(|parent| self.entity_type(parent)).collect(),
             reason: reason(&ty.annotations),
             rules: self.rules(&name, namespace, ty, &attributes),
+            valid_until: None,
             attributes,
             tag_type: tags,
             enum_ids: ty.r#enum.clone(),
@@ -198,6 +202,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads every `@valid_until`.
+    fn ends(&mut self, entity_types: &mut [EntityTypeDef], actions: &[ActionDef]) {
+        if self.source.text.contains("@valid_until") {
+            ends::read(self.source, entity_types, actions, &mut self.diagnostics);
+        }
+    }
+
     /// The groups that an action is in, directly or not.
     fn action_groups(&mut self, namespace: &'a str, action: &'a Action) -> Vec<CedarEntityUid> {
         let fragment: &'a Fragment = self.fragment;
@@ -258,7 +269,11 @@ impl<'a> Reader<'a> {
             let reason = self.attribute_reason(name, &attribute.annotations);
             let clock =
                 attribute.annotations.get("clock").map(|text| text.as_deref().unwrap_or_default().into());
-            Some((name.clone(), Attribute { ty, required: attribute.required, reason, clock }))
+            let is_valid_until = attribute.annotations.contains_key("valid_until");
+            Some((
+                name.clone(),
+                Attribute { ty, required: attribute.required, reason, clock, is_valid_until },
+            ))
         });
         read.collect::<Option<RecordType>>().map(Type::Record)
     }
@@ -297,8 +312,8 @@ impl<'a> Reader<'a> {
             match key.as_str() {
                 "member_of_one" => rules.member_of_one = self.member_of_one(namespace, ty, value),
                 "only_member" => rules.only_member = self.only_member(entity_type, attributes, value),
-                // `clocks.rs` reports where `@clock` cannot be.
-                "reason" | "doc" | "clock" => {}
+                // `clocks.rs` and `ends.rs` report where these cannot be.
+                "reason" | "doc" | "clock" | "valid_until" => {}
                 _ => self.report_annotation(
                     key,
                     entity_type,
@@ -312,8 +327,15 @@ impl<'a> Reader<'a> {
     /// The `@reason` of an attribute. A type that several entity types share is read several times, and its
     /// mistakes are reported once.
     fn attribute_reason(&mut self, attribute: &str, annotations: &Annotations) -> Option<SmolStr> {
-        for key in annotations.keys().filter(|key| !["clock", "reason", "doc"].contains(&key.as_str())) {
-            self.report_annotation(key, attribute, "`@reason`, `@clock` and, for readers, `@doc`");
+        for key in annotations
+            .keys()
+            .filter(|key| !["clock", "valid_until", "reason", "doc"].contains(&key.as_str()))
+        {
+            self.report_annotation(
+                key,
+                attribute,
+                "`@reason`, `@clock`, `@valid_until` and, for readers, `@doc`",
+            );
         }
         reason(annotations)
     }

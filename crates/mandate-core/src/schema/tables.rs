@@ -38,6 +38,8 @@ pub struct EntityTypeDef {
     /// The ids of an enumerated type, which exist without being stored.
     pub enum_ids: Option<Vec<SmolStr>>,
     pub rules: Rules,
+    /// `@valid_until` on an attribute: from the time that it has, an entity has no members.
+    pub valid_until: Option<SmolStr>,
     /// The `@reason`: the sentence for a denial because an entity of this type is not a member of what a
     /// clause demands.
     pub reason: Option<SmolStr>,
@@ -88,6 +90,7 @@ pub struct Schema {
     /// The names of all attributes of entities, at any depth, sorted.
     pub(super) symbols: Vec<SmolStr>,
     pub(super) has_clocks: bool,
+    pub(super) has_ends: bool,
     pub(super) entity_type_names: NameIndex<EntityTypeId>,
     pub(super) action_names: NameIndex<ActionId>,
 }
@@ -126,6 +129,11 @@ impl Schema {
     /// Whether any context has an attribute that tells the time.
     pub fn has_clocks(&self) -> bool {
         self.has_clocks
+    }
+
+    /// Whether entities of any type end to have members at a time of their own.
+    pub fn has_ends(&self) -> bool {
+        self.has_ends
     }
 
     pub fn entity_type_count(&self) -> usize {

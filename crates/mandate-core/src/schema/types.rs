@@ -52,6 +52,8 @@ pub struct Attribute {
     pub reason: Option<SmolStr>,
     /// The text of the `@clock`, which `ActionDef::clocks` has understood.
     pub clock: Option<SmolStr>,
+    /// Whether it has `@valid_until`; `EntityTypeDef::valid_until` names it then.
+    pub is_valid_until: bool,
 }
 
 impl FromIterator<(SmolStr, Attribute)> for RecordType {

@@ -106,7 +106,8 @@ fn entities(
         Err(error) => return Err(PdpError::from(error).into()),
     };
     // The time is not part of the search: it goes on between two pages.
-    let searched = Request { context: request.context_of_caller(schema), ..request.clone() };
+    let context = request.context_of_caller(schema);
+    let searched = Request { context, asked_at: None, ..request.clone() };
     let digest = Digest::of([format!("{target:?} {searched:?}").as_bytes()]);
     let token = page_request.token(&digest, view.revision())?;
     let limit = page_request.page_size(token.as_ref());
