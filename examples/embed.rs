@@ -69,7 +69,7 @@ fn show(pdp: &Pdp) -> Result<(), Box<dyn Error>> {
         context: None,
     };
     let view = pdp.view();
-    let decision = view.decide(&question, &DecisionContext::new(Transport::InProcess))?;
+    let decision = view.decide(&question, &DecisionContext::new(Transport::InProcess))?.decision;
     let verdict = if decision.is_permit() { "may" } else { "may not" };
     println!("ana {verdict} open the vault, by revision {}", view.revision());
     if !decision.is_permit() {

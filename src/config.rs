@@ -26,3 +26,4 @@ pub use listeners::{ListenerConfig, ListenerConfigs};
 pub use serve::{ServeArguments, ServeConfig};
 pub use serving::{GuardrailsOption, LogFormat};
 pub use solver::SolverArguments;
+pub use values::NamedTimeZone;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 pub use mandate_core::entities::EntityChanges;
 use mandate_core::entities::{Entity, EntityData, EntityUpsert};
 pub use mandate_core::json::Json;
@@ -98,7 +99,7 @@ pub fn pdp(generation: impl Into<Generation>) -> Pdp {
 /// There is no decision.
 pub fn permits(pdp: &Pdp, question: &Question<'_>) -> io::Result<bool> {
     let context = DecisionContext::new(Transport::InProcess);
-    pdp.view().decide(question, &context).map(|decision| decision.is_permit()).map_err(io::Error::other)
+    pdp.view().decide(question, &context).map(|timed| timed.decision.is_permit()).map_err(io::Error::other)
 }
 
 /// The request in the form that the routes read.
@@ -114,7 +115,8 @@ pub fn http_request(request: &GatewayRequest) -> HttpRequest<'_> {
 pub fn requests(snapshot: &Snapshot, questions: &[TestQuestion]) -> io::Result<Vec<Request>> {
     let request = |question: &TestQuestion| {
         ask_and_check(question, |question| {
-            let request = snapshot.request_from_question(question).map_err(io::Error::other)?;
+            let request =
+                snapshot.request_from_question(question, Clock::InQuestion).map_err(io::Error::other)?;
             Ok((decide(snapshot, &request), request))
         })
     };

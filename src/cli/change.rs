@@ -5,19 +5,22 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::tz::TimeZone;
 
 use super::decision_text::decision_text;
 use super::question::{suspension, with_question};
 use super::report;
 use super::store_argument::StoreArgument;
 use super::store_editor::StoreEditor;
-use crate::config::PolicyArguments;
+use crate::config::{NamedTimeZone, PolicyArguments};
 use crate::error::{CliError, CommandResult};
+use mandate_core::clock::Clock;
 use mandate_core::decision::Decision;
 use mandate_core::display;
-use mandate_core::request::Request;
+use mandate_core::moment::Moment;
+use mandate_core::request::{Request, RequestLimits};
 use mandate_core::schema::Schema;
-use mandate_pdp::{ChangeDecision, DecisionId, Generation};
+use mandate_pdp::{ChangeDecision, DecisionId, Generation, wall_clock};
 use mandate_server::authzen::wire::request_error_message;
 use mandate_store::Author;
 
@@ -43,10 +46,22 @@ pub struct Arguments {
     /// it is a string; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     context: Vec<String>,
+    /// Decide as if it were this time, in RFC 3339, such as 2026-11-28T10:00:00Z; the schema's clock attributes
+    /// have it [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Moment>,
+    /// Time zone of the days of the week that contexts have by `@clock("weekday")`, such as Europe/Berlin
+    /// [default: UTC]
+    #[arg(long, env = "MANDATE_TIME_ZONE", value_name = "ZONE")]
+    time_zone: Option<NamedTimeZone>,
 }
 
 pub fn run(arguments: Arguments) -> CommandResult {
     let suspension = suspension(&arguments.policies.folder()?);
+    let time_zone = arguments.time_zone.or(arguments.policies.file()?.content.time_zone);
+    let time_zone = time_zone.map_or(TimeZone::UTC, NamedTimeZone::into_zone);
+    let limits = RequestLimits { time_zone, ..RequestLimits::default() };
+    let clock = Clock::At(arguments.at.unwrap_or_else(wall_clock::now));
     let policies = arguments.policies.load()?;
     let editor = StoreEditor::open(&arguments.store, &policies)?;
     let snapshot = &editor.snapshot;
@@ -54,7 +69,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
 
     let named = (arguments.principal.as_str(), arguments.action.as_str(), arguments.resource.as_str());
     let request = with_question(named, &arguments.context, |question| {
-        let request = snapshot.request_from_question(question);
+        let request = Request::from_question(question, snapshot.schema(), &limits, clock);
         request.map_err(|error| CliError::message(request_error_message(&error)))
     })?;
     if let Some(suspension) = suspension {

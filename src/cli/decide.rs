@@ -12,11 +12,13 @@ use super::question::{suspension, with_question};
 use super::{explain, report, would_change};
 use crate::config::ContentArguments;
 use crate::error::{CliError, CommandResult};
+use mandate_core::clock::Clock;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome as Decided, Suspension};
 use mandate_core::json::Json;
+use mandate_core::moment::Moment;
 use mandate_core::request::Question;
-use mandate_pdp::{DecisionId, Generation};
+use mandate_pdp::{DecisionId, Generation, wall_clock};
 use mandate_query::explain::{Budget, Explanation, explain as explained};
 use mandate_server::authzen::wire::{EvaluationResponse, RequestFields, request_error_message};
 use mandate_sources::loader::Loader;
@@ -44,6 +46,10 @@ pub struct Arguments {
     /// it is a string; may be repeated
     #[arg(long, value_name = "NAME=VALUE", requires = "principal")]
     context: Vec<String>,
+    /// Decide as if it were this time, in RFC 3339, such as 2026-11-28T10:00:00Z; the schema's clock attributes
+    /// have it [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Moment>,
     /// Show what is missing for a permit, or the memberships behind a permit; as text, also what performing the
     /// permitted action would change
     #[arg(long)]
@@ -68,6 +74,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let content = Content {
         generation: &generation,
         suspension: suspension(&content_paths.policies),
+        clock: Clock::At(arguments.at.unwrap_or_else(wall_clock::now)),
         explain: arguments.explain,
     };
     let explained = match (&principal, &action, &resource) {
@@ -87,6 +94,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
 /// A decision, with an explanation if `--explain` is given.
 struct ExplainedDecision {
     decision: Decision,
+    valid_until: Option<Moment>,
     explanation: Option<Explanation>,
     /// What performing a permitted action would change, as text.
     would_change: String,
@@ -97,6 +105,7 @@ struct Content<'a> {
     generation: &'a Generation,
     /// Why everything is denied, if so.
     suspension: Option<Suspension>,
+    clock: Clock,
     explain: bool,
 }
 
@@ -123,24 +132,28 @@ impl Content<'_> {
     fn answer(&self, question: &Question<'_>) -> Result<ExplainedDecision, CliError> {
         let snapshot = self.generation.snapshot();
         let request = snapshot
-            .request_from_question(question)
+            .request_from_question(question, self.clock)
             .map_err(|error| CliError::message(request_error_message(&error)))?;
         if let Some(suspension) = &self.suspension {
             return Ok(ExplainedDecision {
                 decision: Decision::suspended(suspension.clone()),
+                valid_until: None,
                 explanation: None,
                 would_change: String::new(),
             });
         }
         let defect = |error: DecideError| CliError::message(error);
-        let decision = snapshot.decide(&request, &snapshot.gather(&request)).map_err(defect)?;
+        let slice = snapshot.gather(&request);
+        let decision = snapshot.decide(&request, &slice).map_err(defect)?;
+        let ends = [snapshot.valid_until(&request, self.clock), slice.next_end()];
+        let valid_until = ends.into_iter().flatten().min().filter(|_| decision.is_by_policies());
         let budget = self.explain.then(Budget::interactive);
         let explanation = budget.map(|mut budget| explained(snapshot, &request, &decision, &mut budget));
         let explanation = explanation.transpose().map_err(defect)?;
         let explains_change = self.explain && decision.is_permit();
         let would_change =
             if explains_change { would_change::as_text(&request, self.generation) } else { String::new() };
-        Ok(ExplainedDecision { decision, explanation, would_change })
+        Ok(ExplainedDecision { decision, valid_until, explanation, would_change })
     }
 }
 
@@ -153,7 +166,7 @@ fn as_json(explained: &ExplainedDecision, generation: &Generation) -> Result<Str
         }
         None => EvaluationResponse::with_context(id, decision, revision, true),
     };
-    Ok(serde_json::to_string_pretty(&answer)? + "\n")
+    Ok(serde_json::to_string_pretty(&answer.with_valid_until(explained.valid_until))? + "\n")
 }
 
 fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
@@ -162,6 +175,9 @@ fn as_text(explained: &ExplainedDecision, generation: &Generation) -> String {
     let known = !matches!(decision.outcome, Decided::UnknownPrincipal | Decided::UnknownResource);
     if let Some(explanation) = explained.explanation.as_ref().filter(|_| known) {
         explain::show(&mut text, explanation, generation.snapshot().schema());
+    }
+    if let Some(valid_until) = explained.valid_until {
+        let _ = writeln!(text, "  valid until {valid_until}");
     }
     text += &explained.would_change;
     let _ = writeln!(text, "  revision {}", generation.revision());

@@ -13,10 +13,12 @@ use super::format::FormatArgument;
 use super::report;
 use crate::config::PolicyArguments;
 use crate::error::{CliError, CommandResult};
+use mandate_core::clock::Clock;
 use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::request::{Request, RequestLimits};
 use mandate_core::schema::Schema;
+use mandate_pdp::wall_clock;
 use mandate_routes::{HttpRequest, RequestBody, Route, RouteError, RouteMatch, Routes};
 use mandate_server::authzen::wire::request_error_message;
 
@@ -173,7 +175,12 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
             return denied(route, &unrouted.to_string(), format);
         }
     };
-    match Request::from_question(&routed.question(), schema, &RequestLimits::default()) {
+    match Request::from_question(
+        &routed.question(),
+        schema,
+        &RequestLimits::default(),
+        Clock::At(wall_clock::now()),
+    ) {
         Ok(request) if format == Format::Json => report::print(&format!("{}\n", question(&request, schema)))?,
         Ok(request) => {
             let (principal, resource) = (request.principal.as_uid_ref(), request.resource.as_uid_ref());
@@ -183,7 +190,7 @@ fn show(routed: &Result<RouteMatch<'_>, RouteError<'_>>, schema: &Schema, format
                 display::uid(principal, schema),
                 display::action(request.action, schema),
                 display::uid(resource, schema),
-                display::record(&request.context, schema),
+                display::record(&request.context_of_caller(schema), schema),
             ))?;
         }
         Err(error) => return denied(Some(routed.route), &request_error_message(&error), format),
@@ -216,6 +223,6 @@ fn question(request: &Request, schema: &Schema) -> serde_json::Value {
         "subject": entity(request.principal.entity_type, &request.principal.id),
         "action": { "name": display::action(request.action, schema) },
         "resource": entity(request.resource.entity_type, &request.resource.id),
-        "context": display::request_json(&request.context, schema),
+        "context": display::request_json(&request.context_of_caller(schema), schema),
     })
 }

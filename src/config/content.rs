@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::identity_sources::IdentitySourcesTable;
 use super::limits::PolicyLimitOptions;
 use super::options::options;
-use super::values::{Count, non_empty_names};
+use super::values::{Count, NamedTimeZone, non_empty_names};
 use mandate_core::request::RequestLimits;
 use mandate_core::snapshot::RequestConfig;
 use mandate_sources::loader::ContentPaths;
@@ -33,6 +35,10 @@ options! {
         /// Maximum length of the id of a subject or resource, in bytes [default: 512]
         #[arg(long, env = "MANDATE_MAX_ID_BYTES", value_name = "N")]
         pub max_id_bytes: Option<Count>,
+        /// Time zone of the days of the week that contexts have by `@clock("weekday")`, such as Europe/Berlin
+        /// [default: UTC]
+        #[arg(long, env = "MANDATE_TIME_ZONE", value_name = "ZONE")]
+        pub time_zone: Option<NamedTimeZone>,
     }
 }
 
@@ -55,6 +61,7 @@ impl ContentOptions {
             terms: RequestConfig {
                 max_id_bytes: self.max_id_bytes.map_or(RequestLimits::DEFAULT_MAX_ID_BYTES, Count::get),
                 described_by_callers: non_empty_names(self.described_by_callers),
+                time_zone: self.time_zone.map_or(TimeZone::UTC, NamedTimeZone::into_zone),
             },
             identity_sources: identity_sources.map(|table| Arc::new(table.into_identity_sources())),
             policy_limits: limits.limits(),

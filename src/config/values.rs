@@ -5,6 +5,7 @@ use std::num::ParseIntError;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 /// Why a value is refused; clap and the reader of the file add where it is.
@@ -22,6 +23,8 @@ pub enum ValueError {
     NoTime,
     #[error("has to be at most 1 day")]
     TooLong,
+    #[error("`{0}` is not a time zone: use its IANA name, such as `Europe/Berlin`")]
+    TimeZone(String),
     #[error("`{0}` is not a file mode: use octal digits such as `660`")]
     FileMode(String),
 }
@@ -117,6 +120,33 @@ impl FromStr for FileMode {
 }
 
 impl TryFrom<String> for FileMode {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+/// A time zone, by its IANA name. Its rules are part of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct NamedTimeZone(TimeZone);
+
+impl NamedTimeZone {
+    pub fn into_zone(self) -> TimeZone {
+        self.0
+    }
+}
+
+impl FromStr for NamedTimeZone {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        TimeZone::get(text).map(Self).map_err(|_| ValueError::TimeZone(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for NamedTimeZone {
     type Error = ValueError;
 
     fn try_from(text: String) -> Result<Self, ValueError> {

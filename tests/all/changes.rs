@@ -8,6 +8,7 @@ use std::process::Output;
 
 use mandate_changes::{ChangeError, Edits};
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::json::Json;
 use mandate_core::request::{Question, QuestionEntity, Request};
 use mandate_core::snapshot::RequestConfig;
@@ -37,7 +38,7 @@ fn request(snapshot: &Snapshot, [principal, action, resource, context]: [&str; 4
     let context = Json::parse(context.as_bytes()).unwrap();
     let context = context.as_object();
     let question = Question { principal, action, action_properties: None, resource, context };
-    snapshot.request_from_question(&question).unwrap()
+    snapshot.request_from_question(&question, Clock::InQuestion).unwrap()
 }
 
 /// The edits of a request of the pack, whether or not it is permitted; `None` if no rule is for it.

@@ -92,6 +92,32 @@ fn denials_carry_status_body_and_headers() {
 }
 
 #[test]
+fn metadata_say_until_when_a_decision_holds() {
+    let schema = "entity User; action view, edit appliesTo { principal: User, resource: User, context: { @clock(\"1d\") today: datetime } };";
+    let policies = "@id(\"a\") permit (principal, action == Action::\"view\", resource) when { context.today > datetime(\"2026-01-01\") };";
+    let route = |action: &str| {
+        format!(
+            "[[route]]\nid = '{action}'\nmethod = 'GET'\npath = '/{action}'\naction = '{action}'\nprincipal = {{ type = 'User', id = {{ header = 'x-user' }} }}\nresource = {{ type = 'User', id = 'eve' }}\n"
+        )
+    };
+    let content = Content::of(&[
+        ("policies/s.cedarschema", schema),
+        ("policies/p.cedar", policies),
+        ("policies/routes.toml", &[route("view"), route("edit")].concat()),
+        (
+            "entities/users.json",
+            "[{ \"uid\": { \"type\": \"User\", \"id\": \"eve\" }, \"attrs\": {}, \"parents\": [] }]",
+        ),
+    ]);
+    let service = service(&content);
+    let view = answer(&service, attributes(http("GET", "/view", &[("x-user", "eve")])));
+    assert_eq!(metadata_field(&view, "decision"), "true");
+    assert!(metadata_field(&view, "valid_until").ends_with("T00:00:00Z"));
+    let edit = answer(&service, attributes(http("GET", "/edit", &[("x-user", "eve")])));
+    assert!(!edit.dynamic_metadata.unwrap().fields.contains_key("valid_until"));
+}
+
+#[test]
 fn a_client_without_credentials_is_asked_for_them() {
     let content = Content::of_pack();
     let attributes = attributes(http("GET", "/v1/customers/contoso/deviceBatches", &[]));

@@ -21,6 +21,7 @@ mod support;
 mod authzen;
 mod changes;
 mod cli;
+mod clock;
 mod coverage;
 mod deny_all;
 mod diff;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Entities as CedarEntities};
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::decision::{Decision, Outcome};
 use mandate_core::entities::{Entities, Entity, EntityChanges, EntityData, EntityUpsert};
 use mandate_core::json::Json;
@@ -32,7 +33,7 @@ fn config(cases: u32) -> ProptestConfig {
 
 fn decide(snapshot: &Snapshot, question: &RandomQuestion) -> Decision {
     let context = question.context();
-    let request = snapshot.request_from_question(&question.question(&context)).unwrap();
+    let request = snapshot.request_from_question(&question.question(&context), Clock::InQuestion).unwrap();
     let slice = snapshot.gather(&request);
     snapshot.decide(&request, &slice).unwrap()
 }
@@ -151,7 +152,7 @@ proptest! {
         let snapshot = snapshot_of(&world);
         for question in &questions {
             let (context, decision) = (question.context(), decide(&snapshot, question));
-            let request = snapshot.request_from_question(&question.question(&context)).unwrap();
+            let request = snapshot.request_from_question(&question.question(&context), Clock::InQuestion).unwrap();
             let traces = snapshot.trace_policies(&request, &snapshot.gather(&request)).unwrap();
             let traced = |satisfied: TruthValues, effect: Effect| {
                 let found = traces.iter().filter(|trace| trace.satisfied == satisfied && trace.policy.effect == effect);
@@ -195,7 +196,7 @@ proptest! {
             let view = cached.view();
             for question in &asked {
                 let context = question.context();
-                let cached_decision = view.decide(&question.question(&context), &DecisionContext::new(Transport::InProcess)).unwrap();
+                let cached_decision = view.decide(&question.question(&context), &DecisionContext::new(Transport::InProcess)).unwrap().decision;
                 prop_assert_eq!(&*cached_decision, &decide(view.snapshot(), question), "{:?}", question);
             }
         }
@@ -246,7 +247,7 @@ proptest! {
         let after = before.apply(&change.changes(&before)).unwrap_or_else(|_| before.clone());
         for (snapshot, question) in [&before, &after].into_iter().flat_map(|snapshot| questions.iter().map(move |question| (snapshot, question))) {
             let context = question.context();
-            let request = snapshot.request_from_question(&question.question(&context)).unwrap();
+            let request = snapshot.request_from_question(&question.question(&context), Clock::InQuestion).unwrap();
             for target in [Target::Principal, Target::Resource] {
                 let whole = search_all_pages(snapshot, &request, target, PageLimits { max_results: 1_000, max_visited: 1_000_000, may_continue: &|| true });
                 let paged = search_all_pages(snapshot, &request, target, PageLimits { max_results: size, max_visited: steps, may_continue: &|| true });
@@ -326,7 +327,11 @@ fn a_cached_decision_follows_a_change_two_parents_above() {
             resource: entity("Customer", "northwind"),
             context: context.as_object(),
         };
-        pdp.view().decide(&question, &DecisionContext::new(Transport::InProcess)).unwrap().is_permit()
+        pdp.view()
+            .decide(&question, &DecisionContext::new(Transport::InProcess))
+            .unwrap()
+            .decision
+            .is_permit()
     };
     assert!(permits("wingtip") && permits("proseware"));
     // Wingtip's partnership with Tailspin moves to Proseware, then Proseware's partnership with Litware to Wingtip.

@@ -180,8 +180,8 @@ fn route(input: &Input) -> io::Result<u64> {
         let (view, context) = (pdp.view(), DecisionContext::new(Transport::InProcess));
         let routed =
             view.route(http_request, &context).map_err(|error| io::Error::other(error.to_string()))?;
-        let decision = view.decide(&routed.question(), &context).map_err(io::Error::other)?;
-        ensure_correct(decision.is_permit() == request.permitted)?;
+        let timed = view.decide(&routed.question(), &context).map_err(io::Error::other)?;
+        ensure_correct(timed.decision.is_permit() == request.permitted)?;
     }
     let routes = input.generation.routes();
     repeat_for_all(&http_requests, |http_request| {

@@ -11,6 +11,7 @@ use crate::given::Given;
 use crate::route_case::{RouteCase, Routed};
 use crate::suite_file::{Context, ExpectedAnswer, ExpectedDecision};
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::decision::Decision;
 use mandate_core::diagnostics::SourceSpan;
 use mandate_core::display;
@@ -185,7 +186,7 @@ impl CaseQuestion {
             resource: question_entity(&self.resource)?,
             context: context.as_object(),
         };
-        Ok(snapshot.request_from_question(&question))
+        Ok(snapshot.request_from_question(&question, Clock::InQuestion))
     }
 }
 

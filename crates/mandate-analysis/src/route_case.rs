@@ -10,6 +10,7 @@ use serde::Deserialize as _;
 use crate::error::CaseError;
 use crate::suite_file::{Context, Entry, SuiteEntry};
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::request::{Question, QuestionEntity, Request, RequestError};
@@ -111,12 +112,25 @@ impl RouteCase {
             }
         };
         differ(&mut lines, "route", self.route.as_deref(), &routed.route.id);
-        let question = routed.question();
-        let found = snapshot.request_from_question(&question);
+        // Nothing gives the time to a test, so it takes it from the context that is expected.
+        let time = self.time(routed.question().action, snapshot.schema());
+        let time = Json::deserialize(&time)?;
+        let question = Question { action_properties: time.as_object(), ..routed.question() };
+        let found = snapshot.request_from_question(&question, Clock::InQuestion);
         if let Ok(found) = &found {
             self.compare(&question, found, snapshot, &mut lines)?;
         }
         Ok((Routed::Question(Box::new(found)), lines))
+    }
+
+    /// What the expected context has of the action's clock attributes.
+    fn time(&self, action: &str, schema: &Schema) -> serde_json::Value {
+        let clocks = schema.resolve_action(action).map_or(&[][..], |action| &schema.action(action).clocks);
+        let expected = clocks.iter().filter_map(|clock| {
+            let value = self.context.as_ref()?.get(clock.name.as_str())?;
+            Some((clock.name.to_string(), value.clone()))
+        });
+        serde_json::Value::Object(expected.collect())
     }
 
     /// Writes a line for each part of the question that is not as expected.
@@ -138,7 +152,7 @@ impl RouteCase {
             context: if self.context.is_some() { context.as_object() } else { question.context },
             ..*question
         };
-        let expected = snapshot.request_from_question(&expected);
+        let expected = snapshot.request_from_question(&expected, Clock::InQuestion);
         let expected = expected.map_err(|error| CaseError::Expected(error.message))?;
         let (expected, found) = (parts(&expected, snapshot.schema()), parts(found, snapshot.schema()));
         for ((name, expected), (_, found)) in expected.iter().zip(&found) {

@@ -131,7 +131,8 @@ mod tests {
             resource: named("eve"),
             context: context.as_object(),
         };
-        let request = snapshot.request_from_question(&question).unwrap();
+        let request =
+            snapshot.request_from_question(&question, mandate_core::clock::Clock::InQuestion).unwrap();
         let (action, principal, resource) = request.environment();
         let change = changes.changes_for(action, principal, resource).unwrap();
         let mut made = 0;

@@ -87,6 +87,17 @@ impl Decision {
         matches!(self.outcome, Outcome::Permitted(_))
     }
 
+    /// Whether the policies were asked, so that what they read could change the decision.
+    pub fn is_by_policies(&self) -> bool {
+        match &self.outcome {
+            Outcome::Permitted(_)
+            | Outcome::Forbidden(_)
+            | Outcome::ForbidFailed(_)
+            | Outcome::NotPermitted(_) => true,
+            Outcome::UnknownPrincipal | Outcome::UnknownResource | Outcome::Suspended(_) => false,
+        }
+    }
+
     /// The policies that determined the decision: those that permitted, forbade, or failed to forbid.
     pub fn determining_policies(&self) -> &[Arc<PolicyInfo>] {
         match &self.outcome {

@@ -2,6 +2,7 @@
 //! evaluated here; that is `decide.rs`. Start reading at `set.rs`.
 
 mod annotations;
+mod clock_reads;
 mod compile;
 mod index;
 mod info;

@@ -1,11 +1,14 @@
 //! From a question in a caller's words to a [`Request`] that fits the schema. A question that does not fit is
 //! an error, never a decision. The decision on a request starts in `slice.rs`.
 
+use jiff::tz::TimeZone;
 use smol_str::SmolStr;
 
+use super::clock::{self, Clock};
 use super::json::{Object, quoted};
+use super::moment::Moment;
 use super::policies::EnvironmentKey;
-use super::schema::{ActionId, EntityTypeId, EntityUid, Schema, Unresolved};
+use super::schema::{ActionDef, ActionId, ClockAttribute, EntityTypeId, EntityUid, Schema, Unresolved};
 use super::value::{Completeness, Dialect, Record, ValueReader};
 
 /// A question in a caller's words, from any transport.
@@ -14,6 +17,7 @@ use super::value::{Completeness, Dialect, Record, ValueReader};
 /// use std::sync::Arc;
 ///
 /// use mandate_core::Snapshot;
+/// use mandate_core::clock::Clock;
 /// use mandate_core::diagnostics::SourceText;
 /// use mandate_core::json::Json;
 /// use mandate_core::policies::Policies;
@@ -36,7 +40,7 @@ use super::value::{Completeness, Dialect, Record, ValueReader};
 ///     resource: eve,
 ///     context: context.as_object(),
 /// };
-/// let error = snapshot.request_from_question(&question).expect_err("`fax` is not a channel");
+/// let error = snapshot.request_from_question(&question, Clock::InQuestion).expect_err("`fax` is not a channel");
 /// assert_eq!((error.part, error.path.as_str()), (RequestPart::Context, ".channel"));
 /// assert_eq!(error.message, "`fax` is not a valid `Channel`: expected one of `api`, `ui`");
 /// # Ok::<(), mandate_core::diagnostics::Diagnostics>(())
@@ -68,6 +72,9 @@ pub struct Request {
     pub principal: EntityUid,
     pub resource: EntityUid,
     pub context: Record,
+    /// When it is asked, if entities of the schema end at times of their own (`@valid_until`); `None` counts none of
+    /// them as ended.
+    pub asked_at: Option<Moment>,
     /// Attributes sent by the caller, if the entity type is listed in `described-by-callers`.
     pub principal_properties: Option<Record>,
     pub resource_properties: Option<Record>,
@@ -104,6 +111,8 @@ pub struct RequestLimits {
     pub max_id_bytes: usize,
     /// Entity types whose attributes callers may send.
     pub described_by_callers: Vec<EntityTypeId>,
+    /// Where days of the week begin and end.
+    pub time_zone: TimeZone,
 }
 
 impl RequestLimits {
@@ -113,13 +122,22 @@ impl RequestLimits {
 
 impl Default for RequestLimits {
     fn default() -> Self {
-        Self { max_id_bytes: Self::DEFAULT_MAX_ID_BYTES, described_by_callers: Vec::new() }
+        let (described_by_callers, time_zone) = (Vec::new(), TimeZone::UTC);
+        Self { max_id_bytes: Self::DEFAULT_MAX_ID_BYTES, described_by_callers, time_zone }
     }
 }
 
 impl Request {
     pub fn environment(&self) -> EnvironmentKey {
         (self.action, self.principal.entity_type, self.resource.entity_type)
+    }
+
+    /// The context without the time: what a caller can send.
+    pub fn context_of_caller(&self, schema: &Schema) -> Record {
+        let clocks = &schema.action(self.action).clocks;
+        let of_caller =
+            self.context.iter().filter(|(name, _)| clocks.iter().all(|clock| clock.name != **name));
+        of_caller.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// About how many bytes of memory the request takes.
@@ -137,6 +155,7 @@ impl Request {
         question: &Question<'_>,
         schema: &Schema,
         limits: &RequestLimits,
+        clock: Clock,
     ) -> Result<Self, RequestError> {
         let action =
             schema.resolve_action(question.action).map_err(|why| unknown_action(question.action, why))?;
@@ -155,8 +174,15 @@ impl Request {
             limits,
         )?;
         check_applies_to(schema, action, &principal, &resource)?;
+        let context = context(question, schema, action, limits, clock)?;
+        let asked_at = match clock {
+            _ if !schema.has_ends() => None,
+            Clock::At(moment) => Some(moment),
+            Clock::InQuestion => clock::told(&schema.action(action).clocks, &context),
+        };
         Ok(Self {
-            context: context(question, schema, action, limits)?,
+            context,
+            asked_at,
             principal_properties: properties(
                 &question.principal,
                 &principal,
@@ -243,14 +269,22 @@ fn check_applies_to(
     check(RequestPart::ResourceType, &info.resource_types, resource.entity_type, "resource type")
 }
 
-/// The context: the caller's own and the properties of the action, read by the action's context type.
+/// The context: the caller's own and the properties of the action, read by the action's context type, and the time.
 fn context(
     question: &Question<'_>,
     schema: &Schema,
     action: ActionId,
     limits: &RequestLimits,
+    clock: Clock,
 ) -> Result<Record, RequestError> {
-    let ty = &schema.action(action).context_type;
+    let ActionDef { context_type: ty, clocks, .. } = schema.action(action);
+    let time = match clock {
+        Clock::At(moment) if !clocks.is_empty() => {
+            refuse_time(question, clocks)?;
+            Some(clock::values(clocks, moment, &limits.time_zone))
+        }
+        Clock::At(_) | Clock::InQuestion => None,
+    };
     let empty = Object::default();
     let read = |object: Option<&Object<'_>>, part| {
         let mut reader = ValueReader::for_request(schema, limits.max_id_bytes);
@@ -265,8 +299,27 @@ fn context(
         let message = "given as the action's property and in the context, with different values".to_owned();
         return Err(RequestError { part: RequestPart::Context, path: format!(".{name}"), message });
     }
-    let record = own.with_overrides(&properties);
+    let mut record = own.with_overrides(&properties);
+    if let Some(time) = time {
+        record = record.with_overrides(&time);
+    }
     missing_attribute(&record, ty, schema).map_or(Ok(record), Err)
+}
+
+/// Refuses a question that tells the time: only the decision point may.
+fn refuse_time(question: &Question<'_>, clocks: &[ClockAttribute]) -> Result<(), RequestError> {
+    let parts = [
+        (question.context, RequestPart::Context),
+        (question.action_properties, RequestPart::ActionProperties),
+    ];
+    for (object, part) in parts {
+        let sent = clocks.iter().find(|clock| object.is_some_and(|object| object.get(&clock.name).is_some()));
+        if let Some(ClockAttribute { name, .. }) = sent {
+            let message = "comes from the clock of the decision point: leave it out".to_owned();
+            return Err(RequestError { part, path: format!(".{name}"), message });
+        }
+    }
+    Ok(())
 }
 
 /// The first required context attribute that is missing.
@@ -278,7 +331,10 @@ fn missing_attribute(
     let (name, attribute) =
         ty.iter().find(|(name, attribute)| attribute.required && record.get(name).is_none())?;
     let wanted = ValueReader::new(schema, Dialect::Request, "").expected(&attribute.ty);
-    let message = format!("missing: expected {wanted}");
+    let message = match attribute.clock {
+        Some(_) => format!("missing: no clock gives `{name}` here: expected {wanted}"),
+        None => format!("missing: expected {wanted}"),
+    };
     Some(RequestError { part: RequestPart::Context, path: format!(".{name}"), message })
 }
 

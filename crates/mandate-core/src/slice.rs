@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::entities::{CorruptEntity, Entities, Entity, StoredEntity};
+use super::moment::Moment;
 use super::reachable::extend_with_reachable;
 use super::request::Request;
 use super::schema::{EntityUidRef, Schema};
@@ -22,6 +23,8 @@ pub struct Slice<'a> {
     /// walk depends only on the request and on what it finds, so equal versions for an equal request mean
     /// equal content.
     versions: Vec<Version>,
+    /// The first time at which an entity that was met has no members any more.
+    next_end: Option<Moment>,
     /// Set if an entity could not be read: then nothing may be decided on the slice.
     corrupt: Option<CorruptEntity>,
 }
@@ -41,6 +44,11 @@ pub struct SliceEntity<'a> {
 impl<'a> Slice<'a> {
     pub fn versions(&self) -> &[Version] {
         &self.versions
+    }
+
+    /// Until when the same entities are gathered, if time can change that.
+    pub fn next_end(&self) -> Option<Moment> {
+        self.next_end
     }
 
     /// The principal and the resource: only these are described by callers, and only these can be the same
@@ -76,9 +84,11 @@ pub fn gather<'a>(entities: &'a Entities, request: &'a Request, schema: &Schema,
         entities: Vec::with_capacity(4),
         ancestors: Vec::with_capacity(8),
         versions: Vec::with_capacity(12),
+        next_end: None,
         corrupt: None,
     };
-    let mut gatherer = Gatherer { entities, schema, slice, loaded: SmallSet::default() };
+    let asked_at = request.asked_at;
+    let mut gatherer = Gatherer { entities, schema, asked_at, slice, loaded: SmallSet::default() };
     gatherer.load(request.principal.as_uid_ref(), request.principal_properties.as_ref());
     gatherer.load(request.resource.as_uid_ref(), request.resource_properties.as_ref());
     let (mut references, mut next) = (Vec::new(), 0);
@@ -103,6 +113,7 @@ pub fn gather<'a>(entities: &'a Entities, request: &'a Request, schema: &Schema,
 struct Gatherer<'a, 's> {
     entities: &'a Entities,
     schema: &'s Schema,
+    asked_at: Option<Moment>,
     slice: Slice<'a>,
     loaded: SmallSet<EntityUidRef<'a>>,
 }
@@ -119,6 +130,12 @@ impl<'a> Gatherer<'a, '_> {
     }
 
     fn ancestors(&mut self, of: &'a Entity) -> Range<usize> {
+        if let Some(asked_at) = self.asked_at {
+            let start = self.slice.ancestors.len();
+            let read = self.extend_with_ancestors_at(asked_at, of);
+            self.slice.corrupt = self.slice.corrupt.or(read.err());
+            return start..self.slice.ancestors.len();
+        }
         let (entities, schema) = (self.entities, self.schema);
         let Slice { ancestors, versions, corrupt, .. } = &mut self.slice;
         let start = ancestors.len();
@@ -127,6 +144,41 @@ impl<'a> Gatherer<'a, '_> {
         });
         *corrupt = corrupt.or(read.err());
         start..ancestors.len()
+    }
+}
+
+impl<'a> Gatherer<'a, '_> {
+    /// As [`extend_with_reachable`], without the parents that have ended.
+    fn extend_with_ancestors_at(&mut self, asked_at: Moment, of: &'a Entity) -> Result<(), CorruptEntity> {
+        let (mut next, mut seen) = (self.slice.ancestors.len(), SmallSet::default());
+        let mut entity = Some(of);
+        loop {
+            for parent in entity.into_iter().flat_map(|entity| entity.try_parents(self.schema)) {
+                let parent = parent?;
+                if !self.has_ended(parent, asked_at)? && seen.insert(parent) {
+                    self.slice.ancestors.push(parent);
+                }
+            }
+            let Some(ancestor) = self.slice.ancestors.get(next).copied() else { return Ok(()) };
+            next += 1;
+            let stored = look_up(self.entities, ancestor, self.schema, &mut self.slice.versions);
+            entity = stored.map(|stored| &stored.entity);
+        }
+    }
+
+    /// Whether an entity has no members any more. What says so is part of the slice, as is the time when others will
+    /// have ended.
+    fn has_ended(&mut self, uid: EntityUidRef<'a>, asked_at: Moment) -> Result<bool, CorruptEntity> {
+        if self.schema.entity_type(uid.entity_type).valid_until.is_none() {
+            return Ok(false);
+        }
+        let stored = look_up(self.entities, uid, self.schema, &mut self.slice.versions);
+        let end = stored.map_or(Ok(None), |stored| stored.entity.try_end(self.schema))?;
+        let Some(end) = end else { return Ok(false) };
+        if end > asked_at {
+            self.slice.next_end = Some(self.slice.next_end.map_or(end, |earlier| earlier.min(end)));
+        }
+        Ok(end <= asked_at)
     }
 }
 

@@ -4,10 +4,14 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
+use super::clock::{self, Clock};
 use super::decide::{DecideError, decide, trace_policies};
 use super::decision::Decision;
 use super::diagnostics::{Diagnostic, Diagnostics};
 use super::entities::{Entities, EntityChanges};
+use super::moment::Moment;
 use super::policies::Policies;
 use super::request::{Question, Request, RequestError, RequestLimits};
 use super::schema::Schema;
@@ -22,11 +26,14 @@ pub struct RequestConfig {
     pub max_id_bytes: usize,
     /// Names of entity types whose attributes callers may send.
     pub described_by_callers: Vec<String>,
+    /// Where days of the week begin and end.
+    pub time_zone: TimeZone,
 }
 
 impl Default for RequestConfig {
     fn default() -> Self {
-        Self { max_id_bytes: RequestLimits::DEFAULT_MAX_ID_BYTES, described_by_callers: Vec::new() }
+        let (described_by_callers, time_zone) = (Vec::new(), TimeZone::UTC);
+        Self { max_id_bytes: RequestLimits::DEFAULT_MAX_ID_BYTES, described_by_callers, time_zone }
     }
 }
 
@@ -36,6 +43,7 @@ impl Default for RequestConfig {
 /// use std::sync::Arc;
 ///
 /// use mandate_core::Snapshot;
+/// use mandate_core::clock::Clock;
 /// use mandate_core::diagnostics::SourceText;
 /// use mandate_core::entities::{EntityChanges, LoadProgress, Origin, parse_entity_file};
 /// use mandate_core::policies::Policies;
@@ -65,7 +73,7 @@ impl Default for RequestConfig {
 ///         resource: QuestionEntity { entity_type: "Team", id: team, properties: None },
 ///         context: None,
 ///     };
-///     let request = snapshot.request_from_question(&question).expect("it fits the schema");
+///     let request = snapshot.request_from_question(&question, Clock::InQuestion).expect("it fits the schema");
 ///     let decision = snapshot.decide(&request, &snapshot.gather(&request)).expect("it can be decided");
 ///     decision.is_permit()
 /// };
@@ -132,8 +140,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// The first part of the question that does not fit the schema.
-    pub fn request_from_question(&self, question: &Question<'_>) -> Result<Request, RequestError> {
-        Request::from_question(question, self.schema(), &self.limits)
+    pub fn request_from_question(
+        &self,
+        question: &Question<'_>,
+        clock: Clock,
+    ) -> Result<Request, RequestError> {
+        Request::from_question(question, self.schema(), &self.limits, clock)
     }
 
     /// The entities that a decision on the request can read.
@@ -148,6 +160,14 @@ impl Snapshot {
     /// A bug in Mandate; see [`DecideError`].
     pub fn decide(&self, request: &Request, slice: &Slice<'_>) -> Result<Decision, DecideError> {
         decide(&self.policies, request, slice)
+    }
+
+    /// When the time may change a decision on the request, which was read by this clock: until then, it holds on these
+    /// policies and entities. `None` if no policy for such requests reads the time.
+    pub fn valid_until(&self, request: &Request, clock: Clock) -> Option<Moment> {
+        let Clock::At(moment) = clock else { return None };
+        let policies = self.policies.candidates(request.environment())?;
+        clock::end(&policies.clocks, moment, &self.limits.time_zone)
     }
 
     /// The result of each policy whose scope matches the request, clause by clause.
@@ -184,5 +204,6 @@ fn limits(schema: &Schema, config: &RequestConfig) -> Result<RequestLimits, Diag
         }
     }
     diagnostics.into_result()?;
-    Ok(RequestLimits { max_id_bytes: config.max_id_bytes, described_by_callers })
+    let time_zone = config.time_zone.clone();
+    Ok(RequestLimits { max_id_bytes: config.max_id_bytes, described_by_callers, time_zone })
 }

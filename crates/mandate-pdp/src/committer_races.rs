@@ -175,7 +175,7 @@ impl House {
                 resource,
                 context: context.as_object(),
             };
-            ProposedEdits::Actions(vec![view.snapshot().request_from_question(&question).unwrap()])
+            ProposedEdits::Actions(vec![view.request(&question).unwrap()])
         };
         let edits = match act {
             Act::Request { partner, customer, id } => action(
@@ -237,7 +237,8 @@ impl House {
             context: None,
         };
         let view = self.pdp.view();
-        let permit = view.decide(&question, &DecisionContext::new(Transport::InProcess)).unwrap().is_permit();
+        let permit =
+            view.decide(&question, &DecisionContext::new(Transport::InProcess)).unwrap().decision.is_permit();
         let at = view.position().unwrap().sequence;
         self.see(Seen::Read { partner, customer, at, acknowledged, permit });
     }

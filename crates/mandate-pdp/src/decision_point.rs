@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use arc_swap::Guard;
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::decide::DecideError;
 use mandate_core::decision::{Decision, Outcome};
+use mandate_core::moment::Moment;
 use mandate_core::policies::Effect;
 use mandate_core::request::{Question, Request, RequestError};
 use mandate_core::schema::ActionId;
@@ -18,7 +20,7 @@ use mandate_routes::{HttpRequest, RouteError, RouteMatch};
 use mandate_store::LogPosition;
 use prometheus_client::registry::Registry;
 
-use crate::cache::{Cache, CacheEntry};
+use crate::cache::{Cache, CacheEntry, CacheKey};
 use crate::generation::{Generation, Revision};
 use crate::metrics::Metrics;
 use crate::proposal::DecidedAction;
@@ -28,6 +30,7 @@ use crate::report::Reporter;
 use crate::status::{Status, WhenStale};
 use crate::status_board::StatusBoard;
 use crate::track::TrackName;
+use crate::wall_clock;
 
 /// A decision point. Clones share everything.
 #[derive(Clone)]
@@ -57,10 +60,19 @@ impl PdpConfig {
     }
 }
 
-/// One generation, held for one request or one batch: all its answers are of one revision.
+/// One generation, held for one request or one batch: all its answers are of one revision and one moment.
 pub struct View<'a> {
     pdp: &'a Shared,
     generation: Guard<Arc<Generation>>,
+    clock: Clock,
+}
+
+/// A decision, and how long it holds.
+#[derive(Debug, Clone)]
+pub struct TimedDecision {
+    pub decision: Arc<Decision>,
+    /// When the time may change it; `None` if it does not depend on the time.
+    pub valid_until: Option<Moment>,
 }
 
 /// All entities of one generation, for as long as somebody reads them.
@@ -103,7 +115,9 @@ impl Pdp {
 
     /// The generation in use, held for as long as the view lives.
     pub fn view(&self) -> View<'_> {
-        View { pdp: &self.0, generation: self.0.published.load() }
+        let generation = self.0.published.load();
+        let clock = wall_clock::clock_for(generation.snapshot().schema());
+        View { pdp: &self.0, generation, clock }
     }
 
     /// Waits until the entities in use are at this position of their log, or a later one of the same log.
@@ -176,6 +190,14 @@ impl View<'_> {
         self.generation.snapshot()
     }
 
+    /// Reads a question by the schema, at the moment of the view.
+    ///
+    /// # Errors
+    /// The first part of the question that does not fit the schema.
+    pub fn request(&self, question: &Question<'_>) -> Result<Request, RequestError> {
+        self.snapshot().request_from_question(question, self.clock)
+    }
+
     /// Finds the question that an HTTP request asks, by the routes.
     ///
     /// # Errors
@@ -205,11 +227,13 @@ impl View<'_> {
         &self,
         question: &Question<'_>,
         context: &DecisionContext<'_>,
-    ) -> Result<Arc<Decision>, PdpError> {
+    ) -> Result<TimedDecision, PdpError> {
         let asked = Instant::now();
-        let decided = self.decide_cached(question);
+        let decided = self.decide_now(question);
         let answer = match &decided {
-            Ok((decision, cached)) => Answer::Decided { decision, cached: *cached, took: asked.elapsed() },
+            Ok((TimedDecision { decision, .. }, cached)) => {
+                Answer::Decided { decision, cached: *cached, took: asked.elapsed() }
+            }
             Err(PdpError::Request(error)) => Answer::Invalid(error),
             Err(PdpError::Decide(error)) => Answer::Failed(error),
         };
@@ -250,7 +274,7 @@ impl View<'_> {
         decision: &Decision,
         budget: &mut Budget,
     ) -> Result<Explanation, PdpError> {
-        let request = self.snapshot().request_from_question(question)?;
+        let request = self.request(question)?;
         let explanation = explain(self.snapshot(), &request, decision, budget).map_err(PdpError::from);
         explanation.inspect_err(|error| self.failed(error))
     }
@@ -290,46 +314,60 @@ impl View<'_> {
             return Ok(Vec::new());
         }
         let on_policy_error = |decision: &Decision| self.policies_failed(decision);
-        let found =
-            search::permitted_actions(self.snapshot(), question, &on_policy_error).map_err(
-                |error| match error {
-                    ActionSearchError::Request(error) => PdpError::from(error),
-                    ActionSearchError::Decide(error) => PdpError::from(error),
-                },
-            );
+        let found = search::permitted_actions(self.snapshot(), question, self.clock, &on_policy_error)
+            .map_err(|error| match error {
+                ActionSearchError::Request(error) => PdpError::from(error),
+                ActionSearchError::Decide(error) => PdpError::from(error),
+            });
         let actions = found.inspect_err(|error| self.failed(error))?;
         self.pdp.metrics.count_action_search();
         Ok(actions)
     }
 
-    /// The decision, and whether it was in the cache, if there is one.
-    fn decide_cached(&self, question: &Question<'_>) -> Result<(Arc<Decision>, Option<bool>), PdpError> {
-        let snapshot = self.snapshot();
-        let request = snapshot.request_from_question(question)?;
+    /// The decision at the moment of this view, and whether it was in the cache, if there is one.
+    fn decide_now(&self, question: &Question<'_>) -> Result<(TimedDecision, Option<bool>), PdpError> {
+        let request = self.request(question)?;
         if let Some(decision) = self.generation.suspended() {
-            return Ok((Arc::clone(decision), None));
+            return Ok((TimedDecision { decision: Arc::clone(decision), valid_until: None }, None));
         }
+        let valid_until = self.snapshot().valid_until(&request, self.clock);
+        let (timed, cached) = self.decide_cached(request)?;
+        let first = [valid_until, timed.valid_until].into_iter().flatten().min();
+        let valid_until = first.filter(|_| timed.decision.is_by_policies());
+        Ok((TimedDecision { valid_until, ..timed }, cached))
+    }
+
+    /// The decision with the time at which an entity of it ends, and whether it was in the cache, if there is one.
+    fn decide_cached(&self, request: Request) -> Result<(TimedDecision, Option<bool>), PdpError> {
+        let snapshot = self.snapshot();
+        let timed = |decision, valid_until| TimedDecision { decision, valid_until };
         let Some(cache) = &self.pdp.cache else {
             let slice = snapshot.gather(&request);
-            return Ok((self.decide_uncached(&request, &slice)?, None));
+            return Ok((timed(self.decide_uncached(&request, &slice)?, slice.next_end()), None));
         };
         let (in_use, policies) = (snapshot.version(), snapshot.policies().version());
-        let entry = cache.get(&request);
-        if let Some(decision) = entry.as_ref().and_then(|entry| entry.if_valid_in(in_use)) {
-            return Ok((Arc::clone(decision), Some(true)));
+        let key = CacheKey(request);
+        let (request, entry) = (&key.0, cache.get(&key));
+        if let Some(entry) = &entry
+            && let Some(decision) = entry.if_valid_in(in_use, request.asked_at)
+        {
+            return Ok((timed(Arc::clone(decision), entry.next_end()), Some(true)));
         }
-        let slice = snapshot.gather(&request);
-        if let Some(decision) = entry.and_then(|entry| entry.revalidate(in_use, policies, slice.versions())) {
-            return Ok((decision, Some(true)));
+        let slice = snapshot.gather(request);
+        let next_end = slice.next_end();
+        let known = entry.and_then(|it| it.revalidate(in_use, policies, slice.versions(), request.asked_at));
+        if let Some(decision) = known {
+            return Ok((timed(decision, next_end), Some(true)));
         }
-        let decision = self.decide_uncached(&request, &slice)?;
+        let decision = self.decide_uncached(request, &slice)?;
         let unknown = matches!(decision.outcome, Outcome::UnknownPrincipal | Outcome::UnknownResource);
         // Unknown entities are found out quickly, and callers can make up any number of them.
         if decision.errors.is_empty() && !unknown {
-            let entry = CacheEntry::new(Arc::clone(&decision), in_use, policies, slice.versions());
-            cache.insert(request, entry);
+            let entry = CacheEntry::new(Arc::clone(&decision), request, in_use, policies, &slice);
+            drop(slice);
+            cache.insert(key, entry);
         }
-        Ok((decision, Some(false)))
+        Ok((timed(decision, next_end), Some(false)))
     }
 
     fn decide_uncached(&self, request: &Request, slice: &Slice<'_>) -> Result<Arc<Decision>, DecideError> {

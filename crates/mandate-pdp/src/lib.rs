@@ -37,10 +37,11 @@ mod status;
 mod status_board;
 mod track;
 mod trigger;
+pub mod wall_clock;
 
 pub use change::{ChangeDecision, PerformError, author_of};
 pub use committer::CommitQueue;
-pub use decision_point::{AllEntities, Pdp, PdpConfig, PdpError, View};
+pub use decision_point::{AllEntities, Pdp, PdpConfig, PdpError, TimedDecision, View};
 pub use generation::{Generation, Revision};
 pub use mandate_store::LogPosition;
 pub use metrics::register_initial_metrics;

@@ -18,6 +18,7 @@ use mandate_core::json::Json;
 use mandate_core::schema::{EntityUid, Schema};
 use mandate_core::snapshot::RequestConfig;
 use mandate_core::value::Record;
+use mandate_pdp::wall_clock;
 use mandate_query::access::{AccessChange, AccessComparison, ActionContexts, ChangeDirection, ContextError};
 use mandate_sources::loader::{FolderState, load_entity_folder};
 
@@ -40,7 +41,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
     let policies = arguments.policies.load()?.policies;
     let empty = Snapshot::new(policies, &RequestConfig::default()).map_err(CliError::Diagnostics)?;
     let [before, after] = load(&empty, &old.version(&folder), &new.version(&folder))?;
-    let comparison = AccessComparison::new(&before, &after);
+    let comparison = AccessComparison::new(&before, &after).at(wall_clock::now());
     let contexts = contexts(&comparison, arguments.context.as_deref(), before.schema())?;
     let mut report = AccessReport::new(&comparison, before.schema(), arguments.limit);
     if report.entities > 0 {

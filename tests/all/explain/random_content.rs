@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::decision::Decision;
 use mandate_core::diagnostics::SourceText;
 use mandate_core::entities::{EntityChanges, LoadProgress, Origin, parse_entity_file};
@@ -110,7 +111,7 @@ impl RandomContent {
             resource: entity("Doc", "d0"),
             context: context.as_object(),
         };
-        let request = snapshot.request_from_question(&question).unwrap();
+        let request = snapshot.request_from_question(&question, Clock::InQuestion).unwrap();
         let decision = snapshot.decide(&request, &snapshot.gather(&request)).unwrap();
         let explanation = budget.map(|budget| explain(snapshot, &request, &decision, budget).unwrap());
         (decision, explanation)

@@ -44,6 +44,7 @@ fn by_brute_force(before: &Snapshot, after: &Snapshot, contexts: &[ActionContext
         for principal in entities.iter().filter(|uid| info.principal_types.contains(&uid.entity_type)) {
             for resource in entities.iter().filter(|uid| info.resource_types.contains(&uid.entity_type)) {
                 let request = Request {
+                    asked_at: None,
                     action: *action,
                     principal: principal.clone(),
                     resource: resource.clone(),

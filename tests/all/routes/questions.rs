@@ -1,6 +1,7 @@
 //! The question that a route makes of an HTTP request. Values come from constants, path parameters, headers, bodies,
 //! claims, certificates and context extensions.
 
+use mandate_core::clock::Clock;
 use mandate_core::json::Json;
 use mandate_core::request::{Request, RequestLimits};
 use mandate_routes::{HttpRequest, RequestBody, RouteError};
@@ -14,7 +15,12 @@ fn check_question(routes: &str, request: &HttpRequest<'_>, expected: &str) {
     let routes = parse(routes).unwrap();
     let schema = schema();
     let found = match routes.route(request) {
-        Ok(routed) => match Request::from_question(&routed.question(), &schema, &RequestLimits::default()) {
+        Ok(routed) => match Request::from_question(
+            &routed.question(),
+            &schema,
+            &RequestLimits::default(),
+            Clock::InQuestion,
+        ) {
             Ok(request) => format!(
                 "{}: {} {} {{{}}}",
                 routed.route.id,

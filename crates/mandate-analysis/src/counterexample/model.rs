@@ -26,6 +26,7 @@ impl Witness {
         let action = schema.actions().find(|(_, info)| info.uid == *action.as_ref())?.0;
         let context = found.request.context()?.to_json_value().ok()?;
         let request = Request {
+            asked_at: None,
             action,
             principal: named(found.request.principal()?)?,
             resource: named(found.request.resource()?)?,

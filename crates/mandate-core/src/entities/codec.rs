@@ -208,6 +208,11 @@ impl<'a> Unpacker<'a> {
         Ok(false)
     }
 
+    /// The text of a value of the type `datetime`.
+    pub fn date_time(&mut self) -> Result<&'a str> {
+        if self.byte()? == DATE_TIME { self.text() } else { Err(CorruptEntity) }
+    }
+
     /// Skips a record, and calls `found` for each entity in it.
     pub fn skip_record(&mut self, found: &mut impl FnMut(EntityUidRef<'a>)) -> Result<()> {
         for _ in 0..self.varint()? {

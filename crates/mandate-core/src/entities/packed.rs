@@ -9,6 +9,7 @@ use triomphe::ThinArc;
 
 use super::codec::{CorruptEntity, Packer, Parents, Unpacker};
 use crate::digest::Digest;
+use crate::moment::Moment;
 use crate::schema::{EntityTypeId, EntityUid, EntityUidRef, Schema};
 use crate::value::Record;
 
@@ -119,6 +120,26 @@ impl Entity {
     /// The entity that an attribute names; `None` if the attribute is absent or holds no entity.
     pub fn entity_attribute(&self, name: &str, schema: &Schema) -> Option<EntityUidRef<'_>> {
         as_packed(self.try_entity_attribute(name, schema))
+    }
+
+    /// From when on the entity has no members, by the attribute that its type has for that; `None` if it always has
+    /// them.
+    ///
+    /// # Errors
+    /// The bytes cannot be decoded by this schema.
+    pub(crate) fn try_end(&self, schema: &Schema) -> Result<Option<Moment>, CorruptEntity> {
+        let of_type = schema.entity_type(self.0.header.header.entity_type);
+        let symbol = of_type.valid_until.as_ref().and_then(|name| schema.symbol(name));
+        let Some(symbol) = symbol else { return Ok(None) };
+        let mut bytes = self.skip_to_attributes(schema)?;
+        for _ in 0..bytes.varint()? {
+            if bytes.varint()? == symbol {
+                let end = bytes.date_time()?;
+                return Moment::from_cedar(end).map(Some).ok_or(CorruptEntity);
+            }
+            bytes.skip_value(&mut |_| {})?;
+        }
+        Ok(None)
     }
 
     fn try_entity_attribute(
@@ -325,7 +346,7 @@ mod tests {
             resource: named("Team", "t"),
             context: None,
         };
-        let request = snapshot.request_from_question(&question).unwrap();
+        let request = snapshot.request_from_question(&question, crate::clock::Clock::InQuestion).unwrap();
         let decide = |entities: &Entities| {
             let slice = crate::slice::gather(entities, &request, &schema, 4);
             crate::decide::decide(snapshot.policies(), &request, &slice)

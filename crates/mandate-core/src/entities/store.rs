@@ -13,6 +13,7 @@ use super::member_index::MemberIndex;
 use super::packed::Entity;
 use super::trie::{Edit, Entry, Trie};
 use crate::digest::{Digest, SetDigest};
+use crate::moment::Moment;
 use crate::reachable::extend_with_reachable;
 use crate::schema::{EntityTypeId, EntityUidRef, Schema};
 use crate::version::Version;
@@ -88,6 +89,20 @@ impl Entities {
     /// The direct parents of an entity; none if it is not stored.
     pub fn parents<'a>(&'a self, uid: EntityUidRef<'_>) -> impl Iterator<Item = EntityUidRef<'a>> + use<'a> {
         self.get(uid).into_iter().flat_map(|stored| stored.entity.parents())
+    }
+
+    /// The direct parents that have not ended when a request is asked (`@valid_until`).
+    pub fn parents_at<'a>(
+        &'a self,
+        uid: EntityUidRef<'_>,
+        asked_at: Option<Moment>,
+        schema: &'a Schema,
+    ) -> impl Iterator<Item = EntityUidRef<'a>> + use<'a> {
+        let has_ended = move |parent: EntityUidRef<'_>| {
+            let end = asked_at.and_then(|_| self.get(parent)?.entity.try_end(schema).ok()?);
+            end.zip(asked_at).is_some_and(|(end, asked_at)| end <= asked_at)
+        };
+        self.parents(uid).filter(move |parent| !has_ended(*parent))
     }
 
     /// The digest of all entities: independent of their files and their order.

@@ -9,10 +9,11 @@ use cedar_policy::{ActionConstraint, EntityTypeName, Policy, PrincipalConstraint
 use cedar_policy_core::ast::Expr;
 use smol_str::SmolStr;
 
+use super::clock_reads::reads;
 use super::compile::{compile_condition, conjuncts};
 use super::info::PolicyInfo;
 use crate::cedar;
-use crate::schema::{ActionDef, ActionId, EntityTypeId, EntityUid, EntityUidRef, Schema};
+use crate::schema::{ActionDef, ActionId, ClockAttribute, EntityTypeId, EntityUid, EntityUidRef, Schema};
 
 /// The request environment, by which policies are indexed first: action, principal type and resource type.
 pub type EnvironmentKey = (ActionId, EntityTypeId, EntityTypeId);
@@ -39,6 +40,8 @@ pub struct CompiledPolicy {
 pub struct CandidatePolicies {
     /// The longest chain of references that a policy follows: what a slice has to hold.
     pub level: u32,
+    /// The clock attributes that a policy reads: only through them can the time change a decision.
+    pub clocks: Vec<ClockAttribute>,
     /// The policies whose scope names no entity.
     unconstrained: Vec<Arc<CompiledPolicy>>,
     principal: ScopeIndex,
@@ -88,6 +91,15 @@ impl CandidatePolicies {
             _ => &mut self.unconstrained,
         };
         place.push(Arc::clone(candidate));
+    }
+
+    fn add_clocks(&mut self, condition: Option<&Expr>, of_action: &[ClockAttribute]) {
+        for clock in of_action {
+            let is_read = condition.is_some_and(|condition| reads(condition, &clock.name));
+            if is_read && !self.clocks.contains(clock) {
+                self.clocks.push(clock.clone());
+            }
+        }
     }
 }
 
@@ -140,8 +152,10 @@ pub fn index<'p>(
             resource: scope.resource.clone(),
         });
         for ((action, principal, resource), candidates) in &mut index {
-            if scope.can_match(schema.action(*action), *principal, *resource, schema) {
+            let action = schema.action(*action);
+            if scope.can_match(action, *principal, *resource, schema) {
                 candidates.add(&candidate, &scope);
+                candidates.add_clocks(candidate.condition.as_ref(), &action.clocks);
             }
         }
     }

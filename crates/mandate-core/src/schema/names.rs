@@ -50,3 +50,8 @@ impl<T: Copy> NameIndex<T> {
         }
     }
 }
+
+/// The full name of what a namespace declares.
+pub fn qualified(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}::{name}") }
+}

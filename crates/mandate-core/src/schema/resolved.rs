@@ -8,8 +8,10 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Eid, EntityType as CedarType, EntityUID as CedarEntityUid};
 use smol_str::{SmolStr, format_smolstr};
 
+use super::clocks::ClockReader;
+use super::ends;
 use super::expansion;
-use super::names::NameIndex;
+use super::names::{NameIndex, qualified};
 use super::resolved_json::{Action, Annotations, EntityType, Fragment, ResolvedAttribute, ResolvedType};
 use super::tables::{ActionDef, EntityTypeDef, Rules, Schema};
 use super::types::{Attribute, Extension, RecordType, Type};
@@ -41,8 +43,10 @@ impl Schema {
             serde_json::from_value(json).map_err(|error| unusable_schema(&error, source))?;
         let mut reader =
             Reader { source, fragment: &fragment, entity_types: entity_type_index(&fragment)?, diagnostics };
-        let entity_types = reader.entity_type_defs();
-        let actions = reader.action_defs(&cedar);
+        let mut entity_types = reader.entity_type_defs();
+        let mut actions = reader.action_defs(&cedar);
+        reader.clocks(&entity_types, &mut actions);
+        reader.ends(&mut entity_types, &actions);
         let diagnostics = reader.diagnostics.into_result()?;
         let schema = Self {
             digest: Digest::of([source.text.as_bytes()]),
@@ -55,6 +59,8 @@ impl Schema {
                 (0..).map(ActionId).zip(actions.iter().map(|a| (a.uid.to_string().into(), a.name.clone()))),
             ),
             symbols: symbols(&entity_types),
+            has_ends: entity_types.iter().any(|entity_type| entity_type.valid_until.is_some()),
+            has_clocks: actions.iter().any(|action| !action.clocks.is_empty()),
             cedar,
             entity_types,
             actions,
@@ -133,6 +139,7 @@ impl<'a> Reader<'a> {
             parent_types: ty.member_of_types.iter().filter_map(|parent| self.entity_type(parent)).collect(),
             reason: reason(&ty.annotations),
             rules: self.rules(&name, namespace, ty, &attributes),
+            valid_until: None,
             attributes,
             tag_type: tags,
             enum_ids: ty.r#enum.clone(),
@@ -178,8 +185,29 @@ impl<'a> Reader<'a> {
                 .collect(),
             principal_types: principals,
             resource_types: resources,
+            clocks: Vec::new(),
             uid,
         })
+    }
+
+    /// Reads every `@clock`, once all types are known.
+    fn clocks(&mut self, entity_types: &[EntityTypeDef], actions: &mut [ActionDef]) {
+        // Finding their places reads the text once more. A type that could not be read is reported already.
+        if !self.source.text.contains("@clock") || entity_types.len() != self.entity_types.len() {
+            return;
+        }
+        let mut clocks = ClockReader::new(self.source, entity_types, &mut self.diagnostics);
+        clocks.check_other_places();
+        for action in actions {
+            action.clocks = clocks.clocks(action);
+        }
+    }
+
+    /// Reads every `@valid_until`.
+    fn ends(&mut self, entity_types: &mut [EntityTypeDef], actions: &[ActionDef]) {
+        if self.source.text.contains("@valid_until") {
+            ends::read(self.source, entity_types, actions, &mut self.diagnostics);
+        }
     }
 
     /// The groups that an action is in, directly or not.
@@ -240,7 +268,13 @@ impl<'a> Reader<'a> {
         let read = attributes.iter().map(|(name, attribute)| {
             let ty = self.ty(&attribute.ty)?;
             let reason = self.attribute_reason(name, &attribute.annotations);
-            Some((name.clone(), Attribute { ty, required: attribute.required, reason }))
+            let clock =
+                attribute.annotations.get("clock").map(|text| text.as_deref().unwrap_or_default().into());
+            let is_valid_until = attribute.annotations.contains_key("valid_until");
+            Some((
+                name.clone(),
+                Attribute { ty, required: attribute.required, reason, clock, is_valid_until },
+            ))
         });
         read.collect::<Option<RecordType>>().map(Type::Record)
     }
@@ -282,7 +316,8 @@ impl<'a> Reader<'a> {
                 "member_requires" => {
                     rules.member_requires = self.member_requires(entity_type, attributes, value);
                 }
-                "reason" | "doc" => {}
+                // `clocks.rs` and `ends.rs` report where these cannot be.
+                "reason" | "doc" | "clock" | "valid_until" => {}
                 _ => self.report_annotation(
                     key,
                     entity_type,
@@ -296,8 +331,15 @@ impl<'a> Reader<'a> {
     /// The `@reason` of an attribute. A type that several entity types share is read several times, and its
     /// mistakes are reported once.
     fn attribute_reason(&mut self, attribute: &str, annotations: &Annotations) -> Option<SmolStr> {
-        for key in annotations.keys().filter(|key| !["reason", "doc"].contains(&key.as_str())) {
-            self.report_annotation(key, attribute, "`@reason` and, for readers, `@doc`");
+        for key in annotations
+            .keys()
+            .filter(|key| !["clock", "valid_until", "reason", "doc"].contains(&key.as_str()))
+        {
+            self.report_annotation(
+                key,
+                attribute,
+                "`@reason`, `@clock`, `@valid_until` and, for readers, `@doc`",
+            );
         }
         reason(annotations)
     }
@@ -382,10 +424,6 @@ fn reason(annotations: &Annotations) -> Option<SmolStr> {
 /// Where a text occurs first: Cedar's resolved form has no positions.
 fn find_span(source: &Arc<SourceText>, needle: &str) -> Option<SourceSpan> {
     source.text.find(needle).map(|offset| SourceSpan::new(source, offset, needle.len()))
-}
-
-fn qualified(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}::{name}") }
 }
 
 fn short_name(name: &str) -> SmolStr {

@@ -8,7 +8,7 @@ use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID as CedarEntityUi
 use smol_str::SmolStr;
 
 use super::names::{NameIndex, Unresolved};
-use super::types::{RecordType, Type};
+use super::types::{ClockAttribute, RecordType, Type};
 use super::uid::{ActionId, EntityTypeId, EntityUid, EntityUidRef};
 use crate::digest::Digest;
 use crate::reachable::extend_with_reachable;
@@ -40,6 +40,8 @@ pub struct EntityTypeDef {
     /// The ids of an enumerated type, which exist without being stored.
     pub enum_ids: Option<Vec<SmolStr>>,
     pub rules: Rules,
+    /// `@valid_until` on an attribute: from the time that it has, an entity has no members.
+    pub valid_until: Option<SmolStr>,
     /// The `@reason`: the sentence for a denial because an entity of this type is not a member of what a
     /// clause demands.
     pub reason: Option<SmolStr>,
@@ -54,6 +56,8 @@ pub struct ActionDef {
     pub principal_types: Vec<EntityTypeId>,
     pub resource_types: Vec<EntityTypeId>,
     pub context_type: RecordType,
+    /// The attributes of the context that tell the time, and are never sent by callers.
+    pub clocks: Vec<ClockAttribute>,
     /// The action and its groups as Cedar entities, for the slice of a decision.
     pub self_and_groups: Vec<Arc<Entity>>,
 }
@@ -87,6 +91,8 @@ pub struct Schema {
     pub(super) actions: Vec<ActionDef>,
     /// The names of all attributes of entities, at any depth, sorted.
     pub(super) symbols: Vec<SmolStr>,
+    pub(super) has_clocks: bool,
+    pub(super) has_ends: bool,
     pub(super) entity_type_names: NameIndex<EntityTypeId>,
     pub(super) action_names: NameIndex<ActionId>,
 }
@@ -120,6 +126,16 @@ impl Schema {
     /// All entity types, by name.
     pub fn entity_types(&self) -> impl Iterator<Item = (EntityTypeId, &EntityTypeDef)> {
         (0..).map(EntityTypeId).zip(&self.entity_types)
+    }
+
+    /// Whether any context has an attribute that tells the time.
+    pub fn has_clocks(&self) -> bool {
+        self.has_clocks
+    }
+
+    /// Whether entities of any type end to have members at a time of their own.
+    pub fn has_ends(&self) -> bool {
+        self.has_ends
     }
 
     pub fn entity_type_count(&self) -> usize {

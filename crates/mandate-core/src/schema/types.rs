@@ -50,6 +50,10 @@ pub struct Attribute {
     pub required: bool,
     /// The `@reason`: the sentence for a denial because a clause on this attribute does not hold.
     pub reason: Option<SmolStr>,
+    /// The text of the `@clock`, which `ActionDef::clocks` has understood.
+    pub clock: Option<SmolStr>,
+    /// Whether it has `@valid_until`; `EntityTypeDef::valid_until` names it then.
+    pub is_valid_until: bool,
 }
 
 impl FromIterator<(SmolStr, Attribute)> for RecordType {
@@ -66,4 +70,20 @@ impl RecordType {
     pub fn iter(&self) -> impl Iterator<Item = (&SmolStr, &Attribute)> {
         self.0.iter()
     }
+}
+
+/// An attribute of a context that tells the time at which the question is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockAttribute {
+    pub name: SmolStr,
+    pub granularity: Granularity,
+}
+
+/// How exactly a clock attribute tells the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Granularity {
+    /// To so many seconds, which divide a day.
+    Seconds(i64),
+    /// The day of the week, as an entity of this enumerated type.
+    Weekday(EntityTypeId),
 }

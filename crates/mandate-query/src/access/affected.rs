@@ -25,8 +25,12 @@ pub struct AffectedEntities<'a> {
 impl<'a> AffectedEntities<'a> {
     /// `later` has the entities after the change; what is only in the earlier version differs by itself.
     pub fn new(differences: &[EntityDifference<'a>], later: &'a Entities, schema: &Schema) -> Self {
-        let has_moved =
-            |it: &&EntityDifference<'_>| it.added_parents().chain(it.removed_parents()).next().is_some();
+        // From its end on, an entity has no members, so another end moves them.
+        let has_end = |uid: EntityUidRef<'_>| schema.entity_type(uid.entity_type).valid_until.is_some();
+        let has_moved = |it: &&EntityDifference<'_>| {
+            it.added_parents().chain(it.removed_parents()).next().is_some()
+                || has_end(it.uid) && it.has_other_values(schema)
+        };
         let has_other_values = |it: &&EntityDifference<'_>| {
             it.before.is_none() || it.after.is_none() || it.has_other_values(schema)
         };

@@ -9,6 +9,7 @@ use super::affected::{AffectedEntities, UidSet};
 use super::contexts::ActionContexts;
 use crate::search::{PageLimits, SearchError, Target, search};
 use mandate_core::entities::EntityDifference;
+use mandate_core::moment::Moment;
 use mandate_core::policies::{CandidatePolicies, Effect, EnvironmentKey};
 use mandate_core::request::Request;
 use mandate_core::schema::{ActionId, EntityTypeId, EntityUid, EntityUidRef};
@@ -38,6 +39,7 @@ pub struct AccessComparison<'a> {
     before: &'a Snapshot,
     after: &'a Snapshot,
     differences: Vec<EntityDifference<'a>>,
+    asked_at: Option<Moment>,
 }
 
 /// Searching so many resources for principals costs little, even if all principals have to be decided.
@@ -49,7 +51,14 @@ const WHOLE: PageLimits<'_> =
 
 impl<'a> AccessComparison<'a> {
     pub fn new(before: &'a Snapshot, after: &'a Snapshot) -> Self {
-        Self { before, after, differences: before.entities().differences(after.entities()) }
+        let differences = before.entities().differences(after.entities());
+        Self { before, after, differences, asked_at: None }
+    }
+
+    /// This comparison at a time: entities that have ended then have no members.
+    #[must_use]
+    pub fn at(self, moment: Moment) -> Self {
+        Self { asked_at: self.before.schema().has_ends().then_some(moment), ..self }
     }
 
     /// The entities that differ.
@@ -177,7 +186,9 @@ impl EnvironmentSearch<'_> {
             Target::Principal => (any(principal), given.clone()),
             Target::Resource => (given.clone(), any(resource)),
         };
+        let asked_at = self.comparison.asked_at;
         self.contexts.iter().map(move |context| Request {
+            asked_at,
             action,
             principal: principal.clone(),
             resource: resource.clone(),

@@ -124,7 +124,7 @@ impl ConditionAnalyzer<'_> {
     /// them.
     pub fn membership_repairs(&self, entity: &EntityUid, of: &[EntityUid], wanted: bool) -> Vec<Repair> {
         if !wanted {
-            return membership_cuts(&self.hypothesis.entities, entity.as_uid_ref(), of, self.meter);
+            return membership_cuts(self.hypothesis, entity.as_uid_ref(), of, self.meter);
         }
         let possible =
             of.iter().filter(|of| self.hypothesis.schema().can_be_in(entity.entity_type, of.entity_type));

@@ -3,24 +3,24 @@
 //! `hypothesis`.
 
 use super::budget::Meter;
+use super::hypothesis::Hypothesis;
 use super::repair::{Modification, Repair, RepairLocation};
 use crate::shortest_path::shortest_path;
-use mandate_core::entities::Entities;
 use mandate_core::schema::{EntityTypeId, EntityUid, EntityUidRef, Schema};
 
 /// The shortest chain of direct memberships from an entity to one of the others, both ends included. If
 /// the entity is one of them itself, the chain has one entity.
 pub fn shortest_chain(
-    entities: &Entities,
+    hypothesis: &Hypothesis<'_>,
     from: EntityUidRef<'_>,
     to: &[EntityUid],
 ) -> Option<Vec<EntityUid>> {
-    shortest_chain_without(entities, from, to, &Repair::default())
+    shortest_chain_without(hypothesis, from, to, &Repair::default())
 }
 
 /// The shortest chain that is left when a repair has removed memberships.
 fn shortest_chain_without(
-    entities: &Entities,
+    hypothesis: &Hypothesis<'_>,
     from: EntityUidRef<'_>,
     to: &[EntityUid],
     removed: &Repair,
@@ -31,7 +31,7 @@ fn shortest_chain_without(
     let chain = shortest_path(
         from,
         |at| to.iter().any(|to| to.as_uid_ref() == at),
-        |at| entities.parents(at).filter(move |parent| !is_removed(at, *parent)),
+        |at| hypothesis.parents(at).filter(move |parent| !is_removed(at, *parent)),
     );
     chain.map(|chain| chain.into_iter().map(EntityUidRef::to_owned).collect())
 }
@@ -55,18 +55,18 @@ pub fn types_between(schema: &Schema, from: EntityTypeId, to: EntityTypeId) -> V
 
 /// The repairs that take an entity out of all the others, each by removing direct memberships.
 pub fn membership_cuts(
-    entities: &Entities,
+    hypothesis: &Hypothesis<'_>,
     from: EntityUidRef<'_>,
     of: &[EntityUid],
     meter: &Meter,
 ) -> Vec<Repair> {
     let (mut cuts, mut open) = (Vec::new(), vec![Repair::default()]);
-    let cost = u32::try_from(entities.with_ancestors(from).count()).unwrap_or(u32::MAX);
+    let cost = u32::try_from(hypothesis.entities.with_ancestors(from).count()).unwrap_or(u32::MAX);
     while let Some(cut) = open.pop() {
         if !meter.spend(cost) {
             break;
         }
-        match shortest_chain_without(entities, from, of, &cut) {
+        match shortest_chain_without(hypothesis, from, of, &cut) {
             None => cuts.push(cut),
             Some(_) if !meter.allows_size(cut.len() + 1) => {}
             Some(chain) => open.extend(chain.windows(2).filter_map(|edge| {

@@ -3,6 +3,7 @@
 //! decided in `repair_search`.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use super::edit::{edit_record, modified_value};
 use super::repair::{AttributeOwner, AttributePath, Modification, Repair, RepairLocation};
@@ -10,6 +11,7 @@ use mandate_core::decide::{DecideError, decide};
 use mandate_core::decision::Decision;
 use mandate_core::entities::{Entities, Entity, EntityData, Origin};
 use mandate_core::policies::{CandidatePolicies, Policies};
+use mandate_core::reachable::extend_with_reachable;
 use mandate_core::request::Request;
 use mandate_core::schema::{Attribute, EntityUid, EntityUidRef, RecordType, Schema, Type};
 use mandate_core::slice::{Slice, gather};
@@ -73,7 +75,15 @@ impl<'a> Hypothesis<'a> {
 
     /// Whether an entity is one of the others or a descendant of one.
     pub fn is_in(&self, entity: &EntityUid, of: &[EntityUid]) -> bool {
-        self.entities.with_ancestors(entity.as_uid_ref()).any(|at| of.iter().any(|of| of.as_uid_ref() == at))
+        let parents = |uid| self.parents(uid).map(Ok::<_, Infallible>);
+        let mut at = vec![entity.as_uid_ref()];
+        let Ok(_) = extend_with_reachable(&mut at, parents(entity.as_uid_ref()), |uid| Some(parents(uid)));
+        at.iter().any(|at| of.iter().any(|of| of.as_uid_ref() == *at))
+    }
+
+    /// The direct parents of an entity that count when the request is asked.
+    pub fn parents(&self, uid: EntityUidRef<'_>) -> impl Iterator<Item = EntityUidRef<'_>> {
+        self.entities.parents_at(uid, self.request.asked_at, self.schema())
     }
 
     /// The schema's definition of an attribute.

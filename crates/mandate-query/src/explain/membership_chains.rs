@@ -40,7 +40,7 @@ fn chains_of_policy(analyzer: &ConditionAnalyzer<'_>, policy: &CompiledPolicy) -
     let cost = u32::try_from(analyzer.slice.versions().len()).unwrap_or(u32::MAX);
     let chain = |from: &EntityUid, to: &[EntityUid]| {
         let affordable = analyzer.meter.spend(cost);
-        affordable.then(|| shortest_chain(&analyzer.hypothesis.entities, from.as_uid_ref(), to))?
+        affordable.then(|| shortest_chain(analyzer.hypothesis, from.as_uid_ref(), to))?
     };
     let request = &analyzer.hypothesis.request;
     let scope = [(&request.principal, &policy.principal), (&request.resource, &policy.resource)];

@@ -2,9 +2,10 @@
 //! decided, so there are no pages of work here; the search for entities is in `pages`.
 
 use super::permitted::{OnPolicyError, is_permitted};
+use mandate_core::clock::Clock;
 use mandate_core::decide::DecideError;
 use mandate_core::request::{Question, RequestError, RequestPart};
-use mandate_core::schema::ActionId;
+use mandate_core::schema::{ActionId, ClockAttribute};
 use mandate_core::snapshot::Snapshot;
 
 /// Why a search for actions has no result.
@@ -20,10 +21,11 @@ pub enum ActionSearchError {
 /// ignored. An action that needs another context is not among them.
 ///
 /// # Errors
-/// The principal or the resource is invalid, or an internal error.
+/// The principal or the resource is invalid, the question tells the time, or an internal error.
 pub fn permitted_actions(
     snapshot: &Snapshot,
     question: &Question<'_>,
+    clock: Clock,
     on_policy_error: OnPolicyError<'_>,
 ) -> Result<Vec<ActionId>, ActionSearchError> {
     let schema = snapshot.schema();
@@ -40,18 +42,24 @@ pub fn permitted_actions(
         }
         let full_name = info.uid.to_string();
         let question = Question { action: &full_name, action_properties: None, ..*question };
-        match snapshot.request_from_question(&question) {
+        match snapshot.request_from_question(&question, clock) {
             Ok(request) => {
                 if is_permitted(snapshot, &request, on_policy_error)? {
                     permitted.push(action);
                 }
             }
             // The action needs another context.
-            Err(error) if concerns_action(error.part) => {}
+            Err(error) if concerns_action(error.part) && !tells_time(&question, &info.clocks) => {}
             Err(error) => return Err(error.into()),
         }
     }
     Ok(permitted)
+}
+
+/// Whether the question has a clock attribute, which no caller may send.
+fn tells_time(question: &Question<'_>, clocks: &[ClockAttribute]) -> bool {
+    let sends = |name: &str| question.context.is_some_and(|context| context.get(name).is_some());
+    clocks.iter().any(|clock| sends(&clock.name))
 }
 
 /// Whether an error in this part can be different for another action.

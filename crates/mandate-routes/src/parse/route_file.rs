@@ -229,6 +229,13 @@ impl<'r> RouteParser<'r> {
         let mut extractors = Vec::new();
         for (name, value) in table {
             match action.context_type.get(name.get_ref()) {
+                Some(attribute) if attribute.clock.is_some() => self.toml.report(
+                    name.span(),
+                    format!(
+                        "{} comes from the clock (`@clock`), so no route sets it",
+                        quoted(name.get_ref())
+                    ),
+                ),
                 Some(attribute) => {
                     let extractor = self.extractor(value, &ExpectedType::Attribute(attribute), inputs);
                     extractors.extend(extractor.map(|extractor| (name.get_ref().to_string(), extractor)));
@@ -240,7 +247,7 @@ impl<'r> RouteParser<'r> {
             }
         }
         for (name, attribute) in action.context_type.iter() {
-            if attribute.required && table.get(name.as_str()).is_none() {
+            if attribute.required && attribute.clock.is_none() && table.get(name.as_str()).is_none() {
                 self.toml.report(
                     route.span(),
                     format!("`{}` requires `context.{name}`, which the route does not set", action.name),

@@ -12,8 +12,9 @@ use super::api::{Api, ApiError, RequestScope, to_json_bytes};
 use super::wire::{EvaluationResponse, RequestFields, ShapeError, optional_object};
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object, quoted};
+use mandate_core::moment::Moment;
 use mandate_core::request::Question;
-use mandate_pdp::{DecisionContext, DecisionId, View};
+use mandate_pdp::{DecisionContext, DecisionId, TimedDecision, View};
 use mandate_query::explain::{Budget, Explanation};
 
 /// Whether a request, or an item of its batch, asks for an explanation.
@@ -112,7 +113,10 @@ impl Serialize for Evaluations<'_, '_> {
             let explained = evaluate_item(view, item, *defaults, context, options.explain, &mut budget);
             let answer = match &explained {
                 Ok(explained) if explained.explanation.is_some() => explained.with_context(view),
-                Ok(explained) => EvaluationResponse::decision_only(&explained.decision),
+                Ok(explained) => {
+                    let ExplainedDecision { decision, valid_until, .. } = explained;
+                    EvaluationResponse::decision_only(decision).with_valid_until(*valid_until)
+                }
                 Err(ApiError { status, message, .. }) => {
                     if status.is_client_error() {
                         api.pdp.count_bad_request();
@@ -152,6 +156,7 @@ fn evaluate_item(
 struct ExplainedDecision {
     id: DecisionId,
     decision: Arc<Decision>,
+    valid_until: Option<Moment>,
     explanation: Option<Explanation>,
 }
 
@@ -163,14 +168,14 @@ impl ExplainedDecision {
         context: DecisionContext<'_>,
         budget: Option<&mut Budget>,
     ) -> Result<Self, ApiError> {
-        let decision = view.decide(question, &context)?;
+        let TimedDecision { decision, valid_until } = view.decide(question, &context)?;
         let explanation = budget.map(|budget| view.explain(question, &decision, budget)).transpose()?;
-        Ok(Self { id: context.id, decision, explanation })
+        Ok(Self { id: context.id, decision, valid_until, explanation })
     }
 
     fn with_context<'a>(&'a self, view: &'a View<'_>) -> EvaluationResponse<'a> {
         let (id, decision, revision) = (self.id, &self.decision, view.revision().as_str());
-        match &self.explanation {
+        let answer = match &self.explanation {
             Some(explanation) => EvaluationResponse::with_explanation(
                 id,
                 decision,
@@ -179,7 +184,8 @@ impl ExplainedDecision {
                 view.snapshot().schema(),
             ),
             None => EvaluationResponse::with_context(id, decision, revision, false),
-        }
+        };
+        answer.with_valid_until(self.valid_until)
     }
 }
 

@@ -13,7 +13,7 @@ use super::page::{PageEnd, PageRequest, PageToken};
 use super::wire::{RequestFields, SearchKind};
 use mandate_core::digest::Digest;
 use mandate_core::json::{Json, Object};
-use mandate_core::request::{Question, QuestionEntity, RequestError, RequestPart};
+use mandate_core::request::{Question, QuestionEntity, Request, RequestError, RequestPart};
 use mandate_core::schema::{EntityUid, Schema, Unresolved};
 use mandate_pdp::{PdpError, View};
 use mandate_query::search::{Cursor, Page, PageLimits, SearchError, Target, WalkPhase};
@@ -93,7 +93,7 @@ fn entities(
         Target::Resource => question.resource.entity_type,
     };
     let schema = view.snapshot().schema();
-    let request = match view.snapshot().request_from_question(&question) {
+    let request = match view.request(&question) {
         Ok(request) => request,
         Err(error) if names_what_schema_lacks(&error, &question, schema) => {
             // Such a search has only one page, so no token belongs to it.
@@ -105,7 +105,10 @@ fn entities(
         }
         Err(error) => return Err(PdpError::from(error).into()),
     };
-    let digest = Digest::of([format!("{target:?} {request:?}").as_bytes()]);
+    // The time is not part of the search: it goes on between two pages.
+    let context = request.context_of_caller(schema);
+    let searched = Request { context, asked_at: None, ..request.clone() };
+    let digest = Digest::of([format!("{target:?} {searched:?}").as_bytes()]);
     let token = page_request.token(&digest, view.revision())?;
     let limit = page_request.page_size(token.as_ref());
     let after =

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::explanation::{ExplanationJson, serialize_policy_ids};
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object};
+use mandate_core::moment::Moment;
 use mandate_core::policies::PolicyInfo;
 use mandate_core::request::{Question, QuestionEntity, RequestError, RequestPart};
 use mandate_core::schema::Schema;
@@ -212,6 +213,11 @@ pub struct ResponseContext<'d> {
     /// Identifies the content (policies, schema and entities) that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<&'d str>,
+    /// The decision holds until then on this content: the time may change it afterwards. Absent if no policy reads the
+    /// time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub valid_until: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason_admin: Option<AdminReason<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -279,6 +285,15 @@ impl<'d> EvaluationResponse<'d> {
             context.explanation = Some(ExplanationJson::new(decision, explanation, schema));
         }
         answer
+    }
+
+    /// This answer, with the time until which it holds.
+    #[must_use]
+    pub fn with_valid_until(mut self, valid_until: Option<Moment>) -> Self {
+        if valid_until.is_some() {
+            self.context.get_or_insert_default().valid_until = valid_until;
+        }
+        self
     }
 
     /// The answer to an item of a batch that could not be evaluated.

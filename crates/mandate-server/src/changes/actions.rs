@@ -109,7 +109,7 @@ async fn perform(
     let (requests, schema) = {
         let view = request.pdp.view();
         let read = questions.iter().enumerate().map(|(index, question)| {
-            view.snapshot().request_from_question(question).map_err(|error| {
+            view.request(question).map_err(|error| {
                 let path = path.map(|path| format!("{path}[{index}].")).unwrap_or_default();
                 Problem::bad_request(format!("{path}{}", request_error_message(&error)))
             })

@@ -9,9 +9,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 use smol_str::SmolStr;
 
-use mandate_core::decision::Decision;
 use mandate_core::json::escape_and_truncate;
-use mandate_pdp::{DecisionContext, DecisionId, LogPosition, Pdp, PdpError, View};
+use mandate_core::moment::Moment;
+use mandate_pdp::{DecisionContext, DecisionId, LogPosition, Pdp, PdpError, TimedDecision, View};
 use mandate_routes::{HttpRequest, RouteError};
 
 /// The value of `WWW-Authenticate` in answers with status 401, which has to be there. How clients authenticate,
@@ -52,6 +52,8 @@ pub struct GatewayDecision {
     pub route: Option<String>,
     /// The ids of the policies that determined the decision, at most the first 16.
     pub policies: Vec<SmolStr>,
+    /// When the time may change the decision, if it depends on the time.
+    pub valid_until: Option<Moment>,
     /// The sentences to show to a client that was denied; empty for a permit.
     pub reason: String,
 }
@@ -131,7 +133,7 @@ pub fn check(
     };
     let route = &routed.route.id;
     match view.decide(&routed.question(), &context.with_route(route)) {
-        Ok(decision) => Ok(GatewayDecision::from_decision(&view, context.id, route, &decision)),
+        Ok(timed) => Ok(GatewayDecision::from_decision(&view, context.id, route, &timed)),
         Err(PdpError::Request(error)) => {
             pdp.count_bad_request();
             let reason = format!("The request does not fit the schema: {error}.");
@@ -143,7 +145,8 @@ pub fn check(
 }
 
 impl GatewayDecision {
-    fn from_decision(view: &View<'_>, id: DecisionId, route: &str, decision: &Decision) -> Self {
+    fn from_decision(view: &View<'_>, id: DecisionId, route: &str, timed: &TimedDecision) -> Self {
+        let decision = &timed.decision;
         let (outcome, reason) = if decision.is_permit() {
             (GatewayOutcome::Permitted, String::new())
         } else {
@@ -158,6 +161,7 @@ impl GatewayDecision {
             position: view.position(),
             route: Some(route.to_owned()),
             policies: policies.collect(),
+            valid_until: timed.valid_until,
             reason,
         }
     }
@@ -201,7 +205,7 @@ impl GatewayDecision {
     ) -> Self {
         let (revision, position) = (view.revision().as_str().to_owned(), view.position());
         let route = route.map(str::to_owned);
-        Self { outcome, id, revision, position, route, policies: Vec::new(), reason }
+        Self { outcome, id, revision, position, route, policies: Vec::new(), valid_until: None, reason }
     }
 
     /// The headers of the answer: all of [`DECISION_HEADERS`], with values that a header can hold.

@@ -293,6 +293,9 @@ fn dynamic_metadata(decision: &GatewayDecision) -> Struct {
     if let Some(position) = decision.position {
         fields.insert("position".to_owned(), text(&position.to_string()));
     }
+    if let Some(valid_until) = decision.valid_until {
+        fields.insert("valid_until".to_owned(), text(&valid_until.to_string()));
+    }
     Struct { fields }
 }
 

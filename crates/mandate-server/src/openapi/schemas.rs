@@ -131,7 +131,7 @@ pub struct ActionSearchRequest {
 #[schemars(untagged)]
 pub enum EvaluationsResponse<'d> {
     Batch { evaluations: Vec<EvaluationResponse<'d>> },
-    Single(EvaluationResponse<'d>),
+    Single(Box<EvaluationResponse<'d>>),
 }
 
 /// An action that changes entities.

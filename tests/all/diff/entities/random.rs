@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mandate_core::Snapshot;
+use mandate_core::clock::Clock;
 use mandate_core::display;
 use mandate_core::json::Json;
 use mandate_core::request::{Question, QuestionEntity};
@@ -162,7 +163,9 @@ fn permitted(snapshot: &Snapshot) -> BTreeSet<String> {
                         context: object.as_object(),
                     };
                     // Most types do not fit.
-                    let Ok(request) = snapshot.request_from_question(&question) else { continue };
+                    let Ok(request) = snapshot.request_from_question(&question, Clock::InQuestion) else {
+                        continue;
+                    };
                     if snapshot.decide(&request, &snapshot.gather(&request)).unwrap().is_permit() {
                         permitted.insert(json!([principal, info.name, resource, context]).to_string());
                     }
