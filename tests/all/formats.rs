@@ -43,14 +43,14 @@ fn test_reports_its_cases_as_json() {
     });
     assert_eq!(report["cases"], json!([case]));
     let counts = (&report["ok"], &report["passed"], &report["failed"], &report["filtered_out"]);
-    assert_eq!(counts, (&json!(false), &json!(0), &json!(1), &json!(359)));
+    assert_eq!(counts, (&json!(false), &json!(0), &json!(1), &json!(366)));
     let coverage = &report["coverage"];
     assert_eq!((&coverage["policies"], &coverage["policies_met"]), (&json!(24), &json!(1)), "{coverage}");
     assert!(coverage["percent"].as_f64().unwrap() < 90.0, "{coverage}");
 
     let (code, report) = document(&Content::of_pack().mandate("test", &["--format", "json"]));
     assert_eq!((code, &report["ok"], &report["failed"]), (0, &json!(true), &json!(0)));
-    assert_eq!(report["cases"].as_array().unwrap().len(), 360);
+    assert_eq!(report["cases"].as_array().unwrap().len(), 367);
     assert_eq!(report["cases"][0].get("failure"), None);
 }
 
