@@ -136,6 +136,16 @@ impl Diagnostics {
         }
     }
 
+    /// Adds a diagnostic, unless the same one is there for the same place.
+    pub fn push_once(&mut self, diagnostic: Diagnostic) {
+        let place = |diagnostic: &Diagnostic| diagnostic.span.as_ref().map(|span| span.offset);
+        let is_same =
+            |other: &Diagnostic| other.message == diagnostic.message && place(other) == place(&diagnostic);
+        if !self.iter().any(is_same) {
+            self.push(diagnostic);
+        }
+    }
+
     /// Pushes an error that is built only if it is kept: there may be as many errors as entities.
     pub fn push_error(&mut self, build: impl FnOnce() -> Diagnostic) {
         if self.errors < Self::MAX_KEPT {

@@ -10,6 +10,7 @@ use cedar_policy_core::validator::json_schema::{EntityTypeKind, Fragment, Type, 
 use smol_str::SmolStr;
 
 use super::names::qualified;
+use super::tables::ActionDef;
 use crate::diagnostics::{SourceSpan, SourceText};
 
 /// The places of one annotation.
@@ -32,9 +33,22 @@ pub enum Owner {
     CommonType,
 }
 
+impl Owner {
+    /// The declaration of an action.
+    pub fn of_action(action: &ActionDef) -> Self {
+        let entity_type = action.uid.entity_type().to_string();
+        let namespace = entity_type.rsplit_once("::").map_or("", |(namespace, _)| namespace);
+        Self::Action(namespace.into(), action.name.clone())
+    }
+}
+
 impl AnnotationPlaces {
     /// The places of an annotation in a schema's text, which parses.
     pub fn of(source: &Arc<SourceText>, name: &str) -> Self {
+        // Most schemas have none, and parsing takes long.
+        if !source.text.contains(name) {
+            return Self::default();
+        }
         let extensions = Extensions::all_available();
         let Ok((fragment, _)) = Fragment::<RawName>::from_cedarschema_str(&source.text, extensions) else {
             return Self::default();

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::annotation_places::{AnnotationPlaces, Owner};
 use super::tables::{ActionDef, EntityTypeDef};
-use super::types::{Attribute, ClockAttribute, Extension, Granularity, RecordType, Type};
+use super::types::{Attribute, ClockAttribute, Extension, Granularity, Type};
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 
 const SECONDS_OF_DAY: i64 = 24 * 60 * 60;
@@ -37,24 +37,30 @@ impl<'a> ClockReader<'a> {
         }
         for entity_type in self.entity_types {
             let owner = Owner::EntityType(entity_type.name.clone());
-            self.check_record(&entity_type.attributes, &owner);
-            entity_type.tag_type.iter().for_each(|ty| self.check_nested(ty, &owner));
+            entity_type
+                .attributes
+                .each_attribute(&mut |name, attribute| self.elsewhere(name, attribute, &owner));
+            if let Some(ty) = &entity_type.tag_type {
+                ty.each_attribute(&mut |name, attribute| self.elsewhere(name, attribute, &owner));
+            }
         }
     }
 
     /// The clock attributes of an action's context.
     pub fn clocks(&mut self, action: &ActionDef) -> Vec<ClockAttribute> {
-        let entity_type = action.uid.entity_type().to_string();
-        let namespace = entity_type.rsplit_once("::").map_or("", |(namespace, _)| namespace);
-        let (owner, context) = (Owner::Action(namespace.into(), action.name.clone()), &action.context_type);
-        context.iter().for_each(|(_, attribute)| self.check_nested(&attribute.ty, &owner));
+        let (owner, context) = (Owner::of_action(action), &action.context_type);
+        for (_, attribute) in context.iter() {
+            attribute.ty.each_attribute(&mut |name, attribute| self.elsewhere(name, attribute, &owner));
+        }
         let clocks = context.iter().filter_map(|(name, attribute)| {
             let text = attribute.clock.as_ref()?;
             match self.granularity(text, attribute) {
                 Ok(granularity) => Some(ClockAttribute { name: name.clone(), granularity }),
                 Err(why) => {
                     let span = self.places.of_attribute(&owner, name);
-                    self.report(why.after(&format!("`@clock(\"{text}\")` on `{name}`")), span);
+                    let error = why.after(&format!("`@clock(\"{text}\")` on `{name}`"));
+                    // Several actions may share a context, whose mistakes are reported once.
+                    self.diagnostics.push_once(error.at(span));
                     None
                 }
             }
@@ -62,21 +68,11 @@ impl<'a> ClockReader<'a> {
         clocks.collect()
     }
 
-    fn check_record(&mut self, record: &RecordType, owner: &Owner) {
-        for (name, attribute) in record.iter() {
-            if attribute.clock.is_some() {
-                let span = self.places.of_attribute(owner, name);
-                self.misplaced(name, span);
-            }
-            self.check_nested(&attribute.ty, owner);
-        }
-    }
-
-    fn check_nested(&mut self, ty: &Type, owner: &Owner) {
-        match ty {
-            Type::Record(record) => self.check_record(record, owner),
-            Type::Set(element) => self.check_nested(element, owner),
-            Type::Bool | Type::Long | Type::String | Type::Entity(_) | Type::Extension(_) => {}
+    /// An attribute that is not directly in a context.
+    fn elsewhere(&mut self, name: &str, attribute: &Attribute, owner: &Owner) {
+        if attribute.clock.is_some() {
+            let span = self.places.of_attribute(owner, name);
+            self.misplaced(name, span);
         }
     }
 
@@ -110,18 +106,7 @@ impl<'a> ClockReader<'a> {
             format!("`@clock` on `{name}`: only an attribute of an action's context tells the time");
         let help =
             "declare an attribute with `@clock` directly in the `context` of each action that needs it";
-        self.report(Diagnostic::error(message).help(help), span);
-    }
-
-    /// Several actions may share a context, whose mistakes are reported once.
-    fn report(&mut self, diagnostic: Diagnostic, span: Option<SourceSpan>) {
-        let offset = |span: &Option<SourceSpan>| span.as_ref().map(|span| span.offset);
-        let is_known = |reported: &Diagnostic| {
-            reported.message == diagnostic.message && offset(&reported.span) == offset(&span)
-        };
-        if !self.diagnostics.iter().any(is_known) {
-            self.diagnostics.push(diagnostic.at(span));
-        }
+        self.diagnostics.push_once(Diagnostic::error(message).help(help).at(span));
     }
 }
 

@@ -72,6 +72,27 @@ impl RecordType {
     }
 }
 
+impl RecordType {
+    /// Calls `found` for each attribute, also for those of records in it.
+    pub fn each_attribute<'t>(&'t self, found: &mut dyn FnMut(&'t SmolStr, &'t Attribute)) {
+        for (name, attribute) in self.iter() {
+            found(name, attribute);
+            attribute.ty.each_attribute(found);
+        }
+    }
+}
+
+impl Type {
+    /// Calls `found` for each attribute of records in this type.
+    pub fn each_attribute<'t>(&'t self, found: &mut dyn FnMut(&'t SmolStr, &'t Attribute)) {
+        match self {
+            Self::Record(record) => record.each_attribute(found),
+            Self::Set(element) => element.each_attribute(found),
+            Self::Bool | Self::Long | Self::String | Self::Entity(_) | Self::Extension(_) => {}
+        }
+    }
+}
+
 /// An attribute of a context that tells the time at which the question is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClockAttribute {
