@@ -19,10 +19,8 @@ use mandate_core::decision::Decision;
 use mandate_core::display;
 use mandate_core::moment::Moment;
 use mandate_core::request::{Request, RequestLimits};
-use mandate_core::schema::Schema;
-use mandate_pdp::{ChangeDecision, DecisionId, Generation, wall_clock};
+use mandate_pdp::{ChangeDecision, DecisionId, Generation, author_of, wall_clock};
 use mandate_server::authzen::wire::request_error_message;
-use mandate_store::Author;
 
 #[derive(Args)]
 #[command(
@@ -80,7 +78,7 @@ pub fn run(arguments: Arguments) -> CommandResult {
         ChangeDecision::Denied(decision) => return denied(&decision),
         ChangeDecision::Permitted(decision, edits) => (decision, edits),
     };
-    let committed = editor.commit(author(&request, &decision, snapshot.schema()), edits.changes, || {})?;
+    let committed = editor.commit(author_of(&request, &decision, snapshot.schema()), edits.changes, || {})?;
     let mut text = format!("{committed}\n");
     for created in edits.created {
         let _ = writeln!(text, "  created {}", display::uid(created.as_uid_ref(), snapshot.schema()));
@@ -92,15 +90,4 @@ pub fn run(arguments: Arguments) -> CommandResult {
 fn denied(decision: &Decision) -> CommandResult {
     report::print(&decision_text(decision))?;
     Ok(ExitCode::from(2))
-}
-
-/// Whose action it is, and by which policies.
-fn author(request: &Request, decision: &Decision, schema: &Schema) -> Author {
-    Author {
-        subject: Some(display::uid(request.principal.as_uid_ref(), schema)),
-        action: Some(display::action(request.action, schema)),
-        resource: Some(display::uid(request.resource.as_uid_ref(), schema)),
-        policies: decision.reported_policies().iter().map(|policy| policy.id.to_string()).collect(),
-        ..Author::default()
-    }
 }

@@ -80,7 +80,8 @@ async fn serve(config: ServeConfig) -> CommandResult {
     let (pdp, reloader) = load::start(loaded, &config, started)?;
     if let (Some(store), Some(commits)) = (store, reloader.commits()) {
         let trusts_everybody = config.listeners.admin.addresses.iter().all(Address::is_unix);
-        let operators = StoreAdmin { store, commits, pdp: pdp.clone(), trusts_everybody, stopping };
+        let wait = config.limits.api.request_timeout;
+        let operators = StoreAdmin { store, commits, pdp: pdp.clone(), trusts_everybody, wait, stopping };
         // It was not set before.
         let _ = store_paths.set(admin_store::router(operators));
     }

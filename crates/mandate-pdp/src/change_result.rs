@@ -50,6 +50,7 @@ impl From<&CommitResult> for ChangeResult {
             Err(
                 Refusal::SchemaChanged
                 | Refusal::Overload
+                | Refusal::TooLate
                 | Refusal::NotCommitted(_)
                 | Refusal::TooManyConflicts,
             ) => Self::Failed,

@@ -53,6 +53,10 @@ impl<'a> CommitGroup<'a> {
     /// Decides on a proposal. `current` is the generation in use, which tells whether everything is denied. What is
     /// decided counts once the group is committed.
     pub fn propose(&mut self, proposal: &Proposal, current: &Generation) -> Result<CommitResult, MustWait> {
+        // The time that a request was asked at must not be long ago, either.
+        if Instant::now() > proposal.until {
+            return Ok(Err(Refusal::TooLate));
+        }
         if proposal.schema != *self.generation.snapshot().schema().digest() {
             return Ok(Err(Refusal::SchemaChanged));
         }
@@ -130,11 +134,7 @@ impl<'a> CommitGroup<'a> {
             let names: Vec<EntityName> =
                 edits.created.iter().map(|uid| EntityName::new(uid.as_uid_ref(), schema)).collect();
             let author = author_of(request, &decision.decision, schema);
-            // A request with a key is remembered by its transactions, so it has one even if it changes nothing.
-            if prepared.is_some() || proposal.key.is_some() {
-                let edits = prepared.iter().flat_map(PreparedChange::edits).collect();
-                transactions.push(transaction(proposal, author, names.clone(), edits));
-            }
+            transactions.extend(transaction(proposal, author, names.clone(), prepared.as_ref()));
             if let Some(prepared) = prepared {
                 working = working.with_entities(prepared.next);
             }
@@ -164,13 +164,10 @@ impl<'a> CommitGroup<'a> {
         let prepared = prepare(self.generation.snapshot(), changes)
             .map_err(|diagnostics| Refusal::Invalid { index: None, diagnostics })?;
         let author = Author { action: Some(action.to_owned()), ..Author::default() };
-        let mut transactions = Vec::new();
-        if prepared.is_some() || proposal.key.is_some() {
-            let edits = prepared.iter().flat_map(PreparedChange::edits).collect();
-            transactions.push(transaction(proposal, author, Vec::new(), edits));
-        }
+        let transactions = transaction(proposal, author, Vec::new(), prepared.as_ref());
         let next = prepared.map(|prepared| self.generation.with_entities(prepared.next));
-        let committed = self.add(transactions, next.unwrap_or_else(|| self.generation.clone()));
+        let committed =
+            self.add(transactions.into_iter().collect(), next.unwrap_or_else(|| self.generation.clone()));
         self.edited.extend(edited);
         Ok(committed)
     }
@@ -214,18 +211,24 @@ fn unreadable(error: impl std::fmt::Display) -> Refusal {
     Refusal::NotCommitted(error.to_string())
 }
 
-fn edited_by(changes: &EntityChanges) -> impl Iterator<Item = EntityUid> {
+fn edited_by(changes: &EntityChanges) -> impl Iterator<Item = EntityUid> + use<> {
     let upserts = changes.upserts.iter().map(|upsert| upsert.entity.uid().to_owned());
     upserts.chain(changes.removals.iter().cloned()).collect::<Vec<_>>().into_iter()
 }
 
+/// The transaction of a change, if it changes anything. A request with a key is remembered by its transactions, so it
+/// has one in any case.
 fn transaction(
     proposal: &Proposal,
     author: Author,
     created: Vec<EntityName>,
-    edits: Vec<mandate_store::NamedEdit>,
-) -> NewTransaction {
+    prepared: Option<&PreparedChange>,
+) -> Option<NewTransaction> {
+    if prepared.is_none() && proposal.key.is_none() {
+        return None;
+    }
+    let edits = prepared.into_iter().flat_map(PreparedChange::edits).collect();
     let (caller, request_id) = (proposal.caller.clone(), proposal.request_id.clone());
     let author = Author { caller, request_id, ..author };
-    NewTransaction { author, request: proposal.key.clone(), created, edits }
+    Some(NewTransaction { author, request: proposal.key.clone(), created, edits })
 }

@@ -14,7 +14,6 @@ use mandate_store::{AppendError, EntityName, StoreError, StoredEntity, Transacti
 use crate::change_result::ChangeResult;
 use crate::commit_group::{CommitGroup, MustWait};
 use crate::generation::Generation;
-
 use crate::proposal::{CommitResult, Proposal, Refusal};
 use crate::publisher::{NoCommit, Publisher};
 use crate::report::Reporter;
@@ -24,8 +23,8 @@ use crate::trigger::StopFlag;
 /// The most proposals that wait.
 const MAX_WAITING: usize = 1024;
 
-/// The most proposals that are committed together.
-const MAX_GROUP: usize = 256;
+/// About how many actions and edits are committed together. While they are decided, no other policies come into use.
+const MAX_GROUP: usize = 1024;
 
 /// How often a group is decided again after others have committed something in between.
 const MAX_ATTEMPTS: usize = 8;
@@ -110,7 +109,13 @@ impl Committer {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_INTERVAL),
             }
         }
-        jobs.extend(self.queue.try_iter().take(MAX_GROUP.saturating_sub(jobs.len())));
+        let mut edits: usize = jobs.iter().map(|job| job.proposal.size()).sum();
+        while edits < MAX_GROUP
+            && let Ok(job) = self.queue.try_recv()
+        {
+            edits += job.proposal.size();
+            jobs.push(job);
+        }
         // A panic must not end the thread. Whoever waits is told that the outcome is not known.
         let done = std::panic::catch_unwind(AssertUnwindSafe(|| {
             if jobs.is_empty() || self.last_look.elapsed() > LOOK_INTERVAL {
@@ -163,8 +168,8 @@ impl Committer {
         for _ in 0..MAX_ATTEMPTS {
             // Nothing is decided on entities that the log has left behind, most likely because of an error.
             if let Err(diagnostics) = self.catch_up(&no_commit) {
-                tracing::error!("nothing can be committed: {diagnostics}");
                 let reason = diagnostics.to_string();
+                publisher.reporter().not_committed(&reason);
                 return answer_all(jobs, publisher.reporter(), || Refusal::NotCommitted(reason.clone()));
             }
             let current = publisher.current();
@@ -194,13 +199,13 @@ impl Committer {
                     jobs = results.into_iter().map(|(job, _)| job).collect();
                 }
                 Err(AppendError::NotAppended(error)) => {
-                    tracing::error!(%error, "nothing was committed");
                     let jobs = results.into_iter().map(|(job, _)| job).collect();
                     let reason = error.to_string();
+                    publisher.reporter().not_committed(&reason);
                     return answer_all(jobs, publisher.reporter(), || Refusal::NotCommitted(reason.clone()));
                 }
                 Err(AppendError::Unknown(error)) => {
-                    tracing::error!(%error, "it is not known whether changes were committed");
+                    publisher.reporter().not_committed(&format!("the outcome is not known: {error}"));
                     let jobs = results.into_iter().map(|(job, _)| job).collect();
                     return answer_all(jobs, publisher.reporter(), || Refusal::Unknown);
                 }

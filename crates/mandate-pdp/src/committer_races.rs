@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use mandate_changes::Changes;
 use mandate_core::Snapshot;
@@ -206,7 +207,8 @@ impl House {
         };
         // With a key, even what changes nothing has a transaction.
         let key = Some(Proposal::key(key, &[format!("{act:?}").as_bytes()]));
-        Proposal { caller: "test".into(), request_id: None, key, schema: *schema.digest(), edits }
+        let until = Instant::now() + Duration::from_mins(1);
+        Proposal { caller: "test".into(), request_id: None, key, until, schema: *schema.digest(), edits }
     }
 
     fn perform(&self, act: Act, key: &str) {
@@ -339,6 +341,21 @@ impl TransactionLog for Rival {
     fn entity(&self, name: &EntityName) -> Result<Option<StoredEntity>, StoreError> {
         self.store.entity(name)
     }
+}
+
+#[test]
+fn a_change_that_nobody_waits_for_is_not_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house, _) = House::new(folder.path(), |store| store as Arc<dyn TransactionLog>);
+    let act = Act::Request { partner: 0, customer: 0, id: 1 };
+    let late = Proposal { until: Instant::now(), ..house.propose(&act, "late") };
+    let (reply, result) = channel();
+    house.queue.submit(late, move |result| drop(reply.send(result)));
+    assert!(matches!(result.recv().unwrap(), Err(Refusal::TooLate)));
+    assert_eq!(house.position(), 1);
+    house.perform(act, "in time");
+    assert_eq!(house.position(), 2);
+    house.stop.set();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What callers want to be committed, and what becomes of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mandate_core::decision::Decision;
 use mandate_core::diagnostics::Diagnostics;
@@ -22,6 +22,8 @@ pub struct Proposal {
     pub request_id: Option<String>,
     /// Set if the caller may send it again without doing it twice.
     pub key: Option<KeyedRequest>,
+    /// When nobody waits for it any more. It is not committed later.
+    pub until: Instant,
     /// The digest of the schema that it was read by.
     pub schema: Digest,
     pub edits: ProposedEdits,
@@ -121,6 +123,9 @@ pub enum Refusal {
     /// Too many requests are waiting, or the program is ending.
     #[error("too many changes are waiting to be committed: try again")]
     Overload,
+    /// It waited for so long that nobody waits for it any more.
+    #[error("nothing was changed: it waited for too long: try again")]
+    TooLate,
     /// The log did not take it.
     #[error("nothing was committed: {0}")]
     NotCommitted(String),
@@ -144,6 +149,7 @@ impl Refusal {
             Self::KeyReused { .. }
             | Self::SchemaChanged
             | Self::Overload
+            | Self::TooLate
             | Self::NotCommitted(_)
             | Self::TooManyConflicts
             | Self::Unknown => None,
@@ -163,6 +169,14 @@ fn precondition_error(name: &EntityName, version: Option<u64>) -> String {
 pub type CommitResult = Result<Committed, Refusal>;
 
 impl Proposal {
+    /// How many actions or edits it has.
+    pub fn size(&self) -> usize {
+        match &self.edits {
+            ProposedEdits::Actions(requests) => requests.len(),
+            ProposedEdits::Entities { edits, .. } => edits.len(),
+        }
+    }
+
     /// The key of a request, with the digest of what it asks for.
     pub fn key(key: &str, asked: &[&[u8]]) -> KeyedRequest {
         KeyedRequest { key: key.to_owned(), digest: Hex::of_request(asked) }

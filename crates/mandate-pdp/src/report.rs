@@ -85,6 +85,13 @@ impl Reporter {
         tracing::info!(revision, entities, %position, "committed");
     }
 
+    /// Changes could not be committed. Callers can repeat them at will, and must not fill the log.
+    pub fn not_committed(&self, reason: &str) {
+        if self.status.may_log_warning() {
+            tracing::error!(reason, "changes were not committed");
+        }
+    }
+
     /// A request to change entities was answered.
     pub fn change(&self, result: ChangeResult) {
         self.metrics.count_change(result);

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -47,6 +47,8 @@ pub struct StoreAdmin {
     pub pdp: Pdp,
     /// Whether everybody who can reach the address is an operator: it is a unix socket.
     pub trusts_everybody: bool,
+    /// How long edits wait at most to be committed.
+    pub wait: Duration,
     /// Becomes true when the program ends.
     pub stopping: watch::Receiver<bool>,
 }
@@ -126,6 +128,7 @@ impl StoreAdmin {
             caller,
             request_id: None,
             key: None,
+            until: Instant::now() + self.wait,
             schema: *schema.digest(),
             edits: ProposedEdits::Entities { action: action.to_owned(), edits },
         };

@@ -6,6 +6,8 @@ use std::time::Duration;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
+use tokio::sync::Semaphore;
+
 use mandate_pdp::{LogPosition, Pdp};
 
 /// The position that an answer was made at.
@@ -14,10 +16,13 @@ pub const MANDATE_AT: &str = "mandate-at";
 /// The position that a request needs.
 pub const MANDATE_AT_LEAST: HeaderName = HeaderName::from_static("mandate-at-least");
 
+/// The requests that may wait for a position at the same time; others are told at once to try again.
+static WAITING: Semaphore = Semaphore::const_new(256);
+
 /// Why a request cannot be answered at the position that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PositionError {
-    #[error("`Mandate-At-Least` is not a position: send the value of a `Mandate-At`")]
+    #[error("`Mandate-At-Least` is not one position: send the value of a `Mandate-At`")]
     Malformed,
     #[error(
         "`Mandate-At-Least` cannot be answered: the entities here come from files, which have no positions"
@@ -48,6 +53,8 @@ impl PositionError {
 pub async fn reach(pdp: &Pdp, headers: &HeaderMap, max_wait: Duration) -> Result<(), PositionError> {
     match headers.get(MANDATE_AT_LEAST) {
         None => Ok(()),
+        // Of two positions, one would be left out in silence.
+        Some(_) if headers.get_all(MANDATE_AT_LEAST).iter().count() > 1 => Err(PositionError::Malformed),
         Some(asked) => reach_position(pdp, asked.as_bytes(), max_wait).await,
     }
 }
@@ -63,6 +70,11 @@ pub async fn reach_position(pdp: &Pdp, asked: &[u8], max_wait: Duration) -> Resu
     if at.epoch != asked.epoch {
         return Err(PositionError::OtherEpoch { asked, at });
     }
+    if at.sequence >= asked.sequence {
+        return Ok(());
+    }
+    // All that wait are woken by every change, so not everybody may.
+    let Ok(_place) = WAITING.try_acquire() else { return Err(PositionError::NotYet { asked, at }) };
     if tokio::time::timeout(max_wait, pdp.reach(asked)).await.is_ok() {
         return Ok(());
     }

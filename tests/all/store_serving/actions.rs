@@ -175,6 +175,10 @@ fn only_callers_that_the_operator_named_change_anything() {
     drop(open);
     let demo = content.serve_with(&["--store", &store, "--demo-sign-in"]);
     assert_eq!(ask(&demo).status, 200);
+    // As a page of the web that leads a browser here.
+    let headers = [("content-type", "application/json"), ("host", "evil.example:8181")];
+    let foreign = demo.post_with_headers(CHANGES, request_consent().to_string(), &headers);
+    assert!(foreign.status == 403 && foreign.body.contains("ask `localhost`"), "{foreign:?}");
     assert!(demo.log().contains("demo sign-in: everybody on this machine may change entities"));
 }
 

@@ -47,6 +47,9 @@ fn a_request_is_answered_at_the_position_that_it_needs() {
     let other = at_least(&served, "0123456789abcdef:1");
     assert!(other.status == 412 && other.body.contains("another store"), "{other:?}");
     assert_eq!(at_least(&served, "soon").status, 400);
+    let twice = [("mandate-at-least", &*position), ("mandate-at-least", &*position)];
+    let path = "/access/v1/evaluation";
+    assert_eq!(served.send_as("gateway", "POST", path, &request_consent(), &twice).status, 400);
 
     // It waits for a change that comes in time, also on the way of gateways.
     served.start_with(&["--max-wait", "10s"]);

@@ -4,8 +4,9 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, HOST, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::operation::ChangeOperation;
@@ -90,7 +91,7 @@ impl ChangeApi {
             Problem::new(StatusCode::NOT_FOUND, detail)
         })?;
         let caller = head.extensions.get::<Caller>();
-        let caller = self.rights.check(operation.right(), caller, &self.listener)?;
+        let caller = self.rights.check(operation.right(), caller, (&self.listener, host(head)))?;
         let request = ChangeRequest {
             pdp: &self.pdp,
             limits: &self.limits,
@@ -116,4 +117,10 @@ impl ChangeApi {
             ChangeOperation::Entities => entities::bulk(&request, &body).await,
         }
     }
+}
+
+/// The host that a request is sent to, in HTTP/2 or in HTTP/1.
+fn host(head: &Parts) -> Option<&str> {
+    let authority = head.uri.authority().map(Authority::as_str);
+    authority.or_else(|| head.headers.get(HOST)?.to_str().ok())
 }

@@ -86,7 +86,7 @@ impl Problem {
             }
             Refusal::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, detail),
             Refusal::KeyReused { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
-            Refusal::SchemaChanged | Refusal::TooManyConflicts => {
+            Refusal::SchemaChanged | Refusal::TooManyConflicts | Refusal::TooLate => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             }
             Refusal::Overload => Self {

@@ -1,6 +1,6 @@
 //! One request for a change, and its answer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -54,15 +54,16 @@ impl ChangeRequest<'_> {
     /// # Errors
     /// See [`Refusal`].
     pub async fn commit(&self, edits: ProposedEdits, schema: Digest, body: &[u8]) -> CommitResult {
+        // Less than the limit of the listener, whose answer could not say how to find out.
+        let wait: Duration = self.limits.request_timeout.mul_f64(0.9);
         let proposal = Proposal {
             caller: self.caller.clone(),
             request_id: self.context.request_id.map(ToOwned::to_owned),
             key: self.key.map(|key| self.keyed(key, body)),
+            until: Instant::now() + wait,
             schema,
             edits,
         };
-        // Less than the limit of the listener, whose answer could not say how to find out.
-        let wait: Duration = self.limits.request_timeout.mul_f64(0.9);
         let (reply, result) = oneshot::channel();
         // Whoever asked may have gone.
         self.commits.submit(proposal, |result| drop(reply.send(result)));

@@ -1,5 +1,7 @@
 //! Who may change entities: the callers that the operator named. Authentication has found out who they are.
 
+use std::net::IpAddr;
+
 use hyper::StatusCode;
 
 use super::problem::Problem;
@@ -45,7 +47,7 @@ impl ChangeRights {
         &self,
         right: Right,
         caller: Option<&Caller>,
-        listener: &Address,
+        (listener, host): (&Address, Option<&str>),
     ) -> Result<String, Problem> {
         let names = match right {
             Right::Change => &self.change_callers,
@@ -62,12 +64,44 @@ impl ChangeRights {
                 ),
             )),
             None if self.demo_sign_in && right == Right::Change && listener.is_local() => {
-                Ok(DEMO_CALLER.to_owned())
+                if listener.is_unix() || host.is_some_and(is_this_machine) {
+                    return Ok(DEMO_CALLER.to_owned());
+                }
+                Err(Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "the demo sign-in takes changes only under the names of this machine: ask `localhost` or `127.0.0.1`",
+                ))
             }
             None => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "this listener does not authenticate callers, so it takes no changes: use a listener with `tokens`, `jwt-jwks` or `tls-client-ca`",
             )),
+        }
+    }
+}
+
+/// Whether a host names this machine. A page of the web can give its own name the address of this machine, and so get
+/// a browser to ask here; the name tells.
+fn is_this_machine(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name);
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_this_machine;
+
+    #[test]
+    fn names_of_this_machine() {
+        for host in ["localhost", "LOCALHOST:8181", "127.0.0.1:8181", "127.0.0.2", "[::1]:8181", "[::1]"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in
+            ["", "evil.example", "evil.example:8181", "localhost.evil.example:8181", "10.0.0.1", "::1.x"]
+        {
+            assert!(!is_this_machine(host), "{host}");
         }
     }
 }
