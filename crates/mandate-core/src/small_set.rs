@@ -1,47 +1,46 @@
-//! A set for few members that can also hold many. The first members are compared one by one, which is faster
-//! than hashing; the others go to a hash set, so that a hostile number of members does not take quadratic
+//! Tells which items a list already has. The first items are compared one by one, which is faster than hashing and
+//! needs no memory; the others are in a hash set as well, so that a hostile number of items does not take quadratic
 //! time.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// A set that is fast while it is small.
+/// The items of a list behind its first ones.
 #[derive(Debug)]
-pub struct SmallSet<T> {
-    few: Vec<T>,
-    many: HashSet<T>,
-}
+pub struct LaterItems<T>(HashSet<T>);
 
-impl<T> Default for SmallSet<T> {
+impl<T> Default for LaterItems<T> {
     fn default() -> Self {
-        Self { few: Vec::new(), many: HashSet::new() }
+        Self(HashSet::new())
     }
 }
 
-impl<T: Eq + Hash> SmallSet<T> {
+impl<T: Eq + Hash> LaterItems<T> {
     const MAX_LINEAR: usize = 16;
 
-    /// Inserts a member. True if it was not in the set.
-    pub fn insert(&mut self, member: T) -> bool {
-        if self.few.contains(&member) {
-            return false;
-        }
-        if self.few.len() < Self::MAX_LINEAR {
-            self.few.push(member);
-            return true;
-        }
-        self.many.insert(member)
+    /// Whether an item is not in a list, to which the caller appends it then. `key` is what tells the items of the
+    /// list apart.
+    pub fn is_new<I>(&mut self, list: &[I], key: impl Fn(&I) -> T, item: T) -> bool {
+        let first = list.get(..Self::MAX_LINEAR);
+        let is_among_first = first.unwrap_or(list).iter().any(|other| key(other) == item);
+        !is_among_first && (first.is_none() || self.0.insert(item))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::SmallSet;
+    use super::LaterItems;
 
     #[test]
     fn few_and_many_are_told_apart() {
-        let mut seen = SmallSet::default();
-        assert!((0..100).all(|n| seen.insert(n)));
-        assert!((0..100).all(|n| !seen.insert(n)));
+        let (mut list, mut later) = (Vec::new(), LaterItems::default());
+        for n in (0..100).flat_map(|n| [n, n, n / 2]) {
+            let is_new = !list.contains(&n);
+            assert_eq!(later.is_new(&list, |item| *item, n), is_new, "{n}");
+            if is_new {
+                list.push(n);
+            }
+        }
+        assert_eq!(list.len(), 100);
     }
 }

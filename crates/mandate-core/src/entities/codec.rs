@@ -265,11 +265,13 @@ impl<'a> Unpacker<'a> {
     }
 
     /// A number as [`Packer`] writes it, which has one form only.
+    #[inline]
     pub fn varint(&mut self) -> Result<usize> {
         let first = self.byte()?;
-        if first < 0x80 {
-            return Ok(usize::from(first));
-        }
+        if first < 0x80 { Ok(usize::from(first)) } else { self.long_varint(first) }
+    }
+
+    fn long_varint(&mut self, first: u8) -> Result<usize> {
         let (mut number, mut shift) = (usize::from(first & 0x7F), 7);
         loop {
             let byte = self.byte()?;

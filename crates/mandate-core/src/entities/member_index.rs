@@ -24,8 +24,6 @@ pub struct Edge {
 }
 
 impl Entry for Edge {
-    const HASH_BITS: u32 = u64::BITS;
-
     fn hash(&self) -> u64 {
         self.key
     }

@@ -148,8 +148,6 @@ impl StoredEntity {
 }
 
 impl Entry for StoredEntity {
-    const HASH_BITS: u32 = u32::BITS;
-
     fn hash(&self) -> u64 {
         trie_hash(self.uid_hash)
     }

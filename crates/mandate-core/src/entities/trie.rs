@@ -15,9 +15,6 @@ use triomphe::ThinArc;
 
 /// What a trie holds: it has a hash, and an order among the entries of one hash.
 pub trait Entry: Clone {
-    /// How many of the highest bits of a hash can be set.
-    const HASH_BITS: u32;
-
     /// The hash, in the highest bits.
     fn hash(&self) -> u64;
 
@@ -42,8 +39,18 @@ pub struct Edit<E> {
 enum Node<E> {
     /// Sorted.
     Leaf(ThinArc<(), E>),
-    /// One child for each value of the next bits of the hash.
-    Branch(Arc<[Node<E>; FANOUT]>),
+    Branch(Arc<Branch<E>>),
+}
+
+/// Entries whose hashes begin with the same bits. Branches with a single child are left out.
+#[derive(Clone)]
+struct Branch<E> {
+    /// A hash that begins with these bits.
+    hash: u64,
+    /// How many digits of [`BITS`] bits come before the one that leads to a child.
+    depth: u32,
+    /// One child for each value of the next digit.
+    children: [Node<E>; FANOUT],
 }
 
 const BITS: u32 = 4;
@@ -63,8 +70,32 @@ impl<E> Clone for Node<E> {
     fn clone(&self) -> Self {
         match self {
             Self::Leaf(entries) => Self::Leaf(entries.clone()),
-            Self::Branch(children) => Self::Branch(Arc::clone(children)),
+            Self::Branch(branch) => Self::Branch(Arc::clone(branch)),
         }
+    }
+}
+
+impl<E> Node<E> {
+    /// The n-th child of this branch, or of a branch above it whose only child it is. `depth` is that of either.
+    fn child_at(&self, depth: u32, n: usize) -> Option<&Self> {
+        let Self::Branch(branch) = self else { return None };
+        if depth == branch.depth {
+            branch.children.get(n)
+        } else {
+            (n == digit(branch.hash, depth)).then_some(self)
+        }
+    }
+}
+
+impl<E> Branch<E> {
+    /// The child that a hash with the bits of this branch leads to.
+    fn child(&self, hash: u64) -> Option<&Node<E>> {
+        self.children.get(digit(hash, self.depth))
+    }
+
+    /// How a hash compares with the bits that all hashes here begin with.
+    fn cmp_start(&self, hash: u64) -> Ordering {
+        start(hash, self.depth).cmp(&start(self.hash, self.depth))
     }
 }
 
@@ -85,9 +116,9 @@ impl<E: Entry> Trie<E> {
         loop {
             match node {
                 Node::Leaf(entries) => return find(&entries.slice, hash, depth, is_wanted),
-                Node::Branch(children) => node = children.get(child_index(hash, depth))?,
+                // Other hashes may lead there as well; they are not in the leaf.
+                Node::Branch(branch) => (node, depth) = (branch.child(hash)?, branch.depth + 1),
             }
-            depth += 1;
         }
     }
 
@@ -97,7 +128,7 @@ impl<E: Entry> Trie<E> {
     pub fn with_edits(&self, edits: &[Edit<E>]) -> Self {
         debug_assert!(edits.is_sorted_by(|a, b| a.cmp_place(b).is_le()), "edits are sorted");
         let mut growth = 0;
-        let root = apply_edits(&self.root, edits, 0, &mut growth);
+        let root = apply_edits(&self.root, edits, &mut growth);
         Self { root, len: self.len.saturating_add_signed(growth) }
     }
 
@@ -110,18 +141,23 @@ impl<E: Entry> Trie<E> {
     /// `is_skipped` are left out.
     pub fn iter_from(&self, hash: u64, is_skipped: impl Fn(&E) -> bool) -> Iter<'_, E> {
         let is_before = |entry: &E| entry.hash() < hash || (entry.hash() == hash && is_skipped(entry));
-        let (mut node, mut depth, mut open) = (&self.root, 0, Vec::new());
+        let (mut node, mut open) = (&self.root, Vec::new());
         let entries = loop {
             match node {
                 Node::Leaf(leaf) => {
                     let (_, rest) = leaf.slice.split_at(leaf.slice.partition_point(is_before));
                     break rest.iter();
                 }
-                Node::Branch(children) => {
-                    let mut rest = children.iter();
-                    let Some(child) = rest.nth(child_index(hash, depth)) else { break [].iter() };
-                    open.push(rest);
-                    (node, depth) = (child, depth + 1);
+                Node::Branch(branch) => {
+                    let mut children = branch.children.iter();
+                    let child = match branch.cmp_start(hash) {
+                        Ordering::Less => None,
+                        Ordering::Equal => children.nth(digit(hash, branch.depth)),
+                        Ordering::Greater => break [].iter(),
+                    };
+                    open.push(children);
+                    let Some(child) = child else { break [].iter() };
+                    node = child;
                 }
             }
         };
@@ -147,7 +183,7 @@ impl<'a, E> Iterator for Iter<'a, E> {
             }
             match self.open.last_mut()?.next() {
                 Some(Node::Leaf(leaf)) => self.entries = leaf.slice.iter(),
-                Some(Node::Branch(children)) => self.open.push(children.iter()),
+                Some(Node::Branch(branch)) => self.open.push(branch.children.iter()),
                 None => drop(self.open.pop()),
             }
         }
@@ -163,6 +199,10 @@ fn leaf<E: Entry>(entries: &[E]) -> Node<E> {
     Node::Leaf(ThinArc::from_header_and_iter((), entries.iter().cloned()))
 }
 
+fn moved_leaf<E>(entries: Vec<E>) -> Node<E> {
+    Node::Leaf(ThinArc::from_header_and_iter((), entries.into_iter()))
+}
+
 /// Interpolation search: hashes are spread almost evenly, so the first guess is close, and the scan starts
 /// there.
 fn find<E: Entry>(entries: &[E], hash: u64, depth: u32, is_wanted: impl Fn(&E) -> bool) -> Option<&E> {
@@ -175,51 +215,70 @@ fn find<E: Entry>(entries: &[E], hash: u64, depth: u32, is_wanted: impl Fn(&E) -
     before.chain(after).find(|entry| entry.hash() == hash && is_wanted(entry))
 }
 
-/// The number of the child at a depth that a hash leads to.
-fn child_index(hash: u64, depth: u32) -> usize {
+/// The digit of a hash at a depth.
+fn digit(hash: u64, depth: u32) -> usize {
     usize::from(hash.rotate_left(BITS * (depth + 1)).to_le_bytes()[0]) % FANOUT
 }
 
+/// The digits of a hash before a depth.
+fn start(hash: u64, depth: u32) -> u64 {
+    hash & !u64::MAX.checked_shr(BITS * depth).unwrap_or(0)
+}
+
+/// How many digits two hashes have in common at their beginning; `None` if they are equal.
+fn common_digits(a: u64, b: u64) -> Option<u32> {
+    (a != b).then(|| (a ^ b).leading_zeros() / BITS)
+}
+
 /// `growth` counts the entries that the edits add, less those that they remove.
-fn apply_edits<E: Entry>(node: &Node<E>, edits: &[Edit<E>], depth: u32, growth: &mut isize) -> Node<E> {
-    if edits.is_empty() {
-        return node.clone();
-    }
+fn apply_edits<E: Entry>(node: &Node<E>, edits: &[Edit<E>], growth: &mut isize) -> Node<E> {
+    let ([first, .., last] | [first @ last]) = edits else { return node.clone() };
     match node {
         Node::Leaf(entries) => {
             let merged = merge_leaf(&entries.slice, edits);
             *growth += merged.len().cast_signed() - entries.slice.len().cast_signed();
-            build_node(&merged, depth)
+            if merged.len() > MAX_LEAF_ENTRIES { build_node(&merged) } else { moved_leaf(merged) }
         }
-        Node::Branch(children) => {
-            let mut rest = edits;
+        Node::Branch(branch) => {
+            // Edits are sorted, so that what the first and the last have in common, all have.
+            let outside = [first, last].map(|edit| common_digits(edit.entry.hash(), branch.hash));
+            let depth =
+                outside.into_iter().flatten().min().map_or(branch.depth, |depth| depth.min(branch.depth));
+            let (empty, mut rest) = (leaf(&[]), edits);
             let children: [Node<E>; FANOUT] = std::array::from_fn(|n| {
-                let is_mine = |edit: &Edit<E>| child_index(edit.entry.hash(), depth) <= n;
+                let is_mine = |edit: &Edit<E>| digit(edit.entry.hash(), depth) <= n;
                 let (mine, others) = rest.split_at(rest.partition_point(is_mine));
                 rest = others;
-                children.get(n).map_or_else(|| leaf(&[]), |child| apply_edits(child, mine, depth + 1, growth))
+                apply_edits(node.child_at(depth, n).unwrap_or(&empty), mine, growth)
             });
-            collapse_if_small(&children).unwrap_or_else(|| Node::Branch(Arc::new(children)))
+            collapse(&children)
+                .unwrap_or_else(|| Node::Branch(Arc::new(Branch { hash: branch.hash, depth, children })))
         }
     }
 }
 
 /// A node of sorted entries.
-fn build_node<E: Entry>(entries: &[E], depth: u32) -> Node<E> {
-    if entries.len() <= MAX_LEAF_ENTRIES || BITS * depth >= E::HASH_BITS {
-        return leaf(entries);
-    }
+fn build_node<E: Entry>(entries: &[E]) -> Node<E> {
+    let ([first, .., last], true) = (entries, entries.len() > MAX_LEAF_ENTRIES) else { return leaf(entries) };
+    let hash = first.hash();
+    let Some(depth) = common_digits(hash, last.hash()) else { return leaf(entries) };
     let mut rest = entries;
-    Node::Branch(Arc::new(std::array::from_fn(|n| {
-        let is_mine = |entry: &E| child_index(entry.hash(), depth) <= n;
+    let children = std::array::from_fn(|n| {
+        let is_mine = |entry: &E| digit(entry.hash(), depth) <= n;
         let (mine, others) = rest.split_at(rest.partition_point(is_mine));
         rest = others;
-        build_node(mine, depth + 1)
-    })))
+        build_node(mine)
+    });
+    Node::Branch(Arc::new(Branch { hash, depth, children }))
 }
 
-/// One leaf instead of a branch that holds few entries.
-fn collapse_if_small<E: Entry>(children: &[Node<E>; FANOUT]) -> Option<Node<E>> {
+/// The node that can stand for a branch with these children: the only child, or one leaf of few entries.
+fn collapse<E: Entry>(children: &[Node<E>; FANOUT]) -> Option<Node<E>> {
+    let mut filled =
+        children.iter().filter(|child| !matches!(child, Node::Leaf(leaf) if leaf.slice.is_empty()));
+    if let (Some(only), None) = (filled.next(), filled.next()) {
+        return Some(only.clone());
+    }
     let mut entries = Vec::new();
     for child in children {
         let Node::Leaf(leaf) = child else { return None };
@@ -228,7 +287,7 @@ fn collapse_if_small<E: Entry>(children: &[Node<E>; FANOUT]) -> Option<Node<E>> 
         }
         entries.extend(leaf.slice.iter().cloned());
     }
-    Some(leaf(&entries))
+    Some(moved_leaf(entries))
 }
 
 /// The entries of a leaf with the edits applied; all are sorted.
@@ -264,8 +323,6 @@ mod tests {
     }
 
     impl Entry for Item {
-        const HASH_BITS: u32 = u32::BITS;
-
         fn hash(&self) -> u64 {
             u64::from(self.hash) << 32
         }
@@ -320,6 +377,12 @@ mod tests {
                 trie.iter_from(expected[at].hash(), |entry| entry.name <= name).cloned().collect();
             assert_eq!(rest, expected[at + 1..], "after {:?}", expected[at]);
         }
+        // From hashes that nothing has, before, in and behind each part of the trie.
+        for n in 0..256_usize {
+            let hash = expected.get(n).map_or(0, |item| item.hash) ^ (1 << (n % 32));
+            let rest = trie.iter_from(u64::from(hash) << 32, |_| false).cloned().collect::<Vec<_>>();
+            assert_eq!(rest, expected[expected.partition_point(|item| item.hash < hash)..], "from {hash:x}");
+        }
     }
 
     /// A trie with so many entries of different hashes.
@@ -332,9 +395,9 @@ mod tests {
     fn nodes(node: &Node<Item>, found: &mut HashSet<*const ()>) {
         match node {
             Node::Leaf(entries) => _ = found.insert(entries.as_ptr().cast()),
-            Node::Branch(children) => {
-                found.insert(Arc::as_ptr(children).cast());
-                children.iter().for_each(|child| nodes(child, found));
+            Node::Branch(branch) => {
+                found.insert(Arc::as_ptr(branch).cast());
+                branch.children.iter().for_each(|child| nodes(child, found));
             }
         }
     }
@@ -342,7 +405,16 @@ mod tests {
     #[test]
     fn random_edits_at_every_size_are_those_of_a_map() {
         // Few hashes collide often, many rarely; sizes grow over several levels and shrink to nothing again.
-        for (seed, hashes) in [(1, 40_u32), (2, 5_000), (3, u32::MAX)] {
+        let spread = |hashes: u32| move |random: u32| (random % hashes).wrapping_mul(u32::MAX / hashes);
+        // Most hashes begin alike, which leaves out branches; the others are outside of these.
+        let alike =
+            |random: u32| if random.is_multiple_of(50) { random } else { 0xABCD_E000 | (random % 0x1FF) };
+        for (seed, hash) in [
+            (1, &spread(40) as &dyn Fn(u32) -> u32),
+            (2, &spread(5_000)),
+            (3, &spread(u32::MAX)),
+            (4, &alike),
+        ] {
             let (mut state, mut model) = (seed, Model::new());
             let mut trie = Trie::default();
             let mut earlier = Vec::new();
@@ -355,7 +427,7 @@ mod tests {
                     edits.push(edit(hash, name, None));
                 }
                 for _ in 0..size {
-                    let hash = (random(&mut state) % hashes).wrapping_mul(u32::MAX / hashes);
+                    let hash = hash(random(&mut state));
                     edits.push(edit(hash, random(&mut state) % 5, Some(round)));
                 }
                 earlier.push((trie.clone(), model.clone()));

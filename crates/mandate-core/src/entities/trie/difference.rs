@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::{Entry, Iter, Node, Trie, cmp};
+use super::{Entry, FANOUT, Iter, Node, Trie, cmp, common_digits};
 
 impl<E: Entry> Trie<E> {
     /// Calls `found` for every entry that differs in a later version of this trie, as it was and as it is.
@@ -14,30 +14,37 @@ impl<E: Entry> Trie<E> {
         later: &'a Self,
         mut found: impl FnMut(Option<&'a E>, Option<&'a E>),
     ) {
-        compare(&self.root, &later.root, &mut found);
+        compare(Some(&self.root), Some(&later.root), &mut found);
     }
 }
 
 fn compare<'a, E: Entry>(
-    before: &'a Node<E>,
-    after: &'a Node<E>,
+    before: Option<&'a Node<E>>,
+    after: Option<&'a Node<E>>,
     found: &mut impl FnMut(Option<&'a E>, Option<&'a E>),
 ) {
     match (before, after) {
-        (Node::Branch(before), Node::Branch(after)) => {
-            if !Arc::ptr_eq(before, after) {
-                before.iter().zip(after.iter()).for_each(|(before, after)| compare(before, after, found));
+        (Some(Node::Branch(one)), Some(Node::Branch(other))) => {
+            if Arc::ptr_eq(one, other) {
+                return;
+            }
+            let same = common_digits(one.hash, other.hash).unwrap_or(u32::MAX);
+            let depth = one.depth.min(other.depth).min(same);
+            for n in 0..FANOUT {
+                let child = |node: Option<&'a Node<E>>| node.and_then(|node| node.child_at(depth, n));
+                compare(child(before), child(after), found);
             }
         }
-        (Node::Leaf(before), Node::Leaf(after)) if before.as_ptr() == after.as_ptr() => {}
-        (Node::Leaf(_), _) | (_, Node::Leaf(_)) => pair(entries(before), entries(after), found),
+        (Some(Node::Leaf(one)), Some(Node::Leaf(other))) if one.as_ptr() == other.as_ptr() => {}
+        _ => pair(entries(before), entries(after), found),
     }
 }
 
-fn entries<E>(node: &Node<E>) -> Iter<'_, E> {
+fn entries<E>(node: Option<&Node<E>>) -> Iter<'_, E> {
     match node {
-        Node::Leaf(leaf) => Iter { open: Vec::new(), entries: leaf.slice.iter() },
-        Node::Branch(children) => Iter { open: vec![children.iter()], entries: [].iter() },
+        None => Iter { open: Vec::new(), entries: [].iter() },
+        Some(Node::Leaf(leaf)) => Iter { open: Vec::new(), entries: leaf.slice.iter() },
+        Some(Node::Branch(branch)) => Iter { open: vec![branch.children.iter()], entries: [].iter() },
     }
 }
 
@@ -69,8 +76,6 @@ mod tests {
     struct Item(u32, usize);
 
     impl Entry for Item {
-        const HASH_BITS: u32 = u32::BITS;
-
         fn hash(&self) -> u64 {
             u64::from(self.0) << 32
         }
@@ -112,6 +117,19 @@ mod tests {
         let hash = hashes[7_000];
         assert_eq!(found, [[Some(Item(hash, 1)), Some(Item(hash, 2))]]);
         assert!(looked_at <= 64, "{looked_at}");
+    }
+
+    /// The branch that both have in common is the root of one, and below the root of the other.
+    #[test]
+    fn an_edit_outside_of_a_branch_leaves_the_branch_shared() {
+        let alike: Vec<u32> = (0..20_000).map(|n| 0x1230_0000 | n).collect();
+        let before = edited(&Trie::default(), &alike, Some(1));
+        let after = edited(&before, &[7, 0x1239_0000, 0xFFFF_FFFF], Some(2));
+        let (found, looked_at) = differences(&before, &after);
+        assert_eq!(found, [7, 0x1239_0000, 0xFFFF_FFFF].map(|hash| [None, Some(Item(hash, 2))]));
+        assert_eq!(looked_at, 3);
+        let (found, _) = differences(&after, &edited(&after, &[7, 0xFFFF_FFFF], None));
+        assert_eq!(found, [7, 0xFFFF_FFFF].map(|hash| [Some(Item(hash, 2)), None]));
     }
 
     /// Tries of all sizes, so that leaves are compared with branches in both directions.
