@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest.
@@ -30,7 +31,7 @@ impl Digest {
 
     /// The first 16 hexadecimal digits: short enough to read aloud, long enough to distinguish versions.
     pub fn short(&self) -> String {
-        self.to_string().chars().take(16).collect()
+        HEXLOWER.encode(self.0.split_at(8).0)
     }
 }
 
@@ -55,7 +56,7 @@ impl PartDigest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        HEXLOWER.encode_display(&self.0).fmt(f)
     }
 }
 

@@ -1,7 +1,11 @@
 //! Entities and values as people write them, `Customer::contoso` or `Autopilot::Customer::"contoso"`, and in
 //! Cedar's JSON format. Entity files are read in `entities/parse.rs`, not here.
 
-use serde_json::{Map, Value as JsonValue, json};
+mod json;
+
+use serde_json::json;
+
+pub use json::{InFormat, entity_json, request_json};
 
 use crate::entities::EntityData;
 use crate::json::quoted;
@@ -112,52 +116,6 @@ pub fn value(value: &Value, schema: &Schema) -> String {
         }
         Value::Record(members) => format!("{{ {} }}", record(members, schema)),
         Value::Extension(extension, text) => format!("{}({})", extension.constructor(), json!(text)),
-    }
-}
-
-/// An entity in Cedar's JSON format.
-pub fn entity_json(entity: &EntityData, schema: &Schema) -> JsonValue {
-    let parents: Vec<JsonValue> = entity.parents.iter().map(|parent| name_json(parent, schema)).collect();
-    let uid = name_json(&entity.uid, schema);
-    let attrs = record_json(&entity.attributes, schema);
-    if entity.tags.iter().next().is_none() {
-        return json!({ "uid": uid, "attrs": attrs, "parents": parents });
-    }
-    json!({ "uid": uid, "attrs": attrs, "parents": parents, "tags": record_json(&entity.tags, schema) })
-}
-
-fn name_json(name: &EntityUid, schema: &Schema) -> JsonValue {
-    json!({ "type": schema.entity_type(name.entity_type).name, "id": name.id })
-}
-
-fn record_json(record: &Record, schema: &Schema) -> JsonValue {
-    let members = record.iter().map(|(name, value)| (name.to_string(), value_json(value, schema)));
-    JsonValue::Object(members.collect::<Map<_, _>>())
-}
-
-/// Named values as a caller would send them: entities of enumerated types as plain strings.
-pub fn request_json(record: &Record, schema: &Schema) -> JsonValue {
-    let members = record.iter().map(|(name, value)| {
-        let json = match value {
-            Value::Entity(entity) if schema.is_enumerated(entity.as_uid_ref()) => json!(entity.id),
-            value => value_json(value, schema),
-        };
-        (name.to_string(), json)
-    });
-    JsonValue::Object(members.collect::<Map<_, _>>())
-}
-
-fn value_json(value: &Value, schema: &Schema) -> JsonValue {
-    match value {
-        Value::Bool(bool) => json!(bool),
-        Value::Long(long) => json!(long),
-        Value::String(text) => json!(text),
-        Value::Entity(entity) => json!({ "__entity": name_json(entity, schema) }),
-        Value::Set(items) => items.iter().map(|item| value_json(item, schema)).collect(),
-        Value::Record(record) => record_json(record, schema),
-        Value::Extension(extension, text) => {
-            json!({ "__extn": { "fn": extension.constructor(), "arg": text } })
-        }
     }
 }
 

@@ -18,7 +18,7 @@ pub mod expression;
 mod extension;
 pub mod json;
 pub mod moment;
-mod parallel;
+pub mod parallel;
 pub mod policies;
 pub mod reachable;
 pub mod request;

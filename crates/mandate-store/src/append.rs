@@ -11,8 +11,9 @@ use crate::marks::{HEAD, Head, from_json, mark, to_json};
 use crate::requests::remember;
 use crate::transaction::{Hex, NewTransaction, Transaction, time_text, transaction_hash};
 
-/// Edits are kept in rows of about so many bytes.
-const ROW_BYTES: usize = 64 * 1024;
+/// Edits are kept in rows of about so many bytes: with the last edit, a row should fit a page of the database, whose
+/// sizes are powers of two.
+const ROW_BYTES: usize = 60 * 1024;
 
 /// The tables while something is appended.
 pub struct Tables<'t> {

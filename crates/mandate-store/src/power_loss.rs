@@ -209,7 +209,11 @@ fn check(store: &mut Store, history: &History, acknowledged: u64, seed: u64) {
     let sequence = verified.unwrap_or_else(|errors| panic!("seed {seed}: {errors:?}")).head.sequence;
     assert!(sequence >= acknowledged, "seed {seed}: {acknowledged} was acknowledged, {sequence} is there");
     let mut found = BTreeMap::new();
-    store.each_entity(|entity| drop(found.insert(entity.name.id.parse().unwrap(), entity.text))).unwrap();
+    let mut add = |text: &str| {
+        let entity: serde_json::Value = serde_json::from_str(text).unwrap();
+        found.insert(entity["uid"]["id"].as_str().unwrap().parse().unwrap(), text.to_owned());
+    };
+    store.each_text(&mut add).unwrap();
     assert_eq!(history.get(usize::try_from(sequence).unwrap()), Some(&found), "seed {seed}");
 }
 

@@ -197,17 +197,15 @@ impl Store {
         })
     }
 
-    /// Calls `found` for each entity, in the order of names, and gives the position at which they are so.
+    /// Calls `found` with each entity in Cedar's JSON format, in the order of names, and gives the position at which they
+    /// are so.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn each_entity(&self, mut found: impl FnMut(StoredEntity)) -> Result<Head, StoreError> {
+    pub fn each_text(&self, mut found: impl FnMut(&str)) -> Result<Head, StoreError> {
         self.read(|read| {
             for row in read.open_table(ENTITIES)?.range::<(&str, &str)>(..)? {
-                let (name, entity) = row?;
-                let ((entity_type, id), (version, text)) = (name.value(), entity.value());
-                let name = EntityName { entity_type: entity_type.to_owned(), id: id.to_owned() };
-                found(StoredEntity { name, version, text: text.to_owned() });
+                found(row?.1.value().1);
             }
             mark(&read.open_table(MARKS)?, HEAD)
         })

@@ -81,9 +81,9 @@ pub fn export(arguments: &Export) -> CommandResult {
     }
     let store = arguments.store.open()?;
     let (mut out, mut written) = (BufWriter::new(stdout().lock()), Ok(()));
-    let read = store.each_entity(|entity| {
+    let read = store.each_text(|text| {
         if written.is_ok() {
-            written = writeln!(out, "{}", entity.text);
+            written = writeln!(out, "{text}");
         }
     });
     read.map_err(CliError::message)?;

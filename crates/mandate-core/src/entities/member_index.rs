@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use super::packed::Entity;
 use super::trie::{Edit, Entry, Trie};
 use crate::digest::Digest;
+use crate::parallel;
 use crate::schema::{EntityTypeId, EntityUidRef, Schema};
 
 /// All edges of the hierarchy, by parent, type of the member, and member. Cloning is cheap.
@@ -52,7 +53,7 @@ impl MemberIndex {
     /// applied first.
     #[must_use]
     pub fn with_edits(&self, mut edits: Vec<Edit<Edge>>) -> Self {
-        edits.sort_unstable_by(|a, b| a.cmp_place(b).then(a.is_insert.cmp(&b.is_insert)));
+        parallel::sort_by(&mut edits, |a, b| a.cmp_place(b).then(a.is_insert.cmp(&b.is_insert)));
         Self(self.0.with_edits(&edits))
     }
 

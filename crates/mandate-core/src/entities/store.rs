@@ -14,6 +14,7 @@ use super::packed::Entity;
 use super::trie::{Edit, Entry, Trie};
 use crate::digest::{Digest, SetDigest};
 use crate::moment::Moment;
+use crate::parallel;
 use crate::reachable::extend_with_reachable;
 use crate::schema::{EntityTypeId, EntityUidRef, Schema};
 use crate::version::Version;
@@ -137,7 +138,7 @@ pub(super) fn with_edits(
     index: &Trie<StoredEntity>,
     mut edits: Vec<Edit<StoredEntity>>,
 ) -> Trie<StoredEntity> {
-    edits.sort_by(Edit::cmp_place);
+    parallel::sort_by(&mut edits, Edit::cmp_place);
     index.with_edits(&edits)
 }
 

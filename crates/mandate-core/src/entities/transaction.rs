@@ -9,7 +9,7 @@ use super::packed::Entity;
 use super::store::{self, Entities, StoredEntity};
 use super::trie::Edit;
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan};
-use crate::parallel::map_chunks;
+use crate::parallel::{self, map_chunks};
 use crate::schema::{EntityUid, EntityUidRef, Schema};
 use crate::version::Version;
 
@@ -50,8 +50,10 @@ impl<'a> Transaction<'a> {
         let hashes = transaction.hash_uids(change);
         let mut edits = transaction.stage_upserts(change, &hashes);
         transaction.stage_removals(change, &hashes, &mut edits);
-        transaction.after.index = store::with_edits(&before.index, edits);
-        transaction.after.members = before.members.with_edits(transaction.edge_edits());
+        let edges = transaction.edge_edits();
+        let index = || store::with_edits(&before.index, edits);
+        (transaction.after.index, transaction.after.members) =
+            parallel::join(edges.len(), index, || before.members.with_edits(edges));
         transaction
     }
 
@@ -62,7 +64,7 @@ impl<'a> Transaction<'a> {
         let parts = map_chunks(&change.upserts, |part| part.iter().map(uid_hash).collect::<Vec<u32>>());
         let hashes: Vec<u32> = parts.into_iter().flatten().collect();
         let mut by_hash: Vec<(u32, &EntityUpsert)> = hashes.iter().copied().zip(&change.upserts).collect();
-        by_hash.sort_by_key(|(uid_hash, _)| *uid_hash);
+        parallel::sort_by(&mut by_hash, |(a, _), (b, _)| a.cmp(b));
         let mut duplicates = HashSet::new();
         for same in by_hash.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
             let mut first: HashMap<EntityUidRef<'_>, &EntityUpsert> = HashMap::new();
