@@ -96,7 +96,7 @@ fn measure_by_customers(criterion: &mut Criterion, customers: u64, snapshot: &Sn
     });
     let mut next = requests.iter().cycle();
     criterion.bench_function(&format!("gather/customers/{customers}"), |bencher| {
-        bencher.iter(|| next.next().map(|request| black_box(snapshot.gather(request)).versions().len()));
+        bencher.iter(|| next.next().map(|request| black_box(snapshot.gather(request)).look_ups().len()));
     });
     let mut n = 0;
     criterion.bench_function(&format!("apply/customers/{customers}"), |bencher| {

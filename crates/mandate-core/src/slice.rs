@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::entities::{CorruptEntity, Entities, Entity, StoredEntity};
+use super::entities::{CorruptEntity, Entities, Entity, Part, StoredEntity};
 use super::moment::Moment;
 use super::reachable::extend_with_reachable;
 use super::request::Request;
@@ -19,14 +19,20 @@ pub struct Slice<'a> {
     /// The entities whose attributes and ancestors policies can read; first the principal, then the resource.
     pub entities: Vec<SliceEntity<'a>>,
     ancestors: Vec<EntityUidRef<'a>>,
-    /// The versions of all entities that were looked up, ancestors included, in the order of the walk. The
-    /// walk depends only on the request and on what it finds, so equal versions for an equal request mean
-    /// equal content.
-    versions: Vec<Version>,
+    /// All entities that were looked up, ancestors included, in the order of the walk. The walk depends only on the
+    /// request and on what it finds, so equal versions for an equal request mean equal content.
+    look_ups: Vec<LookUp>,
     /// The first time at which an entity that was met has no members any more.
     next_end: Option<Moment>,
     /// Set if an entity could not be read: then nothing may be decided on the slice.
     corrupt: Option<CorruptEntity>,
+}
+
+/// What was found under a uid: the version of the entity, and the part of all entities that the uid belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookUp {
+    pub version: Version,
+    pub part: Part,
 }
 
 /// An entity of a slice.
@@ -42,8 +48,8 @@ pub struct SliceEntity<'a> {
 }
 
 impl<'a> Slice<'a> {
-    pub fn versions(&self) -> &[Version] {
-        &self.versions
+    pub fn look_ups(&self) -> &[LookUp] {
+        &self.look_ups
     }
 
     /// Until when the same entities are gathered, if time can change that.
@@ -83,7 +89,7 @@ pub fn gather<'a>(entities: &'a Entities, request: &'a Request, schema: &Schema,
     let slice = Slice {
         entities: Vec::with_capacity(4),
         ancestors: Vec::with_capacity(8),
-        versions: Vec::with_capacity(12),
+        look_ups: Vec::with_capacity(12),
         next_end: None,
         corrupt: None,
     };
@@ -124,7 +130,7 @@ impl<'a> Gatherer<'a, '_> {
         if !self.later.is_new(&self.slice.entities, |loaded| loaded.uid, uid) && properties.is_none() {
             return;
         }
-        let stored = look_up(self.entities, uid, self.schema, &mut self.slice.versions);
+        let stored = look_up(self.entities, uid, self.schema, &mut self.slice.look_ups);
         let entity = stored.map(|stored| &stored.entity);
         let ancestors = entity.map_or(0..0, |entity| self.ancestors(entity));
         self.slice.entities.push(SliceEntity { uid, entity, properties, ancestors });
@@ -138,10 +144,10 @@ impl<'a> Gatherer<'a, '_> {
             return start..self.slice.ancestors.len();
         }
         let (entities, schema) = (self.entities, self.schema);
-        let Slice { ancestors, versions, corrupt, .. } = &mut self.slice;
+        let Slice { ancestors, look_ups, corrupt, .. } = &mut self.slice;
         let start = ancestors.len();
         let read = extend_with_reachable(ancestors, of.try_parents(schema), |uid| {
-            look_up(entities, uid, schema, versions).map(|stored| stored.entity.try_parents(schema))
+            look_up(entities, uid, schema, look_ups).map(|stored| stored.entity.try_parents(schema))
         });
         *corrupt = corrupt.or(read.err());
         start..ancestors.len()
@@ -167,7 +173,7 @@ impl<'a> Gatherer<'a, '_> {
             }
             let Some(ancestor) = self.slice.ancestors.get(next).copied() else { return Ok(()) };
             next += 1;
-            let stored = look_up(self.entities, ancestor, self.schema, &mut self.slice.versions);
+            let stored = look_up(self.entities, ancestor, self.schema, &mut self.slice.look_ups);
             entity = stored.map(|stored| &stored.entity);
         }
     }
@@ -178,7 +184,7 @@ impl<'a> Gatherer<'a, '_> {
         if self.schema.entity_type(uid.entity_type).valid_until.is_none() {
             return Ok(false);
         }
-        let stored = look_up(self.entities, uid, self.schema, &mut self.slice.versions);
+        let stored = look_up(self.entities, uid, self.schema, &mut self.slice.look_ups);
         let end = stored.map_or(Ok(None), |stored| stored.entity.try_end(self.schema))?;
         let Some(end) = end else { return Ok(false) };
         if end > asked_at {
@@ -192,14 +198,14 @@ fn look_up<'a>(
     entities: &'a Entities,
     uid: EntityUidRef<'_>,
     schema: &Schema,
-    versions: &mut Vec<Version>,
+    look_ups: &mut Vec<LookUp>,
 ) -> Option<&'a StoredEntity> {
     // Entities of an enumerated type are not stored, and have no parents.
     if schema.entity_type(uid.entity_type).enum_ids.is_some() {
         return None;
     }
-    let stored = entities.get(uid);
-    versions.push(stored.map_or(Version::ABSENT, |stored| stored.version));
+    let (stored, part) = entities.look_up(uid);
+    look_ups.push(LookUp { version: stored.map_or(Version::ABSENT, |stored| stored.version), part });
     stored
 }
 

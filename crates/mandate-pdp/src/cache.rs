@@ -1,7 +1,8 @@
 //! The decision cache. A decision is a function of the policies, the request and the entities that were
 //! gathered for it. All of these are compared before a cached decision is used, so nothing has to be
-//! invalidated: content that changed has another version. Entities that end at times of their own bound the time for which a
-//! decision is used.
+//! invalidated: content that changed has another version. The comparison is made in the cheapest way that is certain: the
+//! same snapshot, the same parts of the entities, or the same entities. Entities that end at times of their own bound the
+//! time for which a decision is used.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
 
+use mandate_core::Snapshot;
 use mandate_core::decision::Decision;
 use mandate_core::moment::Moment;
 use mandate_core::request::Request;
-use mandate_core::slice::Slice;
+use mandate_core::slice::{LookUp, Slice};
 use mandate_core::version::Version;
 
 /// Decisions by request. When it is full, entries that are used least are dropped.
@@ -25,12 +27,20 @@ pub struct CacheKey(pub Request);
 pub struct CacheEntry {
     decision: Arc<Decision>,
     policies: Version,
-    entities: Box<[Version]>,
+    entities: Box<[CachedLookUp]>,
     /// When it holds, if entities end at times of their own.
     period: Option<Period>,
     /// The version of the last snapshot for which the entry was found valid. As long as that snapshot is in
     /// use, the entry is valid without gathering anything.
     last_valid_in: AtomicU64,
+}
+
+/// A look-up of which the decision was made.
+struct CachedLookUp {
+    found: LookUp,
+    /// A version of its part with which the same was found. Each thread that finds the same in a later version writes
+    /// it here. Whatever a reader sees, then, is such a version, also beside older ones in other look-ups.
+    part_version: AtomicU64,
 }
 
 /// A time from the moment of a decision until the first of its entities ends. A clock that is set back is before it.
@@ -77,29 +87,41 @@ const ENTRY_BYTES: usize = 1024;
 const MAX_ENTRY_BYTES: usize = 16 * ENTRY_BYTES;
 
 impl CacheEntry {
-    /// An entry for the decision on a request, made on these policies and what was gathered for it.
-    pub fn new(
-        decision: Arc<Decision>,
-        request: &Request,
-        snapshot: Version,
-        policies: Version,
-        slice: &Slice<'_>,
-    ) -> Self {
+    /// An entry for the decision on a request, made on a snapshot and what was gathered from it.
+    pub fn new(decision: Arc<Decision>, request: &Request, snapshot: &Snapshot, slice: &Slice<'_>) -> Self {
         let period = request.asked_at.map(|from| Period { from, until: slice.next_end() });
+        let cached = |found: &LookUp| {
+            let part_version = snapshot.entities().part_version(found.part).as_u64();
+            CachedLookUp { found: *found, part_version: AtomicU64::new(part_version) }
+        };
         Self {
             decision,
-            policies,
-            entities: slice.versions().into(),
+            policies: snapshot.policies().version(),
+            entities: slice.look_ups().iter().map(cached).collect(),
             period,
-            last_valid_in: AtomicU64::new(snapshot.as_u64()),
+            last_valid_in: AtomicU64::new(snapshot.version().as_u64()),
         }
     }
 
-    /// The decision, if the entry is known to be valid for this snapshot and time.
-    pub fn if_valid_in(&self, snapshot: Version, asked_at: Option<Moment>) -> Option<&Arc<Decision>> {
-        let is_valid =
-            self.last_valid_in.load(Ordering::Relaxed) == snapshot.as_u64() && self.holds_at(asked_at);
+    /// The decision, if it holds at this time, and nothing has changed near what it was made from: neither the policies
+    /// nor any part of the entities.
+    pub fn if_valid_in(&self, snapshot: &Snapshot, asked_at: Option<Moment>) -> Option<&Arc<Decision>> {
+        let is_last = self.last_valid_in.load(Ordering::Relaxed) == snapshot.version().as_u64();
+        let is_valid = self.holds_at(asked_at) && (is_last || self.is_unchanged_in(snapshot));
         is_valid.then_some(&self.decision)
+    }
+
+    fn is_unchanged_in(&self, snapshot: &Snapshot) -> bool {
+        let entities = snapshot.entities();
+        let is_unchanged = |it: &CachedLookUp| {
+            entities.part_version(it.found.part).as_u64() == it.part_version.load(Ordering::Relaxed)
+        };
+        let unchanged =
+            self.policies == snapshot.policies().version() && self.entities.iter().all(is_unchanged);
+        if unchanged {
+            self.last_valid_in.store(snapshot.version().as_u64(), Ordering::Relaxed);
+        }
+        unchanged
     }
 
     /// When an entity that the decision may depend on ends.
@@ -115,19 +137,23 @@ impl CacheEntry {
         }
     }
 
-    /// The decision, if it was made from these versions and holds at this time. From then on the entry is known to be valid for the
-    /// snapshot.
+    /// The decision, if it was made from what is gathered from this snapshot, and holds at this time. From then on the
+    /// entry is known to be valid for the snapshot.
     pub fn revalidate(
         &self,
-        snapshot: Version,
-        policies: Version,
-        entities: &[Version],
+        snapshot: &Snapshot,
+        slice: &Slice<'_>,
         asked_at: Option<Moment>,
     ) -> Option<Arc<Decision>> {
-        if self.policies != policies || *self.entities != *entities || !self.holds_at(asked_at) {
+        // Entities that were loaded anew may have a uid in another part, so the parts are compared as well.
+        let is_same = self.entities.iter().map(|it| &it.found).eq(slice.look_ups());
+        if self.policies != snapshot.policies().version() || !is_same || !self.holds_at(asked_at) {
             return None;
         }
-        self.last_valid_in.store(snapshot.as_u64(), Ordering::Relaxed);
+        for CachedLookUp { found, part_version } in &self.entities {
+            part_version.store(snapshot.entities().part_version(found.part).as_u64(), Ordering::Relaxed);
+        }
+        self.last_valid_in.store(snapshot.version().as_u64(), Ordering::Relaxed);
         Some(Arc::clone(&self.decision))
     }
 }
@@ -166,7 +192,6 @@ fn size(request: &Request, entry: &CacheEntry) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use mandate_core::Snapshot;
     use mandate_core::clock::Clock;
     use mandate_core::diagnostics::SourceText;
     use mandate_core::entities::{EntityChanges, LoadProgress, Origin, parse_entity_file};
@@ -211,13 +236,14 @@ mod tests {
         let request = request(snapshot, second);
         let slice = snapshot.gather(&request);
         let decision = Arc::new(snapshot.decide(&request, &slice).unwrap());
-        CacheEntry::new(decision, &request, snapshot.version(), snapshot.policies().version(), &slice)
+        CacheEntry::new(decision, &request, snapshot, &slice)
     }
 
     #[test]
     fn an_entry_is_used_from_its_decision_until_an_entity_of_it_ends() {
         let snapshot = snapshot();
-        let (policies, other) = (snapshot.policies().version(), Version::ABSENT);
+        // The same content, so that it has to be compared.
+        let other = snapshot.apply(&EntityChanges::default()).unwrap();
         for (decided, asked, expected) in [
             (10, 10, Some(true)),
             (10, 19, Some(true)),
@@ -230,10 +256,10 @@ mod tests {
         ] {
             let entry = entry(&snapshot, decided);
             let request = request(&snapshot, asked);
-            let found = entry.if_valid_in(snapshot.version(), request.asked_at);
+            let found = entry.if_valid_in(&snapshot, request.asked_at);
             assert_eq!(found.map(|decision| decision.is_permit()), expected, "{decided} {asked}");
             let slice = snapshot.gather(&request);
-            let found = entry.revalidate(other, policies, slice.versions(), request.asked_at);
+            let found = entry.revalidate(&other, &slice, request.asked_at);
             assert_eq!(found.map(|decision| decision.is_permit()), expected, "{decided} {asked}");
         }
     }

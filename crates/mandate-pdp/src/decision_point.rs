@@ -345,17 +345,16 @@ impl View<'_> {
             let slice = snapshot.gather(&request);
             return Ok((timed(self.decide_uncached(&request, &slice)?, slice.next_end()), None));
         };
-        let (in_use, policies) = (snapshot.version(), snapshot.policies().version());
         let key = CacheKey(request);
         let (request, entry) = (&key.0, cache.get(&key));
         if let Some(entry) = &entry
-            && let Some(decision) = entry.if_valid_in(in_use, request.asked_at)
+            && let Some(decision) = entry.if_valid_in(snapshot, request.asked_at)
         {
             return Ok((timed(Arc::clone(decision), entry.next_end()), Some(true)));
         }
         let slice = snapshot.gather(request);
         let next_end = slice.next_end();
-        let known = entry.and_then(|it| it.revalidate(in_use, policies, slice.versions(), request.asked_at));
+        let known = entry.and_then(|it| it.revalidate(snapshot, &slice, request.asked_at));
         if let Some(decision) = known {
             return Ok((timed(decision, next_end), Some(true)));
         }
@@ -363,7 +362,7 @@ impl View<'_> {
         let unknown = matches!(decision.outcome, Outcome::UnknownPrincipal | Outcome::UnknownResource);
         // Unknown entities are found out quickly, and callers can make up any number of them.
         if decision.errors.is_empty() && !unknown {
-            let entry = CacheEntry::new(Arc::clone(&decision), request, in_use, policies, &slice);
+            let entry = CacheEntry::new(Arc::clone(&decision), request, snapshot, &slice);
             drop(slice);
             cache.insert(key, entry);
         }

@@ -9,6 +9,8 @@
 //! comes into use.
 
 mod cache;
+#[cfg(test)]
+mod cache_model;
 mod change;
 mod change_result;
 mod commit_group;

@@ -11,6 +11,7 @@ use foldhash::quality::RandomState;
 
 use super::member_index::MemberIndex;
 use super::packed::Entity;
+use super::parts::{Part, PartVersions};
 use super::trie::{Edit, Entry, Trie};
 use crate::digest::{Digest, SetDigest};
 use crate::moment::Moment;
@@ -28,10 +29,17 @@ pub struct StoredEntity {
     uid_hash: u32,
 }
 
+/// Entities by uid.
+#[derive(Clone, Default)]
+pub(super) struct EntityIndex {
+    entities: Trie<StoredEntity>,
+    parts: PartVersions,
+}
+
 /// All entities. Cloning is cheap; a clone with a change shares everything else with the original.
 #[derive(Clone, Default)]
 pub struct Entities {
-    pub(super) index: Trie<StoredEntity>,
+    pub(super) index: EntityIndex,
     pub(super) members: MemberIndex,
     pub(super) digest: SetDigest,
     /// Randomly seeded, so that nobody can choose uids whose hashes collide.
@@ -49,8 +57,19 @@ impl Entities {
         self.get_by_hash(self.uid_hash(uid), uid)
     }
 
+    /// The entity with this uid, and the part of all entities that the uid belongs to.
+    pub(crate) fn look_up(&self, uid: EntityUidRef<'_>) -> (Option<&StoredEntity>, Part) {
+        let hash = self.uid_hash(uid);
+        (self.get_by_hash(hash, uid), Part::of_hash(hash))
+    }
+
+    /// The version of a part. Entities of which this version is equal have equal entities in it.
+    pub fn part_version(&self, part: Part) -> Version {
+        self.index.parts.get(part)
+    }
+
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.index.entities.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -59,7 +78,7 @@ impl Entities {
 
     /// All entities, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Entity> {
-        self.index.iter().map(|stored| &stored.entity)
+        self.index.entities.iter().map(|stored| &stored.entity)
     }
 
     /// The direct members of `parent` with this type, or all entities of the type if `parent` is `None`.
@@ -119,7 +138,7 @@ impl Entities {
             let uid_hash = self.uid_hash(entity.uid());
             Edit { entry: StoredEntity::new(entity, uid_hash, Version::new_unique()), is_insert: true }
         };
-        Self { index: with_edits(&self.index, entities.map(insert).collect()), ..self.clone() }
+        Self { index: self.index.with_edits(entities.map(insert).collect()), ..self.clone() }
     }
 
     pub(super) fn uid_hash(&self, uid: EntityUidRef<'_>) -> u32 {
@@ -129,17 +148,29 @@ impl Entities {
 
     /// The entity with this uid, whose hash is `uid_hash`.
     pub(super) fn get_by_hash(&self, uid_hash: u32, uid: EntityUidRef<'_>) -> Option<&StoredEntity> {
-        self.index.get(trie_hash(uid_hash), |stored| stored.entity.has_uid(uid))
+        self.index.entities.get(trie_hash(uid_hash), |stored| stored.entity.has_uid(uid))
     }
 }
 
-/// An index with edits, which are in any order.
-pub(super) fn with_edits(
-    index: &Trie<StoredEntity>,
-    mut edits: Vec<Edit<StoredEntity>>,
-) -> Trie<StoredEntity> {
-    parallel::sort_by(&mut edits, Edit::cmp_place);
-    index.with_edits(&edits)
+impl EntityIndex {
+    /// This index with edits, which are in any order.
+    pub fn with_edits(&self, mut edits: Vec<Edit<StoredEntity>>) -> Self {
+        parallel::sort_by(&mut edits, Edit::cmp_place);
+        let mut parts = self.parts.clone();
+        for edit in &edits {
+            parts.renew(Part::of_hash(edit.entry.uid_hash));
+        }
+        Self { entities: self.entities.with_edits(&edits), parts }
+    }
+
+    /// The entries that differ in a later version of this index.
+    pub fn for_each_unshared<'a>(
+        &'a self,
+        later: &'a Self,
+        found: impl FnMut(Option<&'a StoredEntity>, Option<&'a StoredEntity>),
+    ) {
+        self.entities.for_each_unshared(&later.entities, found);
+    }
 }
 
 impl StoredEntity {

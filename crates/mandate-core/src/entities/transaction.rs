@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::change::{EntityChanges, EntityUpsert};
 use super::member_index::{self, Edge};
 use super::packed::Entity;
-use super::store::{self, Entities, StoredEntity};
+use super::store::{Entities, StoredEntity};
 use super::trie::Edit;
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan};
 use crate::parallel::{self, map_chunks};
@@ -51,7 +51,7 @@ impl<'a> Transaction<'a> {
         let mut edits = transaction.stage_upserts(change, &hashes);
         transaction.stage_removals(change, &hashes, &mut edits);
         let edges = transaction.edge_edits();
-        let index = || store::with_edits(&before.index, edits);
+        let index = || before.index.with_edits(edits);
         (transaction.after.index, transaction.after.members) =
             parallel::join(edges.len(), index, || before.members.with_edits(edges));
         transaction

@@ -37,7 +37,7 @@ pub fn membership_chains(
 }
 
 fn chains_of_policy(analyzer: &ConditionAnalyzer<'_>, policy: &CompiledPolicy) -> Vec<Vec<EntityUid>> {
-    let cost = u32::try_from(analyzer.slice.versions().len()).unwrap_or(u32::MAX);
+    let cost = u32::try_from(analyzer.slice.look_ups().len()).unwrap_or(u32::MAX);
     let chain = |from: &EntityUid, to: &[EntityUid]| {
         let affordable = analyzer.meter.spend(cost);
         affordable.then(|| shortest_chain(analyzer.hypothesis, from.as_uid_ref(), to))?

@@ -84,7 +84,7 @@ fn decision_cost(analyzer: &ConditionAnalyzer<'_>) -> u32 {
     let operators =
         |policy: &CompiledPolicy| policy.condition.as_ref().map_or(0, |it| it.subexpressions().count());
     let policies = analyzer.matching_policies().map(|policy| 1 + operators(policy) / 8).sum::<usize>();
-    u32::try_from(16 + policies + analyzer.slice.versions().len()).unwrap_or(u32::MAX)
+    u32::try_from(16 + policies + analyzer.slice.look_ups().len()).unwrap_or(u32::MAX)
 }
 
 /// The repairs to try, by the number of modifications that led to them; each with the permits that it is
