@@ -5,7 +5,7 @@ mod json;
 
 use serde_json::json;
 
-pub use json::{InFormat, entity_json, request_json};
+pub use json::{AsJson, entity_json, request_json};
 
 use crate::entities::EntityData;
 use crate::json::quoted;

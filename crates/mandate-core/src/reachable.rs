@@ -4,7 +4,7 @@
 use std::hash::Hash;
 use std::ops::Range;
 
-use super::small_set::LaterItems;
+use super::seen::Seen;
 
 /// Appends everything that is reachable: `first`, then what `next` gives for each item, nearest first, each
 /// item once. `next` gives `None` for an item that leads nowhere. Returns where the items stand in `found`.
@@ -20,13 +20,13 @@ where
     T: Copy + Eq + Hash,
     I: Iterator<Item = Result<T, E>>,
 {
-    let (start, mut later) = (found.len(), LaterItems::default());
-    extend_with_new(found, start, &mut later, first)?;
+    let (start, mut seen) = (found.len(), Seen::default());
+    extend_with_new(found, start, &mut seen, first)?;
     let mut at = start;
     while let Some(item) = found.get(at).copied() {
         at += 1;
         if let Some(more) = next(item) {
-            extend_with_new(found, start, &mut later, more)?;
+            extend_with_new(found, start, &mut seen, more)?;
         }
     }
     Ok(start..at)
@@ -35,12 +35,12 @@ where
 fn extend_with_new<T: Copy + Eq + Hash, E>(
     found: &mut Vec<T>,
     start: usize,
-    later: &mut LaterItems<T>,
+    seen: &mut Seen<T>,
     mut items: impl Iterator<Item = Result<T, E>>,
 ) -> Result<(), E> {
     items.try_for_each(|item| {
         let item = item?;
-        if later.is_new(found.get(start..).unwrap_or_default(), |other| *other, item) {
+        if seen.is_new(found.get(start..).unwrap_or_default(), |other| *other, item) {
             found.push(item);
         }
         Ok(())

@@ -8,7 +8,7 @@ use super::moment::Moment;
 use super::reachable::extend_with_reachable;
 use super::request::Request;
 use super::schema::{EntityUidRef, Schema};
-use super::small_set::LaterItems;
+use super::seen::Seen;
 use super::value::Record;
 use super::version::Version;
 
@@ -94,7 +94,7 @@ pub fn gather<'a>(entities: &'a Entities, request: &'a Request, schema: &Schema,
         corrupt: None,
     };
     let asked_at = request.asked_at;
-    let mut gatherer = Gatherer { entities, schema, asked_at, slice, later: LaterItems::default() };
+    let mut gatherer = Gatherer { entities, schema, asked_at, slice, seen: Seen::default() };
     gatherer.load(request.principal.as_uid_ref(), request.principal_properties.as_ref());
     gatherer.load(request.resource.as_uid_ref(), request.resource_properties.as_ref());
     let (mut references, mut next) = (Vec::new(), 0);
@@ -122,12 +122,12 @@ struct Gatherer<'a, 's> {
     asked_at: Option<Moment>,
     slice: Slice<'a>,
     /// Tells which entities were loaded already.
-    later: LaterItems<EntityUidRef<'a>>,
+    seen: Seen<EntityUidRef<'a>>,
 }
 
 impl<'a> Gatherer<'a, '_> {
     fn load(&mut self, uid: EntityUidRef<'a>, properties: Option<&'a Record>) {
-        if !self.later.is_new(&self.slice.entities, |loaded| loaded.uid, uid) && properties.is_none() {
+        if !self.seen.is_new(&self.slice.entities, |loaded| loaded.uid, uid) && properties.is_none() {
             return;
         }
         let stored = look_up(self.entities, uid, self.schema, &mut self.slice.look_ups);
@@ -157,7 +157,7 @@ impl<'a> Gatherer<'a, '_> {
 impl<'a> Gatherer<'a, '_> {
     /// As [`extend_with_reachable`], without the parents that have ended.
     fn extend_with_ancestors_at(&mut self, asked_at: Moment, of: &'a Entity) -> Result<(), CorruptEntity> {
-        let (start, mut later) = (self.slice.ancestors.len(), LaterItems::default());
+        let (start, mut seen) = (self.slice.ancestors.len(), Seen::default());
         let mut next = start;
         let mut entity = Some(of);
         loop {
@@ -167,7 +167,7 @@ impl<'a> Gatherer<'a, '_> {
                     continue;
                 }
                 let found = self.slice.ancestors.get(start..).unwrap_or_default();
-                if later.is_new(found, |other| *other, parent) {
+                if seen.is_new(found, |other| *other, parent) {
                     self.slice.ancestors.push(parent);
                 }
             }

@@ -35,11 +35,11 @@ pub struct CacheEntry {
     last_valid_in: AtomicU64,
 }
 
-/// A look-up of which the decision was made.
+/// A look-up that the decision was made from.
 struct CachedLookUp {
     found: LookUp,
-    /// A version of its part with which the same was found. Each thread that finds the same in a later version writes
-    /// it here. Whatever a reader sees, then, is such a version, also beside older ones in other look-ups.
+    /// A version of the part in which exactly this was found. Threads replace it by others of which the same is true, so
+    /// it does not matter which of them a reader sees.
     part_version: AtomicU64,
 }
 
@@ -103,8 +103,8 @@ impl CacheEntry {
         }
     }
 
-    /// The decision, if it holds at this time, and nothing has changed near what it was made from: neither the policies
-    /// nor any part of the entities.
+    /// The decision, if it holds at this time, and neither the policies nor the parts of the entities that it was made
+    /// from have changed.
     pub fn if_valid_in(&self, snapshot: &Snapshot, asked_at: Option<Moment>) -> Option<&Arc<Decision>> {
         let is_last = self.last_valid_in.load(Ordering::Relaxed) == snapshot.version().as_u64();
         let is_valid = self.holds_at(asked_at) && (is_last || self.is_unchanged_in(snapshot));

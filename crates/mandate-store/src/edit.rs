@@ -2,7 +2,7 @@
 
 use mandate_core::Snapshot;
 use mandate_core::digest::Digest;
-use mandate_core::display::InFormat;
+use mandate_core::display::AsJson;
 use mandate_core::entities::{Entity, EntityChanges};
 use mandate_core::parallel::{self, map_chunks};
 use mandate_core::schema::{EntityUidRef, Schema};
@@ -142,10 +142,41 @@ fn put(entity: &Entity, schema: &Schema) -> NamedEdit {
 /// An entity in Cedar's JSON format, always in the same way.
 #[expect(clippy::expect_used, reason = "an invented text would be kept for ever")]
 fn entity_text(entity: &Entity, schema: &Schema) -> Box<RawValue> {
-    to_raw_value(&InFormat(&entity.unpack(schema), schema)).expect("entities can be written as JSON")
+    to_raw_value(&AsJson(&entity.unpack(schema), schema)).expect("entities can be written as JSON")
 }
 
 /// The digest of an entity in the store, a member of the digest of all.
 pub(crate) fn entity_digest(name: &EntityName, text: &str) -> Digest {
     Digest::of([name.entity_type.as_bytes(), name.id.as_bytes(), text.as_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use mandate_core::schema::EntityTypeId;
+
+    use super::*;
+
+    #[test]
+    fn beginnings_are_ordered_as_names_are() {
+        let ids = [
+            "",
+            "\0",
+            "a",
+            "a\0",
+            "a\0b",
+            "a\u{1}",
+            "ab",
+            "fourteen-bytes",
+            "fourteen-bytes-",
+            "ä",
+            "\u{10FFFF}",
+        ];
+        let uids = [0, 1, 255, 256].into_iter().flat_map(|number| {
+            let entity_type = EntityTypeId::from_u16(number);
+            ids.into_iter().map(move |id| EntityUidRef { entity_type, id })
+        });
+        let uids: Vec<EntityUidRef<'_>> = uids.collect();
+        assert!(uids.is_sorted());
+        assert!(uids.is_sorted_by_key(|uid| beginning_of_name(*uid)));
+    }
 }

@@ -1,6 +1,6 @@
-//! Versions of parts of the entities. Each uid belongs to one part, by its hash, and a part gets a new version with every
-//! edit of its entities. Whoever keeps what it found under some uids can tell by the versions of their parts that
-//! nothing of it has changed, without looking up any of them.
+//! Versions of parts of the entities. The hash of a uid says to which part it belongs, and every edit gives the part of
+//! the entity a new version. So a cache can tell that entities have not changed without looking them up: the versions of
+//! their parts are the same.
 
 use std::sync::Arc;
 
@@ -13,11 +13,12 @@ pub struct Part(u16);
 const BITS: u32 = 6;
 const WIDTH: usize = 1 << BITS;
 
-/// The versions of all parts. Cloning is cheap, and a clone with new versions shares most of the others.
+/// The versions of all parts, in rows. Cloning is cheap, and a new version copies only its row.
 #[derive(Clone)]
 pub struct PartVersions(Arc<[Arc<[Version; WIDTH]>; WIDTH]>);
 
-/// All parts are empty. Others that are empty have other versions: their uids may belong to other parts.
+/// The versions before the first edit. They are new each time: hashes have another seed each time, so the same uid may
+/// belong to another part.
 impl Default for PartVersions {
     fn default() -> Self {
         let versions = Arc::new([Version::new_unique(); WIDTH]);
@@ -27,8 +28,8 @@ impl Default for PartVersions {
 
 impl Part {
     pub fn of_hash(uid_hash: u32) -> Self {
-        let [high, low, ..] = (uid_hash >> (u32::BITS - 2 * BITS)).to_le_bytes();
-        Self(u16::from_le_bytes([high, low]))
+        let [low, high, ..] = (uid_hash >> (u32::BITS - 2 * BITS)).to_le_bytes();
+        Self(u16::from_le_bytes([low, high]))
     }
 
     fn place(self) -> (usize, usize) {
@@ -38,7 +39,7 @@ impl Part {
 }
 
 impl PartVersions {
-    /// The version of a part: equal versions mean equal entities, wherever they are from.
+    /// The version of a part. If it is the same, so are all entities of the part.
     pub fn get(&self, part: Part) -> Version {
         let (row, column) = part.place();
         self.0.get(row).and_then(|row| row.get(column)).copied().unwrap_or_else(Version::new_unique)

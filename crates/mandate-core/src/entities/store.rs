@@ -63,7 +63,7 @@ impl Entities {
         (self.get_by_hash(hash, uid), Part::of_hash(hash))
     }
 
-    /// The version of a part. Entities of which this version is equal have equal entities in it.
+    /// The version of a part. If it is the same in other entities, so are all entities of the part.
     pub fn part_version(&self, part: Part) -> Version {
         self.index.parts.get(part)
     }

@@ -103,7 +103,7 @@ impl<E> Branch<E> {
 
 impl<E: Entry> Default for Trie<E> {
     fn default() -> Self {
-        Self { root: leaf(&[]), len: 0 }
+        Self { root: leaf([]), len: 0 }
     }
 }
 
@@ -197,11 +197,7 @@ fn cmp<E: Entry>(a: &E, b: &E) -> Ordering {
     a.hash().cmp(&b.hash()).then_with(|| a.cmp_within_hash(b))
 }
 
-fn leaf<E: Entry>(entries: &[E]) -> Node<E> {
-    Node::Leaf(ThinArc::from_header_and_iter((), entries.iter().cloned()))
-}
-
-fn moved_leaf<E>(entries: Vec<E>) -> Node<E> {
+fn leaf<E>(entries: impl IntoIterator<Item = E, IntoIter: ExactSizeIterator>) -> Node<E> {
     Node::Leaf(ThinArc::from_header_and_iter((), entries.into_iter()))
 }
 
@@ -239,19 +235,22 @@ fn apply_edits<E: Entry>(node: &Node<E>, edits: &[Edit<E>], growth: &mut isize) 
         Node::Leaf(entries) => {
             let merged = merge_leaf(&entries.slice, edits);
             *growth += merged.len().cast_signed() - entries.slice.len().cast_signed();
-            if merged.len() > MAX_LEAF_ENTRIES { build_node(&merged) } else { moved_leaf(merged) }
+            if merged.len() > MAX_LEAF_ENTRIES { build_node(&merged) } else { leaf(merged) }
         }
         Node::Branch(branch) => {
             // Edits are sorted, so that what the first and the last have in common, all have.
             let outside = [first, last].map(|edit| common_digits(edit.entry.hash(), branch.hash));
             let depth =
                 outside.into_iter().flatten().min().map_or(branch.depth, |depth| depth.min(branch.depth));
-            let (empty, mut rest) = (leaf(&[]), edits);
+            let mut rest = edits;
             let children: [Node<E>; FANOUT] = std::array::from_fn(|n| {
                 let is_mine = |edit: &Edit<E>| digit(edit.entry.hash(), depth) <= n;
                 let (mine, others) = rest.split_at(rest.partition_point(is_mine));
                 rest = others;
-                apply_edits(node.child_at(depth, n).unwrap_or(&empty), mine, growth)
+                match node.child_at(depth, n) {
+                    Some(child) => apply_edits(child, mine, growth),
+                    None => apply_edits(&leaf([]), mine, growth),
+                }
             });
             collapse(&children)
                 .unwrap_or_else(|| Node::Branch(Arc::new(Branch { hash: branch.hash, depth, children })))
@@ -261,9 +260,11 @@ fn apply_edits<E: Entry>(node: &Node<E>, edits: &[Edit<E>], growth: &mut isize) 
 
 /// A node of sorted entries.
 fn build_node<E: Entry>(entries: &[E]) -> Node<E> {
-    let ([first, .., last], true) = (entries, entries.len() > MAX_LEAF_ENTRIES) else { return leaf(entries) };
+    let ([first, .., last], true) = (entries, entries.len() > MAX_LEAF_ENTRIES) else {
+        return leaf(entries.iter().cloned());
+    };
     let hash = first.hash();
-    let Some(depth) = common_digits(hash, last.hash()) else { return leaf(entries) };
+    let Some(depth) = common_digits(hash, last.hash()) else { return leaf(entries.iter().cloned()) };
     let mut rest = entries;
     let children = std::array::from_fn(|n| {
         let is_mine = |entry: &E| digit(entry.hash(), depth) <= n;
@@ -289,7 +290,7 @@ fn collapse<E: Entry>(children: &[Node<E>; FANOUT]) -> Option<Node<E>> {
         }
         entries.extend(leaf.slice.iter().cloned());
     }
-    Some(moved_leaf(entries))
+    Some(leaf(entries))
 }
 
 /// The entries of a leaf with the edits applied; all are sorted.

@@ -5,17 +5,17 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// The items of a list behind its first ones.
+/// Which items a list has, beyond its first ones.
 #[derive(Debug)]
-pub struct LaterItems<T>(HashSet<T>);
+pub struct Seen<T>(HashSet<T>);
 
-impl<T> Default for LaterItems<T> {
+impl<T> Default for Seen<T> {
     fn default() -> Self {
         Self(HashSet::new())
     }
 }
 
-impl<T: Eq + Hash> LaterItems<T> {
+impl<T: Eq + Hash> Seen<T> {
     const MAX_LINEAR: usize = 16;
 
     /// Whether an item is not in a list, to which the caller appends it then. `key` is what tells the items of the
@@ -29,14 +29,14 @@ impl<T: Eq + Hash> LaterItems<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::LaterItems;
+    use super::Seen;
 
     #[test]
     fn few_and_many_are_told_apart() {
-        let (mut list, mut later) = (Vec::new(), LaterItems::default());
+        let (mut list, mut seen) = (Vec::new(), Seen::default());
         for n in (0..100).flat_map(|n| [n, n, n / 2]) {
             let is_new = !list.contains(&n);
-            assert_eq!(later.is_new(&list, |item| *item, n), is_new, "{n}");
+            assert_eq!(seen.is_new(&list, |item| *item, n), is_new, "{n}");
             if is_new {
                 list.push(n);
             }
