@@ -82,6 +82,8 @@ fn each_change_is_a_transaction_of_the_log() {
     assert!(user.run("get", &[two]).status.success());
     assert!(user.run("delete", &["MicrosoftOperator::two"]).status.success());
     assert_eq!(user.run("get", &[two]).status.code(), Some(2));
+    let short = errors(&user.run("get", &["MicrosoftOperator::two"]));
+    assert!(short.contains("written `NAMESPACE::TYPE`"), "{short}");
     let log = text(&user.run("log", &["--json", "--after", "1"]));
     let log: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let actions: Vec<&Value> = log.iter().map(|transaction| &transaction["action"]).collect();

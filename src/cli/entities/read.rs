@@ -109,7 +109,10 @@ pub fn get(arguments: &Get) -> CommandResult {
 
 fn print_entity(name: &str, found: Option<&str>) -> CommandResult {
     let Some(entity) = found else {
-        report::print_error(&CliError::message(format!("{name} is not in the store")));
+        // Without a schema, nobody knows the namespace.
+        let is_short = parse_type_and_id(name).is_ok_and(|(entity_type, _)| !entity_type.contains("::"));
+        let help = if is_short { ": a type with a namespace is written `NAMESPACE::TYPE`" } else { "" };
+        report::print_error(&CliError::message(format!("{name} is not in the store{help}")));
         return Ok(ExitCode::from(2));
     };
     report::print(&format!("{entity}\n"))?;
