@@ -5,6 +5,7 @@
 
 mod change;
 mod check;
+mod consent;
 mod decide;
 mod decision_text;
 mod diff;
@@ -55,6 +56,8 @@ enum Command {
     Decide(decide::Arguments),
     /// Perform an action on the entities of a store, if the policies permit it; exit 0 committed, 2 deny, 1 error
     Change(change::Arguments),
+    /// Ask for consent by link, review and end it, as either side; exit 0 done, 2 deny, 1 error
+    Consent(Box<consent::Arguments>),
     /// Show the route that matches an HTTP request, and the resulting authorization request; exit 2 if none
     /// matches
     Route(route::Arguments),
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Change(arguments) => on_loading_stack(|| change::run(arguments)),
+        Command::Consent(arguments) => on_loading_stack(|| consent::run(*arguments)),
         Command::Check(arguments) => on_loading_stack(|| check::run(arguments)),
         Command::Decide(arguments) => on_loading_stack(|| decide::run(arguments)),
         Command::Route(arguments) => on_loading_stack(|| route::run(arguments)),
@@ -117,7 +121,12 @@ impl Command {
             Self::Prove(arguments) => arguments.format(),
             Self::Lint(arguments) => Some(arguments.format),
             Self::Fmt(arguments) => Some(arguments.format),
-            Self::Serve(_) | Self::Change(_) | Self::Decide(_) | Self::Diff(_) | Self::Entities(_) => None,
+            Self::Serve(_)
+            | Self::Change(_)
+            | Self::Consent(_)
+            | Self::Decide(_)
+            | Self::Diff(_)
+            | Self::Entities(_) => None,
         }
     }
 }

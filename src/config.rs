@@ -4,6 +4,7 @@
 
 #![allow(clippy::doc_markdown, reason = "doc comments of options are help texts, shown as they stand")]
 
+mod access_requests;
 mod arguments;
 mod claims;
 mod content;
@@ -13,6 +14,7 @@ mod identity_sources;
 mod limits;
 mod listeners;
 mod options;
+mod pages;
 mod serve;
 mod serving;
 mod solver;

@@ -31,12 +31,23 @@ pub enum CliError {
     Solver(#[from] SolverError),
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// The policies do not permit what was asked for. Ends in exit code 2 where it is shown as an answer.
+    #[error("denied: {0}")]
+    Denied(String),
     /// Wrong arguments, or content that does not allow what was asked.
     #[error("{0}")]
     Message(String),
 }
 
 impl CliError {
+    pub fn denial(reason: impl Display) -> Self {
+        Self::Denied(reason.to_string())
+    }
+
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Denied(_))
+    }
+
     pub fn message(text: impl Display) -> Self {
         Self::Message(text.to_string())
     }

@@ -4,6 +4,7 @@ mod busy;
 mod grpc;
 mod in_process;
 mod large;
+mod links;
 mod series;
 mod small;
 mod store;
@@ -26,6 +27,7 @@ const PARTS: &[Part] = &[
     ("while guardrails are proven", busy::proofs),
     ("changes committed", store::commits),
     ("while changes are committed", store::decisions),
+    ("from click to permit", links::acceptance),
     ("batches", small::batch),
     ("in process", in_process::engine),
     ("size and start", small::start),

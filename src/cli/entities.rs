@@ -2,7 +2,7 @@
 //! mandate-store.
 
 mod progress;
-mod read;
+pub mod read;
 mod write;
 
 use clap::{Args, Subcommand};

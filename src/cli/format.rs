@@ -66,6 +66,7 @@ impl FormatArgument {
             | CliError::SolverNotFound(_)
             | CliError::Solver(_)
             | CliError::Json(_)
+            | CliError::Denied(_)
             | CliError::Message(_) => Diagnostic::error(failure.to_string()).into(),
         };
         self.print_data(&DiagnosticsJson::of(&diagnostics), &diagnostics)

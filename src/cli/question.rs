@@ -30,7 +30,7 @@ pub fn with_question<T>(
 }
 
 /// The context as JSON, from `name=value` pairs.
-fn context_json(pairs: &[String]) -> Result<String, CliError> {
+pub fn context_json(pairs: &[String]) -> Result<String, CliError> {
     let mut object = serde_json::Map::new();
     for pair in pairs {
         let (name, value) = pair

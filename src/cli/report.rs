@@ -27,6 +27,7 @@ pub fn print_error(failure: &CliError) {
         | CliError::Solver(_)
         | CliError::Json(_)
         | CliError::Message(_) => format!("error: {failure}\n"),
+        CliError::Denied(_) => format!("{failure}\n"),
     };
     // If standard error is closed, the error cannot be reported.
     let _ = stderr().write_all(text.as_bytes());

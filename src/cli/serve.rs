@@ -1,8 +1,10 @@
 //! `mandate serve`: wires content, decision point and listeners together, and shuts them down in order.
 //! `listeners.rs` has the ports; a request enters at mandate-server.
 
+mod access_requests;
 mod listeners;
 mod load;
+mod pages;
 mod signals;
 mod store;
 
@@ -21,9 +23,9 @@ use crate::config::{LimitConfig, ListenerConfigs, ServeArguments, ServeConfig};
 use crate::error::{CliError, CommandResult};
 use listeners::{BoundListener, ListenerGroup};
 use mandate_pdp::Pdp;
-use mandate_pdp::reload::Reloader;
 use mandate_server::admin::{self, Phase, Router};
 use mandate_server::admin_store::{self, StoreAdmin};
+use mandate_server::changes::api::ChangeSettings;
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
 use mandate_server::listen::monitor::ListenerMonitor;
@@ -55,11 +57,14 @@ pub fn run(arguments: Arguments) -> CommandResult {
 async fn serve(config: ServeConfig) -> CommandResult {
     let mut signals = Signals::new().map_err(CliError::system("cannot handle signals"))?;
     let started = Instant::now();
-    let ListenerConfigs { decisions, admin, health } = &config.listeners;
+    let ListenerConfigs { decisions, admin, health, pages } = &config.listeners;
     let admin_bound = listeners::bind_all([admin])?;
     let (health_bound, bound) = (listeners::bind_public(health)?, listeners::bind_all(decisions)?);
+    let pages_bound = listeners::bind_public(pages)?;
+    let pages_url = pages::url(&config, &pages_bound);
+    let sign_in = pages::sign_in(config.pages.sign_in.as_deref())?;
     let (phase, phases) = watch::channel(Phase::Loading);
-    let monitor = listeners::monitor(decisions.iter().chain([admin]));
+    let monitor = listeners::monitor(decisions.iter().chain([admin]).chain(pages), config.access_requests.files());
     tokio::spawn(Arc::clone(&monitor).poll_files());
     let (store_paths, (stop, stopping)) = (Arc::new(OnceLock::new()), watch::channel(false));
     let router = admin::router(phases.clone(), Arc::clone(&monitor), Arc::clone(&store_paths));
@@ -86,9 +91,25 @@ async fn serve(config: ServeConfig) -> CommandResult {
         let _ = store_paths.set(admin_store::router(operators));
     }
     // Connections are accepted only now: until here a gateway is refused at once, instead of waiting.
-    let decisions = open_decisions(&config, bound, (&pdp, &reloader), &monitor)?;
+    let changes = ChangeSettings {
+        commits: reloader.commits(),
+        rights: config.change_rights.clone(),
+        pages_url,
+        access_requests: access_requests::settings(&config)?,
+    };
+    access_requests::start_callbacks(changes.access_requests.as_ref(), changes.commits.clone(), &pdp);
+    let decisions = open_decisions(&config, bound, (&pdp, &changes), &monitor)?;
     phase.send_replace(Phase::Serving(pdp.clone()));
     decisions.announce()?;
+    let pages = match changes.commits.clone() {
+        Some(commits) if !pages_bound.is_empty() => {
+            Some(pages::open(&config, pages_bound, (&pdp, commits, sign_in), &monitor)?)
+        }
+        Some(_) | None => None,
+    };
+    if let Some(pages) = &pages {
+        pages.announce()?;
+    }
     report::print(&announcement)?;
     if config.change_rights.demo_sign_in {
         tracing::warn!("demo sign-in: everybody on this machine may change entities, in anybody's name");
@@ -104,6 +125,9 @@ async fn serve(config: ServeConfig) -> CommandResult {
         () = signals.until_stop(|| {}) => {}
     }
     decisions.close().await;
+    if let Some(pages) = pages {
+        pages.close().await;
+    }
     admin.close().await;
     health.close().await;
     tracing::info!("stopped");
@@ -130,14 +154,13 @@ fn open_for_operators(
 fn open_decisions(
     config: &ServeConfig,
     bound: Vec<BoundListener>,
-    (pdp, reloader): (&Pdp, &Reloader),
+    (pdp, changes): (&Pdp, &ChangeSettings),
     monitor: &Arc<ListenerMonitor>,
 ) -> Result<ListenerGroup, CliError> {
     let LimitConfig { api, connection, admission } = config.limits;
     let service = |listener: &Address| {
-        let (public_url, changes) =
-            (config.public_url.clone(), (reloader.commits(), config.change_rights.clone()));
-        let service = DecisionService::new(pdp.clone(), api, public_url, listener.clone(), changes);
+        let public_url = config.public_url.clone();
+        let service = DecisionService::new(pdp.clone(), api, public_url, listener.clone(), changes.clone());
         let handler = Arc::new(service);
         service_fn(move |request| {
             let handler = Arc::clone(&handler);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -31,7 +31,7 @@ impl Sidecar {
     pub fn new(address: Address, token_file: Option<&PathBuf>) -> Result<Self, CliError> {
         if address.is_https() {
             return Err(CliError::message(
-                "`--admin` takes no https address: use the unix socket, or http on this machine",
+                "a sidecar is asked over a unix socket, or over http on this machine: https is not supported here",
             ));
         }
         let read = |path: &PathBuf| {
@@ -134,6 +134,9 @@ impl Sidecar {
 
     async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, CliError> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -176,6 +179,9 @@ async fn refused(response: Response<Incoming>) -> CliError {
         return CliError::message(format!("the sidecar answers {status}: {}", text.trim()));
     };
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+    if problem.get("decision") == Some(&Value::Bool(false)) {
+        return CliError::denial(text(&problem, "detail").unwrap_or_default());
+    }
     let errors = problem.get("errors").and_then(Value::as_array).cloned().unwrap_or_default();
     if errors.is_empty() {
         return CliError::message(text(&problem, "detail").unwrap_or_else(|| status.to_string()));

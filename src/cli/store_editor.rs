@@ -1,5 +1,6 @@
 //! A store that a command changes: every change is held to the rules of loading, on a snapshot of all its entities.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::store_argument::StoreArgument;
@@ -8,7 +9,7 @@ use mandate_core::Snapshot;
 use mandate_core::entities::EntityChanges;
 use mandate_core::snapshot::RequestConfig;
 use mandate_sources::loader::PolicyFolder;
-use mandate_store::{Author, Head, LoadError, LogPosition, Store, prepare};
+use mandate_store::{Author, Head, LoadError, LogPosition, Store, StoreError, prepare};
 
 /// An open store, which no other process can change meanwhile, and its entities.
 pub struct StoreEditor {
@@ -39,6 +40,29 @@ impl StoreEditor {
     /// As there.
     pub fn open_or_create(store: &StoreArgument, policies: &PolicyFolder) -> Result<Self, CliError> {
         Self::load(store.open_or_create()?, policies)
+    }
+
+    /// As [`Self::open`], for the file of a store.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_file(path: &Path, policies: &PolicyFolder) -> Result<Self, CliError> {
+        let store = Store::open(path).map_err(|error| match error {
+            StoreError::InUse(_) => {
+                CliError::message(format!("{error}; a sidecar that serves it is asked with `--sidecar ADDR`"))
+            }
+            error => CliError::message(error),
+        })?;
+        Self::load(store, policies)
+    }
+
+    pub fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Where the entities stand in the log.
+    pub fn position(&self) -> LogPosition {
+        self.head.position()
     }
 
     fn load(store: Store, policies: &PolicyFolder) -> Result<Self, CliError> {

@@ -18,7 +18,7 @@ use mandate_sources::loader::{ContentPaths, PolicyFolder};
 use mandate_sources::policy_limits::PolicyLimits;
 
 /// Where the policies are; every command takes these.
-#[derive(Args)]
+#[derive(Clone, Args)]
 pub struct PolicyArguments {
     #[command(flatten)]
     options: PolicyOptions,

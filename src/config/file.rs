@@ -14,6 +14,7 @@ use super::identity_sources::IdentitySourcesTable;
 use super::limits::{LimitOptions, PolicyLimitOptions};
 use super::listeners::{Addresses, ListenerOptions, ListenerTable};
 use super::options::Options;
+use super::pages::PagesOptions;
 use super::serving::ServingOptions;
 use super::solver::SolverArguments;
 use crate::error::CliError;
@@ -27,6 +28,7 @@ pub struct ConfigFile {
     pub solver: SolverArguments,
     pub claims: ClaimOptions,
     pub serving: ServingOptions,
+    pub pages: PagesOptions,
     pub listen: Option<Addresses>,
     pub admin_listen: Option<String>,
     pub health_listen: Option<String>,
@@ -119,6 +121,7 @@ impl Reader {
             solver: self.options(&mut root),
             claims: self.options(&mut root),
             serving: self.options(&mut root),
+            pages: self.options(&mut root),
             listen: self.key(&mut root, "listen"),
             admin_listen: self.key(&mut root, "admin-listen"),
             health_listen: self.key(&mut root, "health-listen"),

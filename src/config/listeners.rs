@@ -83,6 +83,10 @@ pub enum ListenerError {
     SeveralAdminAddresses,
     #[error("`health-listen` has no TLS: use `http://` or `unix:`, found `{0}`")]
     HealthOverTls(Address),
+    #[error(
+        "the pages at `{0}` can be reached from other machines, and have no TLS: use `https://` with `tls-cert` and `tls-key`, or accept the risk with `--insecure`"
+    )]
+    PagesWithoutTls(Address),
     #[error("`{given}` needs `{missing}`")]
     HalfCertificate { given: &'static str, missing: &'static str },
     #[error("`{0}` needs `tls-cert` and `tls-key`")]
@@ -118,10 +122,14 @@ pub struct ListenerConfigs {
     pub admin: ListenerConfig,
     /// Shows only whether the program is alive and ready, so everybody may reach it.
     pub health: Option<ListenerConfig>,
+    /// People sign in on the pages themselves.
+    pub pages: Option<ListenerConfig>,
 }
 
 /// All that flags, environment and file say about listeners.
 pub struct ListenerSettings {
+    /// `--pages-listen`, its environment variable, or `pages-listen` of the file.
+    pub pages_listen: Option<Address>,
     /// `--listen`, `--admin-listen` and `--health-listen`, or their environment variables.
     pub listen_flag: Option<Vec<Address>>,
     pub admin_listen_flag: Option<Address>,
@@ -218,6 +226,7 @@ impl ListenerSettings {
     pub fn open(self) -> Result<ListenerConfigs, Vec<ListenerError>> {
         let mut errors = Vec::new();
         let health = self.open_health_listener(&mut errors);
+        let pages = self.open_pages_listener(&mut errors);
         let admin = self.admin.clone().unwrap_or_default();
         if self.admin_listen.is_some() && admin.address.is_some() {
             errors.push(ListenerError::TwoAdminAddresses);
@@ -233,9 +242,9 @@ impl ListenerSettings {
         let mut decisions = Vec::new();
         self.open_decision_listeners(&mut decisions, &mut errors);
         let admin = ListenerOptions { insecure, ..admin.options }.open(addresses, &mut errors);
-        let all = decisions.iter().chain([&admin]).chain(&health).flat_map(|config| &config.addresses);
+        let all = decisions.iter().chain([&admin]).chain(&health).chain(&pages).flat_map(|config| &config.addresses);
         find_conflicts(&all.collect::<Vec<_>>(), &mut errors);
-        if errors.is_empty() { Ok(ListenerConfigs { decisions, admin, health }) } else { Err(errors) }
+        if errors.is_empty() { Ok(ListenerConfigs { decisions, admin, health, pages }) } else { Err(errors) }
     }
 
     fn open_health_listener(&self, errors: &mut Errors) -> Option<ListenerConfig> {
@@ -250,7 +259,22 @@ impl ListenerSettings {
         Some(options.open(addresses, errors))
     }
 
-    fn open_decision_listeners(self, configs: &mut Vec<ListenerConfig>, errors: &mut Errors) {
+    fn open_pages_listener(&self, errors: &mut Errors) -> Option<ListenerConfig> {
+        let address = self.pages_listen.clone()?;
+        let insecure = self.options.insecure.unwrap_or(false);
+        if !address.is_local() && !address.is_https() && !insecure {
+            errors.push(ListenerError::PagesWithoutTls(address.clone()));
+        }
+        // People sign in on the pages, so callers need no credentials.
+        let mut options = ListenerOptions { insecure: Some(true), ..ListenerOptions::default() };
+        if address.is_https() {
+            options.tls_cert.clone_from(&self.options.tls_cert);
+            options.tls_key.clone_from(&self.options.tls_key);
+        }
+        Some(options.open(vec![address], errors))
+    }
+
+    fn open_decision_listeners(mut self, configs: &mut Vec<ListenerConfig>, errors: &mut Errors) {
         let listen = self.listen.map(|listen| listen.parse(errors));
         // `--listen` replaces every listener of the configuration file.
         let (addresses, tables) = match (self.listen_flag, listen) {
@@ -259,6 +283,11 @@ impl ListenerSettings {
             (None, None) if self.tables.is_empty() => (vec![Address::loopback(8181)], Vec::new()),
             (None, None) => (Vec::new(), self.tables),
         };
+        // The pages may be the only ones that use the certificate.
+        let pages_use_it = self.pages_listen.as_ref().is_some_and(Address::is_https);
+        if pages_use_it && !addresses.iter().any(Address::is_https) {
+            (self.options.tls_cert, self.options.tls_key) = (None, None);
+        }
         if !addresses.is_empty() {
             configs.push(self.options.open(addresses, errors));
         }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::access_requests::AccessRequestConfig;
 use super::arguments::ContentArguments;
 use super::claims::{ClaimOptions, RequiredClaims};
 use super::limits::{LimitConfig, LimitOptions};
 use super::listeners::{ListenerConfigs, ListenerOptions, ListenerSettings};
 use super::options::Options;
+use super::pages::{PagesOptions, PagesSettings};
 use super::serving::{GuardrailsOption, LogFormat, ServingOptions, WhenRestoredOption, WhenStaleOption};
 use super::solver::SolverArguments;
 use super::values::non_empty_names;
@@ -44,6 +46,8 @@ pub struct ServeArguments {
     health_listen: Option<Address>,
     #[command(flatten)]
     serving: ServingOptions,
+    #[command(flatten, next_help_heading = "Pages")]
+    pages: PagesOptions,
     #[command(flatten, next_help_heading = "Callers")]
     listener: ListenerOptions,
     #[command(flatten, next_help_heading = "Limits")]
@@ -62,6 +66,7 @@ pub struct ServeConfig {
     pub listeners: ListenerConfigs,
     /// Without a slash at the end.
     pub public_url: Option<String>,
+    pub pages: PagesSettings,
     pub poll: Duration,
     /// How old content may get.
     pub staleness: Option<StalenessLimit>,
@@ -70,6 +75,7 @@ pub struct ServeConfig {
     /// Where the entities are, if not in a folder.
     pub store: Option<PathBuf>,
     pub change_rights: ChangeRights,
+    pub access_requests: AccessRequestConfig,
     /// Whether /readyz answers 200 while a copy is in use.
     pub ready_when_restored: bool,
     /// Whether every request is denied from the start.
@@ -92,7 +98,9 @@ impl ServeArguments {
         let file = self.content.file()?;
         let solver = self.solver.or(file.solver);
         let serving = self.serving.or(file.serving);
+        let pages = self.pages.or(file.pages);
         let settings = ListenerSettings {
+            pages_listen: pages.pages_listen.clone(),
             listen_flag: self.listen,
             admin_listen_flag: self.admin_listen,
             health_listen_flag: self.health_listen,
@@ -104,6 +112,8 @@ impl ServeArguments {
             admin: file.admin,
         };
         let (poll, change_rights) = (poll(serving.poll)?, change_rights(&serving)?);
+        let access_requests = AccessRequestConfig::of(&serving)?;
+        let pages = pages.settings(serving.store.is_some(), change_rights.demo_sign_in)?;
         let listeners = settings.open().map_err(|errors| CliError::all(&errors))?;
         let content_paths =
             self.content.or_file(file.policies, file.content, file.policy_limits, file.identity_sources);
@@ -114,10 +124,12 @@ impl ServeArguments {
             solver_is_configured: solver.is_configured(),
             solver: solver.find(),
             listeners,
-            public_url: serving.public_url.map(|url| public_url(&url)).transpose()?,
+            public_url: serving.public_url.map(|url| base_url("public-url", &url)).transpose()?,
+            pages,
             poll,
             staleness: staleness(serving.max_staleness, serving.when_stale, poll)?,
             change_rights,
+            access_requests,
             store: serving.store,
             ready_when_restored: ready_when_restored(serving.state.as_deref(), serving.when_restored)?,
             state: serving.state,
@@ -133,7 +145,7 @@ impl ServeArguments {
 }
 
 /// Checks a base URL that paths are appended to.
-fn public_url(given: &str) -> Result<String, CliError> {
+pub fn base_url(option: &str, given: &str) -> Result<String, CliError> {
     let url: Option<hyper::Uri> = given.parse().ok();
     let fits = |url: &hyper::Uri| {
         let scheme = url.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
@@ -144,7 +156,7 @@ fn public_url(given: &str) -> Result<String, CliError> {
         return Ok(given.trim_end_matches('/').to_owned());
     }
     Err(CliError::message(format!(
-        "`public-url` has to be like `https://pdp.example.com`, found {}",
+        "`{option}` has to be like `https://pdp.example.com`, found {}",
         quoted(given)
     )))
 }
@@ -154,11 +166,15 @@ fn change_rights(serving: &ServingOptions) -> Result<ChangeRights, CliError> {
     let rights = ChangeRights {
         change_callers: non_empty_names(serving.change_callers.clone()),
         entity_callers: non_empty_names(serving.entity_callers.clone()),
+        request_callers: non_empty_names(serving.request_callers.clone()),
         demo_sign_in: serving.demo_sign_in.unwrap_or(false),
     };
     let given = [
         ("change-callers", !rights.change_callers.is_empty()),
         ("entity-callers", !rights.entity_callers.is_empty()),
+        ("request-callers", !rights.request_callers.is_empty()),
+        ("signing-keys", serving.signing_keys.is_some()),
+        ("callback-hosts", serving.callback_hosts.is_some()),
         ("demo-sign-in", rights.demo_sign_in),
     ];
     let unused = given.iter().filter(|(_, is_given)| *is_given && serving.store.is_none());

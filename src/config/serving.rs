@@ -55,6 +55,22 @@ options! {
         /// needs --store [default: none]
         #[arg(long, env = "MANDATE_ENTITY_CALLERS", value_name = "NAMES", value_delimiter = ',')]
         pub entity_callers: Option<Vec<String>>,
+        /// Let these authenticated callers submit AuthZEN access requests for what was denied, comma-separated; needs
+        /// --store [default: none]
+        #[arg(long, env = "MANDATE_REQUEST_CALLERS", value_name = "NAMES", value_delimiter = ',')]
+        pub request_callers: Option<Vec<String>>,
+        /// Sign denials and approvals with the first key of this PEM file, and verify them with all: elliptic curve keys
+        /// on P-256 in PKCS #8 [default: a new key at each start]
+        #[arg(long, env = "MANDATE_SIGNING_KEYS", value_name = "FILE")]
+        pub signing_keys: Option<PathBuf>,
+        /// Let callers of access requests be called back at these hosts, comma-separated, such as pep.example.com or
+        /// pep.example.com:8443; a host of the own network as internal:pep.local or internal:http://pep.local; needs
+        /// --callback-key [default: none]
+        #[arg(long, env = "MANDATE_CALLBACK_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+        pub callback_hosts: Option<Vec<String>>,
+        /// Sign callbacks with the secret in this file [default: none]
+        #[arg(long, env = "MANDATE_CALLBACK_KEY", value_name = "FILE")]
+        pub callback_key: Option<PathBuf>,
         /// For trying things out: let everybody on this machine ask for actions that change entities, on listeners
         /// without authentication; needs --store
         #[arg(long, env = "MANDATE_DEMO_SIGN_IN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

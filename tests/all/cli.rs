@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Content, mandate, register};
+use crate::support::{Content, mandate, pack, register};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -24,17 +24,17 @@ fn check_exit_code(output: &Output, code: i32) {
 fn check_accepts_the_pack() {
     let output = Content::of_pack().mandate("check", &[]);
     check_exit_code(&output, 0);
-    assert!(
-        stdout(&output).starts_with("ok: 24 policies, 39 entities, 9 changes, revision "),
-        "{}",
-        stdout(&output)
-    );
+    let (policies, changes) = (pack::policies(), pack::changes());
+    let start = format!("ok: {policies} policies, 39 entities, {changes} changes, revision ");
+    assert!(stdout(&output).starts_with(&start), "{}", stdout(&output));
 }
 
 /// The pack with errors in two policy files and in one entity.
 fn broken_pack() -> Content {
     let content = Content::of_pack();
-    content.edit("policies/consent.cedar", "  principal.active &&\n  (if", "  principal.activ &&\n  (if");
+    // The condition of `partner-requests-consent`.
+    let condition = "  resource is Autopilot::Customer\n)\nwhen\n{\n  principal.active &&";
+    content.edit("policies/consent.cedar", condition, &condition.replace("active", "activ"));
     content.edit("policies/administration.cedar", "permit (", "permt (");
     content.edit(
         "entities/customers.json",
@@ -46,14 +46,16 @@ fn broken_pack() -> Content {
 
 #[test]
 fn check_shows_all_errors_with_their_places() {
-    let output = broken_pack().mandate("check", &[]);
+    let content = broken_pack();
+    let output = content.mandate("check", &[]);
     check_exit_code(&output, 1);
     let text = stdout(&output);
+    let line = |file: &str, text| content.line_of(file, text);
     for part in [
-        "administration.cedar:5:1",
-        "consent.cedar:16:3",
+        &*format!("administration.cedar:{}:1", line("policies/administration.cedar", "permt (")),
+        &format!("consent.cedar:{}:3", line("policies/consent.cedar", "principal.activ ")),
         "permt",
-        "customers.json:8:",
+        &format!("customers.json:{}:", line("entities/customers.json", r#""roles": "user""#)),
         "attrs.roles: expected an array, found a string",
         "7 errors",
     ] {
@@ -68,12 +70,13 @@ fn check_prints_errors_as_json_and_as_github_annotations() {
     let json: Value =
         serde_json::from_str(&stdout(&content.mandate("check", &["--format", "json"]))).unwrap();
     assert_eq!((&json["ok"], &json["error_count"]), (&json!(false), &json!(7)));
+    let line = content.line_of("policies/administration.cedar", "permt (");
     let error = &json["errors"][0];
     assert!(error["file"].as_str().unwrap().ends_with("administration.cedar"));
-    assert_eq!((error["line"].as_u64(), error["column"].as_u64()), (Some(5), Some(1)));
+    assert_eq!((&error["line"], &error["column"]), (&json!(line), &json!(1)));
     let github = stdout(&content.mandate("check", &["--format", "github"]));
     assert!(github.lines().all(|line| line.starts_with("::error file=")), "{github}");
-    assert!(github.contains("administration.cedar,line=5,col=1::"), "{github}");
+    assert!(github.contains(&format!("administration.cedar,line={line},col=1::")), "{github}");
     let on_github = content.command("check").env("GITHUB_ACTIONS", "true").output().unwrap();
     assert!(stdout(&on_github).contains("::error file="), "in GitHub Actions, annotations follow the text");
 }

@@ -18,6 +18,7 @@
 
 mod support;
 
+mod access_requests;
 mod authzen;
 mod changes;
 mod cli;

@@ -164,7 +164,9 @@ fn every_described_path_exists_and_answers_with_a_described_status() {
     for (path, operations) in paths {
         for method in operations.as_object().unwrap().keys() {
             let reply = sidecar.send(&method.to_ascii_uppercase(), path, "", &[]);
-            assert!(![404, 405].contains(&reply.status), "{method} {path}: {reply:?}");
+            // What a path names may not be there; the path itself is.
+            let is_named = path.contains('{') && reply.body.contains("\"detail\":\"");
+            assert!(reply.status != 405 && (reply.status != 404 || is_named), "{method} {path}: {reply:?}");
             let described = &operations[method]["responses"][reply.status.to_string()];
             assert!(described.is_object(), "{method} {path}: {} is not described", reply.status);
         }

@@ -4,6 +4,7 @@ mod actions;
 mod clock_jumps;
 mod entities;
 mod failures;
+mod links;
 mod operators;
 mod positions;
 

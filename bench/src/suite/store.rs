@@ -25,7 +25,7 @@ const CHANGES_AT_ONCE: u64 = 10;
 /// The server does not start, or a file cannot be written.
 pub fn commits(setup: &Setup, results: &mut Results) -> io::Result<()> {
     let requests: Rc<[PreparedRequest]> = (0..FEW_CUSTOMERS).map(request_consent).collect();
-    let target = start(setup, "commits", &requests)?;
+    let target = start(setup, "commits", &requests, "")?;
     target.load_once(CALLERS, setup.round_length / 2)?;
     let (mut bare, mut committed) = (Vec::new(), Vec::new());
     for _ in 0..setup.rounds {
@@ -47,7 +47,7 @@ pub fn commits(setup: &Setup, results: &mut Results) -> io::Result<()> {
 /// # Errors
 /// The server does not start, or a change fails.
 pub fn decisions(setup: &Setup, results: &mut Results) -> io::Result<()> {
-    let target = start(setup, "deciding", &evaluation_requests(FEW_CUSTOMERS))?;
+    let target = start(setup, "deciding", &evaluation_requests(FEW_CUSTOMERS), "")?;
     let port = target.server.port;
     let work = |step: u64| {
         let customers = (0..CHANGES_AT_ONCE).map(|n| step * CHANGES_AT_ONCE + n);
@@ -64,15 +64,31 @@ pub fn decisions(setup: &Setup, results: &mut Results) -> io::Result<()> {
     Ok(())
 }
 
-/// A sidecar with a store that takes changes from everybody on this machine.
-fn start(setup: &Setup, name: &str, requests: &Rc<[PreparedRequest]>) -> io::Result<Target> {
+/// A sidecar with a store that takes changes from everybody on this machine. `more` are further entities, one a line.
+pub fn start(
+    setup: &Setup,
+    name: &str,
+    requests: &Rc<[PreparedRequest]>,
+    more: &str,
+) -> io::Result<Target> {
     let (policies, entities) =
         (setup.folder.join(format!("policies-{name}")), setup.folder.join(format!("entities-{name}")));
     write_policies(&setup.pack, &policies, 0)?;
+    allow_many_requests(&policies)?;
     Dataset { customers: FEW_CUSTOMERS }.write(&entities)?;
+    if !more.is_empty() {
+        std::fs::write(entities.join("more.ndjson"), more)?;
+    }
     let store = setup.folder.join(format!("{name}.redb")).display().to_string();
     let options = ["--store", &store, "--demo-sign-in"];
     Ok(Target::new(name, setup.start_mandate(name, &policies, &entities, &options)?, requests))
+}
+
+/// Lets a few partners have any number of requests that wait. An older pack has no such limit.
+fn allow_many_requests(policies: &Path) -> io::Result<()> {
+    let rules = policies.join("consent.changes.toml");
+    let Ok(text) = std::fs::read_to_string(&rules) else { return Ok(()) };
+    std::fs::write(rules, text.replace("open_at_most = 1000", "open_at_most = 1000000000"))
 }
 
 /// A partner asks a customer for consent, which creates an entity each time.

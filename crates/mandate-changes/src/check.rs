@@ -2,12 +2,14 @@
 //! types of principal and resource. Files are read in `parse`.
 
 mod edits;
+mod requests;
 mod types;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use edits::EditChecks;
+pub(crate) use requests::check_requests;
 
 use crate::change::Change;
 use mandate_core::diagnostics::{Diagnostic, Diagnostics};

@@ -12,6 +12,8 @@ mod edit;
 mod expression;
 mod memberships;
 mod parse;
+mod request_rule;
+mod texts;
 mod value_source;
 mod working_entities;
 
@@ -19,4 +21,11 @@ pub use change::Change;
 pub use change_error::ChangeError;
 pub use changes::Changes;
 pub use memberships::{Membership, Memberships};
+pub use request_rule::{RequestRule, Seconds};
+pub use texts::{Placeholders, Texts, fill};
 pub use working_entities::Edits;
+
+/// A time such as `30d`, `12h`, `15m` or `20s`, of at most about 10 years; `None` for other texts.
+pub fn parse_duration(text: &str) -> Option<Seconds> {
+    parse::parse_duration(text)
+}

@@ -4,5 +4,7 @@
 mod change_file;
 mod edits;
 mod parser;
+mod requests;
 
 pub(crate) use change_file::parse_file;
+pub(crate) use requests::parse_duration;

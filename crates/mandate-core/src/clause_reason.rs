@@ -2,8 +2,8 @@
 //! failed clause is about. `decide.rs` evaluates the clauses.
 
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, UnaryOp, Var};
-use smol_str::SmolStr;
 
+use crate::reason::Reason;
 use crate::request::Request;
 use crate::schema::{EntityTypeId, RecordType, Schema, Type};
 
@@ -19,7 +19,7 @@ pub struct ClauseReasons<'a, Evaluate> {
 /// or one of them has none.
 struct Verdict<'a> {
     holds: bool,
-    reason: Option<&'a SmolStr>,
+    reason: Option<&'a Reason>,
 }
 
 /// What an expression evaluates to, as far as it can have attributes or be a member.
@@ -31,7 +31,7 @@ enum Typed<'a> {
 
 impl<'a, Evaluate: Fn(&Expr) -> Option<bool>> ClauseReasons<'a, Evaluate> {
     /// The reason of the clauses because of which a condition does not hold.
-    pub fn of_failed(&self, condition: &Expr) -> Option<&'a SmolStr> {
+    pub fn of_failed(&self, condition: &Expr) -> Option<&'a Reason> {
         match condition.expr_kind() {
             ExprKind::And { .. }
             | ExprKind::Or { .. }
@@ -73,7 +73,7 @@ impl<'a, Evaluate: Fn(&Expr) -> Option<bool>> ClauseReasons<'a, Evaluate> {
     }
 
     /// The only reason of the attributes and memberships that a clause reads.
-    fn reason_of(&self, clause: &Expr) -> Option<&'a SmolStr> {
+    fn reason_of(&self, clause: &Expr) -> Option<&'a Reason> {
         let read = clause.subexpressions().filter_map(|part| match part.expr_kind() {
             ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {
                 self.attributes(expr)?.get(attr)?.reason.as_ref()

@@ -11,8 +11,8 @@ use cedar_policy_core::entities::err::EntitiesError;
 use cedar_policy_core::entities::{Entities as CedarEntities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::{EvaluationError, Evaluator};
 use cedar_policy_core::extensions::Extensions;
-use smol_str::SmolStr;
 
+use crate::reason::Reason;
 use super::cedar;
 use super::clause_reason::ClauseReasons;
 use super::clauses::{self, TruthValues};
@@ -251,7 +251,7 @@ struct PolicyResults<'p> {
 impl PolicyResults<'_> {
     /// Cedar's rule: a satisfied forbid denies; else a satisfied permit permits; else nothing does. A forbid
     /// that failed denies as well, because nobody can tell whether it would have forbidden.
-    fn decision<'s>(mut self, clause_reason: impl Fn(&Expr) -> Option<&'s SmolStr>) -> Decision {
+    fn decision<'s>(mut self, clause_reason: impl Fn(&Expr) -> Option<&'s Reason>) -> Decision {
         self.errors.sort_by(|a, b| a.policy.id.cmp(&b.policy.id));
         let failed = self.errors.iter().map(|error| &error.policy);
         let failed: Vec<_> = failed.filter(|policy| policy.effect == Effect::Forbid).cloned().collect();
@@ -266,7 +266,7 @@ impl PolicyResults<'_> {
         Decision { outcome, errors: self.errors }
     }
 
-    fn unmet_permits<'s>(&self, clause_reason: impl Fn(&Expr) -> Option<&'s SmolStr>) -> UnmetPermits {
+    fn unmet_permits<'s>(&self, clause_reason: impl Fn(&Expr) -> Option<&'s Reason>) -> UnmetPermits {
         let failed = self.errors.iter().map(|error| (&error.policy, None));
         let unsatisfied = self.unsatisfied.iter().map(|(policy, failed)| (*policy, Some(*failed)));
         let mut permits: Vec<_> =

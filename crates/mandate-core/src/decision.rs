@@ -4,9 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use smol_str::SmolStr;
-
 use super::policies::PolicyInfo;
+use super::reason::{Language, Reason};
 
 /// The answer to a request, and the reasons for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub struct UnmetPermits {
     pub policies: Vec<Arc<PolicyInfo>>,
     /// Why they do not, at most [`UnmetPermits::MAX_REASONS`] sentences, each once: what the schema says of the
     /// clause that failed, or else the reason of the policy.
-    pub reasons: Vec<SmolStr>,
+    pub reasons: Vec<Reason>,
 }
 
 impl UnmetPermits {
@@ -128,19 +127,34 @@ impl Decision {
     /// The reason for a denial: a sentence for each clause that failed or policy that forbade, or why everything
     /// is denied.
     pub fn reason(&self) -> Cow<'_, str> {
-        let sentences: Vec<&str> = match &self.outcome {
-            Outcome::UnknownPrincipal => return "The subject is not known.".into(),
-            Outcome::UnknownResource => return "The resource is not known.".into(),
-            Outcome::Suspended(suspension) => return suspension.reason(),
-            Outcome::NotPermitted(unmet) => unmet.reasons.iter().map(SmolStr::as_str).collect(),
+        // Every reason has an English sentence.
+        self.reason_in(Language::English).unwrap_or_default()
+    }
+
+    /// The reason in a language; `None` if one of its sentences is not there in it.
+    pub fn reason_in(&self, language: Language) -> Option<Cow<'_, str>> {
+        let german = language == Language::German;
+        let own = |english, in_german| Some(Cow::Borrowed(if german { in_german } else { english }));
+        let reasons: Vec<&Reason> = match &self.outcome {
+            Outcome::UnknownPrincipal => {
+                return own("The subject is not known.", "Wer anfragt, ist nicht bekannt.");
+            }
+            Outcome::UnknownResource => {
+                return own("The resource is not known.", "Worum es geht, ist nicht bekannt.");
+            }
+            Outcome::Suspended(suspension) => return Some(suspension.reason(language)),
+            Outcome::NotPermitted(unmet) => unmet.reasons.iter().collect(),
             Outcome::Permitted(policies) | Outcome::Forbidden(policies) | Outcome::ForbidFailed(policies) => {
-                policies.iter().filter_map(|policy| policy.reason.as_deref()).collect()
+                policies.iter().filter_map(|policy| policy.reason.as_ref()).collect()
             }
         };
-        match &*sentences {
-            [] => "No policy permits this.".into(),
-            [only] => (*only).into(),
-            several => several.join(" ").into(),
+        match &*reasons {
+            [] => own("No policy permits this.", "Keine Richtlinie erlaubt dies."),
+            [only] => only.in_language(language).map(Cow::Borrowed),
+            several => {
+                let sentences = several.iter().map(|reason| reason.in_language(language));
+                Some(sentences.collect::<Option<Vec<_>>>()?.join(" ").into())
+            }
         }
     }
 }
@@ -162,11 +176,21 @@ impl Outcome {
 }
 
 impl Suspension {
-    fn reason(&self) -> Cow<'_, str> {
+    fn reason(&self, language: Language) -> Cow<'_, str> {
+        let (denies, stale) = match language {
+            Language::English => (
+                "An operator denies all requests",
+                "The policies or entities may be out of date, so all requests are denied.",
+            ),
+            Language::German => (
+                "Der Betreiber lehnt alle Anfragen ab",
+                "Richtlinien oder Daten sind möglicherweise veraltet, daher werden alle Anfragen abgelehnt.",
+            ),
+        };
         match self {
-            Self::DenyAll(reason) if reason.is_empty() => "An operator denies all requests.".into(),
-            Self::DenyAll(reason) => format!("An operator denies all requests: {reason}").into(),
-            Self::Stale => "The policies or entities may be out of date, so all requests are denied.".into(),
+            Self::DenyAll(reason) if reason.is_empty() => format!("{denies}.").into(),
+            Self::DenyAll(reason) => format!("{denies}: {reason}").into(),
+            Self::Stale => stale.into(),
         }
     }
 }

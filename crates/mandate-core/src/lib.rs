@@ -21,6 +21,7 @@ pub mod moment;
 pub mod parallel;
 pub mod policies;
 pub mod reachable;
+pub mod reason;
 pub mod request;
 pub mod schema;
 mod seen;

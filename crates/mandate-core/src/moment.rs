@@ -44,7 +44,8 @@ impl Moment {
         if text.contains('T') { text.parse().ok() } else { format!("{text}T00:00:00Z").parse().ok() }
     }
 
-    pub(crate) fn unix_seconds(self) -> i64 {
+    /// Seconds since the beginning of 1970.
+    pub fn unix_seconds(self) -> i64 {
         self.0.as_second()
     }
 

@@ -39,13 +39,21 @@ impl From<&CommitResult> for ChangeResult {
         match result {
             Ok(committed) if committed.repeated => Self::Repeated,
             Ok(_) => Self::Committed,
-            Err(Refusal::Denied { .. }) => Self::Denied,
+            Err(Refusal::Denied { .. } | Refusal::RequesterDenied { .. }) => Self::Denied,
             Err(
                 Refusal::NotPerformable { .. }
                 | Refusal::Invalid { .. }
                 | Refusal::Precondition { .. }
                 | Refusal::NotFound { .. }
-                | Refusal::KeyReused { .. },
+                | Refusal::KeyReused { .. }
+                | Refusal::UnknownRequest
+                | Refusal::RequestEnded(_)
+                | Refusal::AcceptedAlready
+                | Refusal::UnknownTask
+                | Refusal::TaskEnded(_)
+                | Refusal::DenialUsed { .. }
+                | Refusal::TooManyRequests(_)
+                | Refusal::NotReviewable(_),
             ) => Self::Refused,
             Err(
                 Refusal::SchemaChanged

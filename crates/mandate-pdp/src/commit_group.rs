@@ -10,9 +10,12 @@ use mandate_core::entities::EntityChanges;
 use mandate_core::request::Request;
 use mandate_core::schema::EntityUid;
 use mandate_store::{
-    Author, EntityName, LogPosition, NewTransaction, PreparedChange, TransactionLog, prepare,
+    Author, EntityName, LogPosition, NamedEdit, NewTransaction, PreparedChange, Record, TransactionLog,
+    prepare,
 };
 
+use crate::access_request::AccessRequest;
+use crate::asked::Asked;
 use crate::change::{ChangeDecision, author_of};
 use crate::generation::Generation;
 use crate::proposal::{
@@ -20,6 +23,8 @@ use crate::proposal::{
     ProposedEdits, Refusal,
 };
 use crate::record::DecisionId;
+use crate::request_changes::{GroupRequests, Review};
+use crate::task::AccessTask;
 
 /// The transactions of some proposals, and the entities that they lead to.
 pub(crate) struct CommitGroup<'a> {
@@ -33,6 +38,21 @@ pub(crate) struct CommitGroup<'a> {
     keys: HashSet<(String, String)>,
     /// The entities that the proposals so far edit.
     edited: HashSet<EntityUid>,
+    /// The requests as the proposals so far leave them.
+    pub(crate) requests: GroupRequests,
+    /// The tasks that the proposals so far made or changed, the newest last.
+    pub(crate) tasks: Vec<AccessTask>,
+}
+
+/// What one proposal comes to, as long as it is not known whether all of it can be done.
+pub(crate) struct Work {
+    pub generation: Generation,
+    pub transactions: Vec<NewTransaction>,
+    pub edited: Vec<EntityUid>,
+    pub decisions: Vec<DecidedAction>,
+    pub created: Vec<Vec<EntityName>>,
+    pub requests: Vec<AccessRequest>,
+    pub tasks: Vec<AccessTask>,
 }
 
 /// The group cannot decide on a proposal before it is committed itself.
@@ -42,7 +62,8 @@ impl<'a> CommitGroup<'a> {
     /// A group on a generation whose entities are at this position.
     pub fn new(log: &'a dyn TransactionLog, generation: Generation, position: LogPosition) -> Self {
         let (transactions, keys, edited) = (Vec::new(), HashSet::new(), HashSet::new());
-        Self { log, generation, position, transactions, keys, edited }
+        let requests = GroupRequests::default();
+        Self { log, generation, position, transactions, keys, edited, requests, tasks: Vec::new() }
     }
 
     /// The transactions to append, and the entities afterwards.
@@ -69,6 +90,7 @@ impl<'a> CommitGroup<'a> {
         }
         let result = match &proposal.edits {
             ProposedEdits::Actions(requests) => self.perform(proposal, requests, current),
+            ProposedEdits::Review(operation) => self.review(proposal, operation, current),
             ProposedEdits::Entities { action, edits } => {
                 let uids = || edits.iter().map(EntityEdit::uid);
                 let expects = edits.iter().any(|edit| edit.precondition != Precondition::Anything);
@@ -96,6 +118,8 @@ impl<'a> CommitGroup<'a> {
             revision: self.generation.revision().clone(),
             decisions: Vec::new(),
             repeated: true,
+            requests: self.requests_of(&found)?,
+            tasks: self.task_of(proposal)?.into_iter().collect(),
             created: found.into_iter().map(|transaction| transaction.created).collect(),
         }))
     }
@@ -106,44 +130,86 @@ impl<'a> CommitGroup<'a> {
         requests: &[Request],
         current: &Generation,
     ) -> Result<Committed, Refusal> {
-        let mut working = self.generation.clone();
-        let (mut transactions, mut edited) = (Vec::new(), Vec::new());
-        let (mut decisions, mut created) = (Vec::new(), Vec::new());
+        let mut work = self.begin();
         for (index, request) in requests.iter().enumerate() {
-            let asked = Instant::now();
-            let denied = |decision| {
-                let (denied, revision) =
-                    (DecidedAction { decision, took: asked.elapsed() }, current.revision().clone());
-                Refusal::Denied { index, denied, revision }
-            };
-            if let Some(suspended) = current.suspended() {
-                return Err(denied(Arc::clone(suspended)));
-            }
-            let decided = working.decide_change(request, &mut || DecisionId::generate().to_string());
-            let (decision, edits) = match decided {
-                Ok(ChangeDecision::Denied(decision)) => return Err(denied(Arc::new(decision))),
-                Ok(ChangeDecision::Permitted(decision, edits)) => {
-                    (DecidedAction { decision: Arc::new(decision), took: asked.elapsed() }, edits)
-                }
-                Err(error) => return Err(Refusal::NotPerformable { index, error }),
-            };
-            edited.extend(edited_by(&edits.changes));
-            let prepared = prepare(working.snapshot(), edits.changes)
-                .map_err(|diagnostics| Refusal::Invalid { index: Some(index), diagnostics })?;
-            let schema = working.snapshot().schema();
-            let names: Vec<EntityName> =
-                edits.created.iter().map(|uid| EntityName::new(uid.as_uid_ref(), schema)).collect();
-            let author = author_of(request, &decision.decision, schema);
-            transactions.extend(transaction(proposal, author, names.clone(), prepared.as_ref()));
-            if let Some(prepared) = prepared {
-                working = working.with_entities(prepared.next);
-            }
-            decisions.push(decision);
-            created.push(names);
+            let review = self.review_of(&work, request)?;
+            self.act(&mut work, proposal, (index, request), current, review)?;
         }
-        let committed = self.add(transactions, working);
+        Ok(self.end(work))
+    }
+
+    pub(crate) fn begin(&self) -> Work {
+        Work {
+            generation: self.generation.clone(),
+            transactions: Vec::new(),
+            edited: Vec::new(),
+            decisions: Vec::new(),
+            created: Vec::new(),
+            requests: Vec::new(),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// Counts what a proposal comes to.
+    pub(crate) fn end(&mut self, work: Work) -> Committed {
+        let Work { generation, transactions, edited, decisions, created, requests, tasks } = work;
+        let committed = self.add(transactions, generation);
         self.edited.extend(edited);
-        Ok(Committed { created, decisions, ..committed })
+        self.requests.extend(&requests);
+        self.tasks.extend(tasks.iter().cloned());
+        Committed { created, decisions, requests, tasks, ..committed }
+    }
+
+    /// Decides on an action, and makes its edits if it is permitted. `review` is the request that it ends.
+    pub(crate) fn act(
+        &self,
+        work: &mut Work,
+        proposal: &Proposal,
+        (index, request): (usize, &Request),
+        current: &Generation,
+        review: Option<Review>,
+    ) -> Result<(), Refusal> {
+        let began = Instant::now();
+        let asked = match &proposal.edits {
+            ProposedEdits::Review(_) => Some(Asked::of(request, work.generation.snapshot().schema())),
+            ProposedEdits::Actions(_) | ProposedEdits::Entities { .. } => None,
+        };
+        let asked = asked.map(Box::new);
+        let decided_action =
+            |decision| DecidedAction { decision, took: began.elapsed(), asked: asked.clone() };
+        let denied = |decision| {
+            let (denied, revision) = (decided_action(decision), current.revision().clone());
+            Refusal::Denied { index, denied, revision }
+        };
+        if let Some(suspended) = current.suspended() {
+            return Err(denied(Arc::clone(suspended)));
+        }
+        let decided = work.generation.decide_change(request, &mut || DecisionId::generate().to_string());
+        let (decision, edits) = match decided {
+            Ok(ChangeDecision::Denied(decision)) => return Err(denied(Arc::new(decision))),
+            Ok(ChangeDecision::Permitted(decision, edits)) => {
+                (decided_action(Arc::new(decision)), edits)
+            }
+            Err(error) => return Err(Refusal::NotPerformable { index, error }),
+        };
+        work.edited.extend(edited_by(&edits.changes));
+        let prepared = prepare(work.generation.snapshot(), edits.changes)
+            .map_err(|diagnostics| Refusal::Invalid { index: Some(index), diagnostics })?;
+        let schema = work.generation.snapshot().schema();
+        let names: Vec<EntityName> =
+            edits.created.iter().map(|uid| EntityName::new(uid.as_uid_ref(), schema)).collect();
+        let author = author_of(request, &decision.decision, schema);
+        let requests = self.requests_after(work, proposal, request, &names, review)?;
+        let records = requests.iter().map(AccessRequest::to_record).collect::<Result<Vec<_>, _>>();
+        let records = records.map_err(unreadable)?;
+        work.transactions.extend(transaction(proposal, author, names.clone(), (prepared.as_ref(), records)));
+        if let Some(prepared) = prepared {
+            work.generation = work.generation.with_entities(prepared.next);
+        }
+        work.decisions.push(decision);
+        work.created.push(names);
+        work.requests.extend(requests);
+        Ok(())
     }
 
     fn write(
@@ -164,7 +230,7 @@ impl<'a> CommitGroup<'a> {
         let prepared = prepare(self.generation.snapshot(), changes)
             .map_err(|diagnostics| Refusal::Invalid { index: None, diagnostics })?;
         let author = Author { action: Some(action.to_owned()), ..Author::default() };
-        let transactions = transaction(proposal, author, Vec::new(), prepared.as_ref());
+        let transactions = transaction(proposal, author, Vec::new(), (prepared.as_ref(), Vec::new()));
         let next = prepared.map(|prepared| self.generation.with_entities(prepared.next));
         let committed =
             self.add(transactions.into_iter().collect(), next.unwrap_or_else(|| self.generation.clone()));
@@ -193,6 +259,10 @@ impl<'a> CommitGroup<'a> {
         if is_met { Ok(()) } else { Err(Refusal::Precondition { index, name: name(), version: version()? }) }
     }
 
+    pub(crate) fn log(&self) -> &dyn TransactionLog {
+        self.log
+    }
+
     fn add(&mut self, transactions: Vec<NewTransaction>, next: Generation) -> Committed {
         self.position.sequence += transactions.len() as u64;
         self.transactions.extend(transactions);
@@ -202,12 +272,14 @@ impl<'a> CommitGroup<'a> {
             revision: self.generation.revision().clone(),
             created: Vec::new(),
             decisions: Vec::new(),
+            requests: Vec::new(),
+            tasks: Vec::new(),
             repeated: false,
         }
     }
 }
 
-fn unreadable(error: impl std::fmt::Display) -> Refusal {
+pub(crate) fn unreadable(error: impl std::fmt::Display) -> Refusal {
     Refusal::NotCommitted(error.to_string())
 }
 
@@ -218,16 +290,17 @@ fn edited_by(changes: &EntityChanges) -> impl Iterator<Item = EntityUid> + use<>
 
 /// The transaction of a change, if it changes anything. A request with a key is remembered by its transactions, so it
 /// has one in any case.
-fn transaction(
+pub(crate) fn transaction(
     proposal: &Proposal,
     author: Author,
     created: Vec<EntityName>,
-    prepared: Option<&PreparedChange>,
+    (prepared, records): (Option<&PreparedChange>, Vec<Record>),
 ) -> Option<NewTransaction> {
-    if prepared.is_none() && proposal.key.is_none() {
+    if prepared.is_none() && records.is_empty() && proposal.key.is_none() {
         return None;
     }
-    let edits = prepared.into_iter().flat_map(PreparedChange::edits).collect();
+    let records = records.into_iter().map(NamedEdit::record);
+    let edits = prepared.into_iter().flat_map(PreparedChange::edits).chain(records).collect();
     let (caller, request_id) = (proposal.caller.clone(), proposal.request_id.clone());
     let author = Author { caller, request_id, ..author };
     Some(NewTransaction { author, request: proposal.key.clone(), created, edits })

@@ -16,7 +16,9 @@ use crate::commit_group::{CommitGroup, MustWait};
 use crate::generation::Generation;
 use crate::proposal::{CommitResult, Proposal, Refusal};
 use crate::publisher::{NoCommit, Publisher};
+use crate::request_book::RequestBook;
 use crate::report::Reporter;
+use crate::task_book::TaskBook;
 use crate::track::TrackName;
 use crate::trigger::StopFlag;
 
@@ -58,6 +60,16 @@ impl CommitQueue {
         }
     }
 
+    /// The tasks of the log.
+    pub fn tasks(&self) -> TaskBook {
+        TaskBook::new(Arc::clone(&self.log))
+    }
+
+    /// The requests of the log.
+    pub fn requests(&self) -> RequestBook {
+        RequestBook::new(Arc::clone(&self.log))
+    }
+
     /// An entity as it is stored, which the entities in use may follow a moment later. It reads from the disk.
     ///
     /// # Errors
@@ -65,6 +77,25 @@ impl CommitQueue {
     pub fn entity(&self, name: &EntityName) -> Result<Option<StoredEntity>, StoreError> {
         self.log.entity(name)
     }
+}
+
+/// Commits a proposal without a queue, as long as nobody else has the log. `generation` has to be at its end.
+pub fn commit_alone(log: &dyn TransactionLog, generation: &Generation, proposal: &Proposal) -> CommitResult {
+    let position = log.head().map_err(|error| Refusal::NotCommitted(error.to_string()))?.position();
+    let mut group = CommitGroup::new(log, generation.clone(), position);
+    let committed = match group.propose(proposal, generation) {
+        Ok(result) => result?,
+        // Only another proposal of the group can make one wait.
+        Err(MustWait) => return Err(Refusal::Overload),
+    };
+    let (transactions, _) = group.into_parts();
+    if !transactions.is_empty() {
+        log.append(position, transactions).map_err(|error| match error {
+            AppendError::Unknown(_) => Refusal::Unknown,
+            error => Refusal::NotCommitted(error.to_string()),
+        })?;
+    }
+    Ok(committed)
 }
 
 struct Committer {

@@ -16,7 +16,8 @@ use mandate_core::request::{Question, QuestionEntity};
 use mandate_core::schema::Schema;
 use mandate_core::snapshot::RequestConfig;
 use mandate_store::{
-    AppendError, Author, Edit, EntityName, Head, LogPosition, NamedEdit, NewTransaction, Store, StoreError,
+    AppendError, Author, Edit, EntityName, Head, LogPosition, NamedEdit, NewTransaction, Record, RecordKey, Store,
+    StoreError,
     StoredEntity, Transaction, TransactionLog, take_in,
 };
 
@@ -340,6 +341,23 @@ impl TransactionLog for Rival {
 
     fn entity(&self, name: &EntityName) -> Result<Option<StoredEntity>, StoreError> {
         self.store.entity(name)
+    }
+
+    fn record(&self, kind: &str, id: &str) -> Result<Option<Record>, StoreError> {
+        TransactionLog::record(&*self.store, kind, id)
+    }
+
+    fn records_with_key(
+        &self,
+        key: RecordKey<'_>,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        self.store.records_with_key(key, after, limit)
+    }
+
+    fn count_with_key(&self, key: RecordKey<'_>) -> Result<u64, StoreError> {
+        self.store.count_with_key(key)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::Guard;
+use mandate_changes::Changes;
 use mandate_core::Snapshot;
 use mandate_core::clock::Clock;
 use mandate_core::decide::DecideError;
@@ -20,6 +21,8 @@ use mandate_routes::{HttpRequest, RouteError, RouteMatch};
 use mandate_store::LogPosition;
 use prometheus_client::registry::Registry;
 
+use crate::all_entities::AllEntities;
+use crate::asked::Asked;
 use crate::cache::{Cache, CacheEntry, CacheKey};
 use crate::generation::{Generation, Revision};
 use crate::metrics::Metrics;
@@ -63,8 +66,8 @@ impl PdpConfig {
 /// One generation, held for one request or one batch: all its answers are of one revision and one moment.
 pub struct View<'a> {
     pdp: &'a Shared,
-    generation: Guard<Arc<Generation>>,
-    clock: Clock,
+    pub(crate) generation: Guard<Arc<Generation>>,
+    pub(crate) clock: Clock,
 }
 
 /// A decision, and how long it holds.
@@ -73,21 +76,6 @@ pub struct TimedDecision {
     pub decision: Arc<Decision>,
     /// When the time may change it; `None` if it does not depend on the time.
     pub valid_until: Option<Moment>,
-}
-
-/// All entities of one generation, for as long as somebody reads them.
-pub struct AllEntities(Arc<Generation>);
-
-impl AllEntities {
-    /// Where they stand in the log of their store, if they come from one.
-    pub fn position(&self) -> Option<LogPosition> {
-        self.0.position()
-    }
-
-    /// Each in Cedar's JSON format, in the order of names.
-    pub fn texts(&self) -> impl Iterator<Item = String> + Send {
-        mandate_store::texts_of_all(self.0.snapshot())
-    }
 }
 
 /// Why there is no decision.
@@ -138,7 +126,7 @@ impl Pdp {
 
     /// The entities in use.
     pub fn all_entities(&self) -> AllEntities {
-        AllEntities(Arc::clone(&self.0.published.load()))
+        AllEntities::of(Arc::clone(&self.0.published.load()))
     }
 
     /// What operators see on `/status`.
@@ -190,12 +178,25 @@ impl View<'_> {
         self.generation.snapshot()
     }
 
+    /// The changes and the rules of requests.
+    pub fn changes(&self) -> &Changes {
+        self.generation.changes()
+    }
+
     /// Reads a question by the schema, at the moment of the view.
     ///
     /// # Errors
     /// The first part of the question that does not fit the schema.
     pub fn request(&self, question: &Question<'_>) -> Result<Request, RequestError> {
         self.snapshot().request_from_question(question, self.clock)
+    }
+
+    /// As [`Self::request`], for a question in words of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn asked_request(&self, asked: &Asked) -> Result<Request, RequestError> {
+        asked.request(self.snapshot(), self.clock)
     }
 
     /// Finds the question that an HTTP request asks, by the routes.

@@ -11,8 +11,12 @@ use mandate_core::request::Request;
 use mandate_core::schema::{EntityUid, EntityUidRef};
 use mandate_store::{EntityName, Hex, KeyedRequest, LogPosition};
 
+use crate::access_request::{AccessRequest, RequestStatus};
+use crate::asked::Asked;
 use crate::change::PerformError;
 use crate::generation::Revision;
+use crate::review_operation::ReviewOperation;
+use crate::task::{AccessTask, TaskStatus};
 
 /// What a caller wants to be committed: all of it, or nothing.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub enum ProposedEdits {
     /// Entities as an outside source has them, in one transaction. The policies are not asked. `action` is what the
     /// log calls it, such as `write`.
     Entities { action: String, edits: Vec<EntityEdit> },
+    /// What somebody does with a request that waits for a review.
+    Review(ReviewOperation),
 }
 
 /// An edit of one entity.
@@ -84,6 +90,10 @@ pub struct Committed {
     pub created: Vec<Vec<EntityName>>,
     /// The decision on each action. Empty for edits of entities, and for a request that is repeated.
     pub decisions: Vec<DecidedAction>,
+    /// The requests that were made, reviewed or taken back, as they are now.
+    pub requests: Vec<AccessRequest>,
+    /// The tasks that were made or changed.
+    pub tasks: Vec<AccessTask>,
     /// Whether the log already had the request.
     pub repeated: bool,
 }
@@ -94,6 +104,8 @@ pub struct DecidedAction {
     pub decision: Arc<Decision>,
     /// How long it took.
     pub took: Duration,
+    /// What was asked, if the proposal does not say it: an operation on a request asks for actions.
+    pub asked: Option<Box<Asked>>,
 }
 
 /// Why nothing was committed.
@@ -117,6 +129,33 @@ pub enum Refusal {
     /// The key was used for another request.
     #[error("the key was used for another request, which was committed at {position}")]
     KeyReused { position: LogPosition },
+    /// No request has this link.
+    #[error("no request has this link")]
+    UnknownRequest,
+    /// The request does not wait any more.
+    #[error("the request is {0} already")]
+    RequestEnded(RequestStatus),
+    /// The requester may not ask for this any more, so nobody can accept it.
+    #[error("whoever asked may not ask for this any more")]
+    RequesterDenied { denied: DecidedAction },
+    /// The reviewer has accepted the same already.
+    #[error("this was accepted already")]
+    AcceptedAlready,
+    /// The caller has no task of this id.
+    #[error("no task has this id")]
+    UnknownTask,
+    /// The task does not wait any more.
+    #[error("the task is {} already", .0.as_str())]
+    TaskEnded(TaskStatus),
+    /// The token of a denial was used for another task.
+    #[error("the token of this denial was used already: ask for a decision again")]
+    DenialUsed { index: usize },
+    /// The requester has too many requests that wait.
+    #[error("{0} requests are waiting, and no more are allowed: withdraw some, or wait until they end")]
+    TooManyRequests(usize),
+    /// The operation does not fit the rules of requests.
+    #[error("{0}")]
+    NotReviewable(String),
     /// The schema is not the one that the request was read by.
     #[error("the schema has changed meanwhile: send the request again")]
     SchemaChanged,
@@ -144,15 +183,37 @@ impl Refusal {
             Self::Denied { index, .. }
             | Self::NotPerformable { index, .. }
             | Self::Precondition { index, .. }
-            | Self::NotFound { index, .. } => Some(*index),
+            | Self::NotFound { index, .. }
+            | Self::DenialUsed { index } => Some(*index),
             Self::Invalid { index, .. } => *index,
             Self::KeyReused { .. }
+            | Self::UnknownRequest
+            | Self::RequestEnded(_)
+            | Self::RequesterDenied { .. }
+            | Self::AcceptedAlready
+            | Self::UnknownTask
+            | Self::TaskEnded(_)
+            | Self::TooManyRequests(_)
+            | Self::NotReviewable(_)
             | Self::SchemaChanged
             | Self::Overload
             | Self::TooLate
             | Self::NotCommitted(_)
             | Self::TooManyConflicts
             | Self::Unknown => None,
+        }
+    }
+}
+
+impl Refusal {
+    /// This refusal, about another item.
+    #[must_use]
+    pub(crate) fn about_item(self, index: usize) -> Self {
+        match self {
+            Self::Denied { denied, revision, .. } => Self::Denied { index, denied, revision },
+            Self::NotPerformable { error, .. } => Self::NotPerformable { index, error },
+            Self::Invalid { diagnostics, .. } => Self::Invalid { index: Some(index), diagnostics },
+            other => other,
         }
     }
 }
@@ -174,6 +235,7 @@ impl Proposal {
         match &self.edits {
             ProposedEdits::Actions(requests) => requests.len(),
             ProposedEdits::Entities { edits, .. } => edits.len(),
+            ProposedEdits::Review(_) => 2,
         }
     }
 

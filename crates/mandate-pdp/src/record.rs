@@ -55,6 +55,8 @@ pub enum Transport {
     ForwardAuth,
     /// A request to perform an action, in the API of changes.
     Changes,
+    /// A request that an access request makes.
+    AccessRequests,
     /// A call from the program that embeds the decision point.
     InProcess,
 }
@@ -68,6 +70,7 @@ impl Transport {
             Self::ExtAuthzHttp => "ext_authz_http",
             Self::ForwardAuth => "forward_auth",
             Self::Changes => "changes",
+            Self::AccessRequests => "access_requests",
             Self::InProcess => "in_process",
         }
     }

@@ -4,8 +4,9 @@
 mod actions;
 pub mod api;
 mod entities;
+pub mod links;
 pub mod operation;
 mod precondition;
 pub(crate) mod problem;
-mod request;
+pub(crate) mod request;
 pub mod rights;

@@ -2,21 +2,25 @@
 //! metadata (`authzen::metadata`) are made from it, so a new endpoint is one row here. Envoy's gRPC service
 //! is not in it, because it has no HTTP interface of its own: see `gateway::envoy`.
 
-use hyper::Method;
+use hyper::StatusCode;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
+use crate::access_requests::operation::{
+    AccessRequestOperation, CANCEL_SUFFIX, JWKS_PATH, REQUESTS_PATH, SCHEMA_PREFIX, TASK_PREFIX,
+};
 use crate::authzen::api::Operation;
 use crate::authzen::evaluation;
 use crate::authzen::search::{self, SearchResponse};
 use crate::authzen::wire::EvaluationResponse;
-use crate::changes::operation::ChangeOperation;
-use crate::changes::operation::ENTITIES_PREFIX;
+use crate::changes::operation::{ChangeOperation, ENTITIES_PREFIX, LINK_PREFIX, LINKS_PATH};
 use crate::gateway::http::{EXT_AUTHZ_PREFIX, GatewayProtocol};
+pub use crate::methods::Methods;
+use crate::openapi::access_requests::{AccessRequestSubmission, CancelRequest};
 use crate::openapi::schemas::{
     ActionRequest, ActionSearchRequest, ActionsRequest, BulkRequest, ChangeResponse, ChangesResponse,
-    EvaluationRequest, EvaluationsRequest, EvaluationsResponse, ResourceSearchRequest, SubjectSearchRequest,
-    WriteResponse,
+    EvaluationRequest, EvaluationsRequest, EvaluationsResponse, LinkRequest, LinkResponse,
+    ResourceSearchRequest, ReviewRequest, SubjectSearchRequest, WriteResponse,
 };
 
 /// The path of AuthZEN's metadata.
@@ -46,16 +50,8 @@ pub enum EndpointPath {
     Exact(&'static str),
     /// All paths that begin with this.
     Prefix(&'static str),
-}
-
-/// The methods that an endpoint answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Methods {
-    Post,
-    GetOrHead,
-    Any,
-    /// Reads, replaces or deletes what the path names.
-    Resource,
+    /// All paths that begin with the first and end with the second.
+    Between(&'static str, &'static str),
 }
 
 /// What answers.
@@ -66,6 +62,9 @@ pub enum Handler {
     OpenApi,
     Gateway(GatewayProtocol),
     Change(ChangeOperation),
+    AccessRequest(AccessRequestOperation),
+    /// The public keys.
+    Keys,
 }
 
 /// A function that adds a type to the `OpenAPI` document and returns the reference to it.
@@ -78,6 +77,8 @@ pub enum Contract {
     Json { request: SchemaFn, response: SchemaFn },
     /// JSON in, JSON out, and errors as problem details.
     Change { request: SchemaFn, response: SchemaFn, description: &'static str },
+    /// JSON in, a task out, and errors as problem details of the profile of access requests.
+    Task { request: SchemaFn, statuses: &'static [StatusCode] },
     /// An entity, to be read, written or deleted under its name.
     Entity { parameters: &'static [Parameter], response: SchemaFn, description: &'static str },
     /// A JSON document, to be fetched.
@@ -253,6 +254,86 @@ pub static ENDPOINTS: &[Endpoint] = &[
         },
     },
     Endpoint {
+        path: EndpointPath::Exact(LINKS_PATH),
+        methods: Methods::GetOrPost,
+        handler: Handler::Change(ChangeOperation::Links),
+        operation_id: "links",
+        summary: "Make a request that is reviewed by link, or list those of a requester",
+        metadata_key: None,
+        contract: Contract::Change {
+            request: SchemaGenerator::subschema_for::<LinkRequest>,
+            response: SchemaGenerator::subschema_for::<LinkResponse>,
+            description: "For the callers of `--change-callers`. With GET, `?requester=TYPE::ID` lists the newest requests.",
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Prefix(LINK_PREFIX),
+        methods: Methods::GetOrPost,
+        handler: Handler::Change(ChangeOperation::Link),
+        operation_id: "link",
+        summary: "Show a request, or review it: `…/accept`, `…/decline`, `…/withdraw`",
+        metadata_key: None,
+        contract: Contract::Change {
+            request: SchemaGenerator::subschema_for::<ReviewRequest>,
+            response: SchemaGenerator::subschema_for::<LinkResponse>,
+            description: "For the callers of `--change-callers`. The path has the secret of the link, and what to do with it.",
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Exact(REQUESTS_PATH),
+        methods: Methods::Post,
+        handler: Handler::AccessRequest(AccessRequestOperation::Submit),
+        operation_id: "submitAccessRequest",
+        summary: "Ask for what was denied: an access request of AuthZEN",
+        metadata_key: Some("access_request_endpoint"),
+        contract: Contract::Task {
+            request: SchemaGenerator::subschema_for::<AccessRequestSubmission>,
+            statuses: &[StatusCode::ACCEPTED, StatusCode::CREATED],
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Between(TASK_PREFIX, CANCEL_SUFFIX),
+        methods: Methods::PostOrDelete,
+        handler: Handler::AccessRequest(AccessRequestOperation::Cancel),
+        operation_id: "cancelAccessRequest",
+        summary: "Cancel an access request, as far as it waits",
+        metadata_key: None,
+        contract: Contract::Task {
+            request: SchemaGenerator::subschema_for::<CancelRequest>,
+            statuses: &[StatusCode::OK],
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Prefix(TASK_PREFIX),
+        methods: Methods::Get,
+        handler: Handler::AccessRequest(AccessRequestOperation::Task),
+        operation_id: "getAccessRequest",
+        summary: "What became of an access request, for the caller that submitted it",
+        metadata_key: None,
+        contract: Contract::Task {
+            request: SchemaGenerator::subschema_for::<CancelRequest>,
+            statuses: &[StatusCode::OK],
+        },
+    },
+    Endpoint {
+        path: EndpointPath::Prefix(SCHEMA_PREFIX),
+        methods: Methods::Get,
+        handler: Handler::AccessRequest(AccessRequestOperation::Schema),
+        operation_id: "accessRequestSchema",
+        summary: "The JSON Schema of what an access request has to say besides the denial",
+        metadata_key: None,
+        contract: Contract::Document { response: |_| json_schema!({ "type": "object" }) },
+    },
+    Endpoint {
+        path: EndpointPath::Exact(JWKS_PATH),
+        methods: Methods::GetOrHead,
+        handler: Handler::Keys,
+        operation_id: "getKeys",
+        summary: "The public keys of signed denials and approvals",
+        metadata_key: Some("jwks_uri"),
+        contract: Contract::Document { response: |_| json_schema!({ "type": "object" }) },
+    },
+    Endpoint {
         path: EndpointPath::Exact(METADATA_PATH),
         methods: Methods::GetOrHead,
         handler: Handler::Metadata,
@@ -277,16 +358,21 @@ pub fn find(path: &str) -> Option<&'static Endpoint> {
     ENDPOINTS.iter().find(|endpoint| endpoint.path.matches(path))
 }
 
-/// The keys of AuthZEN's metadata and the paths of their endpoints.
-pub fn metadata_paths() -> impl Iterator<Item = (&'static str, &'static str)> {
-    ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint.metadata_key?, endpoint.path.fixed_part())))
+/// The keys of AuthZEN's metadata and the paths of their endpoints; those of access requests only if these are taken.
+pub fn metadata_paths(takes_requests: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let is_of_requests =
+        |endpoint: &Endpoint| matches!(endpoint.handler, Handler::AccessRequest(_) | Handler::Keys);
+    let shown = ENDPOINTS.iter().filter(move |endpoint| takes_requests || !is_of_requests(endpoint));
+    shown.filter_map(|endpoint| Some((endpoint.metadata_key?, endpoint.path.fixed_part())))
 }
 
 fn metadata_schema(_: &mut SchemaGenerator) -> Schema {
-    let keys = || [METADATA_BASE_KEY].into_iter().chain(metadata_paths().map(|(key, _)| key));
-    let properties: Map<String, Value> =
-        keys().map(|key| (key.to_owned(), json!({ "type": "string", "format": "uri" }))).collect();
-    json_schema!({ "type": "object", "properties": properties, "required": keys().collect::<Vec<_>>() })
+    let keys = |all| [METADATA_BASE_KEY].into_iter().chain(metadata_paths(all).map(|(key, _)| key));
+    let mut properties: Map<String, Value> =
+        keys(true).map(|key| (key.to_owned(), json!({ "type": "string", "format": "uri" }))).collect();
+    let capabilities = json!({ "type": "array", "items": { "type": "string" } });
+    properties.insert("capabilities".to_owned(), capabilities);
+    json_schema!({ "type": "object", "properties": properties, "required": keys(false).collect::<Vec<_>>() })
 }
 
 impl EndpointPath {
@@ -294,13 +380,16 @@ impl EndpointPath {
         match self {
             Self::Exact(exact) => path == exact,
             Self::Prefix(prefix) => path.starts_with(prefix),
+            Self::Between(prefix, suffix) => {
+                path.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
+            }
         }
     }
 
     /// The path without its variable end.
     pub fn fixed_part(self) -> &'static str {
         match self {
-            Self::Exact(path) | Self::Prefix(path) => path,
+            Self::Exact(path) | Self::Prefix(path) | Self::Between(path, _) => path,
         }
     }
 
@@ -309,33 +398,15 @@ impl EndpointPath {
         match self {
             Self::Exact(path) => path.to_owned(),
             Self::Prefix(prefix) => format!("{prefix}{{path}}"),
-        }
-    }
-}
-
-impl Methods {
-    pub fn allow(self, method: &Method) -> bool {
-        match self {
-            Self::Post => method == Method::POST,
-            Self::GetOrHead => [Method::GET, Method::HEAD].contains(method),
-            Self::Any => true,
-            Self::Resource => [Method::GET, Method::PUT, Method::DELETE].contains(method),
-        }
-    }
-
-    /// The value of the header `Allow`.
-    pub fn allow_header(self) -> &'static str {
-        match self {
-            Self::Post => "POST",
-            Self::GetOrHead => "GET, HEAD",
-            Self::Any => "*",
-            Self::Resource => "GET, PUT, DELETE",
+            Self::Between(prefix, suffix) => format!("{prefix}{{path}}{suffix}"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::Method;
+
     use super::*;
 
     #[test]

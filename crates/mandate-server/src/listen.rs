@@ -10,7 +10,7 @@ mod jwt;
 pub mod monitor;
 mod places;
 pub mod rejection;
-mod reloading_file;
+pub(crate) mod reloading_file;
 mod sent_body;
 pub mod server;
 pub mod socket;

@@ -1,6 +1,7 @@
 //! The `OpenAPI` 3.1 document. It is made from the table of endpoints, the types of the answers, and the
 //! shapes of the requests in `schemas`. It is served by `service`, at `/openapi.json`.
 
+pub mod access_requests;
 pub mod schemas;
 
 use hyper::StatusCode;
@@ -66,19 +67,24 @@ fn path_item(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     let operation = operation(endpoint, generator);
     let methods: &[&str] = match (endpoint.methods, endpoint.path) {
         (Methods::Post, _) => &["post"],
-        (Methods::GetOrHead, _) | (Methods::Any, EndpointPath::Exact(_)) => &["get"],
-        (Methods::Any, EndpointPath::Prefix(_)) => &["get", "post"],
+        (Methods::GetOrHead | Methods::Get, _) | (Methods::Any, EndpointPath::Exact(_)) => &["get"],
+        (Methods::Any, EndpointPath::Prefix(_)) | (Methods::GetOrPost, _) => &["get", "post"],
         (Methods::Resource, _) => &["get", "put", "delete"],
+        (Methods::PostOrDelete, _) => &["post", "delete"],
     };
     let mut item = Map::new();
     for (index, method) in methods.iter().enumerate() {
         let mut operation = operation.clone();
         let id = match (endpoint.methods, index) {
-            (Methods::Resource, _) => format!("{method}{}", capitalized(endpoint.operation_id)),
+            (Methods::Resource | Methods::GetOrPost, _) => format!("{method}{}", capitalized(endpoint.operation_id)),
+            (Methods::PostOrDelete, 1) => format!("{}ByDelete", endpoint.operation_id),
             (_, 0) => endpoint.operation_id.to_owned(),
             (_, _) => format!("{}WithBody", endpoint.operation_id),
         };
         operation.insert("operationId".to_owned(), id.into());
+        if *method == "get" {
+            operation.remove("requestBody");
+        }
         if *method == "put" {
             operation.insert("requestBody".to_owned(), entity_body());
         }
@@ -103,6 +109,16 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Map<String
             operation.insert("description".to_owned(), (*description).into());
             operation.insert("parameters".to_owned(), json!([idempotency_key()]));
             change_responses(&response(generator))
+        }
+        Contract::Task { request, statuses } => {
+            let content = json!({ "application/json": { "schema": request(generator) } });
+            let is_required = endpoint.methods == Methods::Post;
+            let body = json!({ "required": is_required, "content": content });
+            operation.insert("requestBody".to_owned(), body);
+            let description = "For the callers of `--request-callers`.";
+            operation.insert("description".to_owned(), description.into());
+            operation.insert("parameters".to_owned(), json!([idempotency_key()]));
+            access_requests::responses(statuses, generator)
         }
         Contract::Entity { parameters, response, description } => {
             operation.insert("description".to_owned(), (*description).into());
@@ -174,17 +190,7 @@ fn change_responses(schema: &Schema) -> Map<String, Value> {
         "headers": { "Mandate-At": position },
         "content": { "application/json": { "schema": schema } },
     });
-    let problem = json!({
-        "type": "object",
-        "properties": {
-            "type": { "type": "string" },
-            "title": { "type": "string" },
-            "status": { "type": "integer" },
-            "detail": { "type": "string", "description": "What is wrong, and what to do" },
-            "index": { "type": "integer", "description": "The item of the request that it is about" },
-        },
-        "required": ["type", "title", "status", "detail"],
-    });
+    let problem = access_requests::problem();
     let errors = CHANGE_ERRORS.iter().map(|(status, description)| {
         let content = json!({ "application/problem+json": { "schema": problem } });
         (status.as_str().to_owned(), json!({ "description": description, "content": content }))

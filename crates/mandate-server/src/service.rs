@@ -12,11 +12,12 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use tonic::codegen::Service as _;
 
+use crate::access_requests::api::AccessRequestApi;
+use crate::access_requests::operation::JWKS_PATH;
 use crate::authzen::api::{Api, ApiLimits};
 use crate::authzen::metadata::Metadata;
 use crate::body::{BodyError, read_body};
-use crate::changes::api::ChangeApi;
-use crate::changes::rights::ChangeRights;
+use crate::changes::api::{ChangeApi, ChangeSettings};
 use crate::context::REQUEST_ID;
 use crate::endpoints::{self, Endpoint, Handler, METADATA_PATH};
 use crate::gateway::envoy::{self, ExtAuthz};
@@ -25,20 +26,21 @@ use crate::listen::address::Address;
 use crate::listen::admission::SpecialPaths;
 use crate::openapi;
 use crate::position::{self, PositionError};
-use mandate_pdp::{CommitQueue, LogPosition, Pdp};
+use mandate_pdp::{LogPosition, Pdp};
 
 /// The body of an answer.
 pub type ResponseBody = Either<Full<Bytes>, tonic::body::Body>;
 
-/// The metadata are public: clients read them before they have a token.
+/// The metadata and the keys are public: clients read them before they have a token.
 pub const SPECIAL_PATHS: SpecialPaths =
-    SpecialPaths { unauthenticated: &[METADATA_PATH], grpc_prefix: envoy::SERVICE_PATH_PREFIX };
+    SpecialPaths { unauthenticated: &[METADATA_PATH, JWKS_PATH], grpc_prefix: envoy::SERVICE_PATH_PREFIX };
 
 /// Everything that a decision listener serves.
 pub struct DecisionService {
     pdp: Pdp,
     api: Api,
     changes: ChangeApi,
+    access_requests: AccessRequestApi,
     envoy: AuthorizationServer<ExtAuthz>,
     limits: ApiLimits,
     /// The URL at which callers reach the listener, if the operator set it.
@@ -48,18 +50,20 @@ pub struct DecisionService {
 }
 
 impl DecisionService {
-    /// `commits` takes changes, if there is a store, from callers that have the rights.
     pub fn new(
         pdp: Pdp,
         limits: ApiLimits,
         public_url: Option<String>,
         listen_address: Address,
-        (commits, rights): (Option<CommitQueue>, ChangeRights),
+        changes: ChangeSettings,
     ) -> Self {
+        let issuer = changes.issuer(&listen_address, public_url.as_deref());
         let (api, envoy) = (Api::new(pdp.clone(), limits), envoy::ext_authz_server(pdp.clone(), &limits));
-        let changes = ChangeApi::new(pdp.clone(), limits, commits, rights, listen_address.clone());
+        let api = api.with_access_requests(issuer.clone());
+        let access_requests = AccessRequestApi::new(pdp.clone(), limits, issuer.zip(changes.commits.clone()));
+        let changes = ChangeApi::new(pdp.clone(), limits, changes, listen_address.clone());
         let openapi_document = format!("{:#}\n", openapi::document()).into();
-        Self { pdp, api, changes, envoy, limits, public_url, listen_address, openapi_document }
+        Self { pdp, api, changes, access_requests, envoy, limits, public_url, listen_address, openapi_document }
     }
 
     /// Answers one request.
@@ -75,6 +79,10 @@ impl DecisionService {
             Some((endpoint, Handler::Change(operation))) => {
                 self.changes.handle(request, endpoint, operation).await
             }
+            Some((endpoint, Handler::AccessRequest(operation))) => {
+                self.access_requests.handle(request, endpoint, operation).await
+            }
+            Some((_, Handler::Keys)) => self.access_requests.keys(request.method()),
             Some((_, Handler::Gateway(protocol))) => self.answer_gateway(request, protocol).await,
             Some((endpoint, Handler::Metadata)) => {
                 serve_document(endpoint, &request, || self.metadata(&request))
@@ -87,7 +95,12 @@ impl DecisionService {
     }
 
     fn metadata<B>(&self, request: &Request<B>) -> Bytes {
-        let metadata = Metadata::of(self.public_url.as_deref(), &self.listen_address, request);
+        let metadata = Metadata::of(
+            self.public_url.as_deref(),
+            &self.listen_address,
+            request,
+            self.access_requests.is_served(),
+        );
         // A map of strings always serializes.
         serde_json::to_vec(&metadata).unwrap_or_default().into()
     }

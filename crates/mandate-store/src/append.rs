@@ -5,9 +5,11 @@ use std::time::SystemTime;
 use mandate_core::digest::{Digest, SetDigest};
 use redb::{Table, WriteTransaction};
 
-use crate::edit::{Edit, NamedEdit, entity_digest};
+use crate::edit::{Edit, NamedEdit};
+use crate::entity_name::entity_digest;
 use crate::file::{ENTITIES, Failure, LOG, MARKS, REQUESTS};
 use crate::marks::{HEAD, Head, from_json, mark, to_json};
+use crate::record_tables::RecordTables;
 use crate::requests::remember;
 use crate::transaction::{Hex, NewTransaction, Transaction, time_text, transaction_hash};
 
@@ -20,6 +22,9 @@ pub struct Tables<'t> {
     entities: Table<'t, (&'static str, &'static str), (u64, &'static str)>,
     log: Table<'t, (u64, u32), &'static [u8]>,
     requests: Table<'t, (&'static str, &'static str), u64>,
+    /// Opened with the first record: most transactions have none.
+    records: Option<RecordTables<'t>>,
+    write: &'t WriteTransaction,
     pub marks: Table<'t, &'static str, &'static [u8]>,
     pub head: Head,
 }
@@ -29,7 +34,8 @@ impl<'t> Tables<'t> {
         let marks = write.open_table(MARKS)?;
         let head = mark(&marks, HEAD)?;
         let (entities, log) = (write.open_table(ENTITIES)?, write.open_table(LOG)?);
-        Ok(Self { entities, log, requests: write.open_table(REQUESTS)?, marks, head })
+        let requests = write.open_table(REQUESTS)?;
+        Ok(Self { entities, log, requests, records: None, write, marks, head })
     }
 
     /// Appends a transaction of these edits, besides its own: there may be millions.
@@ -78,6 +84,17 @@ impl<'t> Tables<'t> {
                 self.entities.insert(name.as_key(), (sequence, entity.get()))?
             }
             Edit::Delete(_) => self.entities.remove(name.as_key())?,
+            Edit::Record(record) => {
+                sum.add(&record.digest()?);
+                let tables = match &mut self.records {
+                    Some(tables) => tables,
+                    records => records.insert(RecordTables::open(self.write)?),
+                };
+                if let Some(before) = tables.put(record)? {
+                    sum.remove(&before.digest()?);
+                }
+                return Ok(());
+            }
         };
         match before {
             Some(before) => sum.remove(&entity_digest(name, before.value().1)),

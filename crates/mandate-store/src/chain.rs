@@ -6,7 +6,8 @@ use std::fmt;
 use mandate_core::digest::{Digest, SetDigest};
 
 use crate::append::{EditsDigest, edits_of_row};
-use crate::edit::{Edit, EntityName, NamedEdit, entity_digest};
+use crate::edit::{Edit, NamedEdit};
+use crate::entity_name::{EntityName, entity_digest};
 use crate::marks::{Head, from_json};
 use crate::requests::RequestName;
 use crate::transaction::{Hex, Transaction, transaction_hash};
@@ -31,6 +32,9 @@ impl fmt::Display for LogError {
         match &self.place {
             LogPlace::File => f.write_str("the file: ")?,
             LogPlace::Transaction(sequence) => write!(f, "transaction {sequence}: ")?,
+            LogPlace::Entity(name) if name.entity_type.starts_with('@') => {
+                write!(f, "record {} {}: ", name.entity_type.trim_start_matches('@'), name.id)?;
+            }
             LogPlace::Entity(name) => write!(f, "entity {}::\"{}\": ", name.entity_type, name.id)?,
             LogPlace::Head => f.write_str("the end of the log: ")?,
         }
@@ -120,6 +124,7 @@ impl Chain {
         let digest = match edit {
             Edit::Put(entity) => Some(entity_digest(&name, entity.get())),
             Edit::Delete(_) => None,
+            Edit::Record(record) => record.digest().ok(),
         };
         if let Some(digest) = &digest {
             self.sum.add(digest);

@@ -1,7 +1,6 @@
 //! Edits of the store: what a change comes to, as texts.
 
 use mandate_core::Snapshot;
-use mandate_core::digest::Digest;
 use mandate_core::display::AsJson;
 use mandate_core::entities::{Entity, EntityChanges};
 use mandate_core::parallel::{self, map_chunks};
@@ -9,26 +8,8 @@ use mandate_core::schema::{EntityUidRef, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// The name of an entity, as entity files have it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EntityName {
-    /// With its namespace.
-    #[serde(rename = "type")]
-    pub entity_type: String,
-    pub id: String,
-}
-
-impl EntityName {
-    /// Its key in the table of entities.
-    pub(crate) fn as_key(&self) -> (&str, &str) {
-        (&self.entity_type, &self.id)
-    }
-
-    pub fn new(uid: EntityUidRef<'_>, schema: &Schema) -> Self {
-        Self { entity_type: schema.entity_type(uid.entity_type).name.to_string(), id: uid.id.to_owned() }
-    }
-}
+use crate::entity_name::EntityName;
+use crate::record::Record;
 
 /// One edit of the entities.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +18,8 @@ pub enum Edit {
     /// Puts an entity in the place of the one with its name, if there is one.
     Put(Box<RawValue>),
     Delete(EntityName),
+    /// Puts a record, which is no entity.
+    Record(Box<Record>),
 }
 
 /// An edit, and what it is about.
@@ -47,6 +30,11 @@ pub struct NamedEdit {
 }
 
 impl NamedEdit {
+    /// Puts a record.
+    pub fn record(record: Record) -> Self {
+        Self { name: record.name(), edit: Edit::Record(Box::new(record)) }
+    }
+
     /// # Errors
     /// The text of an entity has no name.
     pub fn new(edit: Edit) -> serde_json::Result<Self> {
@@ -57,6 +45,7 @@ impl NamedEdit {
         let name = match &edit {
             Edit::Put(entity) => serde_json::from_str::<Named>(entity.get())?.uid,
             Edit::Delete(name) => name.clone(),
+            Edit::Record(record) => record.name(),
         };
         Ok(Self { name, edit })
     }
@@ -143,11 +132,6 @@ fn put(entity: &Entity, schema: &Schema) -> NamedEdit {
 #[expect(clippy::expect_used, reason = "an invented text would be kept for ever")]
 fn entity_text(entity: &Entity, schema: &Schema) -> Box<RawValue> {
     to_raw_value(&AsJson(&entity.unpack(schema), schema)).expect("entities can be written as JSON")
-}
-
-/// The digest of an entity in the store, a member of the digest of all.
-pub(crate) fn entity_digest(name: &EntityName, text: &str) -> Digest {
-    Digest::of([name.entity_type.as_bytes(), name.id.as_bytes(), text.as_bytes()])
 }
 
 #[cfg(test)]

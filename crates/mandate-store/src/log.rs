@@ -5,10 +5,13 @@ use mandate_core::entities::{EntityChanges, LoadProgress, Origin, parse_entity_f
 use mandate_core::schema::Schema;
 use std::sync::Arc;
 
-use crate::edit::{Edit, EntityName};
+use crate::edit::Edit;
+use crate::entity_name::EntityName;
 use crate::error::StoreError;
 use crate::marks::Head;
 use crate::position::LogPosition;
+use crate::record::Record;
+use crate::record_tables;
 use crate::store::{Store, StoredEntity};
 use crate::transaction::{NewTransaction, Transaction};
 
@@ -47,6 +50,33 @@ pub trait TransactionLog: Send + Sync {
     /// # Errors
     /// The log cannot be read.
     fn entity(&self, name: &EntityName) -> Result<Option<StoredEntity>, StoreError>;
+
+    /// The record of that kind and id.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn record(&self, kind: &str, id: &str) -> Result<Option<Record>, StoreError>;
+
+    /// The ids of at most so many records that have a key of an index, in order, after this id.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn records_with_key(&self, key: RecordKey<'_>, after: &str, limit: usize)
+    -> Result<Vec<String>, StoreError>;
+
+    /// How many records have a key of an index whose name begins with `#`.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn count_with_key(&self, key: RecordKey<'_>) -> Result<u64, StoreError>;
+}
+
+/// Where records are found: by a key of an index of their kind.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordKey<'k> {
+    pub kind: &'k str,
+    pub index: &'k str,
+    pub key: &'k str,
 }
 
 /// Why transactions were not appended.
@@ -111,6 +141,26 @@ impl TransactionLog for Store {
         self.reopen_if_failed()?;
         Self::entity(self, name)
     }
+
+    fn record(&self, kind: &str, id: &str) -> Result<Option<Record>, StoreError> {
+        self.reopen_if_failed()?;
+        self.read(|read| record_tables::record(read, kind, id))
+    }
+
+    fn records_with_key(
+        &self,
+        RecordKey { kind, index, key }: RecordKey<'_>,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        self.reopen_if_failed()?;
+        self.read(|read| record_tables::ids_with_key(read, (kind, index, key), after, limit))
+    }
+
+    fn count_with_key(&self, RecordKey { kind, index, key }: RecordKey<'_>) -> Result<u64, StoreError> {
+        self.reopen_if_failed()?;
+        self.read(|read| record_tables::count(read, (kind, index, key)))
+    }
 }
 
 /// Adds later edits to a change.
@@ -139,6 +189,7 @@ fn add_edits(
                 changes.upserts.retain(|before| before.entity.uid() != uid.as_uid_ref());
                 changes.removals.push(uid);
             }
+            Edit::Record(_) => {}
         }
     }
     Ok(())

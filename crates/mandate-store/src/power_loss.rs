@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redb::StorageBackend;
 use serde_json::value::RawValue;
 
-use crate::edit::{Edit, EntityName, NamedEdit};
+use crate::edit::{Edit, NamedEdit};
+use crate::entity_name::EntityName;
+use crate::log::{RecordKey, TransactionLog};
+use crate::record::Record;
 use crate::store::Store;
 use crate::transaction::NewTransaction;
 
@@ -168,7 +171,11 @@ fn random_edits(
     let (mut edits, mut next) = (Vec::new(), now.clone());
     for _ in 0..=numbers.below(10) {
         let id = numbers.below(50);
-        if numbers.below(4) == 0 && next.remove(&id).is_some() {
+        if numbers.below(5) == 0 {
+            let (edit, text) = random_record(numbers);
+            next.insert(edit.name.id.parse().unwrap(), text);
+            edits.push(edit);
+        } else if numbers.below(4) == 0 && next.remove(&id).is_some() {
             edits.push(NamedEdit { name: name(id), edit: Edit::Delete(name(id)) });
         } else {
             let filler = "x".repeat(usize::try_from(numbers.below(400)).unwrap());
@@ -183,9 +190,18 @@ fn random_edits(
     (edits, next)
 }
 
+/// A record; its ids begin where those of persons end.
+fn random_record(numbers: &mut Numbers) -> (NamedEdit, String) {
+    let (id, key) = (100 + numbers.below(10), numbers.below(3));
+    let value = RawValue::from_string(format!("[{key},{}]", numbers.below(1_000))).unwrap();
+    let keys = vec![("plain".into(), key.to_string()), ("#counted".into(), key.to_string())];
+    let text = value.get().to_owned();
+    (NamedEdit::record(Record { kind: "thing".into(), id: id.to_string(), keys, value }), text)
+}
+
 /// Appends until the disk fails; each append has one to three transactions. The acknowledged sequence.
 fn append_until_failure(store: &Store, history: &mut History, numbers: &mut Numbers) -> u64 {
-    let Ok(mut head) = store.head() else { return history.len() as u64 - 1 };
+    let Ok(mut head) = Store::head(store) else { return history.len() as u64 - 1 };
     for _ in 0..12 {
         let mut transactions = Vec::new();
         for _ in 0..=numbers.below(3) {
@@ -193,7 +209,7 @@ fn append_until_failure(store: &Store, history: &mut History, numbers: &mut Numb
             transactions.push(NewTransaction { edits, ..NewTransaction::default() });
             history.push(next);
         }
-        match store.append(head.position(), transactions, &mut None) {
+        match Store::append(store, head.position(), transactions, &mut None) {
             Ok(next) => head = next,
             Err(_) => return head.sequence,
         }
@@ -214,6 +230,15 @@ fn check(store: &mut Store, history: &History, acknowledged: u64, seed: u64) {
         found.insert(entity["uid"]["id"].as_str().unwrap().parse().unwrap(), text.to_owned());
     };
     store.each_text(&mut add).unwrap();
+    for key in ["0", "1", "2"] {
+        let index = |index| RecordKey { kind: "thing", index, key };
+        let ids = store.records_with_key(index("plain"), "", 100).unwrap();
+        assert_eq!(ids.len() as u64, store.count_with_key(index("#counted")).unwrap(), "seed {seed}");
+        for id in ids {
+            let record = TransactionLog::record(store, "thing", &id).unwrap().unwrap();
+            found.insert(id.parse().unwrap(), record.value.get().to_owned());
+        }
+    }
     assert_eq!(history.get(usize::try_from(sequence).unwrap()), Some(&found), "seed {seed}");
 }
 
@@ -232,7 +257,7 @@ fn after_power_loss_everything_acknowledged_is_there_and_nothing_half_done() {
         let mut after = open(&left);
         check(&mut after, &history, acknowledged, seed);
         // It goes on.
-        let sequence = after.head().unwrap().sequence;
+        let sequence = Store::head(&after).unwrap().sequence;
         history.truncate(usize::try_from(sequence).unwrap() + 1);
         let acknowledged = append_until_failure(&after, &mut history, &mut numbers);
         assert!(acknowledged > sequence);

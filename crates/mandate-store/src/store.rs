@@ -10,7 +10,8 @@ use std::sync::{PoisonError, RwLock};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use crate::append::{Tables, edits_of_row};
-use crate::edit::{Edit, EntityName, NamedEdit};
+use crate::edit::{Edit, NamedEdit};
+use crate::entity_name::EntityName;
 use crate::error::StoreError;
 use crate::file::{
     self, Contents, ENTITIES, FORMAT, FORMAT_KEY, FORMAT_TABLE, Failure, FileIdentity, LOG, MARKS, REQUESTS,

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use mandate_core::digest::{Digest, SetDigest};
 use serde::{Deserialize, Serialize};
 
-use crate::edit::{EntityName, NamedEdit};
+use crate::edit::NamedEdit;
+use crate::entity_name::EntityName;
 use crate::position::{Epoch, LogPosition};
 
 /// Who makes a transaction, and why it may.

@@ -1,14 +1,17 @@
 //! What a log proves: that its transactions are those that were appended, in their order, and that the entities are
 //! what they made.
 
-use mandate_core::digest::SetDigest;
+use std::collections::HashMap;
+
+use mandate_core::digest::{Digest, SetDigest};
 use redb::ReadTransaction;
 
 use crate::chain::{Chain, LogError, LogPlace};
-use crate::edit::{EntityName, entity_digest};
+use crate::entity_name::{EntityName, entity_digest};
 use crate::error::StoreError;
 use crate::file::{ENTITIES, Failure, LOG, MARKS};
 use crate::marks::{BASE, HEAD, Head, mark};
+use crate::record_tables;
 use crate::requests::requests_that_differ;
 use crate::store::Store;
 
@@ -83,15 +86,16 @@ fn verify(
         let digest = entity_digest(&name, text);
         sum.add(&digest);
         entities += 1;
-        let reason = match written.remove(&name) {
-            Some(Some(last)) if last == digest => continue,
-            Some(Some(_)) => "it is not what its last transaction wrote",
-            Some(None) => "it is there, and its last transaction deleted it",
-            None if complete => "no transaction wrote it",
-            None => continue,
-        };
-        errors.push(LogError { place: LogPlace::Entity(name), reason: reason.to_owned() });
+        errors.extend(check(name, digest, &mut written, complete));
     }
+    for (name, digest) in record_tables::digests(read)? {
+        sum.add(&digest);
+        errors.extend(check(name, digest, &mut written, complete));
+    }
+    errors.extend(record_tables::records_not_found(read)?.into_iter().map(|name| LogError {
+        place: LogPlace::Entity(name),
+        reason: "it is not found by its keys, or is found by others".to_owned(),
+    }));
     for (name, digest) in written {
         if digest.is_some() {
             let reason = "it is gone, and no transaction deleted it".to_owned();
@@ -103,6 +107,23 @@ fn verify(
         errors.push(LogError { place: LogPlace::Head, reason });
     }
     Ok(if errors.is_empty() { Ok(Verified { head, transactions, entities }) } else { Err(errors) })
+}
+
+/// Compares what is there with what was written last under its name.
+fn check(
+    name: EntityName,
+    digest: Digest,
+    written: &mut HashMap<EntityName, Option<Digest>>,
+    complete: bool,
+) -> Option<LogError> {
+    let reason = match written.remove(&name) {
+        Some(Some(last)) if last == digest => return None,
+        Some(Some(_)) => "it is not what its last transaction wrote",
+        Some(None) => "it is there, and its last transaction deleted it",
+        None if complete => "no transaction wrote it",
+        None => return None,
+    };
+    Some(LogError { place: LogPlace::Entity(name), reason: reason.to_owned() })
 }
 
 #[cfg(test)]
@@ -311,5 +332,39 @@ mod tests {
                 "entity Person::\"cleo\": it is gone, and no transaction deleted it"
             ]
         );
+    }
+
+    #[test]
+    fn an_edited_record_and_a_lost_key_are_found() {
+        type Keys<'t> = Table<'t, (&'static str, &'static str, &'static str, &'static str), ()>;
+        const RECORDS: redb::TableDefinition<'_, (&str, &str), &[u8]> = redb::TableDefinition::new("records");
+        const KEYS: redb::TableDefinition<'_, (&str, &str, &str, &str), ()> =
+            redb::TableDefinition::new("record-keys");
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let value = serde_json::value::RawValue::from_string("1".to_owned()).unwrap();
+        let keys = vec![("#by".to_owned(), "x".to_owned())];
+        let record = crate::record::Record { kind: "thing".into(), id: "a".into(), keys, value };
+        let new = NewTransaction { edits: vec![NamedEdit::record(record)], ..NewTransaction::default() };
+        store.append(store.head().unwrap().position(), vec![new], &mut None).unwrap();
+        let errors = |store: &mut Store| -> Vec<String> {
+            let errors = store.verify().unwrap().err().unwrap_or_default();
+            errors.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(errors(&mut store), [""; 0]);
+        let edit_keys = |store: &mut Store, edit: fn(&mut Keys<'_>)| {
+            edit_file(store, |write| edit(&mut write.open_table(KEYS).unwrap()));
+        };
+        edit_keys(&mut store, |keys| _ = keys.remove(("thing", "#by", "x", "a")).unwrap());
+        let lost = "record thing a: it is not found by its keys, or is found by others";
+        assert_eq!(errors(&mut store), [lost]);
+        edit_keys(&mut store, |keys| _ = keys.insert(("thing", "#by", "x", "a"), ()).unwrap());
+        edit_file(&mut store, |write| {
+            let mut records = write.open_table(RECORDS).unwrap();
+            let text = records.get(("thing", "a")).unwrap().unwrap().value().to_vec();
+            let edited = replaced(&text, "\"value\":1", "\"value\":2");
+            records.insert(("thing", "a"), edited.as_slice()).unwrap();
+        });
+        assert_eq!(errors(&mut store), ["record thing a: it is not what its last transaction wrote"]);
     }
 }

@@ -1,5 +1,6 @@
 //! The verbs that only read a store.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write as _, stdout};
 use std::process::ExitCode;
@@ -120,10 +121,22 @@ fn print_entity(name: &str, found: Option<&str>) -> CommandResult {
 }
 
 pub fn log(arguments: &Log) -> CommandResult {
+    print_log(arguments, |_| true)
+}
+
+/// As [`log`], for transactions of these actions alone.
+pub fn log_of_actions(arguments: &Log, actions: &BTreeSet<String>) -> CommandResult {
+    print_log(arguments, |transaction| {
+        transaction.author.action.as_ref().is_some_and(|action| actions.contains(action))
+    })
+}
+
+fn print_log(arguments: &Log, is_shown: impl Fn(&Transaction) -> bool) -> CommandResult {
     if let Some(sidecar) = arguments.store.sidecar()? {
         let Log { after, limit, edits, json, .. } = arguments;
         sidecar.lines(&format!("/store/v1/log?after={after}&limit={limit}"), &mut |line| {
-            print_entry(line, *edits, *json)
+            let entry: LogEntry = serde_json::from_str(line)?;
+            if is_shown(&entry.transaction) { print_entry(entry, *edits, *json) } else { Ok(()) }
         })?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -133,14 +146,12 @@ pub fn log(arguments: &Log) -> CommandResult {
         let Some(transaction) = store.transaction_after(after).map_err(CliError::message)? else { break };
         after = transaction.sequence;
         let mut changes = Vec::new();
-        if arguments.edits || arguments.json {
-            store.each_edit(after, |edit| changes.push(edit)).map_err(CliError::message)?;
+        if is_shown(&transaction) {
+            if arguments.edits || arguments.json {
+                store.each_edit(after, |edit| changes.push(edit)).map_err(CliError::message)?;
+            }
+            print_entry(LogEntry { transaction, changes }, arguments.edits, arguments.json)?;
         }
-        report::print(&if arguments.json {
-            serde_json::to_string(&LogEntry { transaction, changes })? + "\n"
-        } else {
-            as_text(&transaction, &changes)
-        })?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -155,17 +166,17 @@ pub fn watch(arguments: &Watch) -> CommandResult {
         None => sidecar.position()?,
     };
     sidecar.lines(&format!("/store/v1/log?after={after}&follow=true"), &mut |line| {
-        print_entry(line, arguments.edits, arguments.json)
+        print_entry(serde_json::from_str(line)?, arguments.edits, arguments.json)
     })?;
     Err(CliError::message("the sidecar has ended"))
 }
 
-/// Prints a transaction as a sidecar sends it.
-fn print_entry(line: &str, edits: bool, json: bool) -> Result<(), CliError> {
+/// Prints a transaction.
+fn print_entry(entry: LogEntry, edits: bool, json: bool) -> Result<(), CliError> {
     if json {
-        return report::print(&format!("{line}\n"));
+        return report::print(&(serde_json::to_string(&entry)? + "\n"));
     }
-    let LogEntry { transaction, changes } = serde_json::from_str(line)?;
+    let LogEntry { transaction, changes } = entry;
     report::print(&as_text(&transaction, if edits { &changes } else { &[] }))
 }
 
@@ -184,6 +195,7 @@ fn as_text(transaction: &Transaction, edits: &[Edit]) -> String {
             Edit::Delete(name) => {
                 writeln!(text, "  delete {}", one_line(&format!("{}::\"{}\"", name.entity_type, name.id)))
             }
+            Edit::Record(record) => writeln!(text, "  {} {} {}", record.kind, record.id, record.value),
         };
     }
     text

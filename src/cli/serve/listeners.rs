@@ -17,7 +17,7 @@ use crate::config::ListenerConfig;
 use crate::error::CliError;
 use mandate_server::listen::address::Address;
 use mandate_server::listen::admission::{Admission, Security};
-use mandate_server::listen::monitor::{ListenerInfo, ListenerMonitor};
+use mandate_server::listen::monitor::{ListenerInfo, ListenerMonitor, Reloadable};
 use mandate_server::listen::server::{self, ConnectionLimits};
 use mandate_server::listen::socket::BoundSocket;
 
@@ -25,6 +25,14 @@ use mandate_server::listen::socket::BoundSocket;
 pub struct BoundListener {
     socket: BoundSocket,
     security: Security,
+}
+
+impl BoundListener {
+    /// The URL of the address, with the port that the system chose; `None` for a unix socket.
+    pub fn url(&self) -> Option<String> {
+        let address = self.socket.local_address();
+        (!address.is_unix()).then(|| address.to_string())
+    }
 }
 
 /// Binds all addresses of some listeners, and warns of those that others can reach.
@@ -130,7 +138,11 @@ impl ListenerGroup {
     }
 }
 
-/// The monitor of listeners, and of the files that they reload.
-pub fn monitor<'c>(configs: impl IntoIterator<Item = &'c ListenerConfig>) -> Arc<ListenerMonitor> {
-    ListenerMonitor::new(configs.into_iter().flat_map(|config| config.security.files()).collect())
+/// The monitor of listeners, of the files that they reload, and of others.
+pub fn monitor<'c>(
+    configs: impl IntoIterator<Item = &'c ListenerConfig>,
+    others: Vec<Arc<dyn Reloadable>>,
+) -> Arc<ListenerMonitor> {
+    let files = configs.into_iter().flat_map(|config| config.security.files());
+    ListenerMonitor::new(files.chain(others).collect())
 }

@@ -28,6 +28,8 @@ fn random_request() -> impl Strategy<Value = RandomRequest> {
     let actions = [
         "requestConsent",
         "acceptConsent",
+        "declineConsent",
+        "withdrawConsent",
         "revokeConsent",
         "removeDelegatedAdministration",
         "registerDevice",
@@ -82,10 +84,16 @@ impl RandomRequest {
         let request = request(snapshot, [&text(principal), self.action, &text(resource), &self.context()]);
         let stored = snapshot.entities().get(resource.as_uid_ref()).unwrap();
         let customer = stored.entity.entity_attribute("customer", schema).map(EntityUidRef::to_owned);
+        // To withdraw a link, which is decided on the partner itself, changes no entities.
+        if self.action == "withdrawConsent" && customer.is_none() {
+            return None;
+        }
         let named: BTreeSet<EntityUid> = match self.action {
             "acceptConsent" => [resource.clone()].into_iter().chain(customer).collect(),
             "revokeConsent" => customer.into_iter().collect(),
-            "removeDelegatedAdministration" | "deregisterDevice" => BTreeSet::from([resource.clone()]),
+            "declineConsent" | "withdrawConsent" | "removeDelegatedAdministration" | "deregisterDevice" => {
+                BTreeSet::from([resource.clone()])
+            }
             _ => BTreeSet::new(),
         };
         let [once, twice] = [(); 2].map(|()| edits(pack, snapshot, &request).unwrap());

@@ -30,7 +30,7 @@ fn diff(edits: &[(&str, &str, &str)], args: &[&str]) -> Output {
 
 const REVOKED: (&str, &str, &str) = ("customers.json", CONSENT_EDGE, "");
 const ACTIVATED: (&str, &str, &str) =
-    ("partners.json", r#""lucerne"}, "attrs": {"active": false"#, r#""lucerne"}, "attrs": {"active": true"#);
+    ("partners.json", r#""Lucerne Publishing", "active": false"#, r#""Lucerne Publishing", "active": true"#);
 
 #[test]
 fn equal_entities_change_nothing() {

@@ -48,7 +48,7 @@ fn a_revoked_consent_is_an_edge_that_went() {
 
 #[test]
 fn changed_attributes_are_named_without_their_values() {
-    let lucerne = r#""lucerne"}, "attrs": {"active": "#;
+    let lucerne = r#""Lucerne Publishing", "active": "#;
     check(
         |content| {
             content.edit("entities/partners.json", &format!("{lucerne}false"), &format!("{lucerne}true"));

@@ -1,6 +1,7 @@
 //! What all tests share: content in temporary folders, and sidecars that serve it as real processes on free ports.
-//! `wire` has connections over HTTP/1.1, HTTP/2, TLS and unix sockets.
+//! `wire` has connections over HTTP/1.1, HTTP/2, TLS and unix sockets; `pack` has numbers of the pack.
 
+pub mod pack;
 pub mod wire;
 
 use std::fs;
@@ -81,6 +82,14 @@ impl Content {
         let text = self.read(file);
         assert!(text.contains(from), "`{from}` is not in {file}");
         self.write(file, &text.replace(from, to));
+    }
+
+    /// The number of the line in which a text begins, at the first place where it is in a file.
+    #[track_caller]
+    pub fn line_of(&self, file: &str, text: &str) -> usize {
+        let content = self.read(file);
+        let start = content.find(text).unwrap_or_else(|| panic!("`{text}` is not in {file}"));
+        content[..start].matches('\n').count() + 1
     }
 
     /// Runs `mandate VERB --policies … --entities … ARGS`.

@@ -10,25 +10,27 @@ use super::edits::EditKey;
 use super::parser::ChangeParser;
 use crate::change::Change;
 use crate::memberships::Memberships;
+use crate::request_rule::RequestRule;
 use mandate_core::diagnostics::{Diagnostics, SourceText};
 use mandate_core::display;
 use mandate_core::json::{quoted, quoted_list};
 use mandate_core::schema::{ActionId, EntityTypeId, Schema, Unresolved};
 
-/// The rules of a file. What is wrong with it is added to the diagnostics.
+/// The rules of a file: changes, and requests. What is wrong with it is added to the diagnostics.
 pub(crate) fn parse_file(
     source: &Arc<SourceText>,
     schema: &Schema,
     diagnostics: &mut Diagnostics,
-) -> Vec<Change> {
+) -> (Vec<Change>, Vec<RequestRule>) {
     let mut toml = TomlReader { source, diagnostics };
-    let Some(table) = toml.parse() else { return Vec::new() };
-    ChangeParser { toml, schema }.file(table.get_ref())
+    let Some(table) = toml.parse() else { return (Vec::new(), Vec::new()) };
+    let mut parser = ChangeParser { toml, schema };
+    (parser.file(table.get_ref()), parser.requests(table.get_ref()))
 }
 
 impl ChangeParser<'_> {
     fn file(&mut self, table: &DeTable<'_>) -> Vec<Change> {
-        self.toml.reject_unknown_keys(table, &["change"]);
+        self.toml.reject_unknown_keys(table, &["change", "request"]);
         let Some(changes) = table.get("change") else { return Vec::new() };
         let DeValue::Array(items) = changes.get_ref() else {
             let message = "`change` has to be an array of tables: write each change as `[[change]]`";
@@ -68,7 +70,7 @@ impl ChangeParser<'_> {
         Some(Change { id, span, action, principal_types, resource_types, edits, memberships })
     }
 
-    fn action(&mut self, value: &Value<'_>) -> Option<ActionId> {
+    pub fn action(&mut self, value: &Value<'_>) -> Option<ActionId> {
         let (name, schema) = (self.toml.string(value)?, self.schema);
         let message = match schema.resolve_action(name) {
             Ok(action) if schema.action(action).principal_types.is_empty() => {
@@ -88,7 +90,7 @@ impl ChangeParser<'_> {
     }
 
     /// Some of the types that an action applies to, in the order of the schema.
-    fn types(&mut self, value: &Value<'_>, all: &[EntityTypeId], action: &str) -> Vec<EntityTypeId> {
+    pub fn types(&mut self, value: &Value<'_>, all: &[EntityTypeId], action: &str) -> Vec<EntityTypeId> {
         let mut types = Vec::new();
         for item in self.toml.items(value) {
             let Some(found) = self.entity_type(item) else { continue };

@@ -8,7 +8,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan};
 use crate::suggestion::closest;
 
 /// The annotations of a policy: `allow` is read by lint, the others by this crate.
-pub const POLICY_ANNOTATIONS: &[&str] = &["allow", "emergency", "id", "reason"];
+pub const POLICY_ANNOTATIONS: &[&str] = &["allow", "emergency", "id", "reason", "reason_de"];
 
 /// A warning for each annotation that is not one of `known`.
 pub fn unknown_annotations(policies: &Policies, known: &[&str]) -> Diagnostics {

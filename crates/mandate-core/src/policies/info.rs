@@ -5,14 +5,15 @@ pub use cedar_policy::Effect;
 use smol_str::SmolStr;
 
 use crate::diagnostics::{Diagnostic, SourceSpan};
+use crate::reason::Reason;
 
 /// The id, reason, effect and span of a policy.
 #[derive(Debug, Clone)]
 pub struct PolicyInfo {
     /// The `@id`, or the file and the position in it if there is none.
     pub id: SmolStr,
-    /// The `@reason`: a sentence that a gateway can show.
-    pub reason: Option<SmolStr>,
+    /// The `@reason`, and its `@reason_de`: a sentence that a gateway can show.
+    pub reason: Option<Reason>,
     pub effect: Effect,
     /// What the `@emergency` of a forbid says: floors are proven without it, because it can only narrow.
     pub emergency: Option<SmolStr>,

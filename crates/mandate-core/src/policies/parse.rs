@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cedar_policy::{Policy, PolicyId, PolicySet, ValidationError, ValidationMode, Validator};
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::reason::Reason;
 use super::info::PolicyInfo;
 use crate::cedar_diagnostics;
 use crate::diagnostics::{Diagnostic, Diagnostics, Severity, SourceSpan, SourceText};
@@ -76,7 +77,7 @@ impl ParsedFiles {
         let has_id = written_id.is_some();
         let id = written_id.unwrap_or_else(|| format_smolstr!("{}#{nth}", file.name));
         let info = PolicyInfo {
-            reason: policy.annotation("reason").filter(|reason| !reason.is_empty()).map(SmolStr::new),
+            reason: Reason::new(policy.annotation("reason"), policy.annotation("reason_de")),
             effect: policy.effect(),
             emergency: policy.annotation("emergency").map(SmolStr::new),
             id,

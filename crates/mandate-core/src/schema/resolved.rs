@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Eid, EntityType as CedarType, EntityUID as CedarEntityUid};
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::reason::Reason;
 use super::clocks::ClockReader;
 use super::ends;
 use super::expansion;
@@ -310,9 +311,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The `@reason`, unless it is empty.
-fn reason(annotations: &Annotations) -> Option<SmolStr> {
-    annotations.get("reason")?.as_deref().filter(|reason| !reason.is_empty()).map(SmolStr::new)
+/// The `@reason`, with its `@reason_de`.
+fn reason(annotations: &Annotations) -> Option<Reason> {
+    let [english, german] =
+        Reason::ANNOTATIONS.map(|name| annotations.get(name).and_then(|text| text.as_deref()));
+    Reason::new(english, german)
 }
 
 /// Where a text occurs first: Cedar's resolved form has no positions.

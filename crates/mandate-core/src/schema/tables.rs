@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID as CedarEntityUid};
 use smol_str::SmolStr;
 
+use crate::reason::Reason;
 use super::names::{NameIndex, Unresolved};
 use super::types::{ClockAttribute, RecordType, Type};
 use super::uid::{ActionId, EntityTypeId, EntityUid, EntityUidRef};
@@ -44,7 +45,7 @@ pub struct EntityTypeDef {
     pub valid_until: Option<SmolStr>,
     /// The `@reason`: the sentence for a denial because an entity of this type is not a member of what a
     /// clause demands.
-    pub reason: Option<SmolStr>,
+    pub reason: Option<Reason>,
 }
 
 /// An action's definition.

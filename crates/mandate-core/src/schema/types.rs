@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
+use crate::reason::Reason;
 use super::uid::EntityTypeId;
 
 /// The type of a value.
@@ -49,7 +50,7 @@ pub struct Attribute {
     pub ty: Type,
     pub required: bool,
     /// The `@reason`: the sentence for a denial because a clause on this attribute does not hold.
-    pub reason: Option<SmolStr>,
+    pub reason: Option<Reason>,
     /// The text of the `@clock`, which `ActionDef::clocks` has understood.
     pub clock: Option<SmolStr>,
     /// Whether it has `@valid_until`; `EntityTypeDef::valid_until` names it then.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::turns::{TooManyWaiting, Turns};
 use super::wire::{ShapeError, request_error_message};
+use crate::access_requests::issuer::{Asking, Issuer};
 use crate::listen::rejection::RejectionReason;
 use crate::position::PositionError;
 use mandate_core::json::{Json, Object};
@@ -64,11 +65,19 @@ pub struct Api {
     pub(super) pdp: Pdp,
     pub(super) limits: ApiLimits,
     pub(super) turns: Arc<Turns>,
+    /// Access requests, if they are taken here.
+    pub(super) issuer: Option<Arc<Issuer>>,
 }
 
 impl Api {
     pub fn new(pdp: Pdp, limits: ApiLimits) -> Self {
-        Self { pdp, limits, turns: Arc::new(Turns::new()) }
+        Self { pdp, limits, turns: Arc::new(Turns::new()), issuer: None }
+    }
+
+    /// This API, with access requests.
+    #[must_use]
+    pub fn with_access_requests(self, issuer: Option<Arc<Issuer>>) -> Self {
+        Self { issuer, ..self }
     }
 }
 
@@ -88,6 +97,8 @@ pub struct RequestScope<'r> {
     pub context: DecisionContext<'r>,
     /// When the answer has to be ready.
     pub deadline: Instant,
+    /// Set if the caller may submit access requests.
+    pub asking: Option<&'r Asking<'r>>,
 }
 
 /// An error as AuthZEN wants it: a status, and a sentence as the plain-text body.

@@ -10,6 +10,8 @@ use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 
 use super::api::{Api, ApiError, RequestScope, to_json_bytes};
 use super::wire::{EvaluationResponse, RequestFields, ShapeError, optional_object};
+use crate::access_requests::issuer::Asking;
+use crate::access_requests::offer::{APPROVAL, Answered, AskerContext};
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object, quoted};
 use mandate_core::moment::Moment;
@@ -34,14 +36,14 @@ pub fn single(
     view: &View<'_>,
 ) -> Result<Vec<u8>, ApiError> {
     let options = Options::read(object)?;
-    let question = RequestFields::from_object(object).question()?;
-    let explained = ExplainedDecision::decide(
-        &question,
-        view,
-        scope.context,
-        options.explain.then(Budget::single).as_mut(),
-    )?;
-    to_json_bytes(&explained.with_context(view))
+    let (fields, mut budget) = (RequestFields::from_object(object), options.explain.then(Budget::single));
+    let explained = match scope.asking {
+        None => ExplainedDecision::decide(&fields.question()?, view, scope.context, budget.as_mut()),
+        Some(asking) => {
+            ExplainedDecision::for_asker(fields, view, scope.context, budget.as_mut(), (asking, None))
+        }
+    };
+    to_json_bytes(&explained?.with_context(view))
 }
 
 /// Answers a batch of questions, all of them by one revision.
@@ -104,15 +106,19 @@ impl Serialize for Evaluations<'_, '_> {
         let Batch { api, view, items, defaults, options, scope, timed_out } = self.0;
         let mut answers = serializer.serialize_seq(None)?;
         let mut budget = Budget::batch();
-        for item in *items {
+        for (index, item) in items.iter().enumerate() {
             if Instant::now() > scope.deadline {
                 timed_out.set(true);
                 break;
             }
             let context = scope.context.next();
-            let explained = evaluate_item(view, item, *defaults, context, options.explain, &mut budget);
+            let asking = scope.asking.map(|asking| (asking, Some(index)));
+            let explained =
+                evaluate_item(view, item, *defaults, (context, asking), options.explain, &mut budget);
             let answer = match &explained {
-                Ok(explained) if explained.explanation.is_some() => explained.with_context(view),
+                Ok(explained) if explained.explanation.is_some() || explained.asker.is_some() => {
+                    explained.with_context(view)
+                }
                 Ok(explained) => {
                     let ExplainedDecision { decision, valid_until, .. } = explained;
                     EvaluationResponse::decision_only(decision).with_valid_until(*valid_until)
@@ -137,7 +143,7 @@ fn evaluate_item(
     view: &View<'_>,
     item: &Json<'_>,
     defaults: RequestFields<'_>,
-    context: DecisionContext<'_>,
+    (context, asking): (DecisionContext<'_>, Option<(&Asking<'_>, Option<usize>)>),
     explain: bool,
     budget: &mut Budget,
 ) -> Result<ExplainedDecision, ApiError> {
@@ -148,8 +154,12 @@ fn evaluate_item(
         )));
     };
     let explain = Options::explain(object)?.unwrap_or(explain);
-    let question = RequestFields::from_object(object).or_defaults(defaults).question()?;
-    ExplainedDecision::decide(&question, view, context, explain.then_some(budget))
+    let fields = RequestFields::from_object(object).or_defaults(defaults);
+    let budget = explain.then_some(budget);
+    match asking {
+        None => ExplainedDecision::decide(&fields.question()?, view, context, budget),
+        Some(asking) => ExplainedDecision::for_asker(fields, view, context, budget, asking),
+    }
 }
 
 /// A decision, with its explanation if the request asked for one.
@@ -158,9 +168,43 @@ struct ExplainedDecision {
     decision: Arc<Decision>,
     valid_until: Option<Moment>,
     explanation: Option<Explanation>,
+    /// For callers that may submit access requests.
+    asker: Option<Box<AskerContext>>,
 }
 
 impl ExplainedDecision {
+    /// Decides for a caller that may submit access requests: it may bring an approval, which is no part of the question.
+    fn for_asker(
+        fields: RequestFields<'_>,
+        view: &View<'_>,
+        context: DecisionContext<'_>,
+        budget: Option<&mut Budget>,
+        (asking, item): (&Asking<'_>, Option<usize>),
+    ) -> Result<Self, ApiError> {
+        let without_approval = fields.context_without(APPROVAL);
+        let fields = match &without_approval {
+            Some(context) => fields.with_context(context),
+            None => fields,
+        };
+        let (question, has_approval) = (fields.question()?, without_approval.is_some());
+        let explained = Self::decide(&question, view, context, budget)?;
+        let answered = Answered {
+            id: explained.id,
+            question: &question,
+            decision: &explained.decision,
+            view,
+            item,
+            has_approval,
+        };
+        let asker = if has_approval {
+            // It is looked up on the disk.
+            tokio::task::block_in_place(|| answered.for_asker(asking))
+        } else {
+            answered.for_asker(asking)
+        };
+        Ok(Self { asker: asker.map(Box::new), ..explained })
+    }
+
     /// Decides on a question, and explains the decision if there is a budget.
     fn decide(
         question: &Question<'_>,
@@ -170,7 +214,7 @@ impl ExplainedDecision {
     ) -> Result<Self, ApiError> {
         let TimedDecision { decision, valid_until } = view.decide(question, &context)?;
         let explanation = budget.map(|budget| view.explain(question, &decision, budget)).transpose()?;
-        Ok(Self { id: context.id, decision, valid_until, explanation })
+        Ok(Self { id: context.id, decision, valid_until, explanation, asker: None })
     }
 
     fn with_context<'a>(&'a self, view: &'a View<'_>) -> EvaluationResponse<'a> {
@@ -185,7 +229,7 @@ impl ExplainedDecision {
             ),
             None => EvaluationResponse::with_context(id, decision, revision, false),
         };
-        answer.with_valid_until(self.valid_until)
+        answer.with_valid_until(self.valid_until).with_asker(self.asker.as_deref())
     }
 }
 

@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::api::{Api, ApiError, Operation, RequestScope};
 use super::json_body::{expect_object, parse_json, read_json_body};
+use crate::access_requests::issuer::{Asker, Asking};
 use crate::context::{self, REQUEST_ID};
 use crate::endpoints::{self, Endpoint, Handler, Methods};
 use crate::position;
@@ -29,9 +30,10 @@ impl Api {
         let deadline = Instant::now() + self.limits.request_timeout;
         let (head, body) = request.into_parts();
         let context = context::of_request(Transport::AuthZen, &head.headers, &head.extensions);
-        let scope = RequestScope { context, deadline };
+        let scope = RequestScope { context, deadline, asking: None };
+        let asker = self.issuer.as_deref().and_then(|issuer| issuer.asker(&head).ok());
         let answer = match operation(endpoint, &head.method) {
-            Ok(operation) => self.answer(&head.headers, body, operation, &scope).await,
+            Ok(operation) => self.answer(&head.headers, body, operation, (&scope, asker.as_ref())).await,
             Err(error) => Err(error),
         };
         let mut response = match answer {
@@ -58,7 +60,8 @@ impl Api {
     /// The status and the sentence that the caller gets instead.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, (StatusCode, String)> {
         let deadline = Instant::now() + self.limits.request_timeout;
-        let scope = RequestScope { context: DecisionContext::new(Transport::InProcess), deadline };
+        let context = DecisionContext::new(Transport::InProcess);
+        let scope = RequestScope { context, deadline, asking: None };
         let answer = || {
             let operation = operation(endpoints::find(path), &Method::POST)?;
             let json = parse_json(body, self.limits.max_json_depth)?;
@@ -72,11 +75,11 @@ impl Api {
         headers: &HeaderMap,
         body: Incoming,
         operation: Operation,
-        scope: &RequestScope<'_>,
+        (scope, asker): (&RequestScope<'_>, Option<&Asker<'_>>),
     ) -> Result<PositionedAnswer, ApiError> {
         let answer = match read_json_body(headers, body, &self.limits).await {
             Ok(body) => match position::reach(&self.pdp, headers, self.limits.max_wait).await {
-                Ok(()) => self.run_in_turn(&body, operation, scope).await,
+                Ok(()) => self.run_in_turn(&body, operation, (scope, asker)).await,
                 Err(error) => Err(error.into()),
             },
             Err(error) => Err(error),
@@ -93,13 +96,14 @@ impl Api {
         &self,
         body: &[u8],
         operation: Operation,
-        scope: &RequestScope<'_>,
+        (scope, asker): (&RequestScope<'_>, Option<&Asker<'_>>),
     ) -> Result<PositionedAnswer, ApiError> {
         let json = parse_json(body, self.limits.max_json_depth)?;
         let object = expect_object(&json)?;
         let run = || {
-            let view = self.pdp.view();
-            Ok(((operation.run)(self, object, scope, &view)?, view.position()))
+            let (view, asking) = (self.pdp.view(), asker.map(|asker| Asking::new(asker, body)));
+            let scope = RequestScope { asking: asking.as_ref(), ..*scope };
+            Ok(((operation.run)(self, object, &scope, &view)?, view.position()))
         };
         if !(operation.takes_turn)(object) {
             return run();

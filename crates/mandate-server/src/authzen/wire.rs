@@ -8,10 +8,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::explanation::{ExplanationJson, serialize_policy_ids};
+use crate::access_requests::offer::AskerContext;
 use mandate_core::decision::Decision;
 use mandate_core::json::{Json, Object};
 use mandate_core::moment::Moment;
 use mandate_core::policies::PolicyInfo;
+use mandate_core::reason::Language;
 use mandate_core::request::{Question, QuestionEntity, RequestError, RequestPart};
 use mandate_core::schema::Schema;
 use mandate_core::value::MAX_VALUES;
@@ -46,6 +48,24 @@ impl<'j> RequestFields<'j> {
             resource: self.resource.or(defaults.resource),
             context: self.context.or(defaults.context),
         }
+    }
+
+    /// The context without a member; `None` if it does not have it.
+    pub fn context_without(&self, name: &str) -> Option<Json<'j>> {
+        let context = self.context?.as_object()?;
+        context.get(name)?;
+        let others = context.iter().filter(|(other, _)| *other != name);
+        let others = others.map(|(other, value)| (Cow::Owned(other.to_owned()), value.clone()));
+        Some(Json::Object(others.collect()))
+    }
+
+    /// These fields with another context.
+    #[must_use]
+    pub fn with_context<'s>(self, context: &'s Json<'s>) -> RequestFields<'s>
+    where
+        'j: 's,
+    {
+        RequestFields { context: Some(context), ..self }
     }
 
     /// Checks that every field that is present is an object.
@@ -226,6 +246,9 @@ pub struct ResponseContext<'d> {
     pub explanation: Option<ExplanationJson<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ItemError>,
+    /// For callers that may submit access requests.
+    #[serde(flatten)]
+    pub asker: Option<&'d AskerContext>,
 }
 
 /// The reason for the authors of policies.
@@ -244,6 +267,9 @@ pub struct AdminReason<'d> {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UserReason<'d> {
     pub en: Cow<'d, str>,
+    /// Not there if the content has no German texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub de: Option<Cow<'d, str>>,
 }
 
 /// The reason why an item of a batch could not be evaluated.
@@ -251,6 +277,10 @@ pub struct UserReason<'d> {
 pub struct ItemError {
     pub status: u16,
     pub message: String,
+}
+
+fn user_reason(decision: &Decision) -> UserReason<'_> {
+    UserReason { en: decision.reason(), de: decision.reason_in(Language::German) }
 }
 
 impl<'d> EvaluationResponse<'d> {
@@ -266,7 +296,7 @@ impl<'d> EvaluationResponse<'d> {
             decision_id: Some(id),
             revision: Some(revision),
             reason_admin: (explain || !permit).then(|| admin_reason(decision)),
-            reason_user: (!permit).then(|| UserReason { en: decision.reason() }),
+            reason_user: (!permit).then(|| user_reason(decision)),
             ..ResponseContext::default()
         };
         Self { decision: permit, context: Some(context) }
@@ -292,6 +322,15 @@ impl<'d> EvaluationResponse<'d> {
     pub fn with_valid_until(mut self, valid_until: Option<Moment>) -> Self {
         if valid_until.is_some() {
             self.context.get_or_insert_default().valid_until = valid_until;
+        }
+        self
+    }
+
+    /// This answer, with what a caller is told that may submit access requests.
+    #[must_use]
+    pub fn with_asker(mut self, asker: Option<&'d AskerContext>) -> Self {
+        if asker.is_some() {
+            self.context.get_or_insert_default().asker = asker;
         }
         self
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::links::links_json;
 use super::problem::{Problem, name_json};
 use super::request::{Answer, ChangeRequest};
 use crate::authzen::json_body::{expect_object, parse_json};
@@ -26,6 +27,9 @@ pub async fn single(request: &ChangeRequest<'_>, body: &[u8]) -> Result<Answer, 
         ("created".to_owned(), created.into()),
         ("revision".to_owned(), committed.revision.as_str().into()),
     ]);
+    if let Some(links) = committed.requests.first().and_then(|asked| links_json(asked, request.pages_url)) {
+        context.insert("links".to_owned(), links);
+    }
     // A request that is repeated is not decided again.
     if !committed.repeated {
         context.insert("decision_id".to_owned(), request.context.id.to_string().into());

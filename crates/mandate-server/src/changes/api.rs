@@ -1,19 +1,22 @@
 //! The API of changes over HTTP: who asks, what for, and the answer. What is asked is read in `actions` and
 //! `entities`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HOST, HeaderValue};
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::operation::ChangeOperation;
 use super::problem::Problem;
 use super::request::{Answer, ChangeRequest};
 use super::rights::ChangeRights;
-use super::{actions, entities};
+use super::{actions, entities, links};
+use crate::base_url::host;
+use crate::access_requests::issuer::{AccessRequestSettings, Issuer};
 use crate::authzen::api::ApiLimits;
 use crate::authzen::json_body::read_json_body;
 use crate::context::{self, REQUEST_ID};
@@ -23,25 +26,54 @@ use crate::listen::authentication::Caller;
 use crate::position;
 use mandate_pdp::{CommitQueue, Pdp, Transport};
 
+/// Who may change entities, and where changes go.
+#[derive(Clone, Default)]
+pub struct ChangeSettings {
+    /// Takes the changes; without it, there are none.
+    pub commits: Option<CommitQueue>,
+    pub rights: ChangeRights,
+    /// The URL of the pages, without a slash at the end; links to reviews lead there.
+    pub pages_url: Option<String>,
+    /// What access requests need; without it, there are none.
+    pub access_requests: Option<AccessRequestSettings>,
+}
+
+impl ChangeSettings {
+    /// Access requests on a listener, if they are taken at all.
+    pub(crate) fn issuer(&self, listener: &Address, public_url: Option<&str>) -> Option<Arc<Issuer>> {
+        let (settings, commits) = self.access_requests.as_ref().zip(self.commits.as_ref())?;
+        let issuer = || Issuer {
+            tasks: commits.tasks(),
+            keys: settings.keys.clone(),
+            rights: self.rights.clone(),
+            listener: listener.clone(),
+            public_url: public_url.map(ToOwned::to_owned),
+            pages_url: self.pages_url.clone(),
+            callbacks: settings.callbacks.clone(),
+        };
+        self.rights.takes_requests().then(|| Arc::new(issuer()))
+    }
+}
+
 /// The API of changes on one listener.
 pub struct ChangeApi {
     pdp: Pdp,
     limits: ApiLimits,
     commits: Option<CommitQueue>,
     rights: ChangeRights,
+    /// Where the pages are, without a slash at the end.
+    pages_url: Option<String>,
     listener: Address,
 }
 
 impl ChangeApi {
-    /// Without `commits` it takes no changes.
     pub fn new(
         pdp: Pdp,
         limits: ApiLimits,
-        commits: Option<CommitQueue>,
-        rights: ChangeRights,
+        ChangeSettings { commits, rights, pages_url, .. }: ChangeSettings,
         listener: Address,
     ) -> Self {
-        Self { pdp, limits, commits, rights, listener }
+        Self { pdp, limits, commits, rights, pages_url, listener }
     }
 
     /// Answers a request.
@@ -91,7 +123,7 @@ impl ChangeApi {
             Problem::new(StatusCode::NOT_FOUND, detail)
         })?;
         let caller = head.extensions.get::<Caller>();
-        let caller = self.rights.check(operation.right(), caller, (&self.listener, host(head)))?;
+        let caller = self.rights.check(operation.right(), caller, (&self.listener, host(&head.uri, &head.headers)))?.to_owned();
         let request = ChangeRequest {
             pdp: &self.pdp,
             limits: &self.limits,
@@ -99,6 +131,8 @@ impl ChangeApi {
             context: context::of_request(Transport::Changes, &head.headers, &head.extensions),
             method: &head.method,
             path: head.uri.path(),
+            query: head.uri.query(),
+            pages_url: self.pages_url.as_deref(),
             headers: &head.headers,
             key: ChangeRequest::read_key(&head.headers)?,
             caller,
@@ -115,12 +149,8 @@ impl ChangeApi {
             ChangeOperation::Actions => actions::batch(&request, &body).await,
             ChangeOperation::Entity => entities::one(&request, &body).await,
             ChangeOperation::Entities => entities::bulk(&request, &body).await,
+            ChangeOperation::Links => links::collection(&request, &body).await,
+            ChangeOperation::Link => links::one(&request, &body).await,
         }
     }
-}
-
-/// The host that a request is sent to, in HTTP/2 or in HTTP/1.
-fn host(head: &Parts) -> Option<&str> {
-    let authority = head.uri.authority().map(Authority::as_str);
-    authority.or_else(|| head.headers.get(HOST)?.to_str().ok())
 }

@@ -6,10 +6,12 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::rights::NoRight;
 use crate::authzen::api::ApiError;
 use crate::listen::rejection::RejectionReason;
 use mandate_core::diagnostics::{Diagnostics, SourceSpan};
 use mandate_pdp::DecisionId;
+use mandate_pdp::access_request::RequestStatus;
 use mandate_pdp::proposal::{DecidedAction, Refusal};
 use mandate_store::EntityName;
 
@@ -75,7 +77,6 @@ impl Problem {
         match refusal {
             // Denials have an answer of their own; without their id they are denials all the same.
             Refusal::Denied { denied, .. } => Self::denied(DecisionId::generate(), denied),
-            Refusal::NotPerformable { .. } => Self::new(StatusCode::CONFLICT, detail),
             Refusal::Invalid { diagnostics, .. } => {
                 let detail = "the entities would break the rules of the schema";
                 Self::of_diagnostics(StatusCode::CONFLICT, detail, diagnostics)
@@ -84,7 +85,21 @@ impl Problem {
                 let detail = format!("{detail}: read it again, and send the change that is still right");
                 Self::new(StatusCode::PRECONDITION_FAILED, detail).with("version", *version)
             }
-            Refusal::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, detail),
+            Refusal::NotFound { .. } | Refusal::UnknownRequest | Refusal::UnknownTask => Self::new(StatusCode::NOT_FOUND, detail),
+            Refusal::RequesterDenied { denied } => {
+                let problem = Self::denied(DecisionId::generate(), denied);
+                Self { detail: format!("{detail}: {}", problem.detail), ..problem }
+            }
+            Refusal::RequestEnded(RequestStatus::Expired) => {
+                Self::new(StatusCode::GONE, "the link has expired: ask for a new one")
+            }
+            Refusal::NotPerformable { .. }
+            | Refusal::RequestEnded(_)
+            | Refusal::AcceptedAlready
+            | Refusal::TaskEnded(_)
+            | Refusal::DenialUsed { .. } => Self::new(StatusCode::CONFLICT, detail),
+            Refusal::TooManyRequests(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, detail),
+            Refusal::NotReviewable(_) => Self::bad_request(detail),
             Refusal::KeyReused { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
             Refusal::SchemaChanged | Refusal::TooManyConflicts | Refusal::TooLate => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -142,6 +157,12 @@ impl Problem {
             response.extensions_mut().insert(rejection);
         }
         response
+    }
+}
+
+impl From<NoRight> for Problem {
+    fn from(no_right: NoRight) -> Self {
+        Self::new(StatusCode::FORBIDDEN, no_right.to_string())
     }
 }
 

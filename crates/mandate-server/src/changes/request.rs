@@ -25,6 +25,9 @@ pub struct ChangeRequest<'r> {
     pub context: DecisionContext<'r>,
     pub method: &'r Method,
     pub path: &'r str,
+    pub query: Option<&'r str>,
+    /// The URL of the pages, if there are any.
+    pub pages_url: Option<&'r str>,
     pub headers: &'r HeaderMap,
     pub key: Option<&'r str>,
     pub caller: String,
@@ -43,7 +46,7 @@ pub struct Answer {
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Says that the request was performed before, and is not again.
-const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The longest key, in characters.
 const MAX_KEY_LENGTH: usize = 255;
@@ -59,7 +62,7 @@ impl ChangeRequest<'_> {
         let proposal = Proposal {
             caller: self.caller.clone(),
             request_id: self.context.request_id.map(ToOwned::to_owned),
-            key: self.key.map(|key| self.keyed(key, body)),
+            key: self.keyed(body),
             until: Instant::now() + wait,
             schema,
             edits,
@@ -73,10 +76,13 @@ impl ChangeRequest<'_> {
         }
     }
 
-    fn keyed(&self, key: &str, body: &[u8]) -> KeyedRequest {
+    /// What the log remembers of a request, if it has a key.
+    pub fn keyed(&self, body: &[u8]) -> Option<KeyedRequest> {
+        let key = self.key?;
         let header = |name| self.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
         let (matches, none) = (header(IF_MATCH), header(IF_NONE_MATCH));
-        Proposal::key(key, &[self.method.as_str().as_bytes(), self.path.as_bytes(), matches, none, body])
+        let asked = [self.method.as_str().as_bytes(), self.path.as_bytes(), matches, none, body];
+        Some(Proposal::key(key, &asked))
     }
 
     /// The answer to a request that was refused.
@@ -109,6 +115,11 @@ impl Answer {
     pub fn committed(committed: &Committed, body: &Value) -> Self {
         let (at, repeated) = (Some(committed.position), committed.repeated);
         Self { body: body.to_string(), tag: None, at, repeated }
+    }
+
+    /// A document that is read.
+    pub fn document(body: &Value, at: Option<LogPosition>) -> Self {
+        Self { body: body.to_string(), tag: None, at, repeated: false }
     }
 
     /// An entity.

@@ -82,6 +82,11 @@ pub enum FileError {
     Jwk { path: PathBuf, number: usize, error: JwkError },
     #[error("`{path}` has no key for signatures: expected RSA, EC with P-256 or P-384, or Ed25519")]
     NoJwk { path: PathBuf },
+    #[error("`{path}` has to have at least {min_length} bytes: make it with `openssl rand -hex 32`")]
+    ShortSecret { path: PathBuf, min_length: usize },
+    /// Keys are counted from 1.
+    #[error("`{path}`, private key {number}: {error}")]
+    SigningKey { path: PathBuf, number: usize, error: String },
     /// Lines are counted from 1.
     #[error("`{path}`, line {line}: {error}")]
     TokenLine { path: PathBuf, line: usize, error: TokenLineError },

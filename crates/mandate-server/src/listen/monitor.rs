@@ -13,7 +13,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::address::Address;
 use super::rejection::RejectionReason;
-use super::reloading_file::{FileState, Reloadable};
+use super::reloading_file::FileState;
+pub use super::reloading_file::Reloadable;
 
 type Label = [(&'static str, String); 1];
 

@@ -66,6 +66,17 @@ impl BoundSocket {
         Ok(Self { address: address.clone(), inner })
     }
 
+    /// The address, with the port that the system chose.
+    pub fn local_address(&self) -> Address {
+        match &self.inner {
+            UnlistenedSocket::Tcp(socket) => match socket.local_addr() {
+                Ok(bound) => self.address.with_bound_address(bound),
+                Err(_) => self.address.clone(),
+            },
+            UnlistenedSocket::Unix(..) => self.address.clone(),
+        }
+    }
+
     /// Starts to listen, and returns the address with the port that the system chose.
     ///
     /// # Errors

@@ -183,6 +183,8 @@ pub struct ChangeContext {
     /// Where the change counts, for `Mandate-At-Least`.
     position: String,
     created: Vec<EntityName>,
+    /// Where a request is reviewed, if the action made one and there are pages.
+    links: Option<Links>,
     /// Not there if the request was performed before.
     #[schemars(extend("format" = "uuid"))]
     decision_id: Option<String>,
@@ -231,4 +233,74 @@ pub struct BulkEdit {
     delete: Option<EntityName>,
     /// The version that the entity has to have: the number in its `ETag`.
     if_match: Option<u64>,
+}
+
+/// A request to make.
+#[derive(JsonSchema)]
+pub struct LinkRequest {
+    /// Who asks.
+    subject: EntityName,
+    /// What is asked for; without it, the reviewer brings it.
+    resource: Option<EntityName>,
+    context: Option<Properties>,
+    /// The rule of requests to follow, if several are for the subject.
+    rule: Option<String>,
+    /// How long the link is valid, such as `7d`.
+    valid_for: Option<String>,
+    /// The language of the e-mail: two letters.
+    language: Option<String>,
+}
+
+/// Who reviews a request, or takes it back.
+#[derive(JsonSchema)]
+pub struct ReviewRequest {
+    subject: EntityName,
+}
+
+/// A request as it is now.
+#[derive(JsonSchema)]
+pub struct LinkResponse {
+    /// Where it counts.
+    position: Option<String>,
+    request: ShownRequest,
+    /// Where it is reviewed, if there are pages.
+    links: Option<Links>,
+    /// The e-mail that brings the link.
+    email: Option<Email>,
+}
+
+#[derive(JsonSchema)]
+pub struct Links {
+    review: String,
+}
+
+#[derive(JsonSchema)]
+pub struct Email {
+    subject: String,
+    body: String,
+}
+
+#[derive(JsonSchema)]
+pub struct ShownRequest {
+    id: String,
+    /// The secret of the link.
+    link: String,
+    rule: String,
+    requester: EntityName,
+    action: String,
+    resource: Option<EntityName>,
+    context: Properties,
+    /// Whether it stays open after it was accepted.
+    standing: bool,
+    /// What is reviewed, once it is there.
+    created: Option<EntityName>,
+    /// `pending`, `approved`, `denied`, `expired` or `cancelled`.
+    status: String,
+    #[schemars(extend("format" = "date-time"))]
+    asked_at: String,
+    #[schemars(extend("format" = "date-time"))]
+    expires_at: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
+    ended_at: Option<String>,
+    ended_by: Option<EntityName>,
 }

@@ -2,6 +2,7 @@
 
 use smol_str::SmolStr;
 
+use crate::reason::Reason;
 use super::super::names::qualified;
 use super::super::resolved_json::{Annotations, EntityType};
 use super::super::tables::Rules;
@@ -29,7 +30,7 @@ impl Reader<'_> {
                     rules.member_requires = self.member_requires(entity_type, attributes, value);
                 }
                 // `clocks.rs` and `ends.rs` report where these cannot be.
-                "reason" | "doc" | "clock" | "valid_until" => {}
+                "reason" | "reason_de" | "doc" | "clock" | "valid_until" => {}
                 _ => self.report_annotation(
                     key,
                     entity_type,
@@ -42,10 +43,10 @@ impl Reader<'_> {
 
     /// The `@reason` of an attribute. A type that several entity types share is read several times, and its
     /// mistakes are reported once.
-    pub(super) fn attribute_reason(&mut self, attribute: &str, annotations: &Annotations) -> Option<SmolStr> {
+    pub(super) fn attribute_reason(&mut self, attribute: &str, annotations: &Annotations) -> Option<Reason> {
         for key in annotations
             .keys()
-            .filter(|key| !["clock", "valid_until", "reason", "doc"].contains(&key.as_str()))
+            .filter(|key| !["clock", "valid_until", "reason", "reason_de", "doc"].contains(&key.as_str()))
         {
             self.report_annotation(
                 key,
