@@ -26,6 +26,7 @@ trap end EXIT
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 until_listening() { until curl -s -o /dev/null "http://127.0.0.1:$1/"; do sleep 0.05; done; }
 
+: >"$work/out"
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/keys.pem" 2>/dev/null
 printf 'gateway %s\nportal %s\n' gateway-0123456789abcdef portal-0123456789abcdef0 >"$work/tokens"
 "$MANDATE" serve --policies "$root/policies" --entities "$root/entities" --store "$work/entities.redb" --guardrails off \

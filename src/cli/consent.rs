@@ -166,8 +166,7 @@ fn request(arguments: RequestArguments) -> CommandResult {
         let texts = [("valid_for", valid_for), ("language", language), ("rule", rule)];
         let texts = texts.into_iter().map(|(name, text)| (name, text.map(Value::from)));
         let optional = texts.chain([("resource", resource)]);
-        members
-            .extend(optional.filter_map(|(name, value)| value.map(|value| (name.to_owned(), value))));
+        members.extend(optional.filter_map(|(name, value)| value.map(|value| (name.to_owned(), value))));
     }
     perform(&target, |it| it.ask(&body), text::one)
 }

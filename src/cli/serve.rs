@@ -64,7 +64,8 @@ async fn serve(config: ServeConfig) -> CommandResult {
     let pages_url = pages::url(&config, &pages_bound);
     let sign_in = pages::sign_in(config.pages.sign_in.as_deref())?;
     let (phase, phases) = watch::channel(Phase::Loading);
-    let monitor = listeners::monitor(decisions.iter().chain([admin]).chain(pages), config.access_requests.files());
+    let monitor =
+        listeners::monitor(decisions.iter().chain([admin]).chain(pages), config.access_requests.files());
     tokio::spawn(Arc::clone(&monitor).poll_files());
     let (store_paths, (stop, stopping)) = (Arc::new(OnceLock::new()), watch::channel(false));
     let router = admin::router(phases.clone(), Arc::clone(&monitor), Arc::clone(&store_paths));

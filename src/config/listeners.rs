@@ -242,7 +242,12 @@ impl ListenerSettings {
         let mut decisions = Vec::new();
         self.open_decision_listeners(&mut decisions, &mut errors);
         let admin = ListenerOptions { insecure, ..admin.options }.open(addresses, &mut errors);
-        let all = decisions.iter().chain([&admin]).chain(&health).chain(&pages).flat_map(|config| &config.addresses);
+        let all = decisions
+            .iter()
+            .chain([&admin])
+            .chain(&health)
+            .chain(&pages)
+            .flat_map(|config| &config.addresses);
         find_conflicts(&all.collect::<Vec<_>>(), &mut errors);
         if errors.is_empty() { Ok(ListenerConfigs { decisions, admin, health, pages }) } else { Err(errors) }
     }

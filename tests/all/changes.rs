@@ -97,7 +97,10 @@ fn check_counts_changes_and_content_without_them_keeps_its_revision() {
     let content = Content::of_pack();
     let of = |content: &Content| words(&content.mandate("check", &[]));
     let with = of(&content);
-    assert!(with.contains(&format!("39 entities, {} changes, revision ", support::pack::changes())), "{with}");
+    assert!(
+        with.contains(&format!("39 entities, {} changes, revision ", support::pack::changes())),
+        "{with}"
+    );
     content.write("policies/changes.toml", "# None.\n");
     let none = of(&content);
     std::fs::remove_file(content.path("policies/changes.toml")).unwrap();

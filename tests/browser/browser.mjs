@@ -110,26 +110,16 @@ export class Browser {
     await field.findElement(By.xpath(`.//option[normalize-space()=${quoted(option)}]`)).click();
   }
 
-  // Clicks something that leads to another page, and waits for that page.
+  // Clicks something that leads to another page, and waits until that page is loaded.
   async follow(element) {
-    const before = await this.find('/html');
+    await this.run('window.isLeft = true');
     await element.click();
-    await this.driver.wait(until.stalenessOf(before), WAIT, 'no other page came');
-    await this.loaded();
-  }
-
-  loaded() {
-    const isLoaded = () => this.run('return document.readyState === "complete"');
-    return this.driver.wait(isLoaded, WAIT, 'the page does not load');
+    const isThere = () => this.run('return !window.isLeft && document.readyState === "complete"').catch(() => false);
+    await this.driver.wait(isThere, WAIT, 'no other page came');
   }
 
   async text(xpath = '//main') {
     return (await this.find(xpath)).getText();
-  }
-
-  // What a screen reader says of the element that has the focus.
-  focused() {
-    return this.driver.switchTo().activeElement();
   }
 
   async press(...keys) {

@@ -65,12 +65,7 @@ pub fn decisions(setup: &Setup, results: &mut Results) -> io::Result<()> {
 }
 
 /// A sidecar with a store that takes changes from everybody on this machine. `more` are further entities, one a line.
-pub fn start(
-    setup: &Setup,
-    name: &str,
-    requests: &Rc<[PreparedRequest]>,
-    more: &str,
-) -> io::Result<Target> {
+pub fn start(setup: &Setup, name: &str, requests: &Rc<[PreparedRequest]>, more: &str) -> io::Result<Target> {
     let (policies, entities) =
         (setup.folder.join(format!("policies-{name}")), setup.folder.join(format!("entities-{name}")));
     write_policies(&setup.pack, &policies, 0)?;

@@ -25,8 +25,7 @@ impl Changes {
         let by_id = |changes: &Self, schema: &Schema| -> PartsById {
             let rules = changes.iter().map(|change| (change.id.clone(), parts(change, schema)));
             let requests = changes.requests().iter();
-            let requests =
-                requests.map(|rule| (format!("request {}", rule.id), request_parts(rule, schema)));
+            let requests = requests.map(|rule| (format!("request {}", rule.id), request_parts(rule, schema)));
             rules.chain(requests).collect()
         };
         ContentChange::between(&by_id(before, schema_before), &by_id(self, schema))
@@ -56,6 +55,14 @@ fn request_parts(rule: &RequestRule, schema: &Schema) -> BTreeMap<String, String
         ("resolves", list(&rule.resolves)),
         ("context", json(&rule.context)),
         ("may choose", rule.may_choose.join(", ")),
+        (
+            "requires",
+            rule.requires
+                .iter()
+                .map(|(it, members)| format!("{}: {}", display::entity_type(*it, schema), members.join(", ")))
+                .collect::<Vec<_>>()
+                .join("; "),
+        ),
         ("languages", rule.texts.keys().cloned().collect::<Vec<_>>().join(", ")),
     ]);
     let optional = [

@@ -48,6 +48,8 @@ pub struct RequestRule {
     pub context: BTreeMap<String, serde_json::Value>,
     /// The members of the context of `ask` that such a requester may choose.
     pub may_choose: Vec<SmolStr>,
+    /// The members of that context that a type of requesters has to choose.
+    pub requires: Vec<(EntityTypeId, Vec<SmolStr>)>,
     /// The action that tells a requester whose requests were accepted, by a search over resources.
     pub granted: Option<ActionId>,
     /// Further actions on what was accepted, by the name that people call them.
@@ -69,6 +71,12 @@ impl RequestRule {
     pub fn texts(&self, language: &str) -> &Texts {
         static NONE: Texts = Texts::none();
         self.texts.get(language).or_else(|| self.texts.get("en")).unwrap_or(&NONE)
+    }
+
+    /// The members of the context of `ask` that a type of requesters has to choose.
+    pub fn required_of(&self, requester: EntityTypeId) -> impl Iterator<Item = &SmolStr> {
+        let found = self.requires.iter().filter(move |(entity_type, _)| *entity_type == requester);
+        found.flat_map(|(_, members)| members)
     }
 
     /// The action that people call by this name.

@@ -58,7 +58,8 @@ impl Texts {
 
     /// What accepting means for this context.
     pub fn points_for(&self, context: &serde_json::Map<String, serde_json::Value>) -> Vec<&str> {
-        let is_set = |name: &String| !matches!(context.get(name), None | Some(serde_json::Value::Bool(false)));
+        let is_set =
+            |name: &String| !matches!(context.get(name), None | Some(serde_json::Value::Bool(false)));
         let some = self.points_if.iter().filter(|(name, _)| is_set(name));
         let others = self.points_unless.iter().filter(|(name, _)| !is_set(name));
         let more = some.chain(others).flat_map(|(_, points)| points);

@@ -12,7 +12,6 @@ use cedar_policy_core::entities::{Entities as CedarEntities, NoEntitiesSchema, T
 use cedar_policy_core::evaluator::{EvaluationError, Evaluator};
 use cedar_policy_core::extensions::Extensions;
 
-use crate::reason::Reason;
 use super::cedar;
 use super::clause_reason::ClauseReasons;
 use super::clauses::{self, TruthValues};
@@ -24,6 +23,7 @@ use super::schema::{EntityUidRef, Schema};
 use super::slice::{Slice, SliceEntity};
 use super::trace::PolicyTrace;
 use super::value::Record;
+use crate::reason::Reason;
 
 /// An internal error: a valid request could not be evaluated. It is a bug in Mandate, not a decision.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use crate::form::Fields;
 use crate::form_token::token_field;
 use crate::language::Language;
 use crate::partner_state::{as_text, choices_of};
-use crate::people::display_name;
+use crate::people::{self, display_name};
 use crate::secret::unguessable;
 use crate::session::Session;
 use crate::visit::Visit;
@@ -22,6 +22,7 @@ use crate::visit::Visit;
 /// What is wrong with a form that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WrongField {
+    Customer,
     Days,
     Choice,
 }
@@ -62,7 +63,7 @@ pub fn read(
             Type::Bool => {
                 context.insert(name.to_owned(), json!(sent == "on"));
             }
-            Type::Entity(_) if sent.is_empty() => {}
+            Type::Entity(_) if sent.is_empty() && !is_required(view, rule, principal, name) => {}
             _ => {
                 let chosen = choices_of(view, principal, member).into_iter().find(|it| it.id == sent);
                 context.insert(name.to_owned(), json!(chosen.ok_or(WrongField::Choice)?));
@@ -79,6 +80,9 @@ pub fn read(
     let customer = fields.get("customer");
     let entity_type = schema.entity_type(rule.resource).name.to_string();
     let resource = (!customer.is_empty()).then(|| EntityName { entity_type, id: customer.to_owned() });
+    if resource.as_ref().is_some_and(|resource| !people::exists(view, resource)) {
+        return Err(WrongField::Customer);
+    }
     let new = NewRequest {
         rule: Some(rule.id.clone()),
         requester: principal.clone(),
@@ -90,6 +94,12 @@ pub fn read(
     let asked = format!("{new:?}");
     // Two clicks on one button are one request.
     Ok(Change::review(view, ReviewOperation::Ask(new)).once(fields.get("once"), &[asked.as_bytes()]))
+}
+
+/// Whether a requester has to choose a member of the context.
+fn is_required(view: &View<'_>, rule: &RequestRule, principal: &EntityName, name: &str) -> bool {
+    let requester = people::uid(view, principal).map(|uid| uid.entity_type);
+    requester.is_some_and(|requester| rule.required_of(requester).any(|member| member == name))
 }
 
 /// The members of the context that a partner may choose, with their types.
@@ -115,6 +125,7 @@ pub fn form(
     let sent = |name: &str| problem.map_or("", |problem| problem.fields.get(name));
     let most_days = (rule.valid_for_at_most / DAY).to_string();
     let days = if problem.is_some() { sent("days").to_owned() } else { (rule.valid_for / DAY).to_string() };
+    let wrong_customer = problem.is_some_and(|problem| problem.wrong == WrongField::Customer);
     let wrong_days = problem.is_some_and(|problem| problem.wrong == WrongField::Days);
     let language = Language::from_code(sent("language")).unwrap_or(visit.language);
     let required = rule.offer.is_none() || rule.standing;
@@ -124,9 +135,13 @@ pub fn form(
             div .field {
                 label for={ "customer-" (id) } { (words.customer_id) }
                 @if !required { p .hint id={ "customer-hint-" (id) } { (words.customer_hint) } }
+                @if wrong_customer {
+                    p .error id={ "customer-error-" (id) } role="alert" { (words.customer_wrong) }
+                }
                 input #{ "customer-" (id) } name="customer" maxlength="200" autocomplete="off" spellcheck="false"
                     value=(sent("customer")) required[required]
-                    aria-describedby=[(!required).then(|| format!("customer-hint-{id}"))];
+                    aria-invalid=[wrong_customer.then_some("true")]
+                    aria-describedby=[described(id, required, wrong_customer)];
             }
             @for (name, member) in members(view, rule) {
                 (choice(visit, view, (principal, rule), (name, member), sent(&field(name))))
@@ -154,6 +169,14 @@ pub fn form(
             div .buttons { button .primary type="submit" name="do" value="ask" { (words.create_link) } }
         }
     }
+}
+
+/// The ids of what describes the field of the customer.
+fn described(id: &str, required: bool, wrong: bool) -> Option<String> {
+    let hint = (!required).then(|| format!("customer-hint-{id}"));
+    let error = wrong.then(|| format!("customer-error-{id}"));
+    let ids: Vec<String> = hint.into_iter().chain(error).collect();
+    (!ids.is_empty()).then(|| ids.join(" "))
 }
 
 /// The form that makes a standing link, or shows it.
@@ -201,7 +224,9 @@ fn choice(
             div .field {
                 label for=(id) { (label) }
                 select id=(id) name=(field(name)) {
-                    option value="" { (visit.words().for_nobody_else) }
+                    @if !is_required(view, rule, principal, name) {
+                        option value="" { (visit.words().for_nobody_else) }
+                    }
                     @for one in &choices {
                         option value=(one.id) selected[one.id == sent] { (display_name(view, one)) }
                     }

@@ -64,7 +64,8 @@ fn languages(visit: &Visit) -> Markup {
         nav .languages aria-label=(visit.words().language) {
             @for language in Language::ALL {
                 @let is_current = (language == visit.language).then_some("true");
-                a href={ (visit.path) "?" (LANGUAGE) "=" (language.code()) } lang=(language.code())
+                a href={ (visit.path) "?" (visit.query) @if !visit.query.is_empty() { "&" } (LANGUAGE) "=" (language.code()) }
+                    lang=(language.code())
                     hreflang=(language.code()) aria-current=[is_current] { (language.name()) }
             }
         }

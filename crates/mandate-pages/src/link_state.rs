@@ -33,7 +33,7 @@ pub struct Waiting {
     /// Who would accept it, and for which organization.
     pub reviewer: EntityName,
     pub organization: EntityName,
-    /// Why the reviewer may not accept it. For a link without resource nobody knows before.
+    /// Why the reviewer may not accept it.
     pub denied: Option<String>,
     pub can_decline: bool,
     /// What the page shows, for the token of its form.
@@ -101,7 +101,16 @@ fn waiting(
         let asked = Asked::new(reviewer.clone(), display::action(action, schema), created);
         Some(people::permitted(view, &asked, language))
     };
-    let denied = permitted(rule.accept).and_then(Result::err);
+    let denied = match permitted(rule.accept) {
+        Some(permitted) => permitted.err(),
+        // What is reviewed is not there yet.
+        None => {
+            let asked = request.asked(organization.clone());
+            let accept = display::action(rule.accept, schema);
+            let decision = view.decide_on_new(&asked, (&accept, &reviewer));
+            decision.filter(|decision| !decision.is_permit()).map(|it| people::reason(&it, language))
+        }
+    };
     let can_decline = rule.decline.and_then(permitted).is_some_and(|permitted| permitted.is_ok());
     let shown = json!({
         "status": request.status.as_str(),

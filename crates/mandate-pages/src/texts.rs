@@ -94,6 +94,7 @@ pub struct Words {
     pub days: &'static str,
     pub days_hint: &'static str,
     pub days_wrong: &'static str,
+    pub customer_wrong: &'static str,
     pub email_language: &'static str,
     pub create_link: &'static str,
     pub standing: &'static str,

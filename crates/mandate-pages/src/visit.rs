@@ -20,10 +20,21 @@ pub struct Visit {
     pub session: Option<Arc<Session>>,
     /// The path, as it was sent.
     pub path: String,
+    /// The query, as it was sent, without what is only for one visit.
+    pub query: String,
 }
 
 /// The name of the parameter that chooses a language.
 pub const LANGUAGE: &str = "lang";
+
+/// A query without the choice of a language, and without what was done just before.
+fn kept_query(query: &str) -> String {
+    let is_kept = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !name.is_empty() && ![LANGUAGE, "done", "proof"].contains(&name)
+    };
+    query.split('&').filter(is_kept).collect::<Vec<_>>().join("&")
+}
 
 impl Visit {
     /// A visit of somebody who is not signed in.
@@ -36,6 +47,7 @@ impl Visit {
             language: language.unwrap_or_else(|| Language::preferred(&parts.headers)),
             session: None,
             path: parts.uri.path().to_owned(),
+            query: kept_query(parts.uri.query().unwrap_or_default()),
         }
     }
 

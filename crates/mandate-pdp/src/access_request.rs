@@ -179,7 +179,13 @@ pub fn name_key(name: &EntityName) -> String {
     format!("{}::{}", name.entity_type, name.id)
 }
 
-/// A text that cannot be guessed: 160 random bits.
+/// As [`random_token`], and texts that are made later are ordered after those that were made before.
+pub fn ordered_token() -> String {
+    let bytes = [uuid::Uuid::now_v7(), uuid::Uuid::new_v4()].map(uuid::Uuid::into_bytes).concat();
+    data_encoding::BASE32HEX_NOPAD.encode(&bytes).to_ascii_lowercase()
+}
+
+/// A text that cannot be guessed.
 pub fn random_token() -> String {
     // The two ids have 122 random bits each.
     let bytes = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(uuid::Uuid::into_bytes).concat();

@@ -68,8 +68,8 @@ fn to_json(value: &Value) -> Json<'_> {
         Value::Number(number) => number.as_i64().map_or(Json::OtherNumber, Json::Long),
         Value::String(text) => Json::String(text.as_str().into()),
         Value::Array(items) => Json::Array(items.iter().map(to_json).collect()),
-        Value::Object(members) => Json::Object(
-            members.iter().map(|(name, value)| (name.as_str().into(), to_json(value))).collect(),
-        ),
+        Value::Object(members) => {
+            Json::Object(members.iter().map(|(name, value)| (name.as_str().into(), to_json(value))).collect())
+        }
     }
 }

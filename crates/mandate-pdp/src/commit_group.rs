@@ -187,9 +187,7 @@ impl<'a> CommitGroup<'a> {
         let decided = work.generation.decide_change(request, &mut || DecisionId::generate().to_string());
         let (decision, edits) = match decided {
             Ok(ChangeDecision::Denied(decision)) => return Err(denied(Arc::new(decision))),
-            Ok(ChangeDecision::Permitted(decision, edits)) => {
-                (decided_action(Arc::new(decision)), edits)
-            }
+            Ok(ChangeDecision::Permitted(decision, edits)) => (decided_action(Arc::new(decision)), edits),
             Err(error) => return Err(Refusal::NotPerformable { index, error }),
         };
         work.edited.extend(edited_by(&edits.changes));

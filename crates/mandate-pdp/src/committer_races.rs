@@ -16,9 +16,8 @@ use mandate_core::request::{Question, QuestionEntity};
 use mandate_core::schema::Schema;
 use mandate_core::snapshot::RequestConfig;
 use mandate_store::{
-    AppendError, Author, Edit, EntityName, Head, LogPosition, NamedEdit, NewTransaction, Record, RecordKey, Store,
-    StoreError,
-    StoredEntity, Transaction, TransactionLog, take_in,
+    AppendError, Author, Edit, EntityName, Head, LogPosition, NamedEdit, NewTransaction, Record, RecordKey,
+    Store, StoreError, StoredEntity, Transaction, TransactionLog, take_in,
 };
 
 use crate::committer::{self, CommitQueue};
@@ -354,6 +353,10 @@ impl TransactionLog for Rival {
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
         self.store.records_with_key(key, after, limit)
+    }
+
+    fn last_records_with_key(&self, key: RecordKey<'_>, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.store.last_records_with_key(key, limit)
     }
 
     fn count_with_key(&self, key: RecordKey<'_>) -> Result<u64, StoreError> {

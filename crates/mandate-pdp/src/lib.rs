@@ -8,6 +8,9 @@
 //! Start reading at [`decision_point`] for how a question is answered, and at [`reload`] for how content
 //! comes into use.
 
+pub mod access_request;
+mod all_entities;
+mod asked;
 mod cache;
 #[cfg(test)]
 mod cache_model;
@@ -20,9 +23,6 @@ mod committer;
 mod committer_model;
 #[cfg(test)]
 mod committer_races;
-pub mod access_request;
-mod all_entities;
-mod asked;
 pub mod decision_point;
 mod deny_all;
 mod display_name;
@@ -40,10 +40,10 @@ pub mod proposal;
 mod publisher;
 pub mod record;
 pub mod reload;
-pub mod request_book;
 mod report;
-pub mod requestable;
+pub mod request_book;
 mod request_changes;
+pub mod requestable;
 mod review;
 pub mod review_operation;
 mod review_rules;
@@ -56,13 +56,13 @@ mod track;
 mod trigger;
 pub mod wall_clock;
 
+pub use all_entities::AllEntities;
 pub use asked::Asked;
 pub use canonical::canonical_json;
 pub use change::{ChangeDecision, PerformError, author_of};
 pub use committer::{CommitQueue, commit_alone};
-pub use display_name::display_name;
-pub use all_entities::AllEntities;
 pub use decision_point::{Pdp, PdpConfig, PdpError, TimedDecision, View};
+pub use display_name::display_name;
 pub use generation::{Generation, Revision};
 pub use mandate_store::LogPosition;
 pub use metrics::register_initial_metrics;

@@ -92,7 +92,8 @@ impl RequestBook {
         limit: usize,
     ) -> Result<Vec<AccessRequest>, RequestBookError> {
         let key = name_key(requester);
-        let ids = self.log.records_with_key(RecordKey { kind: REQUEST_KIND, index, key: &key }, "", limit)?;
+        let ids =
+            self.log.last_records_with_key(RecordKey { kind: REQUEST_KIND, index, key: &key }, limit)?;
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
             found.extend(self.get(&id)?);

@@ -63,6 +63,14 @@ impl View<'_> {
         requestable(&self.generation, (&request, decision), chosen, self.clock)
     }
 
+    /// The decision on an action of a reviewer on what a question would create, if it were performed; `None` if it could
+    /// not be. Nothing is changed or recorded.
+    pub fn decide_on_new(&self, asked: &Asked, (action, reviewer): (&str, &EntityName)) -> Option<Decision> {
+        let (after, created) = performed(&self.generation, asked, self.clock, &mut made_ids())?;
+        let request = Asked::new(reviewer.clone(), action, created).request(&after, self.clock).ok()?;
+        after.decide(&request, &after.gather(&request)).ok()
+    }
+
     /// Whether a question is denied now, and a request would turn that. Nothing is recorded.
     ///
     /// # Errors
@@ -136,6 +144,30 @@ pub fn entity_choices<'r>(
     rule.may_choose.iter().filter_map(of).collect::<Vec<_>>().into_iter()
 }
 
+/// The entities as a permitted question would leave them, and the first that it would create.
+fn performed(
+    generation: &Generation,
+    asked: &Asked,
+    clock: Clock,
+    make_id: &mut dyn FnMut() -> String,
+) -> Option<(Snapshot, EntityName)> {
+    let snapshot = generation.snapshot();
+    let request = asked.request(snapshot, clock).ok()?;
+    let decided = generation.decide_change(&request, make_id).ok()?;
+    let ChangeDecision::Permitted(_, edits) = decided else { return None };
+    let created = EntityName::new(edits.created.first()?.as_uid_ref(), snapshot.schema());
+    Some((snapshot.apply(&edits.changes).ok()?, created))
+}
+
+/// Ids that no entity has.
+fn made_ids() -> impl FnMut() -> String {
+    let mut made = 0;
+    move || {
+        made += 1;
+        format!("\0requested-{made}")
+    }
+}
+
 /// A rule, and the denial that it may turn.
 struct Attempt<'g, 'r> {
     generation: &'g Generation,
@@ -199,27 +231,21 @@ impl<'g> Attempt<'g, '_> {
     fn accepted(&self, context: &Map<String, Value>) -> Option<Snapshot> {
         let (snapshot, changes) = (self.generation.snapshot(), self.generation.changes());
         let schema = snapshot.schema();
-        let mut made = 0;
-        let mut make_id = || {
-            made += 1;
-            format!("\0requested-{made}")
-        };
+        let mut make_id = made_ids();
         let requester = EntityName::new(self.request.principal.as_uid_ref(), schema);
         let resource = EntityName::new(self.request.resource.as_uid_ref(), schema);
         let ask = Asked::new(requester, display::action(self.rule.ask, schema), resource);
-        let ask = Asked { context: context.clone(), ..ask }.request(snapshot, self.clock).ok()?;
-        let decided = self.generation.decide_change(&ask, &mut make_id).ok()?;
-        let ChangeDecision::Permitted(_, edits) = decided else { return None };
-        let asked = snapshot.apply(&edits.changes).ok()?;
-        let created = edits.created.first()?;
+        let ask = Asked { context: context.clone(), ..ask };
+        let (asked, created) = performed(self.generation, &ask, self.clock, &mut make_id)?;
 
         let reviewer = *self.rule.reviewers.first()?;
         let name = schema.entity_type(reviewer).name.to_string();
         let reviewer_name = EntityName { entity_type: name, id: "\0reviewer".to_owned() };
         let action = display::action(self.rule.accept, schema);
-        let accept = Asked::new(reviewer_name, action, EntityName::new(created.as_uid_ref(), schema));
+        let created_type = schema.entity_type_by_full_name(&created.entity_type)?;
+        let accept = Asked::new(reviewer_name, action, created);
         let accept = accept.request(&asked, self.clock).ok()?;
-        let change = changes.changes_for(self.rule.accept, reviewer, created.entity_type)?;
+        let change = changes.changes_for(self.rule.accept, reviewer, created_type)?;
         let edits = change.edits(&accept, &asked, &mut make_id).ok()?;
         asked.apply(&edits.changes).ok()
     }

@@ -6,6 +6,7 @@ use mandate_core::display;
 use mandate_core::request::Request;
 use mandate_core::schema::ActionId;
 use mandate_store::EntityName;
+use serde_json::{Map, Value};
 
 use crate::access_request::{AccessRequest, BY_CREATED, RequestStatus, name_key};
 use crate::asked::Asked;
@@ -16,8 +17,8 @@ use crate::proposal::{Committed, Proposal, Refusal};
 use crate::request_changes::Review;
 use crate::review_operation::{NewRequest, ReviewOperation};
 use crate::review_rules::{
-    check_requester, ended, has_accepted, new_request, permitted, read, requester_denied, resource_of, rule_for,
-    rule_of,
+    check_requester, check_required, ended, has_accepted, new_request, permitted, read, requester_denied,
+    resource_of, rule_for, rule_of,
 };
 use crate::wall_clock;
 
@@ -39,7 +40,8 @@ impl CommitGroup<'_> {
                 let request = self.waiting(&work, link)?;
                 let action = rule_of(&work.generation, &request)?.decline;
                 let Some((action, created)) = action.zip(request.created.clone()) else {
-                    let reason = "this link asks nobody in particular, so it cannot be declined: leave it unused";
+                    let reason =
+                        "this link asks nobody in particular, so it cannot be declined: leave it unused";
                     return Err(Refusal::NotReviewable(reason.to_owned()));
                 };
                 let review = Review { request, becomes: RequestStatus::Denied };
@@ -74,8 +76,13 @@ impl CommitGroup<'_> {
             let reason = format!("a link of this kind is valid for at most {days} days");
             return Err(Refusal::NotReviewable(reason));
         }
+        // What the rule says stands in for what the requester leaves out.
+        let mut context: Map<String, Value> =
+            rule.context.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        context.extend(new.context.clone());
+        check_required(rule, (&new.requester, &context), schema)?;
         let mut request = AccessRequest {
-            context: new.context.clone(),
+            context,
             language: new.language.clone(),
             ..new_request(rule, &new.requester, &proposal.caller, schema)
         };
@@ -152,7 +159,8 @@ impl CommitGroup<'_> {
         let review = Review { request: request.clone(), becomes: RequestStatus::Pending };
         self.act(work, proposal, (0, &asked), current, Some(review)).map_err(requester_denied)?;
         let created = work.created.last().and_then(|created| created.first()).cloned();
-        let created = created.ok_or_else(|| Refusal::NotReviewable("nothing was created to accept".into()))?;
+        let created =
+            created.ok_or_else(|| Refusal::NotReviewable("nothing was created to accept".into()))?;
         Ok((created, resource))
     }
 
@@ -222,9 +230,8 @@ impl CommitGroup<'_> {
             _ => None,
         };
         let mut rules = changes.requests().iter();
-        let rule = rules.find_map(|rule| {
-            becomes(rule).filter(|_| rule.created.contains(&request.resource.entity_type))
-        });
+        let rule = rules
+            .find_map(|rule| becomes(rule).filter(|_| rule.created.contains(&request.resource.entity_type)));
         let Some(becomes) = rule else { return Ok(None) };
         let schema = work.generation.snapshot().schema();
         let created = EntityName::new(request.resource.as_uid_ref(), schema);

@@ -2,12 +2,14 @@
 
 use mandate_changes::RequestRule;
 use mandate_core::display;
-use mandate_core::request::Request;
+use mandate_core::request::{Request, RequestError, RequestPart};
 use mandate_core::schema::{EntityUid, Schema};
 use mandate_store::EntityName;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
-use crate::access_request::{AccessRequest, Ended, NewRequest, RequestStatus, name_key, random_token};
+use crate::access_request::{
+    AccessRequest, Ended, NewRequest, RequestStatus, name_key, ordered_token, random_token,
+};
 use crate::asked::Asked;
 use crate::commit_group::{Work, unreadable};
 use crate::generation::Generation;
@@ -15,10 +17,15 @@ use crate::proposal::{DecidedAction, Refusal};
 use crate::wall_clock;
 
 /// A request that follows a rule, without what is asked for.
-pub(crate) fn new_request(rule: &RequestRule, requester: &EntityName, caller: &str, schema: &Schema) -> AccessRequest {
+pub(crate) fn new_request(
+    rule: &RequestRule,
+    requester: &EntityName,
+    caller: &str,
+    schema: &Schema,
+) -> AccessRequest {
     let asked_at = wall_clock::now().unix_seconds();
     AccessRequest {
-        id: random_token(),
+        id: ordered_token(),
         link: random_token(),
         rule: rule.id.clone(),
         requester: requester.clone(),
@@ -62,7 +69,10 @@ pub(crate) fn rule_for<'g>(generation: &'g Generation, new: &NewRequest) -> Resu
 }
 
 /// The rule that a request follows. It may be gone since.
-pub(crate) fn rule_of<'g>(generation: &'g Generation, request: &AccessRequest) -> Result<&'g RequestRule, Refusal> {
+pub(crate) fn rule_of<'g>(
+    generation: &'g Generation,
+    request: &AccessRequest,
+) -> Result<&'g RequestRule, Refusal> {
     generation.changes().request(&request.rule).ok_or_else(|| {
         let rule = mandate_core::json::quoted(&request.rule);
         Refusal::NotReviewable(format!("the rule {rule} of this request is not in use any more"))
@@ -72,7 +82,7 @@ pub(crate) fn rule_of<'g>(generation: &'g Generation, request: &AccessRequest) -
 pub(crate) fn read(asked: &Asked, work: &Work) -> Result<Request, Refusal> {
     let snapshot = work.generation.snapshot();
     let request = asked.request(snapshot, wall_clock::clock_for(snapshot.schema()));
-    request.map_err(|error| Refusal::NotReviewable(error.to_string()))
+    request.map_err(|error| Refusal::NotReviewable(message_of(&error)))
 }
 
 pub(crate) fn decide(work: &Work, request: &Request) -> Result<DecidedAction, Refusal> {
@@ -80,6 +90,21 @@ pub(crate) fn decide(work: &Work, request: &Request) -> Result<DecidedAction, Re
     let decision = snapshot.decide(request, &snapshot.gather(request)).map_err(unreadable)?;
     let asked = Some(Box::new(Asked::of(request, snapshot.schema())));
     Ok(DecidedAction { decision: decision.into(), took: began.elapsed(), asked })
+}
+
+/// What is wrong with a question, and where, as callers write it.
+fn message_of(RequestError { part, path, message }: &RequestError) -> String {
+    let part = match part {
+        RequestPart::PrincipalType => "subject.type",
+        RequestPart::PrincipalId => "subject.id",
+        RequestPart::PrincipalProperties => "subject.properties",
+        RequestPart::Action | RequestPart::ActionProperties => "action",
+        RequestPart::ResourceType => "resource.type",
+        RequestPart::ResourceId => "resource.id",
+        RequestPart::ResourceProperties => "resource.properties",
+        RequestPart::Context => "context",
+    };
+    format!("{part}{path}: {message}")
 }
 
 /// Decides a question that has to be permitted.
@@ -98,6 +123,21 @@ pub(crate) fn permitted(
         return Ok((request, decided));
     }
     Err(Refusal::Denied { index: 0, denied: decided, revision: current.revision().clone() })
+}
+
+/// Checks that a requester chose what it has to choose.
+pub(crate) fn check_required(
+    rule: &RequestRule,
+    (requester, context): (&EntityName, &Map<String, Value>),
+    schema: &Schema,
+) -> Result<(), Refusal> {
+    let Ok(entity_type) = schema.resolve_entity_type(&requester.entity_type) else { return Ok(()) };
+    let missing = rule.required_of(entity_type).find(|member| !context.contains_key(member.as_str()));
+    missing.map_or(Ok(()), |member| {
+        let requester = display::entity_type(entity_type, schema);
+        let reason = format!("context.{member}: missing: a request by `{requester}` has to name it");
+        Err(Refusal::NotReviewable(reason))
+    })
 }
 
 /// Checks that the requester of a request could still ask for it.
@@ -130,7 +170,10 @@ pub(crate) fn resource_of(
     };
     find().ok_or_else(|| {
         let name = name_key(reviewer);
-        Refusal::NotReviewable(format!("{name} has no `{}`, so it can accept nothing", rule.reviewer_resource))
+        Refusal::NotReviewable(format!(
+            "{name} has no `{}`, so it can accept nothing",
+            rule.reviewer_resource
+        ))
     })
 }
 
@@ -152,4 +195,3 @@ pub(crate) fn has_accepted(
             && entities.ancestors(parent).contains(&requester.as_uid_ref())
     })
 }
-

@@ -14,6 +14,7 @@ use crate::authzen::evaluation;
 use crate::authzen::search::{self, SearchResponse};
 use crate::authzen::wire::EvaluationResponse;
 use crate::changes::operation::{ChangeOperation, ENTITIES_PREFIX, LINK_PREFIX, LINKS_PATH};
+pub use crate::endpoint_path::EndpointPath;
 use crate::gateway::http::{EXT_AUTHZ_PREFIX, GatewayProtocol};
 pub use crate::methods::Methods;
 use crate::openapi::access_requests::{AccessRequestSubmission, CancelRequest};
@@ -42,16 +43,6 @@ pub struct Endpoint {
     /// The key under which AuthZEN's metadata have the endpoint's URL.
     pub metadata_key: Option<&'static str>,
     pub contract: Contract,
-}
-
-/// The paths of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndpointPath {
-    Exact(&'static str),
-    /// All paths that begin with this.
-    Prefix(&'static str),
-    /// All paths that begin with the first and end with the second.
-    Between(&'static str, &'static str),
 }
 
 /// What answers.
@@ -322,7 +313,15 @@ pub static ENDPOINTS: &[Endpoint] = &[
         operation_id: "accessRequestSchema",
         summary: "The JSON Schema of what an access request has to say besides the denial",
         metadata_key: None,
-        contract: Contract::Document { response: |_| json_schema!({ "type": "object" }) },
+        contract: Contract::Entity {
+            parameters: &[Parameter {
+                name: "path",
+                location: "path",
+                description: "The id of a rule of requests; with `?subject=TYPE::ID`, what that subject may choose is listed",
+            }],
+            response: |_| json_schema!({ "type": "object" }),
+            description: "For the callers of `--request-callers`.",
+        },
     },
     Endpoint {
         path: EndpointPath::Exact(JWKS_PATH),
@@ -373,34 +372,6 @@ fn metadata_schema(_: &mut SchemaGenerator) -> Schema {
     let capabilities = json!({ "type": "array", "items": { "type": "string" } });
     properties.insert("capabilities".to_owned(), capabilities);
     json_schema!({ "type": "object", "properties": properties, "required": keys(false).collect::<Vec<_>>() })
-}
-
-impl EndpointPath {
-    fn matches(self, path: &str) -> bool {
-        match self {
-            Self::Exact(exact) => path == exact,
-            Self::Prefix(prefix) => path.starts_with(prefix),
-            Self::Between(prefix, suffix) => {
-                path.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
-            }
-        }
-    }
-
-    /// The path without its variable end.
-    pub fn fixed_part(self) -> &'static str {
-        match self {
-            Self::Exact(path) | Self::Prefix(path) | Self::Between(path, _) => path,
-        }
-    }
-
-    /// The path as the `OpenAPI` document has it.
-    pub fn template(self) -> String {
-        match self {
-            Self::Exact(path) => path.to_owned(),
-            Self::Prefix(prefix) => format!("{prefix}{{path}}"),
-            Self::Between(prefix, suffix) => format!("{prefix}{{path}}{suffix}"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod base_url;
 pub mod body;
 pub mod changes;
 mod context;
+pub mod endpoint_path;
 pub mod endpoints;
 pub mod gateway;
 mod language;

@@ -68,7 +68,9 @@ fn path_item(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     let methods: &[&str] = match (endpoint.methods, endpoint.path) {
         (Methods::Post, _) => &["post"],
         (Methods::GetOrHead | Methods::Get, _) | (Methods::Any, EndpointPath::Exact(_)) => &["get"],
-        (Methods::Any, EndpointPath::Prefix(_)) | (Methods::GetOrPost, _) => &["get", "post"],
+        (Methods::Any, EndpointPath::Prefix(_) | EndpointPath::Between(..)) | (Methods::GetOrPost, _) => {
+            &["get", "post"]
+        }
         (Methods::Resource, _) => &["get", "put", "delete"],
         (Methods::PostOrDelete, _) => &["post", "delete"],
     };
@@ -76,7 +78,9 @@ fn path_item(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     for (index, method) in methods.iter().enumerate() {
         let mut operation = operation.clone();
         let id = match (endpoint.methods, index) {
-            (Methods::Resource | Methods::GetOrPost, _) => format!("{method}{}", capitalized(endpoint.operation_id)),
+            (Methods::Resource | Methods::GetOrPost, _) => {
+                format!("{method}{}", capitalized(endpoint.operation_id))
+            }
             (Methods::PostOrDelete, 1) => format!("{}ByDelete", endpoint.operation_id),
             (_, 0) => endpoint.operation_id.to_owned(),
             (_, _) => format!("{}WithBody", endpoint.operation_id),

@@ -63,7 +63,17 @@ impl DecisionService {
         let access_requests = AccessRequestApi::new(pdp.clone(), limits, issuer.zip(changes.commits.clone()));
         let changes = ChangeApi::new(pdp.clone(), limits, changes, listen_address.clone());
         let openapi_document = format!("{:#}\n", openapi::document()).into();
-        Self { pdp, api, changes, access_requests, envoy, limits, public_url, listen_address, openapi_document }
+        Self {
+            pdp,
+            api,
+            changes,
+            access_requests,
+            envoy,
+            limits,
+            public_url,
+            listen_address,
+            openapi_document,
+        }
     }
 
     /// Answers one request.

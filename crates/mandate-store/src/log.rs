@@ -61,8 +61,18 @@ pub trait TransactionLog: Send + Sync {
     ///
     /// # Errors
     /// The log cannot be read.
-    fn records_with_key(&self, key: RecordKey<'_>, after: &str, limit: usize)
-    -> Result<Vec<String>, StoreError>;
+    fn records_with_key(
+        &self,
+        key: RecordKey<'_>,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError>;
+
+    /// The ids of the last records that have a key of an index, the last first.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn last_records_with_key(&self, key: RecordKey<'_>, limit: usize) -> Result<Vec<String>, StoreError>;
 
     /// How many records have a key of an index whose name begins with `#`.
     ///
@@ -155,6 +165,15 @@ impl TransactionLog for Store {
     ) -> Result<Vec<String>, StoreError> {
         self.reopen_if_failed()?;
         self.read(|read| record_tables::ids_with_key(read, (kind, index, key), after, limit))
+    }
+
+    fn last_records_with_key(
+        &self,
+        RecordKey { kind, index, key }: RecordKey<'_>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        self.reopen_if_failed()?;
+        self.read(|read| record_tables::last_ids_with_key(read, (kind, index, key), limit))
     }
 
     fn count_with_key(&self, RecordKey { kind, index, key }: RecordKey<'_>) -> Result<u64, StoreError> {

@@ -14,8 +14,7 @@ use crate::record::{COUNTED, Record};
 const RECORDS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("records");
 
 /// By kind, index, key and id of the record that has the key.
-const RECORD_KEYS: TableDefinition<'_, (&str, &str, &str, &str), ()> =
-    TableDefinition::new("record-keys");
+const RECORD_KEYS: TableDefinition<'_, (&str, &str, &str, &str), ()> = TableDefinition::new("record-keys");
 
 /// How many records have a key of a counted index, by kind, index and key.
 const RECORD_COUNTS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::new("record-counts");
@@ -104,6 +103,22 @@ pub fn ids_with_key(
         }
     }
     Ok(ids)
+}
+
+/// The ids of the last records that have a key, at most so many, the last first.
+pub fn last_ids_with_key(
+    read: &ReadTransaction,
+    (kind, index, key): (&str, &str, &str),
+    limit: usize,
+) -> Result<Vec<String>, Failure> {
+    let keys = match read.open_table(RECORD_KEYS) {
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        keys => keys?,
+    };
+    // Nothing is between a key and the same key with a zero at its end.
+    let after = format!("{key}\0");
+    let range = keys.range((kind, index, key, "")..(kind, index, after.as_str(), ""))?;
+    range.rev().take(limit).map(|row| Ok(row?.0.value().3.to_owned())).collect()
 }
 
 /// How many records have a key of a counted index.

@@ -73,7 +73,10 @@ fn a_named_customer_accepts_and_it_counts_at_once() {
     refused(&served.review(&link, "accept", CONTOSO), 403, "Only a Global Administrator of the customer");
     let accepted = served.review(&link, "accept", RELECLOUD);
     assert_eq!(accepted.status, 200, "{accepted:?}");
-    assert_eq!(accepted.json()["request"]["ended_by"], json!({ "type": "Autopilot::TenantUser", "id": "admin@relecloud" }));
+    assert_eq!(
+        accepted.json()["request"]["ended_by"],
+        json!({ "type": "Autopilot::TenantUser", "id": "admin@relecloud" })
+    );
     assert!(served.may_register(FABRIKAM, "partner-center-api", "relecloud"));
     refused(&served.review(&link, "accept", RELECLOUD), 409, "approved already");
     refused(&served.review(&link, "withdraw", FABRIKAM), 409, "approved already");
@@ -166,7 +169,9 @@ fn links_expire() {
     crate::support::until("the link has expired", || served.status(&link) == "expired");
     refused(&served.review(&link, "accept", RELECLOUD), 410, "has expired");
     refused(&served.review(&link, "decline", RELECLOUD), 410, "has expired");
-    for (valid_for, words) in [("91d", "at most 90 days"), ("soon", "a time such as"), ("0d", "a time such as")] {
+    for (valid_for, words) in
+        [("91d", "at most 90 days"), ("soon", "a time such as"), ("0d", "a time such as")]
+    {
         let reply = served.try_to_ask(FABRIKAM, Some("relecloud"), &json!({ "valid_for": valid_for }));
         refused(&reply, 400, words);
     }
@@ -201,7 +206,8 @@ fn requests_are_listed_and_repeated_safely() {
         "subject": subject(FABRIKAM), "resource": subject(("Customer", "relecloud")),
         "context": { "delegatedAdministration": true },
     });
-    let keyed = |body: &Value| served.send_as("portal", "POST", "/links/v1", body, &[("idempotency-key", "k")]);
+    let keyed =
+        |body: &Value| served.send_as("portal", "POST", "/links/v1", body, &[("idempotency-key", "k")]);
     let (first, second) = (keyed(&body), keyed(&body));
     assert_eq!(first.json()["request"], second.json()["request"]);
     assert_eq!(second.headers["idempotency-replayed"], "true");
@@ -225,12 +231,17 @@ fn wrong_requests_are_told_what_to_correct() {
     refused(&served.review(&link, "approve", RELECLOUD), 404, "no such path");
     refused(&served.review(&link, "accept", ("Customer", "relecloud")), 400, "does not apply");
     refused(&served.review(&link, "accept", ("TenantUser", "nobody@relecloud")), 403, "not known");
-    refused(&served.portal("/links/v1", &json!({ "subject": subject(FABRIKAM), "x": 1 })), 400, "unknown field");
+    refused(
+        &served.portal("/links/v1", &json!({ "subject": subject(FABRIKAM), "x": 1 })),
+        400,
+        "unknown field",
+    );
     let other = served.try_to_ask(("TenantUser", "admin@contoso"), Some("relecloud"), &json!({}));
     refused(&other, 400, "no rule of requests is for Autopilot::TenantUser::admin@contoso");
     let no_partnership = served.try_to_ask(("IndirectProvider", "wingtip"), Some("relecloud"), &json!({}));
-    refused(&no_partnership, 409, "`context.partnership` is missing");
-    let foreign = json!({ "context": { "delegatedAdministration": false, "partnership": "proseware--tailspin" } });
+    refused(&no_partnership, 400, "context.partnership: missing");
+    let foreign =
+        json!({ "context": { "delegatedAdministration": false, "partnership": "proseware--tailspin" } });
     let foreign = served.try_to_ask(("IndirectProvider", "wingtip"), Some("relecloud"), &foreign);
     refused(&foreign, 403, "not part of that partnership");
     let unknown = json!({ "context": { "delegatedAdministration": false, "colour": "red" } });

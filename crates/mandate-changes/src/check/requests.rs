@@ -28,7 +28,8 @@ pub(crate) fn check_requests(
         }
         for requester in &rule.requesters {
             if let Some(other) = by_requester.insert((rule.ask, *requester), rule.id.clone()) {
-                let (ask, name) = (display::action(rule.ask, schema), display::entity_type(*requester, schema));
+                let (ask, name) =
+                    (display::action(rule.ask, schema), display::entity_type(*requester, schema));
                 check.problem(format!("the rule {} is for `{ask}` by `{name}`, too", quoted(&other)));
             }
         }
@@ -81,10 +82,21 @@ impl RequestCheck<'_> {
                 self.applies(withdraw, "withdraw", &requesters);
             }
         } else if rule.standing {
-            self.problem("`standing` links name no resource, so `offer` has to say who may make them".to_owned());
+            self.problem(
+                "`standing` links name no resource, so `offer` has to say who may make them".to_owned(),
+            );
         }
         for action in rule.resolves.iter().chain(&rule.granted) {
             self.applies(*action, "resolves and granted", &[rule.resource]);
+        }
+        for (requester, members) in &rule.requires {
+            if !rule.requesters.contains(requester) {
+                self.problem(format!("`requires`: the rule is not for `{}`", self.type_name(*requester)));
+            }
+            let context = &self.schema.action(rule.ask).context_type;
+            for member in members.iter().filter(|member| context.get(member).is_none()) {
+                self.problem(format!("`requires`: the context of `ask` has no {}", quoted(member)));
+            }
         }
         self.reviewers(rule);
     }
@@ -104,7 +116,9 @@ impl RequestCheck<'_> {
                 None => {
                     let (ask, requester) =
                         (display::action(rule.ask, self.schema), self.type_name(*requester).to_owned());
-                    self.problem(format!("no change of `{ask}` by `{requester}` creates an entity to review"));
+                    self.problem(format!(
+                        "no change of `{ask}` by `{requester}` creates an entity to review"
+                    ));
                 }
             }
         }
@@ -116,7 +130,8 @@ impl RequestCheck<'_> {
         let info = self.schema.action(action);
         let missing = types.iter().find(|it| !info.resource_types.contains(it));
         if let Some(missing) = missing {
-            let message = format!("`{key}`: `{}` does not apply to `{}`", info.name, self.type_name(*missing));
+            let message =
+                format!("`{key}`: `{}` does not apply to `{}`", info.name, self.type_name(*missing));
             self.problem(message);
         }
     }
@@ -125,14 +140,14 @@ impl RequestCheck<'_> {
     fn reviewers(&mut self, rule: &RequestRule) {
         for reviewer in &rule.reviewers {
             let attribute = self.schema.entity_type(*reviewer).attributes.get(&rule.reviewer_resource);
-            let fits = attribute.is_some_and(|attribute| {
-                attribute.required && attribute.ty == Type::Entity(rule.resource)
-            });
+            let fits = attribute
+                .is_some_and(|attribute| attribute.required && attribute.ty == Type::Entity(rule.resource));
             if !fits {
                 let (name, reviewer) = (&rule.reviewer_resource, self.type_name(*reviewer));
                 let resource = self.type_name(rule.resource);
-                let message =
-                    format!("`reviewer_resource`: `{reviewer}` has no required attribute `{name}` of type `{resource}`");
+                let message = format!(
+                    "`reviewer_resource`: `{reviewer}` has no required attribute `{name}` of type `{resource}`"
+                );
                 self.problem(message);
             }
         }
@@ -167,7 +182,8 @@ mod tests {
         ]
     ";
 
-    const TEXTS: &str = "title = '', question = '', ends = '', confirm = '', who = '', email_subject = '', email_body = ''";
+    const TEXTS: &str =
+        "title = '', question = '', ends = '', confirm = '', who = '', email_subject = '', email_body = ''";
 
     /// Parses a rule of these keys beside those that every rule needs.
     fn parse(keys: &str, texts: &str) -> Result<Changes, Vec<String>> {
@@ -206,16 +222,27 @@ mod tests {
             (&format!("{RULE}standing = true"), "`offer` has to say who may make them"),
             (&format!("{RULE}standing = 1"), "has to be a boolean"),
             (&format!("{RULE}offer = 'use'"), "`offer`: `use` does not apply to `Partner`"),
-            (&format!("{RULE}offer = 'offer'\nwithdraw = 'withdrawWish'"), "`withdraw`: `withdrawWish` does not apply to `Partner`"),
+            (
+                &format!("{RULE}offer = 'offer'\nwithdraw = 'withdrawWish'"),
+                "`withdraw`: `withdrawWish` does not apply to `Partner`",
+            ),
             (&format!("{RULE}decline = 'use'"), "`decline`: `use` does not apply to `Wish`"),
             (&format!("{RULE}granted = 'accept'"), "does not apply to `Team`"),
-            (&format!("{RULE}manage = {{ end = 'use' }}"), "`manage.end` applies to nothing that `ask` creates"),
+            (
+                &format!("{RULE}manage = {{ end = 'use' }}"),
+                "`manage.end` applies to nothing that `ask` creates",
+            ),
             (&format!("{RULE}principal = ['User']"), "`ask` does not apply to the entity type `User`"),
             (&format!("{RULE}acept = 'accept'"), "unknown key `acept`: did you mean `accept`?"),
+            (&format!("{RULE}requires = {{ Partner = ['few'] }}"), "the context of `ask` has no `few`"),
+            (&format!("{RULE}requires = {{ User = ['many'] }}"), "the rule is not for `User`"),
             (&RULE.replace("'team'", "'other'"), "no required attribute `other` of type `Team`"),
             (&RULE.replace("'ask'", "'askBoth'"), "resources of exactly one type"),
             (&RULE.replace("'ask'", "'use'"), "no change of `use` by `Partner` creates an entity to review"),
-            (&RULE.replace("accept = 'accept'", "accept = 'use'"), "`accept`: `use` does not apply to `Wish`"),
+            (
+                &RULE.replace("accept = 'accept'", "accept = 'use'"),
+                "`accept`: `use` does not apply to `Wish`",
+            ),
         ] {
             let errors = with_texts(keys).unwrap_err();
             assert!(errors.iter().any(|it| it.contains(error)), "{keys}\n{errors:#?}");

@@ -28,6 +28,7 @@ const KEYS: &[&str] = &[
     "resolves",
     "context",
     "may_choose",
+    "requires",
     "granted",
     "manage",
     "texts",
@@ -87,6 +88,7 @@ impl ChangeParser<'_> {
         let resolves = self.actions(table, "resolves");
         let may_choose = table.get("may_choose").map_or_else(Vec::new, |names| self.strings(names));
         let context = table.get("context").map_or_else(BTreeMap::new, |context| self.json_members(context));
+        let requires = self.requires(table);
         let manage = self.manage(table);
         let texts = self.all_texts(table, value);
         let requesters = ask.map(|ask| {
@@ -118,6 +120,7 @@ impl ChangeParser<'_> {
             resolves,
             context,
             may_choose: may_choose.into_iter().map(SmolStr::from).collect(),
+            requires,
             granted,
             manage,
             texts,
@@ -141,7 +144,8 @@ impl ChangeParser<'_> {
         let text = self.toml.string(value)?;
         let parsed = parse_duration(text);
         if parsed.is_none() {
-            self.toml.report(value.span(), "has to be a time such as `30d`, `12h` or `15m`, of at most 10 years");
+            self.toml
+                .report(value.span(), "has to be a time such as `30d`, `12h` or `15m`, of at most 10 years");
         }
         parsed
     }
@@ -166,6 +170,23 @@ impl ChangeParser<'_> {
     fn strings(&mut self, value: &Value<'_>) -> Vec<String> {
         let items = self.toml.items(value).iter();
         items.filter_map(|item| self.toml.string(item).map(ToOwned::to_owned)).collect()
+    }
+
+    /// The members that types of requesters have to choose, by type.
+    fn requires(&mut self, table: &DeTable<'_>) -> Vec<(EntityTypeId, Vec<SmolStr>)> {
+        let Some(requires) = table.get("requires").and_then(|requires| self.toml.table(requires)) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for (name, members) in requires {
+            let text = name.get_ref();
+            let Ok(entity_type) = self.schema.resolve_entity_type(text) else {
+                self.toml.report(name.span(), format!("the schema has no entity type {}", quoted(text)));
+                continue;
+            };
+            found.push((entity_type, self.strings(members).into_iter().map(SmolStr::from).collect()));
+        }
+        found
     }
 
     fn manage(&mut self, table: &DeTable<'_>) -> Vec<(String, ActionId)> {
@@ -197,7 +218,9 @@ impl ChangeParser<'_> {
             DeValue::Integer(number) => {
                 i64::from_str_radix(number.as_str(), number.radix()).ok().map(Into::into)
             }
-            DeValue::Table(_) => Some(serde_json::Value::Object(self.json_members(value).into_iter().collect())),
+            DeValue::Table(_) => {
+                Some(serde_json::Value::Object(self.json_members(value).into_iter().collect()))
+            }
             DeValue::Array(items) => items.iter().map(|item| self.json(item)).collect(),
             other @ (DeValue::Float(_) | DeValue::Datetime(_)) => {
                 self.toml.report(value.span(), format!("{} is no value of a context", type_name(other)));
@@ -221,7 +244,8 @@ impl ChangeParser<'_> {
             }
         }
         if !texts.contains_key("en") {
-            self.toml.report(languages.span(), "`en` is missing: texts in English stand in for other languages");
+            self.toml
+                .report(languages.span(), "`en` is missing: texts in English stand in for other languages");
         }
         texts
     }

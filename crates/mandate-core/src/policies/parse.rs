@@ -7,10 +7,10 @@ use std::sync::Arc;
 use cedar_policy::{Policy, PolicyId, PolicySet, ValidationError, ValidationMode, Validator};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::reason::Reason;
 use super::info::PolicyInfo;
 use crate::cedar_diagnostics;
 use crate::diagnostics::{Diagnostic, Diagnostics, Severity, SourceSpan, SourceText};
+use crate::reason::Reason;
 use crate::schema::Schema;
 use crate::text_limits;
 

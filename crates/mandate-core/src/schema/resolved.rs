@@ -8,7 +8,6 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Eid, EntityType as CedarType, EntityUID as CedarEntityUid};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::reason::Reason;
 use super::clocks::ClockReader;
 use super::ends;
 use super::expansion;
@@ -21,6 +20,7 @@ use crate::cedar_diagnostics;
 use crate::diagnostics::{Diagnostic, Diagnostics, SourceSpan, SourceText};
 use crate::digest::Digest;
 use crate::reachable::extend_with_reachable;
+use crate::reason::Reason;
 use crate::text_limits;
 
 mod rules;

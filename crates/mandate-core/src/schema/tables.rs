@@ -7,12 +7,12 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID as CedarEntityUid};
 use smol_str::SmolStr;
 
-use crate::reason::Reason;
 use super::names::{NameIndex, Unresolved};
 use super::types::{ClockAttribute, RecordType, Type};
 use super::uid::{ActionId, EntityTypeId, EntityUid, EntityUidRef};
 use crate::digest::Digest;
 use crate::reachable::extend_with_reachable;
+use crate::reason::Reason;
 
 /// Constraints on entities that Cedar's schema language cannot express; checked when entities are loaded.
 /// They come from annotations on an entity type, so the engine knows no domain.

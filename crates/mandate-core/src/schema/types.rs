@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use crate::reason::Reason;
 use super::uid::EntityTypeId;
+use crate::reason::Reason;
 
 /// The type of a value.
 #[derive(Debug, Clone, PartialEq)]

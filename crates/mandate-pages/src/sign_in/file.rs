@@ -333,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_files_are_right() {
+        let documentation = include_str!("../../../../docs/pages.md");
+        let files: Vec<&str> = documentation.split("```toml\n").skip(1).collect();
+        assert_eq!(files.len(), 2);
+        for file in files {
+            let file = file.split("```").next().unwrap();
+            assert_eq!(problems(file), "", "{file}");
+        }
+    }
+
+    #[test]
     fn everything_that_is_wrong_is_reported_with_its_place() {
         let cases = [
             ("x = 1\n", vec!["unknown key", "`issuer` is missing", "`client_id` is missing"]),

@@ -160,6 +160,7 @@ pub static WORDS: Words = Words {
     days: "Valid for (days)",
     days_hint: "At most {days}.",
     days_wrong: "Write a number of days from 1 to {days}.",
+    customer_wrong: "No customer has this identifier. Check it.",
     email_language: "Language of the e-mail",
     create_link: "Make a link",
     standing: "Your standing link",

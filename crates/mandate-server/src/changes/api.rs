@@ -15,10 +15,10 @@ use super::problem::Problem;
 use super::request::{Answer, ChangeRequest};
 use super::rights::ChangeRights;
 use super::{actions, entities, links};
-use crate::base_url::host;
 use crate::access_requests::issuer::{AccessRequestSettings, Issuer};
 use crate::authzen::api::ApiLimits;
 use crate::authzen::json_body::read_json_body;
+use crate::base_url::host;
 use crate::context::{self, REQUEST_ID};
 use crate::endpoints::Endpoint;
 use crate::listen::address::Address;
@@ -123,7 +123,10 @@ impl ChangeApi {
             Problem::new(StatusCode::NOT_FOUND, detail)
         })?;
         let caller = head.extensions.get::<Caller>();
-        let caller = self.rights.check(operation.right(), caller, (&self.listener, host(&head.uri, &head.headers)))?.to_owned();
+        let caller = self
+            .rights
+            .check(operation.right(), caller, (&self.listener, host(&head.uri, &head.headers)))?
+            .to_owned();
         let request = ChangeRequest {
             pdp: &self.pdp,
             limits: &self.limits,

@@ -110,7 +110,10 @@ fn uid_of_path(path: &str, schema: &Schema) -> Result<EntityUid, Problem> {
     Ok(EntityUid { entity_type: resolve_type(&entity_type, schema)?, id: id.into() })
 }
 
-pub(super) fn resolve_type(name: &str, schema: &Schema) -> Result<mandate_core::schema::EntityTypeId, Problem> {
+pub(super) fn resolve_type(
+    name: &str,
+    schema: &Schema,
+) -> Result<mandate_core::schema::EntityTypeId, Problem> {
     schema.resolve_entity_type(name).map_err(|error| {
         let name = quoted(name);
         Problem::bad_request(match error {

@@ -85,7 +85,9 @@ impl Problem {
                 let detail = format!("{detail}: read it again, and send the change that is still right");
                 Self::new(StatusCode::PRECONDITION_FAILED, detail).with("version", *version)
             }
-            Refusal::NotFound { .. } | Refusal::UnknownRequest | Refusal::UnknownTask => Self::new(StatusCode::NOT_FOUND, detail),
+            Refusal::NotFound { .. } | Refusal::UnknownRequest | Refusal::UnknownTask => {
+                Self::new(StatusCode::NOT_FOUND, detail)
+            }
             Refusal::RequesterDenied { denied } => {
                 let problem = Self::denied(DecisionId::generate(), denied);
                 Self { detail: format!("{detail}: {}", problem.detail), ..problem }

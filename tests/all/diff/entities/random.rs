@@ -136,7 +136,9 @@ fn contexts(action: &str) -> Vec<Value> {
                 .map(|channel| json!({ "channel": channel }))
                 .to_vec()
         }
-        "requestConsent" | "offerConsent" => [false, true].map(|it| json!({ "delegatedAdministration": it })).to_vec(),
+        "requestConsent" | "offerConsent" => {
+            [false, true].map(|it| json!({ "delegatedAdministration": it })).to_vec()
+        }
         _ => vec![json!({})],
     }
 }

@@ -2,7 +2,6 @@
 
 use smol_str::SmolStr;
 
-use crate::reason::Reason;
 use super::super::names::qualified;
 use super::super::resolved_json::{Annotations, EntityType};
 use super::super::tables::Rules;
@@ -10,6 +9,7 @@ use super::super::types::{RecordType, Type};
 use super::super::uid::EntityTypeId;
 use super::{Reader, find_span, reason};
 use crate::diagnostics::Diagnostic;
+use crate::reason::Reason;
 use crate::suggestion::closest;
 
 impl Reader<'_> {
