@@ -36,9 +36,10 @@ impl AccessRequestConfig {
 fn callbacks(serving: &ServingOptions) -> Result<Option<Arc<Callbacks>>, CliError> {
     let names = non_empty_names(serving.callback_hosts.clone());
     if names.is_empty() {
-        return match serving.callback_key {
+        let unused = [("callback-key", &serving.callback_key), ("callback-ca", &serving.callback_ca)];
+        return match unused.iter().find(|(_, file)| file.is_some()) {
             None => Ok(None),
-            Some(_) => Err(CliError::message("`callback-key` needs `callback-hosts`")),
+            Some((name, _)) => Err(CliError::message(format!("`{name}` needs `callback-hosts`"))),
         };
     }
     let Some(key) = serving.callback_key.clone() else {
@@ -49,5 +50,7 @@ fn callbacks(serving: &ServingOptions) -> Result<Option<Arc<Callbacks>>, CliErro
             .map_err(|error| CliError::message(format!("`callback-hosts`: {}: {error}", quoted(name))))
     };
     let hosts = names.iter().map(host).collect::<Result<_, _>>()?;
-    Callbacks::open(hosts, key).map(|callbacks| Some(Arc::new(callbacks))).map_err(CliError::message)
+    Callbacks::open(hosts, key, serving.callback_ca.as_deref())
+        .map(|callbacks| Some(Arc::new(callbacks)))
+        .map_err(CliError::message)
 }

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::options::options;
-use super::serve::base_url;
+use super::values::base_url;
 use crate::error::CliError;
 use mandate_server::listen::address::Address;
 

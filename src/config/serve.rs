@@ -14,11 +14,10 @@ use super::options::Options;
 use super::pages::{PagesOptions, PagesSettings};
 use super::serving::{GuardrailsOption, LogFormat, ServingOptions, WhenRestoredOption, WhenStaleOption};
 use super::solver::SolverArguments;
-use super::values::non_empty_names;
+use super::values::{base_url, non_empty_names};
 use crate::error::CliError;
 use mandate_analysis::solver::SolverOptions;
 use mandate_core::diagnostics::Diagnostics;
-use mandate_core::json::quoted;
 use mandate_pdp::staleness::{StalenessLimit, WhenStale};
 use mandate_server::changes::rights::ChangeRights;
 use mandate_server::listen::address::Address;
@@ -142,23 +141,6 @@ impl ServeArguments {
             warnings: file.warnings,
         })
     }
-}
-
-/// Checks a base URL that paths are appended to.
-pub fn base_url(option: &str, given: &str) -> Result<String, CliError> {
-    let url: Option<hyper::Uri> = given.parse().ok();
-    let fits = |url: &hyper::Uri| {
-        let scheme = url.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
-        let authority = url.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-        scheme && authority && url.query().is_none() && !given.contains('#')
-    };
-    if url.as_ref().is_some_and(fits) {
-        return Ok(given.trim_end_matches('/').to_owned());
-    }
-    Err(CliError::message(format!(
-        "`{option}` has to be like `https://pdp.example.com`, found {}",
-        quoted(given)
-    )))
 }
 
 /// Who may change entities.

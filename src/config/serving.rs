@@ -71,6 +71,9 @@ options! {
         /// Sign callbacks with the secret in this file [default: none]
         #[arg(long, env = "MANDATE_CALLBACK_KEY", value_name = "FILE")]
         pub callback_key: Option<PathBuf>,
+        /// Trust the certificates of this PEM file, too, when calling back [default: the well-known authorities]
+        #[arg(long, env = "MANDATE_CALLBACK_CA", value_name = "FILE")]
+        pub callback_ca: Option<PathBuf>,
         /// For trying things out: let everybody on this machine ask for actions that change entities, on listeners
         /// without authentication; needs --store
         #[arg(long, env = "MANDATE_DEMO_SIGN_IN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

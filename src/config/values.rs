@@ -1,6 +1,8 @@
 //! Values of options that carry their bounds: one that is out of bounds is refused where it is written, with
 //! the flag or with the line of the configuration file.
 
+use crate::error::CliError;
+use mandate_core::json::quoted;
 use std::num::ParseIntError;
 use std::str::FromStr;
 use std::time::Duration;
@@ -158,6 +160,23 @@ impl TryFrom<String> for NamedTimeZone {
 pub fn non_empty_names(given: Option<Vec<String>>) -> Vec<String> {
     let names = given.into_iter().flatten().map(|name| name.trim().to_owned());
     names.filter(|name| !name.is_empty()).collect()
+}
+
+/// Checks a base URL that paths are appended to.
+pub fn base_url(option: &str, given: &str) -> Result<String, CliError> {
+    let url: Option<hyper::Uri> = given.parse().ok();
+    let fits = |url: &hyper::Uri| {
+        let scheme = url.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
+        let authority = url.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        scheme && authority && url.query().is_none() && !given.contains('#')
+    };
+    if url.as_ref().is_some_and(fits) {
+        return Ok(given.trim_end_matches('/').to_owned());
+    }
+    Err(CliError::message(format!(
+        "`{option}` has to be like `https://pdp.example.com`, found {}",
+        quoted(given)
+    )))
 }
 
 #[cfg(test)]

@@ -127,13 +127,7 @@ impl Served {
     /// Submits an access request for a question, and gives its task.
     #[track_caller]
     fn ask(&self, question: &Value) -> Value {
-        self.task_of(&self.submit(&self.denied(question)))
-    }
-
-    #[track_caller]
-    fn task_of(&self, reply: &Reply) -> Value {
-        assert_eq!(reply.status, 202, "{reply:?}");
-        reply.json()["task"].clone()
+        task_of(&self.submit(&self.denied(question)))
     }
 
     /// The answer to a poll.
@@ -207,6 +201,13 @@ fn denial(denied: &Value) -> Value {
         "binding_token": offer["binding_token"],
         "template": offer["template"],
     })
+}
+
+/// The task of a submission that was taken.
+#[track_caller]
+fn task_of(reply: &Reply) -> Value {
+    assert_eq!(reply.status, 202, "{reply:?}");
+    reply.json()["task"].clone()
 }
 
 /// The claims of a token, unverified.

@@ -101,8 +101,10 @@ fn check_counts_changes_and_content_without_them_keeps_its_revision() {
         with.contains(&format!("39 entities, {} changes, revision ", support::pack::changes())),
         "{with}"
     );
+    content.remove_changes();
     content.write("policies/changes.toml", "# None.\n");
     let none = of(&content);
+    assert!(none.contains("39 entities, revision "), "{none}");
     std::fs::remove_file(content.path("policies/changes.toml")).unwrap();
     assert_eq!(of(&content), none);
     let revision = |text: &str| text.rsplit(' ').next().unwrap().to_owned();

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::process::Output;
 
 use crate::reload::{fabrikam_registers, reload_outcome};
-use crate::support::{Content, mandate, until};
+use crate::support::{Content, mandate, pack, until};
 
 /// Checks that a command failed with this message, and returns all that it printed.
 #[track_caller]
@@ -70,17 +70,19 @@ fn limits_stand_in_the_configuration_file() {
 #[test]
 fn an_edit_beyond_a_limit_is_refused_and_the_last_good_content_stays() {
     let content = Content::of_pack();
-    let sidecar =
-        content.serve_with(&["--poll", "1h", "--max-policies", "24", "--max-policy-bytes", "100000"]);
+    let all = pack::policies();
+    let limits = ["--max-policies", &all.to_string(), "--max-policy-bytes", "100000"];
+    let sidecar = content.serve_with(&[&["--poll", "1h"], &limits[..]].concat());
     let errors = || sidecar.status()["policies"]["last_reload"]["errors"].to_string();
     let more = "@id(\"more\") forbid (principal, action, resource);";
     content.replace_file("policies/more.cedar", more);
-    until("the policy is refused", || errors().contains("has 25 policies, and `max-policies` allows 24"));
+    let refusal = format!("has {} policies, and `max-policies` allows {all}", all + 1);
+    until("the policy is refused", || errors().contains(&refusal));
     assert!(sidecar.permits(&fabrikam_registers()));
     content.replace_file("policies/more.cedar", &"// a long comment\n".repeat(10_000));
     until("the bytes are refused", || errors().contains("and `max-policy-bytes` allows 100000"));
     assert!(sidecar.permits(&fabrikam_registers()));
     content.replace_file("policies/more.cedar", "// `;` in a comment, and no policy;\n");
     until("the folder is accepted", || reload_outcome(&sidecar, "policies") == "accepted");
-    assert_eq!(sidecar.status()["policies"]["count"], 24);
+    assert_eq!(sidecar.status()["policies"]["count"], all);
 }

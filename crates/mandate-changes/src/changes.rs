@@ -53,7 +53,8 @@ impl Changes {
         let by_environment = check_changes(&mut rules, schema, &mut diagnostics);
         let digest = Digest::of(files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
         let changes = Self { rules, by_environment, requests: Vec::new(), digest };
-        check_requests(&mut requests, &changes, schema, &mut diagnostics);
+        let change_for = |action, principal, resource| changes.changes_for(action, principal, resource);
+        check_requests(&mut requests, &change_for, schema, &mut diagnostics);
         diagnostics.into_result()?;
         Ok(Self { requests, ..changes })
     }

@@ -51,6 +51,12 @@ impl Visit {
         }
     }
 
+    /// The path and the query of this page, to come back to it.
+    pub fn here(&self) -> String {
+        let separator = if self.query.is_empty() { "" } else { "?" };
+        format!("{}{separator}{}", self.path, self.query)
+    }
+
     pub fn words(&self) -> &'static Words {
         words(self.language)
     }

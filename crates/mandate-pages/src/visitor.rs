@@ -73,7 +73,7 @@ impl Visit {
     /// # Errors
     /// Nobody is: the answer leads to the sign-in, and from there back to this page.
     pub fn signed_in(&self) -> Result<Arc<Session>, Instead> {
-        self.session.clone().ok_or_else(|| redirect(&paths::path_to(&self.path)).into())
+        self.session.clone().ok_or_else(|| redirect(&paths::path_to(&self.here())).into())
     }
 
     /// Who is signed in, for a request that would change something.

@@ -17,17 +17,11 @@ pub fn settings(config: &ServeConfig) -> Result<Option<AccessRequestSettings>, C
     if config.store.is_none() || !config.change_rights.takes_requests() {
         return Ok(None);
     }
-    let keys = match &config.access_requests.signing_keys {
-        Some(keys) => keys.clone(),
-        None => {
-            if !config.change_rights.demo_sign_in {
-                tracing::warn!(
-                    "no `signing-keys`: denials and approvals that are signed now end with this process"
-                );
-            }
-            Keys::generate().map_err(CliError::message)?
-        }
-    };
+    if config.access_requests.signing_keys.is_none() && !config.change_rights.demo_sign_in {
+        tracing::warn!("no `signing-keys`: denials and approvals that are signed now end with this process");
+    }
+    let keys = config.access_requests.signing_keys.clone();
+    let keys = keys.map_or_else(Keys::generate, Ok).map_err(CliError::message)?;
     Ok(Some(AccessRequestSettings { keys, callbacks: config.access_requests.callbacks.clone() }))
 }
 

@@ -178,7 +178,7 @@ fn an_approval_ends_when_its_requester_said() {
     let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(3);
     let soon = humantime::format_rfc3339_seconds(soon).to_string();
     submission["requested_access"] = json!({ "requested_until": soon });
-    let task = served.task_of(&served.submit(&submission));
+    let task = super::task_of(&served.submit(&submission));
     assert_eq!(served.review(&task, "accept", "relecloud").status, 200);
     let approval = served.poll(&task)["result"]["approval"].clone();
     assert_eq!(approval["approved_until"], json!(soon));
@@ -223,7 +223,7 @@ fn the_log_tells_the_whole_story() {
     let evaluation = denied["context"]["evaluation_id"].clone();
     let mut submission = super::submission(&registration(), &denied);
     submission["client"] = json!({ "id": "gw-7", "source": { "session_id": "s-1" } });
-    let task = served.task_of(&served.submit(&submission));
+    let task = super::task_of(&served.submit(&submission));
     served.review(&task, "accept", "relecloud");
     let approval = served.poll(&task)["result"]["approval"].clone();
     assert_eq!(claims(text(&approval["state"]))["evaluation_id"], evaluation);

@@ -42,7 +42,7 @@ fn review(served: &Served, link: &str, verb: &str, customer: &str) {
 #[test]
 fn items_end_one_by_one() {
     let served = Served::new();
-    let task = served.task_of(&served.submit(&bundle(&served, &[registration(), of_northwind()])));
+    let task = super::task_of(&served.submit(&bundle(&served, &[registration(), of_northwind()])));
     let items = task["items"].as_array().unwrap();
     assert_eq!(items.len(), 2);
     assert_eq!(
@@ -77,7 +77,7 @@ fn items_end_one_by_one() {
 #[test]
 fn items_that_end_differently_are_partial() {
     let served = Served::new();
-    let task = served.task_of(&served.submit(&bundle(&served, &[registration(), of_northwind()])));
+    let task = super::task_of(&served.submit(&bundle(&served, &[registration(), of_northwind()])));
     let links = reviews(&task);
     review(&served, &links[0], "accept", "relecloud");
     review(&served, &links[1], "decline", "northwind");
@@ -91,12 +91,12 @@ fn items_that_end_differently_are_partial() {
 fn cancelling_ends_the_items_that_wait() {
     let served = Served::new();
     let questions = [registration(), of_northwind()];
-    let task = served.task_of(&served.submit(&bundle(&served, &questions)));
+    let task = super::task_of(&served.submit(&bundle(&served, &questions)));
     let cancel = text(&task["links"]["cancel"]);
     let all = served.send("gateway", "POST", cancel, &Value::Null, &[]);
     assert_eq!((all.status, &all.json()["task"]["status"]), (200, &json!("cancelled")));
 
-    let task = served.task_of(&served.submit(&bundle(&served, &questions)));
+    let task = super::task_of(&served.submit(&bundle(&served, &questions)));
     review(&served, &reviews(&task)[0], "accept", "relecloud");
     let cancel = text(&task["links"]["cancel"]);
     let rest = served.send("gateway", "POST", cancel, &Value::Null, &[]);
@@ -114,7 +114,7 @@ fn items_that_need_the_same_share_it() {
     // Both with the context of the registration: the token of each says which members count.
     let mut submission = bundle(&served, &[registration(), viewing]);
     submission["context"] = registration()["context"].clone();
-    let task = served.task_of(&served.submit(&submission));
+    let task = super::task_of(&served.submit(&submission));
     assert_eq!(reviews(&task).len(), 1, "{task}");
     review(&served, &reviews(&task)[0], "accept", "relecloud");
     assert_eq!(served.status(&task), "approved");
@@ -176,10 +176,10 @@ fn a_bundle_has_items_and_nothing_beside_them() {
     // What an item says of the access counts more than what all say.
     let mut asked = submission.clone();
     asked["requested_access"] = json!({ "requested_until": "2020-01-01T00:00:00Z" });
-    let tomorrow = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
+    let tomorrow = std::time::SystemTime::now() + std::time::Duration::from_hours(24);
     let tomorrow = humantime::format_rfc3339_seconds(tomorrow).to_string();
     asked["items"][0]["requested_access"] = json!({ "requested_until": tomorrow });
-    let task = served.task_of(&served.submit(&asked));
+    let task = super::task_of(&served.submit(&asked));
     review(&served, &reviews(&task)[0], "accept", "relecloud");
     let approval = served.poll(&task)["task"]["items"][0]["result"]["approval"].clone();
     assert_eq!(approval["approved_until"], json!(tomorrow));

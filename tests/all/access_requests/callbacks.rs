@@ -104,7 +104,7 @@ fn a_caller_is_told_what_became_of_its_task() {
     let receiving = Receiving::new(&[204]);
     let calling = Calling::to(&receiving.host());
     let state = json!({ "flow": [1, "ü"] });
-    let task = calling.served.task_of(&calling.submit(&json!({ "endpoint": receiving.url, "state": state })));
+    let task = super::task_of(&calling.submit(&json!({ "endpoint": receiving.url, "state": state })));
     calling.served.review(&task, "accept", "relecloud");
     let call = receiving.next();
     let body: Value = serde_json::from_str(&call.body).unwrap();
@@ -115,25 +115,25 @@ fn a_caller_is_told_what_became_of_its_task() {
     // The signature covers its time and the body.
     let (time, tag) = call.signature.split_once(",v1=").unwrap();
     let signed = format!("{}.{}", time.strip_prefix("t=").unwrap(), call.body);
-    let key = aws_lc_rs_hmac(SECRET.as_bytes(), signed.as_bytes());
+    let key = hmac(SECRET.as_bytes(), signed.as_bytes());
     assert_eq!(tag, key, "{call:?}");
     assert!(receiving.calls.recv_timeout(Duration::from_secs(3)).is_err(), "once");
 }
 
 /// HMAC-SHA256 as RFC 2104 has it.
-fn aws_lc_rs_hmac(key: &[u8], message: &[u8]) -> String {
+fn hmac(key: &[u8], message: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     let padded = |with: u8| -> Vec<u8> { (0..64).map(|i| key.get(i).unwrap_or(&0) ^ with).collect() };
     let inner = Sha256::digest([padded(0x36), message.to_vec()].concat());
     let outer = Sha256::digest([padded(0x5c), inner.to_vec()].concat());
-    outer.iter().map(|byte| format!("{byte:02x}")).collect()
+    outer.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[test]
 fn a_call_that_fails_is_repeated_and_no_redirect_is_followed() {
     let receiving = Receiving::new(&[500, 302, 200]);
     let calling = Calling::to(&receiving.host());
-    let task = calling.served.task_of(&calling.submit(&json!({ "endpoint": receiving.url })));
+    let task = super::task_of(&calling.submit(&json!({ "endpoint": receiving.url })));
     calling.served.review(&task, "decline", "relecloud");
     let bodies: Vec<String> = (0..3).map(|_| receiving.next().body).collect();
     assert!(bodies.iter().all(|body| *body == bodies[0]) && bodies[0].contains("denied"), "{bodies:?}");
@@ -147,7 +147,7 @@ fn a_call_that_fails_is_repeated_and_no_redirect_is_followed() {
 fn a_call_that_was_not_made_is_made_after_a_restart() {
     let receiving = Receiving::new(&[503]);
     let mut calling = Calling::to(&receiving.host());
-    let task = calling.served.task_of(&calling.submit(&json!({ "endpoint": receiving.url })));
+    let task = super::task_of(&calling.submit(&json!({ "endpoint": receiving.url })));
     calling.served.review(&task, "accept", "relecloud");
     receiving.next();
     calling.start();
@@ -160,9 +160,9 @@ fn only_the_events_that_it_wants_are_told() {
     let receiving = Receiving::new(&[200]);
     let calling = Calling::to(&receiving.host());
     let callback = json!({ "endpoint": receiving.url, "events": ["approved", "expired"] });
-    let declined = calling.served.task_of(&calling.submit(&callback));
+    let declined = super::task_of(&calling.submit(&callback));
     calling.served.review(&declined, "decline", "relecloud");
-    let accepted = calling.served.task_of(&calling.submit(&callback));
+    let accepted = super::task_of(&calling.submit(&callback));
     calling.served.review(&accepted, "accept", "relecloud");
     let call = receiving.next();
     assert!(call.body.contains(text(&accepted["id"])), "{call:?}");

@@ -123,7 +123,7 @@ fn a_choice_is_described_by_a_schema() {
     submission["requested_access"] = json!({ "partnership": "proseware--tailspin" });
     super::refused(&served.submit(&submission), 400, "not_requestable");
     submission["requested_access"] = json!({ "partnership": "wingtip--tailspin" });
-    let task = served.task_of(&served.submit(&submission));
+    let task = super::task_of(&served.submit(&submission));
     assert_eq!(served.review(&task, "accept", "contoso").status, 200);
     assert_eq!(served.evaluate(&question)["decision"], true);
     // The consent under a partnership covers its reseller, too.

@@ -147,7 +147,7 @@ fn requests_and_answers_are_as_the_openapi_document_has_them() {
     described(&format!("/paths/~1access~1v1~1requests/post/requestBody/{json}"), &submission);
     let reply = served.submit(&submission);
     described(&format!("/paths/~1access~1v1~1requests/post/responses/202/{json}"), &reply.json());
-    let task = served.task_of(&reply);
+    let task = super::task_of(&reply);
     served.review(&task, "accept", "relecloud");
     let answer = served.poll(&task);
     described(&format!("/paths/~1access~1v1~1requests~1{{path}}/get/responses/200/{json}"), &answer);

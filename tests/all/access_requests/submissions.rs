@@ -219,7 +219,7 @@ fn a_repetition_with_a_key_gets_the_same_task() {
     let submission = served.denied(&registration());
     let key = [("idempotency-key", "order 66")];
     let first = served.send("gateway", "POST", REQUESTS, &submission, &key);
-    let task = served.task_of(&first);
+    let task = super::task_of(&first);
     assert!(first.headers.get("idempotency-replayed").is_none());
     // The same in another order.
     let members: Vec<(String, Value)> = submission.as_object().unwrap().clone().into_iter().collect();
@@ -227,7 +227,7 @@ fn a_repetition_with_a_key_gets_the_same_task() {
     served.start(&[]);
     for body in [&submission, &reordered] {
         let again = served.send("gateway", "POST", REQUESTS, body, &key);
-        assert_eq!(served.task_of(&again)["id"], task["id"]);
+        assert_eq!(super::task_of(&again)["id"], task["id"]);
         assert_eq!(header(&again, "idempotency-replayed"), "true");
     }
     let other =
@@ -238,7 +238,7 @@ fn a_repetition_with_a_key_gets_the_same_task() {
     let denied = served.send("other", "POST", super::EVALUATION, &question, &[]).json();
     let of_other = super::submission(&question, &denied);
     let reply = served.send("other", "POST", REQUESTS, &of_other, &key);
-    assert_ne!(served.task_of(&reply)["id"], task["id"]);
+    assert_ne!(super::task_of(&reply)["id"], task["id"]);
     // It is found after it has ended, too.
     assert_eq!(served.review(&task, "accept", "relecloud").status, 200);
     let done = served.send("gateway", "POST", REQUESTS, &submission, &key);
@@ -320,7 +320,7 @@ fn requested_until_is_an_end_that_the_rule_allows() {
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
     let until = time_at(now + 60 * 24 * 60 * 60);
     let asked = changed(&submission, "/requested_access", json!({ "requested_until": until }));
-    let task = served.task_of(&served.submit(&asked));
+    let task = super::task_of(&served.submit(&asked));
     served.review(&task, "accept", "relecloud");
     assert_eq!(served.poll(&task)["result"]["approval"]["approved_until"], json!(until));
 }
@@ -335,7 +335,7 @@ fn emergencies_are_refused_and_unknown_members_ignored() {
     let mut asked = changed(&submission, "/requested_access", extended);
     asked["client"] =
         json!({ "id": "gw", "name": "Gateway", "vendor.example.com/x": 1, "source": { "session_id": "s" } });
-    let task = served.task_of(&served.submit(&asked));
+    let task = super::task_of(&served.submit(&asked));
     // What the rule lets a requester choose counts: delegated administration was asked for, too.
     let link = text(&task["links"]["review"]).rsplit('/').next().unwrap().to_owned();
     let shown = served.send("portal", "GET", &format!("/links/v1/{link}"), &Value::Null, &[]).json();

@@ -37,7 +37,7 @@ fn with_warn_claims_that_disappear_are_named_until_they_return() {
     until("the claims are proven", || proven(&sidecar));
     let before = FILES.map(|file| content.read(file));
     empty_all(&content);
-    until("all seventeen are missing", || missing(&sidecar).len() == 17);
+    until("all are missing", || missing(&sidecar).len() == pack::claims());
     assert!(missing(&sidecar).contains(&json!(CLAIM)));
     assert_eq!(sidecar.status()["guardrails"]["state"], "incomplete");
     assert!(!proven(&sidecar));
@@ -54,10 +54,10 @@ fn with_warn_claims_that_disappear_are_named_until_they_return() {
 fn with_enforce_an_edit_that_takes_claims_away_is_refused() {
     let Some((content, sidecar)) = sidecar_with_guardrails() else { return };
     empty_all(&content);
-    until("the edit is refused, for all seventeen", || {
+    until("the edit is refused, for all of them", || {
         sidecar.status()["guardrails"]["refused"]["missing_claims"]
             .as_array()
-            .is_some_and(|all| all.len() == 17)
+            .is_some_and(|all| all.len() == pack::claims())
     });
     assert_eq!(reload_outcome(&sidecar), "refused");
     assert!(reload_errors(&sidecar).contains(&format!("the claim `{CLAIM}` was in use before, and is gone")));

@@ -2,7 +2,7 @@
 //! claims that they break.
 
 use super::{REGISTRATION, claim, edited_pack, json, prove, text};
-use crate::support::{Content, has_solver};
+use crate::support::{Content, has_solver, pack};
 
 /// The edits break the claim. As a test case, its counterexample fails with the edited policies and passes with the
 /// unedited pack.
@@ -39,7 +39,8 @@ fn all_claims_of_the_pack_are_proven() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     let result = json(&output);
     let claims = result["claims"].as_array().unwrap();
-    assert_eq!(claims.len(), 18);
+    // The cases of the guardrails count as one claim.
+    assert_eq!(claims.len(), pack::claims() + 1);
     assert!(claims.iter().all(|claim| claim["result"] == "proven"), "{result}");
 }
 
@@ -113,6 +114,24 @@ fn oems_never_ask_to_administer() {
 fn only_the_own_global_administrator_accepts() {
     let (from, to) = ("Role::\"global-administrator\"", "Role::\"user\"");
     check_broken("only-the-own-global-administrator-accepts", &[(CONSENT, from, to)]);
+}
+
+#[test]
+fn only_the_own_global_administrator_declines() {
+    let (from, to) = ("Role::\"global-administrator\") &&\n  !", "Role::\"user\") &&\n  !");
+    check_broken("only-the-own-global-administrator-declines", &[(CONSENT, from, to)]);
+}
+
+#[test]
+fn links_are_made_by_their_own_partner() {
+    let (from, to) = ("  principal == resource &&\n", "");
+    check_broken("links-are-made-by-their-own-partner", &[(CONSENT, from, to)]);
+}
+
+#[test]
+fn partners_withdraw_their_own_requests() {
+    let (from, to) = ("resource in principal && !(resource has acceptedBy)", "resource in principal");
+    check_broken("partners-withdraw-their-own-requests", &[(CONSENT, from, to)]);
 }
 
 #[test]

@@ -71,6 +71,13 @@ impl Content {
         fs::write(self.path(file), text).unwrap();
     }
 
+    /// Removes the changes of the pack, and the requests, which need them.
+    pub fn remove_changes(&self) {
+        for file in ["policies/changes.toml", "policies/consent.changes.toml"] {
+            fs::remove_file(self.path(file)).unwrap();
+        }
+    }
+
     /// Replaces a file in one step: writes a new file and renames it.
     pub fn replace_file(&self, file: &str, text: &str) {
         self.write("new", text);

@@ -8,21 +8,24 @@ use mandate_core::display;
 use mandate_core::json::quoted;
 use mandate_core::schema::{ActionId, EntityTypeId, Schema, Type};
 
-use crate::changes::Changes;
+use crate::change::Change;
 use crate::edit::EditKind;
 use crate::request_rule::RequestRule;
 
+/// The change of an action, for a type of principals and one of resources.
+pub(crate) type ChangeFor<'a> = &'a dyn Fn(ActionId, EntityTypeId, EntityTypeId) -> Option<&'a Change>;
+
 /// Reports what does not fit, and finds the types that the rules are about.
-pub(crate) fn check_requests(
+pub(crate) fn check_requests<'a>(
     rules: &mut [RequestRule],
-    changes: &Changes,
-    schema: &Schema,
+    change_for: ChangeFor<'a>,
+    schema: &'a Schema,
     diagnostics: &mut Diagnostics,
 ) {
     let mut by_id: BTreeMap<String, usize> = BTreeMap::new();
     let mut by_requester: BTreeMap<(ActionId, EntityTypeId), String> = BTreeMap::new();
     for rule in rules {
-        let mut check = RequestCheck { changes, schema, problems: Vec::new() };
+        let mut check = RequestCheck { change_for, schema, problems: Vec::new() };
         if let Some(line) = by_id.insert(rule.id.clone(), rule.line()) {
             check.problem(format!("the rule in line {line} has the id {}, too", quoted(&rule.id)));
         }
@@ -41,7 +44,7 @@ pub(crate) fn check_requests(
 }
 
 struct RequestCheck<'a> {
-    changes: &'a Changes,
+    change_for: ChangeFor<'a>,
     schema: &'a Schema,
     problems: Vec<String>,
 }
@@ -104,7 +107,7 @@ impl RequestCheck<'_> {
     /// Finds what `ask` creates: the first entity that its change creates.
     fn created(&mut self, rule: &mut RequestRule) {
         for requester in &rule.requesters {
-            let change = self.changes.changes_for(rule.ask, *requester, rule.resource);
+            let change = (self.change_for)(rule.ask, *requester, rule.resource);
             let created = change.and_then(|change| {
                 change.edits.iter().find_map(|edit| match &edit.kind {
                     EditKind::Create { entity_type, .. } => Some(*entity_type),

@@ -2,7 +2,7 @@
 //! are reached only where it says so. When calls are made is in `deliver`.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,11 +101,19 @@ pub enum CallbackSetupError {
 }
 
 impl Callbacks {
+    /// `ca` has certificates of further authorities.
+    ///
     /// # Errors
-    /// The key cannot be read, or TLS cannot be set up.
-    pub fn open(hosts: Vec<CallbackHost>, key: PathBuf) -> Result<Self, CallbackSetupError> {
+    /// A file cannot be read, or TLS cannot be set up.
+    pub fn open(
+        hosts: Vec<CallbackHost>,
+        key: PathBuf,
+        ca: Option<&Path>,
+    ) -> Result<Self, CallbackSetupError> {
         let client = |allowed_hosts| {
-            Client::new(ClientSettings { allowed_hosts, timeout: CALL_TIMEOUT, ..ClientSettings::default() })
+            let ca_file = ca.map(ToOwned::to_owned);
+            let timeout = CALL_TIMEOUT;
+            Client::new(ClientSettings { allowed_hosts, ca_file, timeout, ..ClientSettings::default() })
         };
         let internal = hosts.iter().filter(|host| host.is_internal).map(|host| host.host.clone()).collect();
         let key = ReloadingFile::open([key], |[file]| CallbackKey::parse(file))?;
@@ -222,7 +230,7 @@ mod tests {
         let key = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(key.path(), "0123456789abcdef0123456789abcdef\n").unwrap();
         let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
-        let callbacks = Callbacks::open(hosts, key.path().to_owned()).unwrap();
+        let callbacks = Callbacks::open(hosts, key.path().to_owned(), None).unwrap();
         (key, callbacks)
     }
 
@@ -283,7 +291,7 @@ mod tests {
     fn a_short_key_is_refused() {
         let key = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(key.path(), "too short").unwrap();
-        let error = Callbacks::open(Vec::new(), key.path().to_owned()).err().unwrap().to_string();
+        let error = Callbacks::open(Vec::new(), key.path().to_owned(), None).err().unwrap().to_string();
         assert!(error.contains("at least 32"), "{error}");
     }
 }
