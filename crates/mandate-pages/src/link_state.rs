@@ -101,15 +101,13 @@ fn waiting(
         let asked = Asked::new(reviewer.clone(), display::action(action, schema), created);
         Some(people::permitted(view, &asked, language))
     };
-    let denied = match permitted(rule.accept) {
-        Some(permitted) => permitted.err(),
+    let denied = if let Some(permitted) = permitted(rule.accept) {
+        permitted.err()
+    } else {
         // What is reviewed is not there yet.
-        None => {
-            let asked = request.asked(organization.clone());
-            let accept = display::action(rule.accept, schema);
-            let decision = view.decide_on_new(&asked, (&accept, &reviewer));
-            decision.filter(|decision| !decision.is_permit()).map(|it| people::reason(&it, language))
-        }
+        let (asked, accept) = (request.asked(organization.clone()), display::action(rule.accept, schema));
+        let decision = view.decide_on_new(&asked, (&accept, &reviewer));
+        decision.filter(|decision| !decision.is_permit()).map(|it| people::reason(&it, language))
     };
     let can_decline = rule.decline.and_then(permitted).is_some_and(|permitted| permitted.is_ok());
     let shown = json!({

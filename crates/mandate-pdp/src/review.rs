@@ -113,7 +113,7 @@ impl CommitGroup<'_> {
             return Ok(());
         }
         self.check_open(rule, &request.requester)?;
-        self.record_only(work, proposal, &asked, current, request)
+        record_only(work, proposal, &asked, current, request)
     }
 
     fn accept(
@@ -126,16 +126,14 @@ impl CommitGroup<'_> {
         let mut request = self.waiting(work, link)?;
         let generation = work.generation.clone();
         let rule = rule_of(&generation, &request)?;
-        let created = match request.created.clone() {
-            Some(created) => created,
-            None => {
-                let (created, resource) =
-                    self.make_for(work, proposal, (&request, rule, reviewer), current)?;
-                if !request.standing {
-                    (request.created, request.resource) = (Some(created.clone()), Some(resource));
-                }
-                created
+        let created = if let Some(created) = request.created.clone() {
+            created
+        } else {
+            let (created, resource) = self.make_for(work, proposal, (&request, rule, reviewer), current)?;
+            if !request.standing {
+                (request.created, request.resource) = (Some(created.clone()), Some(resource));
             }
+            created
         };
         let review = Review { request, becomes: RequestStatus::Approved };
         self.end_by(work, proposal, (rule.accept, reviewer, created), current, review)
@@ -182,7 +180,7 @@ impl CommitGroup<'_> {
         let schema = work.generation.snapshot().schema();
         let asked = Asked::new(by.clone(), display::action(action, schema), request.requester.clone());
         let ended = ended(request, RequestStatus::Cancelled, by.clone());
-        self.record_only(work, proposal, &asked, current, ended)
+        record_only(work, proposal, &asked, current, ended)
     }
 
     /// Performs an action on what a request created, which ends the request.
@@ -200,24 +198,6 @@ impl CommitGroup<'_> {
             check_requester(work, &review.request)?;
         }
         self.act(work, proposal, (0, &request), current, Some(review))
-    }
-
-    /// Decides an action that changes nothing but a request.
-    fn record_only(
-        &self,
-        work: &mut Work,
-        proposal: &Proposal,
-        asked: &Asked,
-        current: &Generation,
-        request: AccessRequest,
-    ) -> Result<(), Refusal> {
-        let (asked, decided) = permitted(work, asked, current)?;
-        let author = author_of(&asked, &decided.decision, work.generation.snapshot().schema());
-        let record = request.to_record().map_err(unreadable)?;
-        work.transactions.extend(transaction(proposal, author, Vec::new(), (None, vec![record])));
-        work.decisions.push(decided);
-        work.requests.push(request);
-        Ok(())
     }
 
     /// The request that an action ends although nobody named it: its reviewer acts on the entity itself.
@@ -293,4 +273,21 @@ impl CommitGroup<'_> {
         self.check_open(rule_of(&work.generation, &request)?, &request.requester)?;
         Ok(vec![request])
     }
+}
+
+/// Decides an action that changes nothing but a request.
+fn record_only(
+    work: &mut Work,
+    proposal: &Proposal,
+    asked: &Asked,
+    current: &Generation,
+    request: AccessRequest,
+) -> Result<(), Refusal> {
+    let (asked, decided) = permitted(work, asked, current)?;
+    let author = author_of(&asked, &decided.decision, work.generation.snapshot().schema());
+    let record = request.to_record().map_err(unreadable)?;
+    work.transactions.extend(transaction(proposal, author, Vec::new(), (None, vec![record])));
+    work.decisions.push(decided);
+    work.requests.push(request);
+    Ok(())
 }

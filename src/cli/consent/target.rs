@@ -189,7 +189,8 @@ impl Target {
                     links::managing(&view, (&subject, &resource), &r#do).map_err(CliError::message)?;
                 let action = view.asked_request(&asked).map_err(CliError::message)?;
                 drop(view);
-                let committed = file.commit(ProposedEdits::Actions(vec![action])).map_err(refused)?;
+                let committed =
+                    file.commit(ProposedEdits::Actions(vec![action])).map_err(|refusal| refused(&refusal))?;
                 Ok(json!({ "context": { "position": committed.position.to_string() } }))
             }
         }
@@ -202,7 +203,7 @@ impl File {
     }
 
     fn review(&self, operation: ReviewOperation) -> Result<Value, CliError> {
-        let committed = self.commit(ProposedEdits::Review(operation)).map_err(refused)?;
+        let committed = self.commit(ProposedEdits::Review(operation)).map_err(|refusal| refused(&refusal))?;
         let nothing = || CliError::message("the request was made, and cannot be shown");
         let request = committed.requests.last().ok_or_else(nothing)?;
         Ok(links::shown((&self.pdp.view(), self.pages_url.as_deref()), request, Some(&committed)))
@@ -213,7 +214,7 @@ impl File {
             caller: format!("uid {}", rustix::process::getuid().as_raw()),
             request_id: None,
             key: None,
-            until: Instant::now() + Duration::from_secs(60),
+            until: Instant::now() + Duration::from_mins(1),
             schema: *self.generation.snapshot().schema().digest(),
             edits,
         };
@@ -231,8 +232,8 @@ impl File {
     }
 }
 
-fn refused(refusal: Refusal) -> CliError {
-    match &refusal {
+fn refused(refusal: &Refusal) -> CliError {
+    match refusal {
         Refusal::Denied { denied, .. } => CliError::denial(denied.decision.reason()),
         Refusal::RequesterDenied { denied } => {
             CliError::denial(format!("{refusal}: {}", denied.decision.reason()))

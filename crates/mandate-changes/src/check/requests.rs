@@ -114,16 +114,13 @@ impl RequestCheck<'_> {
                     _ => None,
                 })
             });
-            match created {
-                Some(created) => rule.created.push(created),
-                None => {
-                    let (ask, requester) =
-                        (display::action(rule.ask, self.schema), self.type_name(*requester).to_owned());
-                    self.problem(format!(
-                        "no change of `{ask}` by `{requester}` creates an entity to review"
-                    ));
-                }
-            }
+            let Some(created) = created else {
+                let (ask, requester) =
+                    (display::action(rule.ask, self.schema), self.type_name(*requester).to_owned());
+                self.problem(format!("no change of `{ask}` by `{requester}` creates an entity to review"));
+                continue;
+            };
+            rule.created.push(created);
         }
         rule.created.sort();
         rule.created.dedup();

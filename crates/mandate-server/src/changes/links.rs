@@ -266,7 +266,7 @@ fn email_json(asked: &AccessRequest, view: &View<'_>, pages_url: Option<&str>) -
     let rule = view.changes().request(&asked.rule)?;
     let texts = rule.texts(asked.language.as_deref().unwrap_or("en"));
     let link = review_url(asked, pages_url?);
-    let until = asked.expires_at.map(|end| until_text(end)).unwrap_or_default();
+    let until = asked.expires_at.map(until_text).unwrap_or_default();
     let values = [
         ("requester", display_name(view, &asked.requester)),
         ("resource", asked.resource.as_ref().map(|it| display_name(view, it)).unwrap_or_default()),
