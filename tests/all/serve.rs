@@ -47,14 +47,15 @@ fn a_permit_has_no_reasons_and_a_denial_has_the_forbids() {
         permit,
         json!({ "decision": true, "context": { "decision_id": permit_id, "revision": revision } })
     );
-    let reason = "An indirect reseller uses the Partner Center UI (CSV upload); it never has the API.";
+    let en = "An indirect reseller uses the Partner Center UI (CSV upload); it never has the API.";
+    let de = "Ein indirekter Reseller benutzt die Oberfläche des Partner Centers (CSV-Upload); die API hat er nie.";
     assert_eq!(
         denial,
         json!({ "decision": false, "context": {
             "decision_id": denial_id,
             "revision": revision,
             "reason_admin": { "outcome": "forbidden", "policies": ["reseller-never-has-the-api"] },
-            "reason_user": { "en": reason },
+            "reason_user": { "en": en, "de": de },
         }})
     );
 }
