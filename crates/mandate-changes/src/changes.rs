@@ -54,7 +54,10 @@ impl Changes {
         let digest = Digest::of(files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]));
         let changes = Self { rules, by_environment, requests: Vec::new(), digest };
         let change_for = |action, principal, resource| changes.changes_for(action, principal, resource);
-        check_requests(&mut requests, &change_for, schema, &mut diagnostics);
+        // Rules of requests follow from changes: a wrong change would be reported twice.
+        if !diagnostics.has_errors() {
+            check_requests(&mut requests, &change_for, schema, &mut diagnostics);
+        }
         diagnostics.into_result()?;
         Ok(Self { requests, ..changes })
     }

@@ -121,5 +121,6 @@ fn an_entry_gives_the_decision_that_would_be_made() {
             entries.push((asked, CacheEntry::new(decision, &request, reader, &slice)));
         }
     }
-    assert!(without_gathering > 1_000 && gathered > 50, "{without_gathering} {gathered}");
+    // How often depends on the hashes of this process.
+    assert!(without_gathering > 1_000 && gathered > 10, "{without_gathering} {gathered}");
 }
