@@ -1,6 +1,8 @@
 //! Where `mandate consent` works: on the file of a store, or through a sidecar that serves it. Both give the same JSON
 //! documents, those of `/links/v1`.
 
+#![allow(rustdoc::bare_urls, reason = "doc comments of options are help texts, shown as they stand")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
