@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::entities::read::{self, Log};
 use super::question::context_json;
@@ -17,7 +17,9 @@ use crate::config::PolicyArguments;
 use crate::error::{CliError, CommandResult};
 use mandate_changes::RequestRule;
 use mandate_core::display;
+use mandate_server::changes::link_body::{AskBody, ManageBody, ReviewBody};
 use mandate_sources::loader::PolicyFolder;
+use mandate_store::EntityName;
 use target::{Target, TargetArgument};
 
 #[derive(Args)]
@@ -159,37 +161,36 @@ fn actions_of_requests(policies: &PolicyFolder) -> BTreeSet<String> {
 
 fn request(arguments: RequestArguments) -> CommandResult {
     let RequestArguments { requester, resource, context, valid_for, language, rule, target } = arguments;
-    let context: Map<String, Value> = serde_json::from_str(&context_json(&context)?)?;
-    let mut body = json!({ "subject": named(&requester)?, "context": context });
-    if let Some(members) = body.as_object_mut() {
-        let resource = resource.as_deref().map(named).transpose()?;
-        let texts = [("valid_for", valid_for), ("language", language), ("rule", rule)];
-        let texts = texts.into_iter().map(|(name, text)| (name, text.map(Value::from)));
-        let optional = texts.chain([("resource", resource)]);
-        members.extend(optional.filter_map(|(name, value)| value.map(|value| (name.to_owned(), value))));
-    }
-    perform(&target, |it| it.ask(&body), text::one)
+    let body = AskBody {
+        subject: named(&requester)?,
+        resource: resource.as_deref().map(named).transpose()?,
+        context: serde_json::from_str(&context_json(&context)?)?,
+        rule,
+        valid_for,
+        language,
+    };
+    perform(&target, |it| it.ask(body), text::one)
 }
 
 fn review(arguments: &ReviewArguments, verb: &str) -> CommandResult {
     let ReviewArguments { link, by, target } = arguments;
-    let by = named(by)?;
-    perform(target, |it| it.review(link, verb, &by), text::one)
+    let body = ReviewBody { subject: named(by)? };
+    perform(target, |it| it.review(link, verb, body), text::one)
 }
 
 fn manage(arguments: &ManageArguments, name: &str) -> CommandResult {
     let ManageArguments { resource, by, target } = arguments;
-    let body = json!({ "subject": named(by)?, "resource": named(resource)?, "do": name });
-    perform(target, |it| it.manage(&body), text::changed)
+    let body = ManageBody { subject: named(by)?, resource: named(resource)?, name: name.to_owned() };
+    perform(target, |it| it.manage(body), text::changed)
 }
 
 /// Performs an operation, and prints what became of it; a denial exits with 2.
 fn perform(
     target: &TargetArgument,
-    operation: impl FnOnce(&mut Target) -> Result<Value, CliError>,
+    operation: impl FnOnce(&Target) -> Result<Value, CliError>,
     as_text: impl FnOnce(&Value) -> String,
 ) -> CommandResult {
-    match operation(&mut target.open()?) {
+    match operation(&target.open()?) {
         Ok(done) => print(target, &done, || as_text(&done)),
         Err(error) if error.is_denial() => {
             report::print_error(&error);
@@ -208,8 +209,8 @@ fn print(target: &TargetArgument, value: &Value, as_text: impl FnOnce() -> Strin
     Ok(ExitCode::SUCCESS)
 }
 
-/// The JSON of a name such as `Customer::contoso`.
-fn named(text: &str) -> Result<Value, CliError> {
+/// A name such as `Customer::contoso`.
+fn named(text: &str) -> Result<EntityName, CliError> {
     let (entity_type, id) = display::parse_type_and_id(text).map_err(CliError::message)?;
-    Ok(json!({ "type": entity_type, "id": id }))
+    Ok(EntityName { entity_type: entity_type.to_owned(), id: id.to_owned() })
 }

@@ -4,7 +4,9 @@
 mod actions;
 pub mod api;
 mod entities;
-pub mod links;
+pub mod link_body;
+pub mod link_json;
+pub(crate) mod links;
 pub mod operation;
 mod precondition;
 pub(crate) mod problem;

@@ -8,21 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::cli::sidecar::{Sidecar, query_value};
 use crate::cli::store_editor::StoreEditor;
 use crate::config::PolicyArguments;
 use crate::error::CliError;
-use mandate_core::display;
 use mandate_pdp::proposal::{CommitResult, Proposal, ProposedEdits, Refusal};
 use mandate_pdp::request_book::RequestBook;
-use mandate_pdp::review_operation::{NewRequest, ReviewOperation};
+use mandate_pdp::review_operation::ReviewOperation;
 use mandate_pdp::{Generation, Pdp, PdpConfig, Publisher, commit_alone, wall_clock};
-use mandate_server::changes::links;
+use mandate_server::changes::link_body::{self, AskBody, ManageBody, ReviewBody};
+use mandate_server::changes::link_json::{request_json, shown};
 use mandate_server::listen::address::Address;
-use mandate_store::{EntityName, Store, TransactionLog};
+use mandate_store::{Store, TransactionLog};
 
 #[derive(Args)]
 pub struct TargetArgument {
@@ -88,66 +87,29 @@ impl TargetArgument {
     }
 }
 
-/// The body of a request to make.
-#[derive(Deserialize)]
-struct Ask {
-    subject: EntityName,
-    resource: Option<EntityName>,
-    #[serde(default)]
-    context: Map<String, Value>,
-    rule: Option<String>,
-    valid_for: Option<String>,
-    language: Option<String>,
-}
-
-/// The body of an action on what was accepted.
-#[derive(Deserialize)]
-struct Manage {
-    subject: EntityName,
-    resource: EntityName,
-    r#do: String,
-}
-
 impl Target {
-    pub fn ask(&mut self, body: &Value) -> Result<Value, CliError> {
+    pub fn ask(&self, body: AskBody) -> Result<Value, CliError> {
         match self {
-            Self::Sidecar(sidecar) => sidecar.post("/links/v1", body),
+            Self::Sidecar(sidecar) => sidecar.post("/links/v1", &body),
             Self::File(file) => {
-                let Ask { subject, resource, context, rule, valid_for, language } =
-                    serde_json::from_value(body.clone())?;
-                let valid_for = valid_for.map(|text| {
-                    let wrong = || CliError::message("`--valid-for` has to be a time such as `7d` or `12h`");
-                    mandate_changes::parse_duration(&text).ok_or_else(wrong)
-                });
-                file.review(ReviewOperation::Ask(NewRequest {
-                    rule,
-                    requester: file.full_name(subject)?,
-                    resource: resource.map(|resource| file.full_name(resource)).transpose()?,
-                    context,
-                    valid_for: valid_for.transpose()?,
-                    language,
-                }))
+                let operation = body.operation(&file.pdp.view()).map_err(CliError::message)?;
+                file.review(operation)
             }
         }
     }
 
-    pub fn review(&mut self, link: &str, verb: &str, by: &Value) -> Result<Value, CliError> {
+    pub fn review(&self, link: &str, verb: &str, body: ReviewBody) -> Result<Value, CliError> {
         match self {
-            Self::Sidecar(sidecar) => {
-                sidecar.post(&format!("/links/v1/{}/{verb}", query_value(link)), &json!({ "subject": by }))
-            }
+            Self::Sidecar(sidecar) => sidecar.post(&format!("/links/v1/{}/{verb}", query_value(link)), &body),
             Self::File(file) => {
-                let (link, by) = (link.to_owned(), file.full_name(serde_json::from_value(by.clone())?)?);
-                file.review(match verb {
-                    "accept" => ReviewOperation::Accept { link, reviewer: by },
-                    "decline" => ReviewOperation::Decline { link, reviewer: by },
-                    _ => ReviewOperation::Withdraw { link, by },
-                })
+                let operation = body.operation(&file.pdp.view(), link, verb).map_err(CliError::message)?;
+                let unknown = || CliError::message(format!("a request cannot be reviewed by `{verb}`"));
+                file.review(operation.ok_or_else(unknown)?)
             }
         }
     }
 
-    pub fn show(&mut self, link: &str) -> Result<Value, CliError> {
+    pub fn show(&self, link: &str) -> Result<Value, CliError> {
         let unknown = || CliError::message("no request has this link");
         match self {
             Self::Sidecar(sidecar) => {
@@ -156,41 +118,37 @@ impl Target {
             }
             Self::File(file) => {
                 let found = file.requests().by_link(link).map_err(CliError::message)?.ok_or_else(unknown)?;
-                Ok(links::shown((&file.pdp.view(), file.pages_url.as_deref()), &found, None))
+                Ok(shown((&file.pdp.view(), file.pages_url.as_deref()), &found, None))
             }
         }
     }
 
-    pub fn list(&mut self, requester: &str) -> Result<Value, CliError> {
+    pub fn list(&self, requester: &str) -> Result<Value, CliError> {
         match self {
             Self::Sidecar(sidecar) => {
                 let path = format!("/links/v1?requester={}", query_value(requester));
                 Ok(serde_json::from_str(&sidecar.get(&path)?.unwrap_or_default())?)
             }
             Self::File(file) => {
-                let (entity_type, id) = display::parse_type_and_id(requester).map_err(CliError::message)?;
-                let named = EntityName { entity_type: entity_type.to_owned(), id: id.to_owned() };
-                let requester = file.full_name(named)?;
+                let requester = link_body::named(&file.pdp.view(), requester).map_err(CliError::message)?;
                 let found =
                     file.requests().of_requester(&requester, usize::MAX).map_err(CliError::message)?;
                 let now = wall_clock::now();
-                let found: Vec<Value> = found.iter().map(|it| links::request_json(it, now)).collect();
+                let found: Vec<Value> = found.iter().map(|it| request_json(it, now)).collect();
                 Ok(json!({ "requests": found }))
             }
         }
     }
 
-    pub fn manage(&mut self, body: &Value) -> Result<Value, CliError> {
+    pub fn manage(&self, body: ManageBody) -> Result<Value, CliError> {
         match self {
-            Self::Sidecar(sidecar) => sidecar.post("/links/v1/manage", body),
+            Self::Sidecar(sidecar) => sidecar.post("/links/v1/manage", &body),
             Self::File(file) => {
-                let Manage { subject, resource, r#do } = serde_json::from_value(body.clone())?;
-                let (subject, resource) = (file.full_name(subject)?, file.full_name(resource)?);
-                let view = file.pdp.view();
-                let asked =
-                    links::managing(&view, (&subject, &resource), &r#do).map_err(CliError::message)?;
-                let action = view.asked_request(&asked).map_err(CliError::message)?;
-                drop(view);
+                let action = {
+                    let view = file.pdp.view();
+                    let asked = body.asked(&view).map_err(CliError::message)?;
+                    view.asked_request(&asked).map_err(CliError::message)?
+                };
                 let committed =
                     file.commit(ProposedEdits::Actions(vec![action])).map_err(|refusal| refused(&refusal))?;
                 Ok(json!({ "context": { "position": committed.position.to_string() } }))
@@ -208,7 +166,7 @@ impl File {
         let committed = self.commit(ProposedEdits::Review(operation)).map_err(|refusal| refused(&refusal))?;
         let nothing = || CliError::message("the request was made, and cannot be shown");
         let request = committed.requests.last().ok_or_else(nothing)?;
-        Ok(links::shown((&self.pdp.view(), self.pages_url.as_deref()), request, Some(&committed)))
+        Ok(shown((&self.pdp.view(), self.pages_url.as_deref()), request, Some(&committed)))
     }
 
     fn commit(&self, edits: ProposedEdits) -> CommitResult {
@@ -221,16 +179,6 @@ impl File {
             edits,
         };
         commit_alone(&*self.store, &self.generation, &proposal)
-    }
-
-    /// The name with the full type, by which requests are found.
-    fn full_name(&self, name: EntityName) -> Result<EntityName, CliError> {
-        let schema = self.generation.snapshot().schema();
-        let entity_type = schema.resolve_entity_type(&name.entity_type).map_err(|_| {
-            let name = mandate_core::json::quoted(&name.entity_type);
-            CliError::message(format!("the schema has no entity type {name}"))
-        })?;
-        Ok(EntityName { entity_type: schema.entity_type(entity_type).name.to_string(), id: name.id })
     }
 }
 

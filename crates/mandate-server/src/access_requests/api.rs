@@ -27,9 +27,9 @@ use super::task_json::task_json;
 use crate::authzen::api::ApiLimits;
 use crate::authzen::json_body::{parse_json, read_json_body};
 use crate::changes::links::record;
-use crate::changes::problem::{BODY, Problem};
+use crate::changes::problem::{BODY, Problem, finish};
 use crate::changes::request::{ChangeRequest, IDEMPOTENCY_REPLAYED};
-use crate::context::{self, REQUEST_ID};
+use crate::context;
 use crate::endpoints::Endpoint;
 use crate::position;
 
@@ -83,30 +83,15 @@ impl AccessRequestApi {
         operation: AccessRequestOperation,
     ) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let allowed = endpoint.methods.allow_header();
         let answer = if endpoint.methods.allow(&head.method) {
             self.answer(&head, body, operation).await
         } else {
-            Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("use {allowed}")))
+            Err(Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("use {}", endpoint.methods.allow_header()),
+            ))
         };
-        let mut response = match answer {
-            Ok(done) => done.response(),
-            Err(problem) => {
-                if problem.is_client_error() {
-                    self.pdp.count_bad_request();
-                }
-                let mut response = problem.response();
-                position::insert(response.headers_mut(), self.pdp.view().position());
-                response
-            }
-        };
-        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-        }
-        if let Some(id) = head.headers.get(&REQUEST_ID) {
-            response.headers_mut().insert(REQUEST_ID, id.clone());
-        }
-        response
+        finish(&self.pdp, endpoint.methods.allow_header(), &head, answer.map(Done::response))
     }
 
     /// The public keys, for everybody.
@@ -214,7 +199,7 @@ fn own_task(asker: &Asker<'_>, id: &str) -> Result<TaskNow, Problem> {
     let found =
         found.ok_or_else(|| ProblemKind::UnknownTask.because("no task of this caller has this id"))?;
     if found.task.has_expired(wall_clock::now()) {
-        return Err(ProblemKind::TaskExpired.because("the task was kept for 30 days after its end"));
+        return Err(ProblemKind::TaskExpired.because("the task is not kept any more"));
     }
     Ok(found)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::links::links_json;
+use super::link_json::links_json;
 use super::problem::{Problem, name_json};
 use super::request::{Answer, ChangeRequest};
 use crate::authzen::json_body::{expect_object, parse_json};

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::operation::ChangeOperation;
-use super::problem::Problem;
+use super::problem::{Problem, finish};
 use super::request::{Answer, ChangeRequest};
 use super::rights::ChangeRights;
 use super::{actions, entities, links};
@@ -19,7 +18,7 @@ use crate::access_requests::issuer::{AccessRequestSettings, Issuer};
 use crate::authzen::api::ApiLimits;
 use crate::authzen::json_body::read_json_body;
 use crate::base_url::host;
-use crate::context::{self, REQUEST_ID};
+use crate::context;
 use crate::endpoints::Endpoint;
 use crate::listen::address::Address;
 use crate::listen::authentication::Caller;
@@ -85,25 +84,7 @@ impl ChangeApi {
     ) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let answer = self.answer(&head, body, endpoint, operation).await;
-        let mut response = match answer {
-            Ok(answer) => answer.response(),
-            Err(problem) => {
-                if problem.is_client_error() {
-                    self.pdp.count_bad_request();
-                }
-                let mut response = problem.response();
-                position::insert(response.headers_mut(), self.pdp.view().position());
-                response
-            }
-        };
-        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            let allowed = HeaderValue::from_static(endpoint.methods.allow_header());
-            response.headers_mut().insert(ALLOW, allowed);
-        }
-        if let Some(id) = head.headers.get(&REQUEST_ID) {
-            response.headers_mut().insert(REQUEST_ID, id.clone());
-        }
-        response
+        finish(&self.pdp, endpoint.methods.allow_header(), &head, answer.map(Answer::response))
     }
 
     async fn answer(

@@ -2,17 +2,20 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::rights::NoRight;
 use crate::authzen::api::ApiError;
+use crate::context::REQUEST_ID;
 use crate::listen::rejection::RejectionReason;
+use crate::position;
 use mandate_core::diagnostics::{Diagnostics, SourceSpan};
-use mandate_pdp::DecisionId;
 use mandate_pdp::access_request::RequestStatus;
 use mandate_pdp::proposal::{DecidedAction, Refusal};
+use mandate_pdp::{DecisionId, Pdp};
 use mandate_store::EntityName;
 
 /// A change that was not made.
@@ -172,6 +175,31 @@ impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {
         Self { rejection: error.rejection, ..Self::new(error.status, error.message) }
     }
+}
+
+/// The answer to a request, or the problem with it, with what all answers have in common. `allowed` are the methods of
+/// the endpoint, for `Allow`.
+pub fn finish(
+    pdp: &Pdp,
+    allowed: &'static str,
+    head: &Parts,
+    answer: Result<Response<Full<Bytes>>, Problem>,
+) -> Response<Full<Bytes>> {
+    let mut response = answer.unwrap_or_else(|problem| {
+        if problem.is_client_error() {
+            pdp.count_bad_request();
+        }
+        let mut response = problem.response();
+        position::insert(response.headers_mut(), pdp.view().position());
+        response
+    });
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    if let Some(id) = head.headers.get(&REQUEST_ID) {
+        response.headers_mut().insert(REQUEST_ID, id.clone());
+    }
+    response
 }
 
 /// The JSON of an entity's name.

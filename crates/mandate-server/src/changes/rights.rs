@@ -1,9 +1,8 @@
 //! Who may change entities: the callers that the operator named. Authentication has found out who they are.
 
-use std::net::IpAddr;
-
 use crate::listen::address::Address;
 use crate::listen::authentication::Caller;
+use mandate_client::is_this_machine;
 
 /// The callers that may change entities.
 #[derive(Debug, Clone, Default)]
@@ -34,11 +33,11 @@ pub enum NoRight {
     #[error("the caller may not do this: the operator has to name it with `{}`", .0.option())]
     NotNamed(Right),
     #[error(
-        "the demo sign-in takes changes only under the names of this machine: ask `localhost` or `127.0.0.1`"
+        "the demo sign-in takes changes and access requests only under the names of this machine: ask `localhost` or `127.0.0.1`"
     )]
     OtherName,
     #[error(
-        "this listener does not authenticate callers, so it takes no changes: use a listener with `tokens`, `jwt-jwks` or `tls-client-ca`"
+        "this listener does not authenticate callers, so it takes no changes and no access requests: use a listener with `tokens`, `jwt-jwks` or `tls-client-ca`"
     )]
     NotAuthenticated,
 }
@@ -88,31 +87,5 @@ impl ChangeRights {
     /// Whether anybody may submit access requests.
     pub fn takes_requests(&self) -> bool {
         self.demo_sign_in || !self.request_callers.is_empty()
-    }
-}
-
-/// Whether a host names this machine. A page of the web can give its own name the address of this machine, and so get
-/// a browser to ask here; the name tells.
-fn is_this_machine(host: &str) -> bool {
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
-    let name = name.map_or(host, |(name, _)| name);
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_this_machine;
-
-    #[test]
-    fn names_of_this_machine() {
-        for host in ["localhost", "LOCALHOST:8181", "127.0.0.1:8181", "127.0.0.2", "[::1]:8181", "[::1]"] {
-            assert!(is_this_machine(host), "{host}");
-        }
-        for host in
-            ["", "evil.example", "evil.example:8181", "localhost.evil.example:8181", "10.0.0.1", "::1.x"]
-        {
-            assert!(!is_this_machine(host), "{host}");
-        }
     }
 }
