@@ -59,7 +59,8 @@ impl PagesOptions {
         } else if sign_in.is_some() {
             wrong.push("`sign-in` needs `pages-listen`".to_owned());
         }
-        let url = pages_url.map(|url| base_url("pages-url", &url)).transpose();
+        let url =
+            pages_url.map(|url| base_url(("pages-url", "https://consent.example.com"), &url)).transpose();
         match url {
             Ok(url) if wrong.is_empty() => Ok(PagesSettings { url, sign_in }),
             Ok(_) => Err(CliError::all(&wrong)),

@@ -123,7 +123,10 @@ impl ServeArguments {
             solver_is_configured: solver.is_configured(),
             solver: solver.find(),
             listeners,
-            public_url: serving.public_url.map(|url| base_url("public-url", &url)).transpose()?,
+            public_url: serving
+                .public_url
+                .map(|url| base_url(("public-url", "https://pdp.example.com"), &url))
+                .transpose()?,
             pages,
             poll,
             staleness: staleness(serving.max_staleness, serving.when_stale, poll)?,

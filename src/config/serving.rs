@@ -18,8 +18,8 @@ options! {
         /// installed]
         #[arg(long, env = "MANDATE_GUARDRAILS", value_name = "MODE")]
         pub guardrails: Option<GuardrailsOption>,
-        /// Publish this base URL in the AuthZEN metadata, such as https://pdp.example.com [default: the URL
-        /// that the request was sent to]
+        /// Publish this base URL in the AuthZEN metadata, and in links and tokens of access requests, such as
+        /// https://pdp.example.com [default: the URL that the request was sent to]
         #[arg(long, env = "MANDATE_PUBLIC_URL", value_name = "URL")]
         pub public_url: Option<String>,
         /// Check for changes that caused no file event this often; at least 100ms, or 0s to disable [default:
@@ -74,8 +74,8 @@ options! {
         /// Trust the certificates of this PEM file, too, when calling back [default: the well-known authorities]
         #[arg(long, env = "MANDATE_CALLBACK_CA", value_name = "FILE")]
         pub callback_ca: Option<PathBuf>,
-        /// For trying things out: let everybody on this machine ask for actions that change entities, on listeners
-        /// without authentication; needs --store
+        /// For trying things out: let everybody on this machine ask for changes and submit access requests, on
+        /// listeners without authentication, and act as anybody on the pages; needs --store
         #[arg(long, env = "MANDATE_DEMO_SIGN_IN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         pub demo_sign_in: Option<bool>,
         /// Deny every request until the next start without this option

@@ -163,7 +163,7 @@ pub fn non_empty_names(given: Option<Vec<String>>) -> Vec<String> {
 }
 
 /// Checks a base URL that paths are appended to.
-pub fn base_url(option: &str, given: &str) -> Result<String, CliError> {
+pub fn base_url((option, example): (&str, &str), given: &str) -> Result<String, CliError> {
     let url: Option<hyper::Uri> = given.parse().ok();
     let fits = |url: &hyper::Uri| {
         let scheme = url.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
@@ -173,10 +173,7 @@ pub fn base_url(option: &str, given: &str) -> Result<String, CliError> {
     if url.as_ref().is_some_and(fits) {
         return Ok(given.trim_end_matches('/').to_owned());
     }
-    Err(CliError::message(format!(
-        "`{option}` has to be like `https://pdp.example.com`, found {}",
-        quoted(given)
-    )))
+    Err(CliError::message(format!("`{option}` has to be like `{example}`, found {}", quoted(given))))
 }
 
 #[cfg(test)]

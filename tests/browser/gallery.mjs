@@ -68,7 +68,7 @@ export const PAGES = [
   { name: 'link-suspended', path: (links) => links.suspended, heading: 'The partner may not ask for this any more' },
   { name: 'link-of-another', path: (links) => links.other, heading: 'This link is for another organization' },
   { name: 'link-unknown', path: () => '/links/abcdefgh', heading: 'This link is not known' },
-  { name: 'link-accepted', person: 'second@relecloud', path: (links) => links.accepted, heading: 'This was accepted' },
+  { name: 'link-accepted', person: 'second@relecloud', path: (links) => links.accepted, heading: 'This request was accepted' },
   { name: 'link-without-role', person: 'intune@relecloud', path: (links) => links.other, heading: 'Reseller relationship' },
   { name: 'consents', person: 'admin@contoso', path: () => '/consents', heading: 'Our consents' },
   {

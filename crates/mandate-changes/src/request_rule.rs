@@ -42,11 +42,11 @@ pub struct RequestRule {
     pub valid_for_at_most: Seconds,
     /// The most requests of one requester that wait.
     pub open_at_most: usize,
-    /// The actions on the resource that an accepted request may permit: their denials can be turned.
+    /// The actions on the resource that an accepted request may permit: a request can change their denials.
     pub resolves: Vec<ActionId>,
-    /// The members of the context of `ask`, as JSON, when it is asked for because of a denial.
+    /// Members of the context of `ask`, as JSON, that stand in for those that the requester leaves out.
     pub context: BTreeMap<String, serde_json::Value>,
-    /// The members of the context of `ask` that such a requester may choose.
+    /// Members of that context that may be chosen in access requests, and in the partner's form.
     pub may_choose: Vec<SmolStr>,
     /// The members of that context that a type of requesters has to choose.
     pub requires: Vec<(EntityTypeId, Vec<SmolStr>)>,

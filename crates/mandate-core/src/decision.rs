@@ -140,7 +140,7 @@ impl Decision {
                 return own("The subject is not known.", "Wer anfragt, ist nicht bekannt.");
             }
             Outcome::UnknownResource => {
-                return own("The resource is not known.", "Worum es geht, ist nicht bekannt.");
+                return own("The resource is not known.", "Das Objekt der Anfrage ist nicht bekannt.");
             }
             Outcome::Suspended(suspension) => return Some(suspension.reason(language)),
             Outcome::NotPermitted(unmet) => unmet.reasons.iter().collect(),

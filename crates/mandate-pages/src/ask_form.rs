@@ -125,6 +125,7 @@ pub fn form(
     let sent = |name: &str| problem.map_or("", |problem| problem.fields.get(name));
     let most_days = (rule.valid_for_at_most / DAY).to_string();
     let days = if problem.is_some() { sent("days").to_owned() } else { (rule.valid_for / DAY).to_string() };
+    let wrong_choice = problem.is_some_and(|problem| problem.wrong == WrongField::Choice);
     let wrong_customer = problem.is_some_and(|problem| problem.wrong == WrongField::Customer);
     let wrong_days = problem.is_some_and(|problem| problem.wrong == WrongField::Days);
     let language = Language::from_code(sent("language")).unwrap_or(visit.language);
@@ -144,7 +145,7 @@ pub fn form(
                     aria-describedby=[described(id, required, wrong_customer)];
             }
             @for (name, member) in members(view, rule) {
-                (choice(visit, view, (principal, rule), (name, member), sent(&field(name))))
+                (choice(visit, view, (principal, rule), (name, member), (sent(&field(name)), wrong_choice)))
             }
             div .field {
                 label for={ "days-" (id) } { (words.days) }
@@ -208,7 +209,7 @@ fn choice(
     view: &View<'_>,
     (principal, rule): (&EntityName, &RequestRule),
     (name, member): (&str, &Type),
-    sent: &str,
+    (sent, is_wrong): (&str, bool),
 ) -> Markup {
     let texts = rule.texts(visit.language.code());
     let label = texts.context.get(name).map_or(name, String::as_str);
@@ -220,10 +221,14 @@ fn choice(
     }
     let choices = choices_of(view, principal, member);
     html! {
-        @if !choices.is_empty() {
+        @if !choices.is_empty() || (is_wrong && *member != Type::Bool) {
             div .field {
                 label for=(id) { (label) }
-                select id=(id) name=(field(name)) {
+                @if is_wrong {
+                    p .error id={ (id) "-error" } role="alert" { (visit.words().choice_wrong) }
+                }
+                select id=(id) name=(field(name)) aria-invalid=[is_wrong.then_some("true")]
+                    aria-describedby=[is_wrong.then(|| format!("{id}-error"))] {
                     @if !is_required(view, rule, principal, name) {
                         option value="" { (visit.words().for_nobody_else) }
                     }

@@ -46,7 +46,7 @@ fn show_list(visit: &Visit, session: &Session, done: Option<Done>, notice: Optio
     let view = visit.pages.pdp.view();
     let reviewers = || session.principals.iter().filter(|it| people::is_reviewer(&view, it));
     if reviewers().next().is_none() {
-        return message::plain(visit, StatusCode::FORBIDDEN, visit.words().no_organization);
+        return message::plain(visit, StatusCode::FORBIDDEN, visit.words().not_a_reviewer);
     }
     let organizations: Vec<_> = reviewers().map(|reviewer| consents_of(visit, &view, reviewer)).collect();
     consent_page::list(visit, &view, &organizations, (done, notice))

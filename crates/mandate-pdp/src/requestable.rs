@@ -1,5 +1,5 @@
-//! Whether a denial can be turned by a request: what would be decided if its subject asked, and somebody accepted. It
-//! only computes, on one generation, and changes nothing. How requests are made is in `review`.
+//! Whether a request can change a denial into a permit: what would be decided if its subject asked, and somebody
+//! accepted. It only computes, on one generation, and changes nothing. How requests are made is in `review`.
 
 use mandate_changes::RequestRule;
 use mandate_core::Snapshot;
@@ -20,7 +20,7 @@ use crate::generation::Generation;
 /// The most entities that are tried to find out whether a choice of one of them would help.
 const MAX_TRIED: usize = 50;
 
-/// A request that would turn a denial.
+/// A request that would change a denial into a permit.
 #[derive(Debug)]
 pub struct Requestable<'g> {
     pub rule: &'g RequestRule,
@@ -36,9 +36,9 @@ pub struct Requestable<'g> {
 #[derive(Debug)]
 pub enum Found<'g> {
     Permitted,
-    /// It is denied, and a request would turn that.
+    /// It is denied, and a request would change that.
     Requestable(Requestable<'g>),
-    /// It is denied, and no request would turn that.
+    /// It is denied, and no request would change that.
     Denied(Decision),
 }
 
@@ -52,7 +52,8 @@ pub struct Choice {
 }
 
 impl View<'_> {
-    /// The request that would turn a denial of this view. `chosen` has members of the context that the requester chose.
+    /// The request that would change a denial of this view into a permit. `chosen` has members of the context that the
+    /// requester chose.
     pub fn requestable(
         &self,
         question: &Question<'_>,
@@ -71,7 +72,7 @@ impl View<'_> {
         after.decide(&request, &after.gather(&request)).ok()
     }
 
-    /// Whether a question is denied now, and a request would turn that. Nothing is recorded.
+    /// Whether a question is denied now, and a request would change that. Nothing is recorded.
     ///
     /// # Errors
     /// As for [`Self::decide`].
@@ -94,7 +95,7 @@ impl View<'_> {
     }
 }
 
-/// The request that would turn a denial.
+/// The request that would change a denial into a permit.
 pub fn requestable<'g>(
     generation: &'g Generation,
     (request, decision): (&Request, &Decision),
@@ -168,7 +169,7 @@ fn made_ids() -> impl FnMut() -> String {
     }
 }
 
-/// A rule, and the denial that it may turn.
+/// A rule, and the denial that it may change.
 struct Attempt<'g, 'r> {
     generation: &'g Generation,
     rule: &'g RequestRule,

@@ -18,7 +18,7 @@ use crate::request_changes::Review;
 use crate::review_operation::{NewRequest, ReviewOperation};
 use crate::review_rules::{
     check_requester, check_required, ended, has_accepted, new_request, permitted, read, requester_denied,
-    resource_of, rule_for, rule_of,
+    resource_of, rule_for, rule_of, time_text,
 };
 use crate::wall_clock;
 
@@ -38,12 +38,15 @@ impl CommitGroup<'_> {
             }
             ReviewOperation::Decline { link, reviewer } => {
                 let request = self.waiting(&work, link)?;
-                let action = rule_of(&work.generation, &request)?.decline;
-                let Some((action, created)) = action.zip(request.created.clone()) else {
-                    let reason =
-                        "this link asks nobody in particular, so it cannot be declined: leave it unused";
-                    return Err(Refusal::NotReviewable(reason.to_owned()));
-                };
+                let not_reviewable = |reason: &str| Refusal::NotReviewable(reason.to_owned());
+                let action = rule_of(&work.generation, &request)?.decline.ok_or_else(|| {
+                    not_reviewable("a request of this kind cannot be declined: leave the link unused")
+                })?;
+                let created = request.created.clone().ok_or_else(|| {
+                    not_reviewable(
+                        "this link asks nobody in particular, so it cannot be declined: leave it unused",
+                    )
+                })?;
                 let review = Review { request, becomes: RequestStatus::Denied };
                 self.end_by(&mut work, proposal, (action, reviewer, created), current, review)?;
             }
@@ -72,8 +75,8 @@ impl CommitGroup<'_> {
         let (rule, schema) = (rule_for(&generation, new)?, generation.snapshot().schema());
         let valid_for = new.valid_for.unwrap_or(rule.valid_for);
         if valid_for > rule.valid_for_at_most {
-            let days = rule.valid_for_at_most / (24 * 60 * 60);
-            let reason = format!("a link of this kind is valid for at most {days} days");
+            let reason =
+                format!("a link of this kind is valid for at most {}", time_text(rule.valid_for_at_most));
             return Err(Refusal::NotReviewable(reason));
         }
         // What the rule says stands in for what the requester leaves out.

@@ -1,6 +1,6 @@
 //! What operations on requests need to know of rules, requesters and reviewers.
 
-use mandate_changes::RequestRule;
+use mandate_changes::{RequestRule, Seconds};
 use mandate_core::display;
 use mandate_core::request::{Request, RequestError, RequestPart};
 use mandate_core::schema::{EntityUid, Schema};
@@ -49,6 +49,15 @@ pub(crate) fn ended(request: AccessRequest, status: RequestStatus, by: EntityNam
     AccessRequest { status, ended, ..request }
 }
 
+/// A time in days, or in hours or minutes if it is shorter than a day.
+pub(crate) fn time_text(seconds: Seconds) -> String {
+    match seconds {
+        0..3_600 => format!("{} minutes", seconds / 60),
+        3_600..86_400 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// The rule that a new request follows.
 pub(crate) fn rule_for<'g>(generation: &'g Generation, new: &NewRequest) -> Result<&'g RequestRule, Refusal> {
     let (changes, schema) = (generation.changes(), generation.snapshot().schema());
@@ -60,10 +69,16 @@ pub(crate) fn rule_for<'g>(generation: &'g Generation, new: &NewRequest) -> Resu
     let mut rules = changes.requests().iter().filter(fits);
     match (rules.next(), rules.next()) {
         (Some(rule), None) => Ok(rule),
-        (Some(_), Some(_)) => Err(Refusal::NotReviewable("several rules fit: name one".to_owned())),
+        (Some(_), Some(_)) => {
+            Err(Refusal::NotReviewable("several rules fit: name one with `rule`".to_owned()))
+        }
         (None, _) => {
             let requester = name_key(&new.requester);
-            Err(Refusal::NotReviewable(format!("no rule of requests is for {requester}")))
+            let which = match &new.rule {
+                Some(id) => format!("no rule with the id {}", mandate_core::json::quoted(id)),
+                None => "no rule of requests".to_owned(),
+            };
+            Err(Refusal::NotReviewable(format!("{which} is for {requester}")))
         }
     }
 }

@@ -23,7 +23,7 @@ pub const BY_CALLBACK: &str = "callback";
 /// The key of tasks that wait to call back.
 pub const CALLBACK_WAITS: &str = "waits";
 
-/// How long a task can be read after the last of its requests has ended, in seconds.
+/// How long a task can be read after the last of its requests would have expired, in seconds.
 const KEPT_FOR: i64 = 30 * 24 * 60 * 60;
 
 /// How long an approval holds unless its requester said otherwise, in seconds.

@@ -149,7 +149,7 @@ async function twoAdministrators(stage) {
   const [winner, loser, name] = first.includes('You have accepted.')
     ? [first, second, 'admin@relecloud'] : [second, first, 'second@relecloud'];
   assert.match(winner, /You have accepted\. It is in effect now\./);
-  assert.match(loser, /^This was accepted/);
+  assert.match(loser, /^This request was accepted/);
   assert.ok(loser.includes(`${name} accepted it on`), loser);
   assert.equal(await sidecar.mayRegister(FABRIKAM, 'relecloud'), true);
 }

@@ -17,7 +17,7 @@ async function removes(stage) {
   assert.match(await browser.text(CARD), /With delegated administration\s+Yes/);
   await browser.follow(await browser.link(REMOVE, CARD));
   await browser.follow(await browser.button(REMOVE));
-  assert.match(await browser.text('//*[@role="status"]'), /It is in effect now/);
+  assert.match(await browser.text('//*[@role="status"]'), /The change is in effect/);
   const card = await browser.text(CARD);
   assert.match(card, /With delegated administration\s+No/);
   assert.match(card, /Fabrikam Devices gets no administrator role in your organization/);

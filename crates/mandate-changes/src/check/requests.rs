@@ -22,12 +22,13 @@ pub(crate) fn check_requests<'a>(
     schema: &'a Schema,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut by_id: BTreeMap<String, usize> = BTreeMap::new();
+    let mut by_id: BTreeMap<String, String> = BTreeMap::new();
     let mut by_requester: BTreeMap<(ActionId, EntityTypeId), String> = BTreeMap::new();
     for rule in rules {
         let mut check = RequestCheck { change_for, schema, problems: Vec::new() };
-        if let Some(line) = by_id.insert(rule.id.clone(), rule.line()) {
-            check.problem(format!("the rule in line {line} has the id {}, too", quoted(&rule.id)));
+        let place = format!("{}:{}", rule.span.source.path, rule.line());
+        if let Some(other) = by_id.insert(rule.id.clone(), place) {
+            check.problem(format!("the rule at {other} has the id {}, too", quoted(&rule.id)));
         }
         for requester in &rule.requesters {
             if let Some(other) = by_requester.insert((rule.ask, *requester), rule.id.clone()) {
@@ -89,8 +90,9 @@ impl RequestCheck<'_> {
                 "`standing` links name no resource, so `offer` has to say who may make them".to_owned(),
             );
         }
-        for action in rule.resolves.iter().chain(&rule.granted) {
-            self.applies(*action, "resolves and granted", &[rule.resource]);
+        let resolves = rule.resolves.iter().map(|action| (*action, "resolves"));
+        for (action, key) in resolves.chain(rule.granted.map(|action| (action, "granted"))) {
+            self.applies(action, key, &[rule.resource]);
         }
         for (requester, members) in &rule.requires {
             if !rule.requesters.contains(requester) {
@@ -218,6 +220,11 @@ mod tests {
             ("id = 'r'\nask = 'ask'\naccept = 'acept'\nreviewer_resource = 'team'", "no action `acept`"),
             (&format!("{RULE}valid_for = '1 week'"), "has to be a time such as `30d`"),
             (&format!("{RULE}valid_for = '9999d'"), "at most 10 years"),
+            (
+                &format!("{RULE}valid_for = '2d'\nvalid_for_at_most = '1d'"),
+                "is longer than `valid_for_at_most`",
+            ),
+            (&format!("{RULE}context = {{ many = 1.5 }}"), "a context cannot have a number with a fraction"),
             (&format!("{RULE}open_at_most = -1"), "a whole number that is not negative"),
             (&format!("{RULE}standing = true"), "`offer` has to say who may make them"),
             (&format!("{RULE}standing = 1"), "has to be a boolean"),

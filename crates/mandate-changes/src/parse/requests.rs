@@ -82,8 +82,7 @@ impl ChangeParser<'_> {
         let [offer, decline, withdraw, granted] = ["offer", "decline", "withdraw", "granted"]
             .map(|key| table.get(key).and_then(|action| self.action(action)));
         let standing = self.boolean(table, "standing");
-        let valid_for = self.duration(table, "valid_for").unwrap_or(VALID_FOR);
-        let valid_for_at_most = self.duration(table, "valid_for_at_most").unwrap_or(valid_for.max(VALID_FOR));
+        let (valid_for, valid_for_at_most) = self.validity(table);
         let open_at_most = self.count(table, "open_at_most").unwrap_or(OPEN_AT_MOST);
         let resolves = self.actions(table, "resolves");
         let may_choose = table.get("may_choose").map_or_else(Vec::new, |names| self.strings(names));
@@ -148,6 +147,18 @@ impl ChangeParser<'_> {
                 .report(value.span(), "has to be a time such as `30d`, `12h` or `15m`, of at most 10 years");
         }
         parsed
+    }
+
+    /// How long a request waits unless its requester says otherwise, and the longest time.
+    fn validity(&mut self, table: &DeTable<'_>) -> (Seconds, Seconds) {
+        let at_most = self.duration(table, "valid_for_at_most");
+        let valid_for =
+            self.duration(table, "valid_for").unwrap_or(VALID_FOR.min(at_most.unwrap_or(VALID_FOR)));
+        let at_most = at_most.unwrap_or(valid_for.max(VALID_FOR));
+        if let Some(value) = table.get("valid_for").filter(|_| valid_for > at_most) {
+            self.toml.report(value.span(), "`valid_for` is longer than `valid_for_at_most`");
+        }
+        (valid_for, at_most)
     }
 
     fn count(&mut self, table: &DeTable<'_>, key: &str) -> Option<usize> {
@@ -223,7 +234,7 @@ impl ChangeParser<'_> {
             }
             DeValue::Array(items) => items.iter().map(|item| self.json(item)).collect(),
             other @ (DeValue::Float(_) | DeValue::Datetime(_)) => {
-                self.toml.report(value.span(), format!("{} is no value of a context", type_name(other)));
+                self.toml.report(value.span(), format!("a context cannot have {}", type_name(other)));
                 None
             }
         }

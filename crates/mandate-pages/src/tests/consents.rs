@@ -24,13 +24,13 @@ async fn an_administrator_sees_what_was_accepted_and_removes_delegated_administr
     assert!(!page.body.contains("OemConsent"), "no button for an OEM");
     let position = house.position();
     let sure = browser.get(&house, &wanted).await;
-    sure.expect(200, &["Remove delegated administration?", "It takes effect immediately."]);
+    sure.expect(200, &["Remove delegated administration?", "The change takes effect immediately."]);
     assert_eq!(house.position(), position);
     let fields = [("do", "remove-administration")];
     let answer = browser.submit(&house, &sure, path, &fields).await;
     assert_eq!(answer.status.as_u16(), 303, "{}", answer.text());
     let page = browser.get(&house, answer.location()).await;
-    page.expect(200, &["Done. It is in effect now.", "gets no administrator role"]);
+    page.expect(200, &["Done. The change is in effect.", "gets no administrator role"]);
     assert!(!page.body.contains(&wanted));
     assert!(house.may_register("DirectBillPartner::fabrikam", "contoso"));
     // The second click finds that it was done.

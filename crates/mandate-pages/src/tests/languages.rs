@@ -41,6 +41,6 @@ async fn reasons_of_denials_are_in_the_language_of_the_reader() {
     browser
         .get(&house, &format!("/links/{link}?lang=de"))
         .await
-        .expect(403, &["Der Partner darf danach nicht mehr fragen"]);
+        .expect(403, &["Der Partner darf diese Anfrage nicht mehr stellen"]);
     browser.get(&house, &format!("/links/{link}?lang=en")).await.expect(403, &["is suspended"]);
 }

@@ -60,7 +60,7 @@ async fn a_global_administrator_accepts() {
     let again = browser.submit(&house, &page, &path, &[("do", "accept"), ("yes", "on")]).await;
     assert_eq!((again.status.as_u16(), again.location()), (303, answer.location()));
     assert_eq!(house.position(), position);
-    browser.get(&house, &path).await.expect(409, &["This was accepted", "admin@northwind"]);
+    browser.get(&house, &path).await.expect(409, &["This request was accepted", "admin@northwind"]);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn every_reason_has_its_message_and_status() {
         ("TenantUser::admin@northwind", "%00%FF", 404, "This link is not known"),
         ("TenantUser::admin@northwind", &declined, 409, "This was declined"),
         ("TenantUser::admin@northwind", &withdrawn, 409, "This request was withdrawn"),
-        ("TenantUser::admin@northwind", &accepted, 409, "This was accepted"),
+        ("TenantUser::admin@northwind", &accepted, 409, "This request was accepted"),
         ("TenantUser::admin@contoso", &accepted, 403, "This link is for another organization"),
         ("TenantUser::admin@northwind", &suspended, 403, "The partner may not ask for this any more"),
     ];

@@ -96,6 +96,10 @@ pub static WORDS: Words = Words {
         "Dieser Link ist für eine andere Organisation",
         "Sie sind für eine Organisation angemeldet, für die dieser Link nicht bestimmt ist. Melden Sie sich mit einem anderen Konto an, wenn Sie eines haben.",
     ),
+    not_a_reviewer: message(
+        "Diese Seite ist für Benutzer eines Kunden",
+        "Sie sind nicht als Benutzer eines Kunden angemeldet. Melden Sie sich mit einem anderen Konto an, wenn Sie eines haben.",
+    ),
     no_organization: message(
         "Dieser Link ist für Administratoren eines Kunden",
         "Sie sind nicht als Benutzer eines Kunden angemeldet und können dies deshalb nicht annehmen. Melden Sie sich mit einem anderen Konto an, wenn Sie eines haben.",
@@ -108,7 +112,10 @@ pub static WORDS: Words = Words {
         "Dieser Link ist abgelaufen",
         "Er kann nicht mehr angenommen werden. Bitten Sie den Absender um einen neuen Link.",
     ),
-    accepted: message("Dies wurde angenommen", "Es gilt, und es ist nichts weiter zu tun."),
+    accepted: message(
+        "Diese Anfrage wurde angenommen",
+        "Hier ist nichts weiter zu tun. Was jetzt gilt, sehen Sie unter „Unsere Zustimmungen“.",
+    ),
     accepted_by: "{name} hat es am {time} angenommen.",
     declined: message(
         "Dies wurde abgelehnt",
@@ -123,10 +130,10 @@ pub static WORDS: Words = Words {
         "Es gilt, und es ist nichts weiter zu tun.",
     ),
     requester_denied: message(
-        "Der Partner darf danach nicht mehr fragen",
+        "Der Partner darf diese Anfrage nicht mehr stellen",
         "Es wurde nichts geändert. Der Partner muss die Ursache klären, bevor er Ihnen einen neuen Link senden kann.",
     ),
-    denied: message("Das dürfen Sie nicht", "Es wurde nichts geändert."),
+    denied: message("Dazu sind Sie nicht berechtigt", "Es wurde nichts geändert."),
     not_now: message(
         "Das geht gerade nicht",
         "Es wurde nichts geändert. Versuchen Sie es in einer Minute noch einmal.",
@@ -147,11 +154,11 @@ pub static WORDS: Words = Words {
     not_known: "nicht aufgezeichnet",
     may_do: "Was das erlaubt",
     sure: "{action}?",
-    sure_hint: "Es gilt sofort.",
+    sure_hint: "Die Änderung gilt sofort.",
     cancel: "Abbrechen",
     done_accepted: "Sie haben angenommen. Es gilt jetzt.",
     done_declined: "Sie haben abgelehnt. Für Ihre Organisation wurde nichts geändert.",
-    done_managed: "Erledigt. Es gilt jetzt.",
+    done_managed: "Erledigt. Die Änderung gilt.",
 
     acting_as: "Sie handeln für",
     act_as: "Für einen anderen Partner handeln",
@@ -162,17 +169,18 @@ pub static WORDS: Words = Words {
     for_nobody_else: "nur für sich selbst",
     days: "Gültig (Tage)",
     days_hint: "Höchstens {days}.",
-    days_wrong: "Schreiben Sie eine Zahl von Tagen von 1 bis {days}.",
+    days_wrong: "Geben Sie eine Anzahl von Tagen zwischen 1 und {days} ein.",
+    choice_wrong: "Wählen Sie eines davon. Steht nichts zur Auswahl, kann dies nicht angefragt werden.",
     customer_wrong: "Kein Kunde hat diese Kennung. Prüfen Sie sie.",
     email_language: "Sprache der E-Mail",
     create_link: "Link erstellen",
-    standing: "Ihr ständiger Link",
+    standing: "Ihr dauerhafter Link",
     standing_hint: "Jeder Kunde kann ihn annehmen. Er endet nicht und ist immer derselbe.",
     show_standing: "Meinen Link zeigen",
     requests: "Anfragen",
-    no_requests: "Sie haben bisher nach nichts gefragt.",
+    no_requests: "Sie haben noch keine Anfragen gestellt.",
     for_any: "beliebiger Kunde",
-    asked_at: "Gefragt am",
+    asked_at: "Angefragt am",
     status: "Stand",
     pending: "wartet",
     approved: "angenommen",
@@ -194,7 +202,7 @@ pub static WORDS: Words = Words {
 
     not_found: message("Diese Seite gibt es nicht", "Prüfen Sie, ob die Adresse vollständig ist."),
     wrong_request: message(
-        "Diese Anfrage ist nicht lesbar",
+        "Ihre Eingabe konnte nicht gelesen werden",
         "Es wurde nichts geändert. Öffnen Sie die Seite noch einmal und wiederholen Sie dort Ihre Wahl.",
     ),
     foreign: message(

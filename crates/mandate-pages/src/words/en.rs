@@ -96,6 +96,10 @@ pub static WORDS: Words = Words {
         "This link is for another organization",
         "You are signed in for an organization that this link is not for. Sign in with another account if you have one.",
     ),
+    not_a_reviewer: message(
+        "This page is for users of a customer",
+        "You are not signed in as a user of a customer. Sign in with another account if you have one.",
+    ),
     no_organization: message(
         "This link is for administrators of a customer",
         "You are not signed in as a user of a customer, so you cannot accept this. Sign in with another account if you have one.",
@@ -108,7 +112,10 @@ pub static WORDS: Words = Words {
         "This link has expired",
         "It cannot be accepted any more. Ask whoever sent you the link for a new one.",
     ),
-    accepted: message("This was accepted", "It is in effect, and nothing more has to be done."),
+    accepted: message(
+        "This request was accepted",
+        "You have nothing more to do here. “Our consents” shows what is in effect now.",
+    ),
     accepted_by: "{name} accepted it on {time}.",
     declined: message(
         "This was declined",
@@ -144,11 +151,11 @@ pub static WORDS: Words = Words {
     not_known: "not recorded",
     may_do: "What this allows",
     sure: "{action}?",
-    sure_hint: "It takes effect immediately.",
+    sure_hint: "The change takes effect immediately.",
     cancel: "Cancel",
     done_accepted: "You have accepted. It is in effect now.",
     done_declined: "You have declined. Nothing was changed for your organization.",
-    done_managed: "Done. It is in effect now.",
+    done_managed: "Done. The change is in effect.",
 
     acting_as: "You act for",
     act_as: "Act for another partner",
@@ -160,6 +167,7 @@ pub static WORDS: Words = Words {
     days: "Valid for (days)",
     days_hint: "At most {days}.",
     days_wrong: "Write a number of days from 1 to {days}.",
+    choice_wrong: "Choose one of these. If there is none, this cannot be asked for.",
     customer_wrong: "No customer has this identifier. Check it.",
     email_language: "Language of the e-mail",
     create_link: "Make a link",
@@ -191,7 +199,7 @@ pub static WORDS: Words = Words {
 
     not_found: message("There is no such page", "Check that the address is complete."),
     wrong_request: message(
-        "This request cannot be read",
+        "What was sent cannot be read",
         "Nothing was changed. Open the page again, and repeat your choice there.",
     ),
     foreign: message(

@@ -174,7 +174,7 @@ impl Answered<'_> {
         }
     }
 
-    /// How to ask for what was denied, if somebody could turn the denial.
+    /// How to ask for what was denied, if somebody could change the denial into a permit.
     fn offer(&self, asking: &Asking<'_>, written: &Written, now: Moment) -> Option<Offer> {
         if !matches!(self.decision.outcome, Outcome::NotPermitted(_)) || !asking.may_look() {
             return None;

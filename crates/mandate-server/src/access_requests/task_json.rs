@@ -12,7 +12,7 @@ use super::approval::result_json;
 use super::issuer::Asker;
 use super::keys::TokenFault;
 use super::operation::TASK_PREFIX;
-use crate::changes::links::review_url;
+use crate::changes::link_json::review_url;
 use crate::language::preferred;
 
 /// A task, and its result once it is approved.
